@@ -60,10 +60,9 @@ def convert_checkpoint(source: Path, labels: Path, output: Path) -> str:
     """The released state dict's tensors under our names; `formulation="released"` computes what they were trained
     with."""
     released = _read_config(source / "config.json")
-    names = read_labels(labels)
-    targets = released.get("num_target_labels", names.num_targets)
+    names = read_labels(labels, num_targets=released.get("num_target_labels"))
     state = _read_state(source)
-    config = _config(released, list(names.names), targets)
+    config = _config(released, names.targets, names.extensions)
     model = KnowFreeForTokenClassification(config)
     missing, unexpected = model.load_state_dict(_rename(state, config), strict=False)
     if missing or unexpected:
@@ -103,7 +102,7 @@ def _read_state(source: Path) -> dict[str, Tensor]:
     return {name.removeprefix("module."): value for name, value in state.items()}
 
 
-def _config(released: dict[str, Any], names: list[str], targets: int) -> KnowFreeConfig:
+def _config(released: dict[str, Any], targets: list[str], extensions: list[str]) -> KnowFreeConfig:
     encoder = {name: value for name, value in released.items() if name not in _HEAD_FIELDS}
     encoder.setdefault("model_type", "bert")
     if released.get("n_head", 4) == 0:
@@ -121,9 +120,9 @@ def _config(released: dict[str, Any], names: list[str], targets: int) -> KnowFre
         attention_window=released.get("kernel_size", 3),
         formulation="released",
         threshold=released.get("span_threshold", 0.5),
-        id2label=dict(enumerate(names[:targets])),
-        label2id={name: column for column, name in enumerate(names[:targets])},
-        extension_labels=names[targets:],
+        id2label=dict(enumerate(targets)),
+        label2id={name: column for column, name in enumerate(targets)},
+        extension_labels=extensions,
     )
 
 

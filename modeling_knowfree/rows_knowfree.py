@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 NAMESPACES = ("ENT:", "POS:", "SEG:")
+WORD_LABEL = "WORD"  # the label of a word in a segmentation file, and of a bare B, I, E, M or S tag
 A_ROW = '{"id": "1", "tokens": ["in", "Rome"], "entities": [{"start": 1, "end": 2, "label": "LOC"}]}'
 
 Row = dict[str, Any]
