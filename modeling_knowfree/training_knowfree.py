@@ -186,8 +186,10 @@ def build_config(model_name_or_path: str, rows: Sequence[Row], alpha_cap: float 
     """
     labels = target_labels(rows)
     alphas = extension_weights(rows, alpha_cap)
+    encoder = AutoConfig.from_pretrained(model_name_or_path)
     return KnowFreeConfig(
-        encoder_config=AutoConfig.from_pretrained(model_name_or_path),
+        encoder_config=encoder,
+        **{name: getattr(encoder, name, None) for name in ("pad_token_id", "bos_token_id", "eos_token_id")},
         unit=infer_unit(rows),
         id2label=dict(enumerate(labels)),
         label2id={label: column for column, label in enumerate(labels)},
