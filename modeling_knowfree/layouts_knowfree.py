@@ -295,14 +295,15 @@ def _conllu_sentences(source: Source) -> Iterator[tuple[Place, str | None, list[
             parsed = conllu.parse(block)
         except conllu.exceptions.ParseException as error:
             bad_input(place, str(error), allowed="ten columns separated by tabs", mend="correct this sentence")
-        for sentence in parsed:  # one, or none where the block is remarks alone
+        for sentence in parsed:
             words = [token for token in sentence if isinstance(token["id"], int)]  # no 1-2 ranges, no 8.1 empty nodes
             for word in words:
                 if not word["form"] or word["upos"] in (None, "", "_"):
                     problem = f"word {word['id']} {show(word['form'])} has UPOS {show(word['upos'])}"
                     bad_input(place, problem, allowed="a form and a UPOS tag", mend="fill in both columns")
             row_id = sentence.metadata.get("sent_id")
-            yield place, row_id, [word["form"] for word in words], [word["upos"] for word in words]
+            if words:  # a block may be remarks alone
+                yield place, row_id, [word["form"] for word in words], [word["upos"] for word in words]
 
 
 def _blocks(lines: Iterable[Line]) -> Iterator[tuple[int, str]]:

@@ -193,7 +193,8 @@ def check_bounds(start: Any, end: Any, label: Any, length: int, place: Place, un
     allowed = f"0 <= start < end <= {length}"
     if end <= start:
         mend = f"end is exclusive: a span of {unit} i alone has start i and end i + 1"
-        bad_input(place, f"span {show_span(start, end, label)} ends before it begins", allowed=allowed, mend=mend)
+        wrong = "is empty" if end == start else "ends before it begins"
+        bad_input(place, f"span {show_span(start, end, label)} {wrong}", allowed=allowed, mend=mend)
     if start < 0 or end > length:
         problem = f"span {show_span(start, end, label)} leaves the sentence of {length} {unit}s"
         bad_input(place, problem, allowed=allowed, mend=f"count {unit}s from 0, end exclusive")
