@@ -1,4 +1,4 @@
-"""Packaging of KnowFREE. Honest ranges here; the exact versions of `make test` and `make demo` are in constraints.txt."""
+"""Packaging of KnowFREE: honest ranges; constraints.txt has the versions of `make test` and `make demo`."""
 
 from pathlib import Path
 

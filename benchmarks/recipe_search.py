@@ -106,6 +106,7 @@ def main() -> None:
                 if any((d["subset"], d["seed"], d["change"]) == (subset, seed, change) for d in done):
                     continue
                 result = run(options.data, subset, seed, change, Path("runs") / "recipe_search")
+                RESULTS.parent.mkdir(exist_ok=True)
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(result) + "\n")
                 print(json.dumps(result), flush=True)

@@ -409,18 +409,19 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
     def _loss(self, logits: Tensor, num_units: Tensor, span_labels: Tensor, loss_weights: Tensor | None) -> Tensor:
         """Eqs 13-15: binary cross-entropy of every span of the sentence against every label."""
         _, length, limit, columns = logits.shape
-        weights = logits.new_ones(columns, dtype=torch.float32)
+        exact = torch.promote_types(logits.dtype, torch.float32)  # half precision is too coarse for a sum over cells
+        weights = logits.new_ones(columns, dtype=exact)
         if self.config.extension_labels:
             weights[len(self.config.target_labels) :] = weights.new_tensor(self.config.extension_weights)
         inside = band_mask(num_units, length, limit)
         # BCE(x, y) = softplus(x) - x·y: the gold is subtracted where it lies, no grid of targets is built.
-        everywhere = F.softplus(logits.float().masked_fill(~inside.unsqueeze(-1), -torch.inf))
+        everywhere = F.softplus(logits.to(exact).masked_fill(~inside.unsqueeze(-1), -torch.inf))
         loss = (everywhere.sum((1, 2)) * weights).sum(-1)  # (B,)
         start, end, column = span_labels.clamp(min=0).unbind(-1)  # (B, S) each
         width = end - start - 1
         reachable = (span_labels[..., 0] >= 0) & (width < limit) & (end <= num_units[:, None])
         sentence = torch.arange(len(logits), device=logits.device)[:, None]
-        at_gold = logits[sentence, start.clamp(max=length - 1), width.clamp(0, limit - 1), column].float()
+        at_gold = logits[sentence, start.clamp(max=length - 1), width.clamp(0, limit - 1), column].to(exact)
         loss = loss - (at_gold * weights[column]).masked_fill(~reachable, 0).sum(-1)
         if self.config.loss_reduction == "mean":
             loss = loss / inside.sum((1, 2)).clamp(min=1)
