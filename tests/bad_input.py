@@ -336,7 +336,13 @@ def prose(folder: Path) -> BadInput:
 @case
 def column_file_without_a_tag(folder: Path) -> BadInput:
     path = text(folder, "Ada B-PER\nmet O\nBob\n\nRome B-LOC\n", "train.txt")
-    return BadInput(path, ("train.txt, line 3", "one column, 'Bob'", "a token and a tag", "blank line between"))
+    return BadInput(path, ("train.txt, line 3", "no tag in 'Bob'", "a token and a tag", "blank line between"))
+
+
+@case
+def column_file_without_a_token(folder: Path) -> BadInput:
+    path = text(folder, "Ada\tB-PER\n\tO\n", "train.txt")
+    return BadInput(path, ("train.txt, line 2", "the token is empty, ''", "a token and a tag", "take the line out"))
 
 
 @case

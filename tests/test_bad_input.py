@@ -1,11 +1,14 @@
 """Every case of the table of bad input: one line with file, line, value, what is allowed and the mend."""
 
+import json
 from pathlib import Path
 
 import pytest
-from bad_input import CASES, GOOD_ROWS, KNOWN_LABELS, BadInput, Case
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from modeling_knowfree.readers_knowfree import InputError, check_rows, read_labels, read_rows
+from modeling_knowfree.readers_knowfree import LAYOUTS, InputError, check_rows, read_labels, read_rows
+from tests.bad_input import CASES, GOOD_ROWS, KNOWN_LABELS, BadInput, Case
 
 
 def read(bad: BadInput) -> None:
@@ -51,3 +54,48 @@ def test_rows_in_memory_are_counted_from_1():
         check_rows(rows, path="memory", lines=[1, 5, 9])
     with pytest.raises(InputError, match=r"^memory: no rows"):
         check_rows([], path="memory")
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["id", "tokens", "entities", "extensions", "start", "end", "label", "entity", "text"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+changes = st.dictionaries(
+    st.sampled_from(["id", "tokens", "entities", "extensions", "ner_tags", "text", "spans", "synthetic", "parent_id"]),
+    values,
+    max_size=4,
+)
+formats = st.sampled_from([None, *LAYOUTS])
+
+
+@settings(max_examples=300, deadline=None)
+@given(values | changes.map(lambda changed: {**GOOD_ROWS[0], **changed}) | changes, formats)
+def test_any_json_is_read_or_refused(tmp_path_factory, value, layout):
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    path.write_text(json.dumps(value) + "\n")
+    read_or_refused(path, layout)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60) | st.text("我们aB-OI/_\t \r\n#1{}[\"'", max_size=60).map(str.encode), formats)
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content: bytes, layout):
+    path = tmp_path_factory.getbasetemp() / "any.txt"
+    path.write_bytes(content)
+    read_or_refused(path, layout)
+
+
+def read_or_refused(path: Path, layout: str | None) -> None:
+    try:
+        rows = read_rows(path, format=layout)
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        check_rows(rows, path="read")
