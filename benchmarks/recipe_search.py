@@ -69,8 +69,8 @@ def run(data: Path, subset: str, seed: int, change: dict, output: Path) -> dict:
     trainer = KnowFreeTrainer(
         model,
         args,
-        train_dataset=build_features(rows, tokenizer, config).items,
-        eval_dataset=build_features(dev, tokenizer, config).items,
+        train_dataset=build_features(rows, tokenizer, config),
+        eval_dataset=build_features(dev, tokenizer, config),
         data_collator=KnowFreeCollator(tokenizer.pad_token_id),
         processing_class=tokenizer,
     )

@@ -70,9 +70,7 @@ def tag(pipe: KnowFreePipeline, rows: Iterable[Row], *, batch_size: int, **optio
         key = key or ("tokens" if "tokens" in chunk[0] else "text")
         for row in chunk:
             if key not in row:
-                raise InputError(
-                    f"row {row.get('id', row)!r:.80} has no {key!r}, the rows before have"
-                )
+                raise InputError(f"row {row.get('id', row)!r:.80} has no {key!r}, the rows before have")
         mine = [row[key] for row in chunk[state.process_index * share : (state.process_index + 1) * share]]
         found = pipe(mine, batch_size=batch_size, is_split_into_words=key == "tokens", **options) if mine else []
         # One object a process: gather_object joins lists, and keeps the order of processes.

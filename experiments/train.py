@@ -142,6 +142,7 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
                 splits[name] = read_dataset(found[name], name=where, flat=flat, labels=labels)
                 labels = labels or target_labels(splits["train"])
         return splits
+    assert data_args.train_file is not None  # `_check` saw to it
     splits["train"] = read_rows(data_args.train_file, flat=flat)
     labels = target_labels(splits["train"])
     if not labels:
@@ -197,8 +198,8 @@ def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
     trainer = KnowFreeTrainer(
         model=model,
         args=args,
-        train_dataset=features["train"].items,
-        eval_dataset=features["validation"].items if "validation" in features else None,
+        train_dataset=features["train"],
+        eval_dataset=features.get("validation"),
         data_collator=KnowFreeCollator(tokenizer.pad_token_id or 0),
         processing_class=tokenizer,
     )
@@ -206,10 +207,10 @@ def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
     trainer.save_model()
     trainer.save_metrics("train", trained.metrics)
     trainer.save_state()
-    results = {}
+    results: dict[str, dict[str, float]] = {}
     for name in ("validation", "test"):
         if name in features:
-            metrics = trainer.evaluate(features[name].items, metric_key_prefix=name)
+            metrics = trainer.evaluate(features[name], metric_key_prefix=name)
             metrics[f"{name}_unreachable_gold"] = features[name].unreachable_gold
             trainer.save_metrics(name, metrics)
             results[name] = metrics

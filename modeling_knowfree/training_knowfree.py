@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 from transformers import AutoConfig, AutoModel, EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
@@ -35,9 +36,7 @@ class ModelArguments:
         alpha_cap (`float`, *optional*): largest weight of an extension label (eq 15); 0 for none.
     """
 
-    model_name_or_path: str = field(
-        metadata={"help": "Pretrained encoder: a folder or a Hub id."}
-    )
+    model_name_or_path: str = field(metadata={"help": "Pretrained encoder: a folder or a Hub id."})
     pooling: str = field(default="max", metadata={"help": "From pieces to units: max, first or mean."})
     span_mixer: str = field(
         default="local_attention",
@@ -210,9 +209,9 @@ def build_model(model_name_or_path: str, config: KnowFreeConfig) -> KnowFreeForT
 
 
 @dataclass
-class Features:
+class Features(Dataset):
     """
-    Rows as the collator wants them.
+    Rows as the collator wants them: a map-style data set for the Trainer.
 
     Attributes:
         items: one feature dict a row.
@@ -226,8 +225,15 @@ class Features:
     cut_off: int
     too_wide: int
 
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        return self.items[at]
+
     @property
     def unreachable_gold(self) -> int:
+        """Gold spans that no threshold will ever bring."""
         return self.cut_off + self.too_wide
 
     def losses(self) -> str | None:
@@ -286,9 +292,10 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
 class KnowFreeTrainer(Trainer):
     """
     Trainer for `KnowFreeForTokenClassification`: two learning rates, weight decay on matrices only, evaluation on
-    decoded spans. Pass it features (`build_features(…).items`), the tokenizer as `processing_class`, a
-    `KnowFreeCollator`, and nothing else that a Trainer would want for this.
+    decoded spans. Pass it features (`build_features`), the tokenizer as `processing_class` and a `KnowFreeCollator`.
     """
+
+    args: KnowFreeTrainingArguments
 
     def __init__(self, model: KnowFreeForTokenClassification, args: KnowFreeTrainingArguments, **kwargs: Any):
         kwargs.setdefault("compute_metrics", self.span_metrics)
@@ -300,28 +307,24 @@ class KnowFreeTrainer(Trainer):
         if self.optimizer is not None:
             return self.optimizer
         groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
-        for name, parameter in (model or self.model).named_parameters():
+        for name, parameter in self.model.named_parameters():  # type: ignore[union-attr]
             if parameter.requires_grad:
                 groups.setdefault(("encoder." in name, parameter.ndim >= 2), []).append(parameter)
-        settings = [
-            {
-                "params": parameters,
-                "lr": self.args.learning_rate if encoder else self.args.head_learning_rate,
-                "weight_decay": self.args.weight_decay if matrix else 0.0,
-            }
-            for (encoder, matrix), parameters in groups.items()
-        ]
-        for (encoder, matrix), group in zip(groups, settings, strict=True):
+        settings: list[dict[str, Any]] = []
+        for (encoder, matrix), parameters in groups.items():
+            rate = self.args.learning_rate if encoder else self.args.head_learning_rate
+            decay = self.args.weight_decay if matrix else 0.0
+            settings.append({"params": parameters, "lr": rate, "weight_decay": decay})
             logger.info(
                 "%s %s: %d tensors, %d parameters, learning rate %g, weight decay %g",
                 "encoder" if encoder else "head",
                 "matrices" if matrix else "vectors",
-                len(group["params"]),
-                sum(parameter.numel() for parameter in group["params"]),
-                group["lr"],
-                group["weight_decay"],
+                len(parameters),
+                sum(parameter.numel() for parameter in parameters),
+                rate,
+                decay,
             )
-        optimizer, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        optimizer, options = self.get_optimizer_cls_and_kwargs(self.args)
         self.optimizer = optimizer(settings, **options)
         return self.optimizer
 
@@ -346,14 +349,17 @@ class KnowFreeTrainer(Trainer):
 
     def span_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Micro and macro scores, `f1_<label>` for each label, and counts, of what `prediction_step` returned."""
-        names = self.model.config.target_labels
-        scores = span_scores(_labelled(prediction.label_ids, names), _labelled(prediction.predictions, names))
+        names = self.accelerator.unwrap_model(self.model).config.target_labels
+        gold, predicted = (
+            _labelled(np.asarray(spans), names) for spans in (prediction.label_ids, prediction.predictions)
+        )
+        scores = span_scores(gold, predicted)
         per_label = scores.pop("per_label")
         return {**scores, **{f"f1_{label}": per_label[label]["f1"] for label in per_label}}
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(output_dir or str(self.args.output_dir))
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle; the same as JSON instead
         if self.args.should_save:
             (folder / "training_args.json").write_text(json.dumps(self.args.to_sanitized_dict(), indent=2) + "\n")
