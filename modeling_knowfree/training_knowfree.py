@@ -75,6 +75,7 @@ class DataArguments:
             at once, at the end.
         dataset_name (`str`): instead of files, a Hub data set or folder with splits train, validation, test.
         dataset_config_name (`str`): its configuration.
+        labels (`list[str]`): the target labels, where the training sentences lack some that others have.
         task (`str`): preset of decoding, weight decay and beta: ner, nested_ner, segmentation or pos.
         preset (`str`): `small`, ours for little data, or `paper`, every letter of the paper.
         min_steps (`int`): at least this many updates, however few the sentences.
@@ -87,6 +88,9 @@ class DataArguments:
     test_file: str | None = field(default=None, metadata={"help": "Sentences to score once, at the end."})
     dataset_name: str | None = field(default=None, metadata={"help": "A Hub data set or folder, instead of files."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of that data set."})
+    labels: list[str] | None = field(
+        default=None, metadata={"help": "Target labels; default: those that the training sentences have."}
+    )
     task: str = field(default="ner", metadata={"help": "Preset: ner, nested_ner, segmentation or pos."})
     preset: str = field(default="small", metadata={"help": "Training recipe: small (ours, for little data) or paper."})
     min_steps: int = field(
@@ -177,7 +181,13 @@ def extension_weights(rows: Sequence[Row], alpha_cap: float | None = 1.0) -> dic
 _SPECIAL_PIECES = ("pad_token_id", "bos_token_id", "eos_token_id")
 
 
-def build_config(model_name_or_path: str, rows: Sequence[Row], alpha_cap: float | None = 1.0, **options: Any):
+def build_config(
+    model_name_or_path: str,
+    rows: Sequence[Row],
+    alpha_cap: float | None = 1.0,
+    labels: Sequence[str] | None = None,
+    **options: Any,
+) -> KnowFreeConfig:
     """
     A `KnowFreeConfig` for these training rows.
 
@@ -185,9 +195,10 @@ def build_config(model_name_or_path: str, rows: Sequence[Row], alpha_cap: float 
         model_name_or_path: folder or Hub id of the encoder.
         rows: training rows; they decide unit, target labels, extension labels with their α_i, and multi-label.
         alpha_cap: see `extension_weights`.
+        labels: target labels in column order; by default those of the rows, sorted.
         options: further fields of `KnowFreeConfig`.
     """
-    labels = target_labels(rows)
+    labels = labels or target_labels(rows)
     alphas = extension_weights(rows, alpha_cap)
     encoder = AutoConfig.from_pretrained(model_name_or_path)
     special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
