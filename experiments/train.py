@@ -169,7 +169,7 @@ def plan_schedule(data_args: DataArguments, args: KnowFreeTrainingArguments, sen
     every = max(1, math.ceil(args.max_steps / 10))
     if data_args.validation_file or args.eval_strategy != "no":
         args.eval_strategy = args.save_strategy = "steps"
-        args.eval_steps = args.save_steps = every
+        args.eval_steps = args.save_steps = args.eval_steps or every
         args.load_best_model_at_end, args.metric_for_best_model, args.greater_is_better = True, "f1", True
     elif args.save_strategy == "steps":
         args.save_steps = max(1, math.ceil(args.max_steps / 4))
