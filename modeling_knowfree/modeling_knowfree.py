@@ -5,6 +5,7 @@ D' = config.head_size, D̃ = config.span_size, W widths scored, N label columns,
 """
 
 import shutil
+from bisect import bisect_right
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,14 +180,17 @@ class UnitIndex:
         self.after = (num_units[:, None] - position)[self.mask]
 
     def blocks(self, widths: Tensor, cells: int):
-        """Yield `(rows, width)`: flat unit indices to start spans from, widest first, so that rows of one block have
-        nearly equal `widths` `[U]` and little is computed for nothing; `width` is the block's widest."""
+        """Yield `(rows, width)`: flat unit indices to start spans from, widest first, and the widest's `widths` `[U]`.
+        A block has about `cells` cells, and ends sooner where its narrower rows would waste more than a new block's
+        start costs."""
         order = torch.argsort(widths, descending=True, stable=True)
-        sorted_widths = widths[order].tolist()
+        by_width = widths[order]
+        longest, area = by_width.tolist(), [0, *by_width.cumsum(0).tolist()]
         start = 0
-        while start < len(sorted_widths):
-            width = sorted_widths[start]
-            stop = start + max(1, cells // width)
+        while start < len(longest):
+            width, before = longest[start], area[start] - start * longest[start]
+            stops = range(start + 1, min(len(longest), start + max(1, cells // width)) + 1)
+            stop = stops[bisect_right(stops, cells // 16 - before, key=lambda at, w=width: at * w - area[at]) - 1]
             yield order[start:stop], width
             start = stop
 
@@ -225,17 +229,72 @@ class MultiHeadBiaffine(nn.Module):
             offsets: `[C]`, last unit - first unit of the spans wanted.
 
         Returns:
-            `[R, C, D̃]`; cells that leave the sentence hold numbers without meaning.
+            `[C, R, D̃]`; cells that leave the sentence hold numbers without meaning.
         """
         by_start, by_end, by_width = terms
-        last = (rows[:, None] + offsets).clamp(0, len(ends) - 1)  # (R, C)
+        last = (rows + offsets[:, None]).clamp(0, len(ends) - 1)  # (C, R)
         left = torch.einsum("rhx,hdxy->rhyd", starts[rows].unflatten(-1, (self.heads, -1)), self.weight)
-        right = ends[last].unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (R, h, C, y)
-        spans = (right @ left).transpose(1, 2).flatten(2)  # (R, C, D̃)
-        spans = spans + by_start[rows].unsqueeze(1) + by_end[last]
+        right = F.embedding(last, ends).view(len(offsets), -1, left.shape[2]).transpose(0, 1)  # (R·h, C, y)
+        product = torch.bmm(right, left.flatten(0, 1)).view(len(rows), self.heads, len(offsets), -1)  # (R, h, C, d)
+        spans = F.embedding(last, by_end)  # (C, R, D̃); F.embedding: as fast as indexing, its gradient much faster
+        spans += by_start[rows]
         if by_width is not None:
-            spans = spans + by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH]
+            spans += by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH].unsqueeze(1)
+        spans.unflatten(-1, (self.heads, -1)).add_(product.permute(2, 0, 1, 3))
         return spans
+
+
+class BandAttention(torch.autograd.Function):
+    """
+    Eq 10 between the 2ω+1 cells around each cell, channels first: a neighbour is a shift of the flat cell axis, so
+    every step is one pass over contiguous memory, and neither a score matrix nor a gathered neighbour is ever built.
+    Autograd would give each shifted slice a gradient tensor of its own; `backward` adds them up in place.
+
+    Shapes: queries `[K, c, n]`; keys, values `[K, c, m]`, cell i of the queries having neighbours i, i + step, …,
+    i + 2ω·step, of which `outside` `[2ω+1, n]` names those that are not in the sentence. Returns `[K, c, n]`.
+    """
+
+    @staticmethod
+    def forward(ctx, queries: Tensor, keys: Tensor, values: Tensor, outside: Tensor, step: int) -> Tensor:
+        reach, cells = outside.shape
+        scores = queries.new_empty(reach, queries.shape[0], cells)
+        product = torch.empty_like(queries)
+        for shift in range(reach):
+            near = keys[..., shift * step : shift * step + cells]
+            torch.mul(queries[..., : near.shape[-1]], near, out=product[..., : near.shape[-1]])
+            torch.sum(product, 1, out=scores[shift])
+        # The finite minimum: a cell with no neighbour in the sentence must not become NaN.
+        weights = scores.masked_fill_(outside.unsqueeze(1), torch.finfo(scores.dtype).min).softmax(0)
+        mixed = torch.zeros_like(queries)
+        for shift in range(reach):
+            near = values[..., shift * step : shift * step + cells]
+            mixed[..., : near.shape[-1]].addcmul_(weights[shift, :, None, : near.shape[-1]], near)
+        ctx.save_for_backward(queries, keys, values, weights)
+        ctx.step = step
+        return mixed
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):
+        queries, keys, values, weights = ctx.saved_tensors
+        step, cells = ctx.step, queries.shape[-1]
+        grad_weights, product = torch.zeros_like(weights), torch.empty_like(queries)
+        grad_queries, grad_keys, grad_values = map(torch.zeros_like, (queries, keys, values))
+        for shift in range(len(weights)):
+            window = slice(shift * step, shift * step + cells)
+            near = values[..., window]
+            here = near.shape[-1]
+            torch.mul(grad[..., :here], near, out=product[..., :here])
+            torch.sum(product[..., :here], 1, out=grad_weights[shift, :, :here])
+            grad_values[..., window].addcmul_(weights[shift, :, None, :here], grad[..., :here])
+        grad_scores = weights * (grad_weights - (weights * grad_weights).sum(0))
+        for shift in range(len(weights)):
+            window = slice(shift * step, shift * step + cells)
+            near = keys[..., window]
+            here = near.shape[-1]
+            grad_queries[..., :here].addcmul_(grad_scores[shift, :, None, :here], near)
+            grad_keys[..., window].addcmul_(grad_scores[shift, :, None, :here], queries[..., :here])
+        return grad_queries, grad_keys, grad_values, None, None
 
 
 class LocalAttention(nn.Module):
@@ -252,29 +311,29 @@ class LocalAttention(nn.Module):
     def forward(self, spans: Tensor, inside: Tensor, width: int) -> Tensor:
         """
         Args:
-            spans: `[R, C, D̃]`, cells at offsets -ω, …; C ≤ width + 2ω.
-            inside: `[R, C]`, false for cells that are not in the sentence.
+            spans: `[C, R, D̃]`, cells at offsets -ω, …; C ≤ width + 2ω.
+            inside: `[C, R]`, false for cells that are not in the sentence.
             width: answers are wanted for offsets 0 … width-1.
 
         Returns:
-            `[R, width, D̃]`.
+            `[width, R, D̃]`.
         """
-        reach = 2 * self.window + 1
-        missing = width + 2 * self.window - spans.shape[1]
-        queries = self.query(spans[:, self.window : self.window + width])
-        keys = F.pad(self.key(spans), (0, 0, 0, missing))
-        values = F.pad(self.value(spans), (0, 0, 0, missing))
-        queries, keys, values = (x.unflatten(-1, (self.heads, -1)) for x in (queries, keys, values))
-        neighbours = F.pad(inside, (0, missing)).unfold(1, reach, 1)  # (R, width, 2ω+1)
-        scores = torch.stack([(queries * keys[:, s : s + width]).sum(-1) for s in range(reach)], -1)
-        scores = scores * queries.shape[-1] ** -0.5  # (R, width, K, 2ω+1)
-        # A cell outside the sentence attends to nothing real; the finite minimum keeps its softmax free of NaN.
-        scores = scores.masked_fill(~neighbours.unsqueeze(2), torch.finfo(scores.dtype).min)
-        weights = scores.softmax(-1)
-        mixed = weights[..., 0, None] * values[:, :width]
-        for s in range(1, reach):
-            mixed = mixed + weights[..., s, None] * values[:, s : s + width]
-        return self.output(mixed.flatten(2))
+        missing = width + 2 * self.window - len(spans)
+        outside = F.pad(~inside, (0, 0, 0, missing), value=True).unfold(0, width, 1).transpose(1, 2)  # (2ω+1, width, R)
+        wanted = spans[self.window : self.window + width]
+        size = wanted.shape[-1] // self.heads
+
+        def channels_first(of: Tensor, layer: nn.Linear) -> Tensor:  # (K, D̃/K, cells)
+            return torch.addmm(layer.bias.unsqueeze(1), layer.weight, of.flatten(0, 1).t()).unflatten(0, (-1, size))
+
+        mixed = BandAttention.apply(
+            channels_first(wanted, self.query) * size**-0.5,
+            channels_first(spans, self.key),
+            channels_first(spans, self.value),
+            outside.flatten(1),
+            inside.shape[1],
+        )
+        return self.output(mixed.flatten(0, 1).t()).view_as(wanted)
 
 
 class MaskedCNN(nn.Module):
@@ -369,17 +428,17 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         for rows, longest in index.blocks(index.after.clamp(max=limit + window), block_size):
             width = min(longest, limit)
             offsets = torch.arange(-window, longest, device=units.device)
-            spans = self.biaffine(starts, ends, terms, rows, offsets)  # (R, window + longest, D̃)
+            inside = (offsets[:, None] >= -index.before[rows]) & (offsets[:, None] < index.after[rows])  # (C, R)
+            spans = self.biaffine(starts, ends, terms, rows, offsets)  # (C, R, D̃)
             if config.span_mixer == "local_attention":
-                before, after = index.before[rows, None], index.after[rows, None]
-                inside = (offsets >= -before) & (offsets < after)
                 attended = self.attention(spans, inside, width)
-                spans = spans[:, window : window + width]
-                spans = spans + self.norm(attended + spans if config.formulation == "paper" else attended)  # eqs 11, 12
-            pieces.append(self._classify(spans, columns).flatten(0, 1))  # eq 12, (R·width, columns)
-            ends_inside = torch.arange(width, device=units.device) < index.after[rows, None]
-            cell = slots[rows, None] * limit + torch.arange(width, device=units.device)
-            cells.append(torch.where(ends_inside, cell, batch * length * limit).flatten())
+                spans, inside = spans[window : window + width], inside[window : window + width]
+                if config.formulation == "paper":
+                    attended = attended + spans
+                spans = self.norm(attended).add_(spans)  # eqs 11, 12
+            pieces.append(self._classify(spans.flatten(0, 1), columns))  # eq 12, (width·R, columns)
+            cell = slots[rows] * limit + offsets[window : window + width, None]
+            cells.append(torch.where(inside, cell, batch * length * limit).flatten())
 
         found = torch.cat(pieces)
         logits = found.new_full((batch * length * limit + 1, columns), torch.finfo(found.dtype).min)
@@ -398,7 +457,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         for row in range(length):
             rows = torch.arange(batch, device=units.device) * length + row
             planes.append(self.biaffine(starts, ends, terms, rows, position - row))
-        spans = torch.stack(planes, 1)  # (B, L, L, D̃)
+        spans = torch.stack(planes).permute(2, 0, 1, 3)  # (B, L, L, D̃)
         real = position < num_units[:, None]
         spans = spans + self.cnn(spans, real[:, :, None] & real[:, None, :])
         scores = self._classify(spans, columns)
