@@ -9,9 +9,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from .rows_knowfree import JSON_SUFFIXES, NAMESPACES, Place, bad_input, parse_json, read_lines, show
-
-WORD_LABEL = "WORD"  # the label of a word in a segmentation file, and of a bare B, I, E, M or S tag
+from .rows_knowfree import JSON_SUFFIXES, NAMESPACES, WORD_LABEL, Place, bad_input, parse_json, read_lines, show
 
 
 class Labels(NamedTuple):

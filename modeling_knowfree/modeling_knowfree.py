@@ -49,6 +49,7 @@ class KnowFreeModelOutput(ModelOutput):
 
 
 class KnowFreePreTrainedModel(PreTrainedModel):
+    config: KnowFreeConfig
     config_class = KnowFreeConfig
     base_model_prefix = "knowfree"
     supports_gradient_checkpointing = True
@@ -81,10 +82,11 @@ class KnowFreePreTrainedModel(PreTrainedModel):
             if drop_extension_labels:
                 targets = len(kept.target_labels)
                 self.config.extension_labels, self.config.extension_weights = [], []
-                state = dict(kwargs.pop("state_dict", None) or self.state_dict())
-                for name in ("classifier.weight", "classifier.bias"):
-                    state[name] = state[name][:targets].clone()
-                kwargs["state_dict"] = state
+                state = kwargs.pop("state_dict", None) or self.state_dict()
+                kwargs["state_dict"] = {
+                    name: value[:targets].clone() if name.startswith("classifier.") else value
+                    for name, value in state.items()
+                }
             super().save_pretrained(save_directory, *args, **kwargs)
         finally:
             self.config = kept
@@ -207,15 +209,15 @@ class MultiHeadBiaffine(nn.Module):
         # The linear term's weight cut by what it multiplies: no [H_s; H_e; …] is ever built for a span.
         self.start = nn.Linear(config.head_size, config.span_size)
         self.end = nn.Linear(config.head_size, config.span_size)
-        self.width = self.width_embedding = None
-        if config.width_embedding_size:
+        self.has_width = config.width_embedding_size > 0
+        if self.has_width:
             self.width_embedding = nn.Embedding(MAX_WIDTH - MIN_WIDTH + 1, config.width_embedding_size)
             self.width = nn.Linear(config.width_embedding_size, config.span_size, bias=False)
         self.dropout = nn.Dropout(config.head_dropout)
 
     def linear_terms(self, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Start `[U, D̃]`, end `[U, D̃]` and width `[30, D̃]` summands of the linear term."""
-        by_width = None if self.width is None else self.width(self.dropout(self.width_embedding.weight))
+        by_width = self.width(self.dropout(self.width_embedding.weight)) if self.has_width else None
         return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width
 
     def forward(
