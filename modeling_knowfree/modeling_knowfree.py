@@ -215,30 +215,40 @@ class MultiHeadBiaffine(nn.Module):
             self.width = nn.Linear(config.width_embedding_size, config.span_size, bias=False)
         self.dropout = nn.Dropout(config.head_dropout)
 
-    def linear_terms(self, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Start `[U, D̃]`, end `[U, D̃]` and width `[30, D̃]` summands of the linear term."""
+    def terms(self, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """What all blocks share: start `[U, D̃]`, end `[U, D̃]` and width `[30, D̃]` summands of the linear term, and
+        the weight as `[h, x, y·d]`."""
         by_width = self.width(self.dropout(self.width_embedding.weight)) if self.has_width else None
-        return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width
+        weight = self.weight.permute(0, 2, 3, 1).flatten(2)
+        return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width, weight
 
     def forward(
-        self, starts: Tensor, ends: Tensor, terms: tuple[Tensor, Tensor, Tensor | None], rows: Tensor, offsets: Tensor
+        self,
+        starts: Tensor,
+        ends: Tensor,
+        terms: tuple[Tensor, Tensor, Tensor | None, Tensor],
+        rows: Tensor,
+        offsets: Tensor,
     ) -> Tensor:
         """
         Args:
             starts, ends: `[U, D']` (eq 7).
-            terms: from `linear_terms`.
+            terms: from `self.terms`.
             rows: `[R]`, units that the spans start from.
             offsets: `[C]`, last unit - first unit of the spans wanted.
 
         Returns:
             `[C, R, D̃]`; cells that leave the sentence hold numbers without meaning.
         """
-        by_start, by_end, by_width = terms
+        by_start, by_end, by_width, weight = terms
+        size = starts.shape[1] // self.heads
         last = (rows + offsets[:, None]).clamp(0, len(ends) - 1)  # (C, R)
-        left = torch.einsum("rhx,hdxy->rhyd", starts[rows].unflatten(-1, (self.heads, -1)), self.weight)
-        right = F.embedding(last, ends).view(len(offsets), -1, left.shape[2]).transpose(0, 1)  # (R·h, C, y)
-        product = torch.bmm(right, left.flatten(0, 1)).view(len(rows), self.heads, len(offsets), -1)  # (R, h, C, d)
-        spans = F.embedding(last, by_end)  # (C, R, D̃); F.embedding: as fast as indexing, its gradient much faster
+        left = starts[rows].view(-1, self.heads, size).transpose(0, 1) @ weight  # (h, R, y·d)
+        left = left.transpose(0, 1).reshape(len(rows) * self.heads, size, -1)  # (R·h, y, d)
+        # F.embedding is as fast as indexing, and its gradient much faster.
+        right = F.embedding(last, ends).view(len(offsets), -1, size).transpose(0, 1)  # (R·h, C, y)
+        product = torch.bmm(right, left).view(len(rows), self.heads, len(offsets), -1)  # (R, h, C, d)
+        spans = F.embedding(last, by_end)  # (C, R, D̃)
         spans += by_start[rows]
         if by_width is not None:
             spans += by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH].unsqueeze(1)
@@ -267,8 +277,8 @@ class BandAttention(torch.autograd.Function):
             torch.sum(product, 1, out=scores[shift])
         # The finite minimum: a cell with no neighbour in the sentence must not become NaN.
         weights = scores.masked_fill_(outside.unsqueeze(1), torch.finfo(scores.dtype).min).softmax(0)
-        mixed = torch.zeros_like(queries)
-        for shift in range(reach):
+        mixed = weights[0].unsqueeze(1) * values[..., :cells]
+        for shift in range(1, reach):
             near = values[..., shift * step : shift * step + cells]
             mixed[..., : near.shape[-1]].addcmul_(weights[shift, :, None, : near.shape[-1]], near)
         ctx.save_for_backward(queries, keys, values, weights)
@@ -324,18 +334,23 @@ class LocalAttention(nn.Module):
         outside = F.pad(~inside, (0, 0, 0, missing), value=True).unfold(0, width, 1).transpose(1, 2)  # (2ω+1, width, R)
         wanted = spans[self.window : self.window + width]
         size = wanted.shape[-1] // self.heads
-
-        def channels_first(of: Tensor, layer: nn.Linear) -> Tensor:  # (K, D̃/K, cells)
-            return torch.addmm(layer.bias.unsqueeze(1), layer.weight, of.flatten(0, 1).t()).unflatten(0, (-1, size))
-
+        scale = size**-0.5
+        by_channel, wanted_by_channel = spans.flatten(0, 1).t(), wanted.flatten(0, 1).t()  # (D̃, cells)
         mixed = BandAttention.apply(
-            channels_first(wanted, self.query) * size**-0.5,
-            channels_first(spans, self.key),
-            channels_first(spans, self.value),
+            *(
+                states.unflatten(0, (self.heads, size))
+                for states in (
+                    torch.addmm(scale * self.query.bias.unsqueeze(1), scale * self.query.weight, wanted_by_channel),
+                    torch.addmm(self.key.bias.unsqueeze(1), self.key.weight, by_channel),
+                    self.value.weight @ by_channel,
+                )
+            ),
             outside.flatten(1),
             inside.shape[1],
         )
-        return self.output(mixed.flatten(0, 1).t()).view_as(wanted)
+        # Weights sum to 1: the value's bias comes through unchanged, and is added here to vectors, not to cells.
+        bias = F.linear(self.value.bias, self.output.weight, self.output.bias)
+        return F.linear(mixed.flatten(0, 1).t(), self.output.weight, bias).view_as(wanted)
 
 
 class MaskedCNN(nn.Module):
@@ -419,7 +434,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         index = UnitIndex(num_units, length)
         flat = units[index.mask]  # (U, D)
         starts, ends = F.leaky_relu(self.start_mlp(flat)), F.leaky_relu(self.end_mlp(flat))  # eq 7, (U, D')
-        terms = self.biaffine.linear_terms(starts, ends)
+        terms = self.biaffine.terms(starts, ends)
         window = config.attention_window if config.span_mixer == "local_attention" else 0
         limit = min(length, config.max_span_width or length)
 
@@ -453,7 +468,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         limit = min(length, self.config.max_span_width or length)
         flat = units.flatten(0, 1)
         starts, ends = F.leaky_relu(self.start_mlp(flat)), F.leaky_relu(self.end_mlp(flat))
-        terms = self.biaffine.linear_terms(starts, ends)
+        terms = self.biaffine.terms(starts, ends)
         position = torch.arange(length, device=units.device)
         planes = []
         for row in range(length):
