@@ -6,6 +6,7 @@ D' = config.head_size, D̃ = config.span_size, W widths scored, N label columns,
 
 import shutil
 from bisect import bisect_right
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,51 +263,57 @@ class BandAttention(torch.autograd.Function):
     every step is one pass over contiguous memory, and neither a score matrix nor a gathered neighbour is ever built.
     Autograd would give each shifted slice a gradient tensor of its own; `backward` adds them up in place.
 
-    Shapes: queries `[K, c, n]`; keys, values `[K, c, m]`, cell i of the queries having neighbours i, i + step, …,
+    Shapes: queries `[K, c, n]`, keys and values `[2, K, c, m]`, cell i of the queries having neighbours i, i + step, …,
     i + 2ω·step, of which `outside` `[2ω+1, n]` names those that are not in the sentence. Returns `[K, c, n]`.
     """
 
     @staticmethod
-    def forward(ctx, queries: Tensor, keys: Tensor, values: Tensor, outside: Tensor, step: int) -> Tensor:
+    def forward(ctx, queries: Tensor, keys_values: Tensor, outside: Tensor, step: int) -> Tensor:
         reach, cells = outside.shape
         scores = queries.new_empty(reach, queries.shape[0], cells)
         product = torch.empty_like(queries)
-        for shift in range(reach):
-            near = keys[..., shift * step : shift * step + cells]
-            torch.mul(queries[..., : near.shape[-1]], near, out=product[..., : near.shape[-1]])
+        for shift, (keys, _) in _neighbours(keys_values, reach, step, cells):
+            here = keys.shape[-1]
+            torch.mul(queries[..., :here], keys, out=product[..., :here])
             torch.sum(product, 1, out=scores[shift])
         # The finite minimum: a cell with no neighbour in the sentence must not become NaN.
         weights = scores.masked_fill_(outside.unsqueeze(1), torch.finfo(scores.dtype).min).softmax(0)
-        mixed = weights[0].unsqueeze(1) * values[..., :cells]
-        for shift in range(1, reach):
-            near = values[..., shift * step : shift * step + cells]
-            mixed[..., : near.shape[-1]].addcmul_(weights[shift, :, None, : near.shape[-1]], near)
-        ctx.save_for_backward(queries, keys, values, weights)
+        mixed = torch.zeros_like(queries)
+        for shift, (_, values) in _neighbours(keys_values, reach, step, cells):
+            here = values.shape[-1]
+            mixed[..., :here].addcmul_(weights[shift, :, None, :here], values)
+        ctx.save_for_backward(queries, keys_values, weights)
         ctx.step = step
         return mixed
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
-        queries, keys, values, weights = ctx.saved_tensors
-        step, cells = ctx.step, queries.shape[-1]
+        queries, keys_values, weights = ctx.saved_tensors
+        window = len(weights), ctx.step, queries.shape[-1]
+        grad_queries, grad_keys_values = torch.zeros_like(queries), torch.zeros_like(keys_values)
         grad_weights, product = torch.zeros_like(weights), torch.empty_like(queries)
-        grad_queries, grad_keys, grad_values = map(torch.zeros_like, (queries, keys, values))
-        for shift in range(len(weights)):
-            window = slice(shift * step, shift * step + cells)
-            near = values[..., window]
-            here = near.shape[-1]
-            torch.mul(grad[..., :here], near, out=product[..., :here])
+        gradients = _neighbours(grad_keys_values, *window)
+        for (shift, (_, values)), (_, (_, grad_values)) in zip(
+            _neighbours(keys_values, *window), gradients, strict=True
+        ):
+            here = values.shape[-1]
+            torch.mul(grad[..., :here], values, out=product[..., :here])
             torch.sum(product[..., :here], 1, out=grad_weights[shift, :, :here])
-            grad_values[..., window].addcmul_(weights[shift, :, None, :here], grad[..., :here])
-        grad_scores = weights * (grad_weights - (weights * grad_weights).sum(0))
-        for shift in range(len(weights)):
-            window = slice(shift * step, shift * step + cells)
-            near = keys[..., window]
-            here = near.shape[-1]
-            grad_queries[..., :here].addcmul_(grad_scores[shift, :, None, :here], near)
-            grad_keys[..., window].addcmul_(grad_scores[shift, :, None, :here], queries[..., :here])
-        return grad_queries, grad_keys, grad_values, None, None
+            grad_values.addcmul_(weights[shift, :, None, :here], grad[..., :here])
+        grad_scores = grad_weights.sub_((weights * grad_weights).sum(0)).mul_(weights)  # softmax
+        gradients = _neighbours(grad_keys_values, *window)
+        for (shift, (keys, _)), (_, (grad_keys, _)) in zip(_neighbours(keys_values, *window), gradients, strict=True):
+            here = keys.shape[-1]
+            grad_queries[..., :here].addcmul_(grad_scores[shift, :, None, :here], keys)
+            grad_keys.addcmul_(grad_scores[shift, :, None, :here], queries[..., :here])
+        return grad_queries, grad_keys_values, None, None
+
+
+def _neighbours(cells: Tensor, reach: int, step: int, count: int) -> Iterator[tuple[int, Tensor]]:
+    """`(s, cells[…, s·step : s·step + count])` for the 2ω+1 shifts; shorter where the cells end: what would lie there
+    is in no sentence."""
+    return ((shift, cells[..., shift * step : shift * step + count]) for shift in range(reach))
 
 
 class LocalAttention(nn.Module):
@@ -316,37 +323,31 @@ class LocalAttention(nn.Module):
         super().__init__()
         self.heads, self.window = config.attention_heads, config.attention_window
         self.query = nn.Linear(config.span_size, config.span_size)
-        self.key = nn.Linear(config.span_size, config.span_size)
+        self.key = nn.Linear(config.span_size, config.span_size, bias=False)  # softmax would cancel it
         self.value = nn.Linear(config.span_size, config.span_size)
         self.output = nn.Linear(config.span_size, config.span_size)
 
-    def forward(self, spans: Tensor, inside: Tensor, width: int) -> Tensor:
+    def forward(self, spans: Tensor, wanted: Tensor, inside: Tensor) -> Tensor:
         """
         Args:
-            spans: `[C, R, D̃]`, cells at offsets -ω, …; C ≤ width + 2ω.
+            spans: `[C, R, D̃]`, cells at offsets -ω, …
+            wanted: `[width, R, D̃]`, those at offsets 0 … width-1, which answers are wanted for; C ≤ width + 2ω.
             inside: `[C, R]`, false for cells that are not in the sentence.
-            width: answers are wanted for offsets 0 … width-1.
 
         Returns:
             `[width, R, D̃]`.
         """
+        width, rows, size = wanted.shape
         missing = width + 2 * self.window - len(spans)
         outside = F.pad(~inside, (0, 0, 0, missing), value=True).unfold(0, width, 1).transpose(1, 2)  # (2ω+1, width, R)
-        wanted = spans[self.window : self.window + width]
-        size = wanted.shape[-1] // self.heads
-        scale = size**-0.5
-        by_channel, wanted_by_channel = spans.flatten(0, 1).t(), wanted.flatten(0, 1).t()  # (D̃, cells)
+        by_head = (self.heads, size // self.heads)
+        scale = by_head[1] ** -0.5
+        queries = torch.addmm(  # (D̃, width·R)
+            (scale * self.query.bias).unsqueeze(1), scale * self.query.weight, wanted.flatten(0, 1).t()
+        )
+        keys_values = torch.cat([self.key.weight, self.value.weight]) @ spans.flatten(0, 1).t()  # (2·D̃, C·R)
         mixed = BandAttention.apply(
-            *(
-                states.unflatten(0, (self.heads, size))
-                for states in (
-                    torch.addmm(scale * self.query.bias.unsqueeze(1), scale * self.query.weight, wanted_by_channel),
-                    torch.addmm(self.key.bias.unsqueeze(1), self.key.weight, by_channel),
-                    self.value.weight @ by_channel,
-                )
-            ),
-            outside.flatten(1),
-            inside.shape[1],
+            queries.unflatten(0, by_head), keys_values.unflatten(0, (2, *by_head)), outside.flatten(1), rows
         )
         # Weights sum to 1: the value's bias comes through unchanged, and is added here to vectors, not to cells.
         bias = F.linear(self.value.bias, self.output.weight, self.output.bias)
@@ -448,11 +449,11 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
             inside = (offsets[:, None] >= -index.before[rows]) & (offsets[:, None] < index.after[rows])  # (C, R)
             spans = self.biaffine(starts, ends, terms, rows, offsets)  # (C, R, D̃)
             if config.span_mixer == "local_attention":
-                attended = self.attention(spans, inside, width)
-                spans, inside = spans[window : window + width], inside[window : window + width]
+                wanted = spans[window : window + width]
+                attended = self.attention(spans, wanted, inside)
                 if config.formulation == "paper":
-                    attended = attended + spans
-                spans = self.norm(attended).add_(spans)  # eqs 11, 12
+                    attended = attended + wanted
+                spans, inside = self.norm(attended).add_(wanted), inside[window : window + width]  # eqs 11, 12
             pieces.append(self._classify(spans.flatten(0, 1), columns))  # eq 12, (width·R, columns)
             cell = slots[rows] * limit + offsets[window : window + width, None]
             cells.append(torch.where(inside, cell, batch * length * limit).flatten())
@@ -491,7 +492,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
             weights[len(self.config.target_labels) :] = weights.new_tensor(self.config.extension_weights)
         inside = band_mask(num_units, length, limit)
         # BCE(x, y) = softplus(x) - x·y: the gold is subtracted where it lies, no grid of targets is built.
-        everywhere = F.softplus(logits.to(exact).masked_fill(~inside.unsqueeze(-1), -torch.inf))
+        everywhere = F.softplus(logits.to(exact))  # 0 where a cell outside the sentence holds the dtype's minimum
         loss = (everywhere.sum((1, 2)) * weights).sum(-1)  # (B,)
         start, end, column = span_labels.clamp(min=0).unbind(-1)  # (B, S) each
         width = end - start - 1
