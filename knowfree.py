@@ -82,6 +82,33 @@ batch_option = click.option("--batch_size", type=click.IntRange(1), default=16, 
 
 
 @cli.command(context_settings=CONTEXT)
+@click.option("--train_file", required=True, help="Annotated sentences, any layout that `train` reads.")
+@click.option(
+    "--output_dir", required=True, type=click.Path(path_type=Path), help="Folder for train_250.jsonl, k5.jsonl …"
+)
+@click.option("--sizes", type=click.IntRange(1), multiple=True, help="Sentences; repeatable.  [default: 250 500 1000]")
+@click.option("--shots", type=click.IntRange(1), multiple=True, help="k of k-shot; repeatable.  [default: 5 10 15 20]")
+@click.option("--seed", default=42, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def sample(train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: int, as_json: bool) -> None:
+    """Draw low-resource subsets: 250 ⊂ 500 ⊂ 1000 sentences, and k-shot 5 ⊂ 10 ⊂ 15 ⊂ 20.
+
+    Giving only --sizes or only --shots draws only these.
+    """
+    from experiments.sampling import SHOTS, SIZES, write_subsets
+    from modeling_knowfree.readers_knowfree import read_rows
+
+    if not sizes and not shots:
+        sizes, shots = SIZES, SHOTS
+    counts = write_subsets(read_rows(train_file), output_dir, sizes=sizes, ks=shots, seed=seed, name=train_file)
+    if as_json:
+        click.echo(json.dumps(counts))
+        return
+    for name, count in counts.items():
+        click.echo(f"{output_dir / name}: {', '.join(f'{number} {what}' for what, number in count.items())}")
+
+
+@cli.command(context_settings=CONTEXT)
 @model_option
 @click.option("--data", required=True, help="Annotated file, any layout that `train` reads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")

@@ -63,7 +63,7 @@ def run(data: Path, subset: str, seed: int, change: dict, output: Path) -> dict:
     model = build_model(encoder, config)
     args = KnowFreeTrainingArguments(
         output_dir=str(output), seed=seed, use_cpu=True, report_to=[], save_strategy="no", disable_tqdm=True,
-        eval_strategy="steps", eval_steps=settings["max_steps"] // 4, logging_steps=10_000,
+        eval_strategy="steps", eval_steps=settings["max_steps"] // 2, logging_steps=10_000,
         per_device_eval_batch_size=32, **settings,
     )  # fmt: skip
     trainer = KnowFreeTrainer(

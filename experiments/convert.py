@@ -10,6 +10,7 @@ from torch import Tensor
 from transformers import AutoTokenizer
 
 from modeling_knowfree import KnowFreeConfig, KnowFreeForTokenClassification
+from modeling_knowfree.labels_knowfree import namespaced
 from modeling_knowfree.readers_knowfree import InputError, read_labels, read_rows, write_rows
 
 # Fields of a released config.json that are the span head's; the others are the encoder's.
@@ -47,9 +48,18 @@ def convert(source: Path, labels: Path, output: Path) -> str:
 def convert_data(source: Path, labels: Path, output: Path) -> str:
     """Every JSON file of a released data folder becomes JSON lines of our rows; labels that are no targets become
     extensions."""
-    files = [path for path in sorted(source.iterdir()) if path.suffix in (".json", ".jsonl") and path != labels]
+    files = [
+        path
+        for path in sorted(source.iterdir())
+        if path.suffix in (".json", ".jsonl") and not path.stem.startswith("labels") and path != labels
+    ]
     if not files:
         raise InputError(f"--input {source}: neither a config.json nor data files (.json, .jsonl) in it")
+    stems = [path.stem for path in files]
+    if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
+        raise InputError(
+            f"--input {source}: {twice}.json and {twice}.jsonl would both become {twice}.jsonl; rename one"
+        )
     converted = {path.stem: read_rows(path, label_file=labels) for path in files}
     for stem, rows in converted.items():
         write_rows(output / f"{stem}.jsonl", rows)
@@ -122,7 +132,7 @@ def _config(released: dict[str, Any], targets: list[str], extensions: list[str])
         threshold=released.get("span_threshold", 0.5),
         id2label=dict(enumerate(targets)),
         label2id={name: column for column, name in enumerate(targets)},
-        extension_labels=extensions,
+        extension_labels=[namespaced(name) for name in extensions],
     )
 
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from modeling_knowfree import KnowFreeConfig, KnowFreeForTokenClassification, KnowFreePipeline
 from modeling_knowfree.metrics_knowfree import span_scores
-from modeling_knowfree.readers_knowfree import InputError, Row, check_rows, read_rows
+from modeling_knowfree.readers_knowfree import InputError, Row, read_rows
 
 BATCHES_AT_ONCE = 16  # sentences are sorted by length within this many batches
 
@@ -70,7 +70,7 @@ def tag(pipe: KnowFreePipeline, rows: Iterable[Row], *, batch_size: int, **optio
         key = key or ("tokens" if "tokens" in chunk[0] else "text")
         for row in chunk:
             if key not in row:
-                raise InputError(f"row {row.get('id', row)!r:.80} has no {key!r}, the rows before have")
+                raise InputError(f"row {row.get('id', row)!r:.80} has no {key!r}, the first row has: give one kind")
         mine = [row[key] for row in chunk[state.process_index * share : (state.process_index + 1) * share]]
         found = pipe(mine, batch_size=batch_size, is_split_into_words=key == "tokens", **options) if mine else []
         # One object a process: gather_object joins lists, and keeps the order of processes.
@@ -94,9 +94,8 @@ def evaluate(model: str, data: str, *, batch_size: int = 8, **options: Any) -> d
     Raises:
         InputError: for a bad model folder or file, or gold labels that the model does not know.
     """
-    rows = read_rows(data)
     pipe = load_pipeline(model)
-    check_rows(rows, path=data, labels=pipe.model.config.target_labels)
+    rows = read_rows(data, unit=pipe.model.config.unit, labels=pipe.model.config.target_labels)
     main = PartialState().is_main_process
     tagged = tag(pipe, rows, batch_size=batch_size, **options)
     predicted = [

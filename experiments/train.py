@@ -25,7 +25,7 @@ from modeling_knowfree.training_knowfree import (
     build_model,
     target_labels,
 )
-from modeling_knowfree.units_knowfree import KnowFreeCollator
+from modeling_knowfree.units_knowfree import KnowFreeCollator, infer_unit
 
 logger = logging.getLogger(__name__)
 Arguments = tuple[ModelArguments, DataArguments, KnowFreeTrainingArguments]
@@ -140,17 +140,22 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
             if name in found:
                 where = f"{data_args.dataset_name}[{name}]"
                 splits[name] = read_dataset(found[name], name=where, flat=flat, labels=labels)
-                labels = labels or target_labels(splits["train"])
+                labels = labels or _labels(splits["train"], where)
         return splits
     assert data_args.train_file is not None  # `_check` saw to it
     splits["train"] = read_rows(data_args.train_file, flat=flat)
-    labels = target_labels(splits["train"])
-    if not labels:
-        raise InputError(f"{data_args.train_file}: no row has an entity: there is nothing to learn; add entities")
+    labels, unit = _labels(splits["train"], data_args.train_file), infer_unit(splits["train"])
     for name, path in (("validation", data_args.validation_file), ("test", data_args.test_file)):
         if path:
-            splits[name] = read_rows(path, flat=flat, labels=labels)
+            splits[name] = read_rows(path, unit=unit, flat=flat, labels=labels)
     return splits
+
+
+def _labels(rows: list[Row], where: str) -> list[str]:
+    labels = target_labels(rows)
+    if not labels:
+        raise InputError(f"{where}: no row has an entity: there is nothing to learn; mend: annotate some spans")
+    return labels
 
 
 def plan_schedule(data_args: DataArguments, args: KnowFreeTrainingArguments, sentences: int) -> None:

@@ -174,6 +174,9 @@ def extension_weights(rows: Sequence[Row], alpha_cap: float | None = 1.0) -> dic
     return weights if alpha_cap is None else {label: min(alpha_cap, alpha) for label, alpha in weights.items()}
 
 
+_SPECIAL_PIECES = ("pad_token_id", "bos_token_id", "eos_token_id")
+
+
 def build_config(model_name_or_path: str, rows: Sequence[Row], alpha_cap: float | None = 1.0, **options: Any):
     """
     A `KnowFreeConfig` for these training rows.
@@ -187,9 +190,10 @@ def build_config(model_name_or_path: str, rows: Sequence[Row], alpha_cap: float 
     labels = target_labels(rows)
     alphas = extension_weights(rows, alpha_cap)
     encoder = AutoConfig.from_pretrained(model_name_or_path)
+    special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
     return KnowFreeConfig(
         encoder_config=encoder,
-        **{name: getattr(encoder, name, None) for name in ("pad_token_id", "bos_token_id", "eos_token_id")},
+        **special,
         unit=infer_unit(rows),
         id2label=dict(enumerate(labels)),
         label2id={label: column for column, label in enumerate(labels)},

@@ -1,0 +1,253 @@
+"""The command line as its users meet it: exit codes, what it prints, what it leaves on disk."""
+
+import io
+import json
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import knowfree
+from modeling_knowfree.readers_knowfree import read_rows, write_rows
+
+from .bad_input import CASES, GOOD_ROWS
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """`command("evaluate", …)` -> (exit code, standard output, standard error)."""
+
+    def run(*argv: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["knowfree", *map(str, argv)])
+        capsys.readouterr()
+        try:
+            knowfree.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 1
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def told_in_one_line(err: str, *fragments: str) -> bool:
+    lines = [line for line in err.splitlines() if line.startswith("knowfree: ")]
+    return len(lines) == 1 and "Traceback" not in err and all(fragment in lines[0] for fragment in fragments)
+
+
+def test_help_answers_at_once_and_teaches():
+    times = []
+    for _ in range(3):
+        started = time.process_time_ns(), time.perf_counter()
+        answer = subprocess.run([sys.executable, "knowfree.py", "--help"], cwd=ROOT, capture_output=True, text=True)
+        times.append(time.perf_counter() - started[1])
+    assert answer.returncode == 0
+    for name in ("sample", "train", "evaluate", "predict", "convert"):
+        assert name in answer.stdout
+    assert "--train_file train.jsonl" in answer.stdout
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("name", ["sample", "train", "evaluate", "predict", "convert"])
+def test_every_command_explains_itself(name, command):
+    code, out, _ = command(name, "--help")
+    assert code == 0
+    assert "usage" in out.lower()
+    assert "--" in out
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_bad_data_stops_train_with_one_line_and_nothing_written(case, command, tmp_path):
+    bad = case(tmp_path)
+    if bad.role == "label_file":
+        argv = ["convert", "--input", tmp_path, "--labels", bad.path, "--output", tmp_path / "output"]
+        (tmp_path / "config.json").write_text("{}")
+    else:
+        train_file = bad.path
+        if bad.role == "validation_file":
+            train_file = tmp_path / "good.jsonl"
+            write_rows(train_file, GOOD_ROWS)
+        argv = ["train", "--model_name_or_path", "nowhere", "--train_file", train_file]
+        argv += ["--validation_file", bad.path] if bad.role == "validation_file" else []
+        argv += ["--output_dir", tmp_path / "output", "--use_cpu"]
+    before = contents(tmp_path)
+    code, out, err = command(*argv)
+    assert code == 2
+    assert out == ""
+    assert told_in_one_line(err, *bad.fragments), err
+    assert contents(tmp_path) == before
+    assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "fragments"),
+    [
+        (["--task", "tagging"], ["--task tagging", "ner, nested_ner, segmentation, pos"]),
+        (["--preset", "large"], ["--preset large", "small, paper"]),
+        (["--validation_file", "{folder}/none.jsonl"], ["none.jsonl"]),
+        (["--dataset_name", "org/set"], ["--train_file", "--dataset_name"]),
+        (["--config", "{folder}/none.yaml"], ["none.yaml"]),
+        (["--config", "{folder}/list.yaml"], ["list.yaml", "argument: value"]),
+        (["--config", "{folder}/unknown.yaml"], ["unknown.yaml", "'train_fle'", "--help"]),
+        (["--config", "{folder}/broken.yaml"], ["broken.yaml"]),
+        (["--max_span_width", "0"], ["max_span_width=0"]),
+        (["--pooling", "sum"], ["pooling='sum'", "'max', 'first', 'mean'"]),
+        (["--attention_heads", "7"], ["span_size=200", "attention_heads=7"]),
+        (["--threshold", "1.5"], ["threshold=1.5"]),
+        (["--eval_strategy", "sometimes"], ["sometimes"]),
+        (["--resume_from_checkpoint", "last"], ["--resume_from_checkpoint last", "leave it out"]),
+        (["--output_dir", "{folder}"], ["is not empty", "--resume_from_checkpoint last"]),
+        (["--model_name_or_path", "{folder}"], ["--model_name_or_path"]),
+    ],
+)
+def test_bad_arguments_stop_train_with_one_line_and_nothing_written(extra, fragments, command, encoder, tmp_path):
+    write_rows(tmp_path / "train.jsonl", GOOD_ROWS)
+    (tmp_path / "list.yaml").write_text("- a\n")
+    (tmp_path / "unknown.yaml").write_text("train_fle: x\n")
+    (tmp_path / "broken.yaml").write_text("a: [\n")
+    argv = ["--model_name_or_path", encoder, "--train_file", tmp_path / "train.jsonl"]
+    argv += ["--output_dir", tmp_path / "output", "--use_cpu", "--max_steps", "1"]
+    before = contents(tmp_path)
+    code, _, err = command("train", *argv, *(part.format(folder=tmp_path) for part in extra))
+    assert code == 2
+    assert told_in_one_line(err, *fragments) or ("usage" in err and all(f in err for f in fragments)), err
+    assert contents(tmp_path) == before
+
+
+def cut_in_half(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+
+
+def without_tokenizer(folder: Path) -> None:
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+
+def without_config(folder: Path) -> None:
+    (folder / "config.json").unlink()
+
+
+def of_another_kind(folder: Path) -> None:
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+
+
+def with_a_config_that_is_no_json(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("harm", "fragments"),
+    [
+        (cut_in_half, ["cannot be loaded"]),
+        (without_tokenizer, ["has no tokenizer", "save_pretrained"]),
+        (without_config, ["cannot be loaded"]),
+        (of_another_kind, ["holds a bert model", "knowfree train"]),
+        (with_a_config_that_is_no_json, ["cannot be loaded"]),
+        (shutil.rmtree, ["no such folder"]),
+    ],
+)
+def test_bad_model_folders_are_told_in_one_line(harm, fragments, command, trained, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
+    write_rows(tmp_path / "data.jsonl", GOOD_ROWS)
+    harm(folder)
+    before = contents(tmp_path)
+    for argv in (["evaluate", "--data"], ["predict", "--input"]):
+        code, out, err = command(argv[0], "--model", folder, *argv[1:], tmp_path / "data.jsonl")
+        assert (code, out) == (2, "")
+        assert told_in_one_line(err, str(folder), *fragments), err
+    assert contents(tmp_path) == before
+
+
+def test_evaluate_prints_a_table_or_json(command, trained, english_rows, tmp_path):
+    write_rows(tmp_path / "data.jsonl", english_rows)
+    code, out, _ = command("evaluate", "--model", trained, "--data", tmp_path / "data.jsonl", "--json")
+    scores = json.loads(out)
+    assert code == 0
+    assert scores["f1"] == 1.0
+    assert scores["per_label"]["PLACE"]["support"] == 4
+    assert {"precision", "recall", "macro_f1"} <= scores.keys()
+    code, out, _ = command("evaluate", "--model", trained, "--data", tmp_path / "data.jsonl")
+    assert out.splitlines()[0] == "data.jsonl: F1 100.00  precision 100.00  recall 100.00  macro F1 100.00"
+    assert out.splitlines()[-1].split() == ["WILDLIFE", "100.00", "100.00", "100.00", "2", "2"]
+
+
+def test_evaluate_refuses_labels_the_model_does_not_know(command, trained, tmp_path):
+    write_rows(tmp_path / "data.jsonl", GOOD_ROWS)
+    code, _, err = command("evaluate", "--model", trained, "--data", tmp_path / "data.jsonl")
+    assert code == 2
+    assert told_in_one_line(err, "data.jsonl", "'PER'", "PLACE")
+
+
+def test_predict_streams_json_lines_in_input_order(command, trained, tmp_path):
+    lines = [
+        {"id": "1", "tokens": "the bear left".split()},
+        {"tokens": ["at", "5", "am"]},
+        {"id": "3", "tokens": [" "]},
+    ]
+    (tmp_path / "in.jsonl").write_text("\ufeff" + "\n".join(map(json.dumps, lines)) + "\n\n", encoding="utf-8")
+    code, out, _ = command("predict", "--model", trained, "--input", tmp_path / "in.jsonl")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [row.get("id") for row in rows] == ["1", None, "3"]
+    assert [(e["start"], e["end"], e["label"], e["word"]) for e in rows[0]["entities"]] == [(1, 2, "WILDLIFE", "bear")]
+    assert rows[2] == {"id": "3", "tokens": [" "], "entities": []}
+    (tmp_path / "out.jsonl").write_text(out)
+    assert len(read_rows(tmp_path / "out.jsonl")) == 3  # what predict writes, train reads
+
+
+def test_predict_reads_raw_text_from_standard_input(command, trained, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("the bear left at 5 am\n\n"))
+    code, out, _ = command("predict", "--model", trained, "--input", "-", "--text")
+    first, second = map(json.loads, out.splitlines())
+    assert code == 0
+    assert [first["text"][e["start"] : e["end"]] for e in first["entities"]] == ["bear", "5 am"]
+    assert second == {"text": "", "entities": []}
+
+
+@pytest.mark.parametrize(
+    ("line", "fragments"),
+    [
+        ("the bear left", ["line 2", "not JSON", "--text"]),
+        ('{"words": ["a"]}', ["line 2", '{"tokens":']),
+        ('{"tokens": "a b"}', ["line 2", '{"tokens":']),
+        ('{"tokens": ["a", 3]}', ["line 2", '{"tokens":']),
+        ('{"text": "a b"}', ["'tokens'", "give one kind"]),
+    ],
+)
+def test_predict_tells_the_bad_line(line, fragments, command, trained, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"tokens": ["a"]}\n' + line + "\n")
+    code, _, err = command("predict", "--model", trained, "--input", tmp_path / "in.jsonl")
+    assert code == 2
+    assert told_in_one_line(err, *fragments), err
+
+
+def test_predict_tells_a_missing_file(command, trained, tmp_path):
+    code, _, err = command("predict", "--model", trained, "--input", tmp_path / "none")
+    assert code == 2
+    assert told_in_one_line(err, "none", "No such file")
+
+
+def test_sample_writes_nested_subsets(command, english_rows, tmp_path):
+    write_rows(tmp_path / "train.jsonl", english_rows)
+    places = ["--train_file", tmp_path / "train.jsonl", "--output_dir", tmp_path / "low"]
+    code, out, _ = command("sample", *places, "--shots", 1, "--shots", 2, "--sizes", 3, "--json")
+    assert code == 0
+    assert set(json.loads(out)) == {path.name for path in (tmp_path / "low").iterdir()}
+    small, large = ({row["id"] for row in read_rows(tmp_path / "low" / name)} for name in ("k1.jsonl", "k2.jsonl"))
+    assert small < large
+    code, _, err = command("sample", "--train_file", tmp_path / "train.jsonl", "--output_dir", tmp_path / "more")
+    assert code == 2
+    assert told_in_one_line(err, "1000 rows asked for", "there are 8")
+    assert not (tmp_path / "more").exists()

@@ -1,0 +1,330 @@
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, set_seed
+
+from experiments.tag import evaluate, load_pipeline
+from experiments.train import parse_arguments, plan_schedule, train
+from modeling_knowfree.readers_knowfree import InputError, write_rows
+from modeling_knowfree.training_knowfree import (
+    RECIPES,
+    KnowFreeTrainer,
+    KnowFreeTrainingArguments,
+    build_config,
+    build_features,
+    build_model,
+    extension_weights,
+)
+from modeling_knowfree.units_knowfree import KnowFreeCollator
+
+from .conftest import row
+
+ROOT = Path(__file__).parents[1]
+EXTENDED = [
+    row("deep snow on the ridge", (0, 2, "CONDITION"), (4, 5, "PLACE"),
+        extensions=[{"start": 0, "end": 1, "label": "POS:ADJ", "source": "llm"},
+                    {"start": 1, "end": 2, "label": "POS:NOUN", "source": "llm"},
+                    {"start": 4, "end": 5, "label": "POS:NOUN", "source": "llm"}]),
+    row("a bear left the north ridge", (1, 2, "WILDLIFE"), (3, 6, "PLACE"), synthetic=True,
+        extensions=[{"start": 1, "end": 2, "label": "POS:NOUN", "source": "llm"},
+                    {"start": 5, "end": 6, "label": "POS:NOUN", "source": "llm"}]),
+]  # fmt: skip
+
+
+@pytest.fixture
+def trainer(encoder, tmp_path):
+    """Factory of trainers on the tiny encoder: `trainer(rows, dev_rows=None, config_options={}, **arguments)`."""
+
+    def make(rows, dev_rows=None, config_options=None, **arguments) -> KnowFreeTrainer:
+        set_seed(0)
+        tokenizer = AutoTokenizer.from_pretrained(encoder)
+        config = build_config(str(encoder), rows, **(config_options or {}))
+        model = build_model(str(encoder), config)
+        options = {"output_dir": str(tmp_path / "run"), "use_cpu": True, "report_to": [], "disable_tqdm": True}
+        options |= {"save_strategy": "no", "learning_rate": 1e-3, "per_device_train_batch_size": 8, **arguments}
+        return KnowFreeTrainer(
+            model,
+            KnowFreeTrainingArguments(**options),
+            train_dataset=build_features(rows, tokenizer, config),
+            eval_dataset=build_features(dev_rows or rows, tokenizer, config),
+            data_collator=KnowFreeCollator(tokenizer.pad_token_id),
+            processing_class=tokenizer,
+        )
+
+    return make
+
+
+CHINESE = [
+    row("我们一起在嘉鱼", (5, 7, "LOC")),
+    row("北京大学医院", (0, 4, "ORG")),
+    row("张三在北京", (0, 2, "PER"), (3, 5, "LOC")),
+    row("李四，张三", (0, 2, "PER"), (3, 5, "PER")),
+    row("今天下午去东京", (5, 7, "LOC")),
+    row("时候了。"),
+    row("在地铁站见面", (1, 4, "LOC")),
+    row("嘉鱼医院的张三", (0, 4, "ORG"), (5, 7, "PER")),
+]
+NESTED = [
+    row("北京大学医院", (0, 2, "LOC"), (0, 4, "ORG"), (0, 6, "ORG")),
+    row("嘉鱼地铁站", (0, 2, "LOC"), (0, 5, "LOC")),
+    row("在北京见面", (1, 3, "LOC")),
+    row("张三的医院", (0, 5, "ORG"), (0, 2, "PER")),
+    row("东京大学", (0, 2, "LOC"), (0, 4, "ORG")),
+    row("我们去医院"),
+    row("李四的时候", (0, 2, "PER")),
+    row("东北大学，北京", (0, 2, "LOC"), (0, 4, "ORG"), (5, 7, "LOC")),
+]
+TWO_LABELS = [
+    row("在嘉鱼", (1, 3, "LOC"), (1, 3, "GPE")),
+    row("去北京", (1, 3, "LOC"), (1, 3, "GPE")),
+    row("去医院", (1, 3, "ORG")),
+    row("张三去东京", (0, 2, "PER"), (3, 5, "LOC"), (3, 5, "GPE")),
+    row("北京大学", (0, 4, "ORG")),
+    row("在地铁站", (1, 4, "LOC")),
+    row("今天下午"),
+    row("李四在北京", (0, 2, "PER"), (3, 5, "LOC"), (3, 5, "GPE")),
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "decoding"), [(CHINESE, "flat"), (None, "flat"), (NESTED, "nested"), (TWO_LABELS, "flat")],
+    ids=["Chinese characters", "English words", "nested", "two labels on one span"],
+)  # fmt: skip
+def test_eight_sentences_are_learnt_by_heart(rows, decoding, trainer, english_rows):
+    learner = trainer(rows or english_rows, config_options={"decoding": decoding}, max_steps=120)
+    learner.train()
+    scores = learner.evaluate()
+    assert scores["eval_f1"] == 1.0
+    assert scores["eval_gold_spans"] == sum(len(r["entities"]) for r in rows or english_rows)
+
+
+def test_every_parameter_moves_in_one_step(trainer):
+    learner = trainer(EXTENDED, max_steps=1, lr_scheduler_type="constant")
+    before = {name: tensor.detach().clone() for name, tensor in learner.model.named_parameters()}
+    learner.train()
+    still = [name for name, tensor in learner.model.named_parameters() if torch.equal(before[name], tensor)]
+    assert still == []
+
+
+def test_encoder_and_head_have_rates_of_their_own_and_only_matrices_decay(trainer):
+    learner = trainer(CHINESE, weight_decay=0.5, head_learning_rate=3e-3, learning_rate=7e-5)
+    learner.create_optimizer()
+    names = {id(parameter): name for name, parameter in learner.model.named_parameters()}
+    seen = set()
+    for group in learner.optimizer.param_groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            seen.add(name)
+            assert group["lr"] == (7e-5 if name.startswith("knowfree.encoder.") else 3e-3)
+            assert group["weight_decay"] == (0.5 if parameter.ndim >= 2 else 0.0)
+    assert seen == set(names.values())
+
+
+def test_weight_of_extension_labels_is_equation_15():
+    # Ĉ = 4 target spans / 3 target labels; C = 1 for ADJ, 4 for NOUN, synthetic rows included.
+    expected = {"POS:ADJ": 0.5 * (4 / 3) / 1, "POS:NOUN": 0.5 * (4 / 3) / 4}
+    assert extension_weights(EXTENDED, alpha_cap=None) == pytest.approx(expected)
+    rare = [
+        row("a b c d e f", *((i, i + 1, "X") for i in range(6)), extensions=[{"start": 0, "end": 1, "label": "ENT:r"}])
+    ]
+    assert extension_weights(rare, alpha_cap=None) == {"ENT:r": 3.0}
+    assert extension_weights(rare) == {"ENT:r": 1.0}
+
+
+def test_loss_is_equations_13_and_14_written_out(trainer):
+    learner = trainer(EXTENDED)
+    model = learner.model.eval()
+    batch = learner.data_collator(
+        [{**item, "loss_weights": w} for item, w in zip(learner.train_dataset, (1.0, 0.4), strict=True)]
+    )
+    with torch.no_grad():
+        out = model(**batch)
+    labels = [*model.config.target_labels, *model.config.extension_labels]
+    weights = [1.0] * 3 + model.config.extension_weights
+    total = 0.0
+    for sentence, (data, beta) in enumerate(zip(EXTENDED, (1.0, 0.4), strict=True)):
+        gold = {(s["start"], s["end"], s["label"]) for s in [*data["entities"], *data["extensions"]]}
+        for start in range(len(data["tokens"])):
+            for end in range(start + 1, len(data["tokens"]) + 1):
+                for column, label in enumerate(labels):
+                    p = torch.sigmoid(out.logits[sentence, start, end - start - 1, column]).item()
+                    p = p if (start, end, label) in gold else 1 - p
+                    total -= beta * weights[column] * math.log(p)
+    assert out.loss.item() == pytest.approx(total / 2, rel=1e-4)
+
+
+def test_extension_columns_are_scored_only_when_asked_for(trainer):
+    learner = trainer(EXTENDED)
+    model = learner.model.eval()
+    batch = learner.data_collator([learner.train_dataset[0]])
+    batch.pop("span_labels"), batch.pop("loss_weights")
+    targets, everything = model(**batch).logits, model(**batch, output_extension_logits=True).logits
+    assert (targets.shape[-1], everything.shape[-1]) == (3, 5)
+    torch.testing.assert_close(targets, everything[..., :3])
+
+
+def test_eight_batches_of_one_accumulate_to_one_of_eight(trainer):
+    grown = []
+    for size, steps in ((8, 1), (1, 8)):
+        learner = trainer(
+            CHINESE, config_options={"head_dropout": 0.0}, max_steps=1, per_device_train_batch_size=size,
+            gradient_accumulation_steps=steps, lr_scheduler_type="constant", max_grad_norm=0.0, optim="sgd",
+            logging_steps=1,
+        )  # fmt: skip
+        for module in learner.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        learner.train()
+        loss = next(entry["loss"] for entry in learner.state.log_history if "loss" in entry)
+        grown.append((loss, learner.model.classifier.weight.detach().clone()))
+    assert grown[0][0] == pytest.approx(grown[1][0], rel=1e-4)
+    torch.testing.assert_close(grown[0][1], grown[1][1], rtol=1e-4, atol=1e-6)
+
+
+def test_same_seed_same_model(trainer):
+    weights = []
+    for _ in range(2):
+        learner = trainer(CHINESE, max_steps=3, seed=5)
+        learner.train()
+        weights.append(learner.model.classifier.weight.detach().clone())
+    assert torch.equal(*weights)
+
+
+def test_gold_that_cannot_be_reached_is_counted_and_told(encoder):
+    rows = [row(" ".join(["a"] * 200), (0, 3, "X"), (150, 151, "X")), row("a b c d e", (0, 5, "X"))]
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    config = build_config(str(encoder), rows, max_span_width=4)
+    features = build_features(rows, tokenizer, config)
+    assert (features.gold, features.cut_off, features.too_wide) == (3, 1, 1)
+    assert features[0]["num_units"] == 126  # 128 pieces, two of them special
+    assert "66.7% of 3 gold spans" in features.losses()
+    assert "max_span_width" in features.losses()
+
+
+def test_training_selects_the_best_checkpoint_and_looks_at_test_once(encoder, english_rows, tmp_path):
+    write_rows(tmp_path / "rows.jsonl", english_rows)
+    results = train([
+        *("--model_name_or_path", str(encoder), "--output_dir", str(tmp_path / "out")),
+        *("--max_steps", "20", "--use_cpu"),
+        *(f"--{split}_file={tmp_path / 'rows.jsonl'}" for split in ("train", "validation", "test")),
+        *("--learning_rate", "1e-3", "--disable_tqdm", "true", "--report_to", "none"),
+    ])  # fmt: skip
+    state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
+    on_dev = [entry["eval_f1"] for entry in state["log_history"] if "eval_f1" in entry]
+    assert len(on_dev) == 10
+    assert state["best_metric"] == max(on_dev) == results["validation"]["validation_f1"]
+    assert results["test"]["test_f1"] == evaluate(str(tmp_path / "out"), str(tmp_path / "rows.jsonl"))["f1"]
+    assert json.loads((tmp_path / "out" / "test_results.json").read_text())["test_unreachable_gold"] == 0
+
+
+def test_a_stopped_run_continues_from_its_checkpoint(encoder, english_rows, tmp_path):
+    write_rows(tmp_path / "rows.jsonl", english_rows)
+    common = ["--model_name_or_path", str(encoder), "--train_file", str(tmp_path / "rows.jsonl"), "--use_cpu"]
+    common += ["--max_steps", "8", "--disable_tqdm", "true", "--report_to", "none"]
+    train([*common, "--output_dir", str(tmp_path / "whole")])
+    train([*common, "--output_dir", str(tmp_path / "parted"), "--save_total_limit", "9"])
+    for path in [*(tmp_path / "parted").glob("checkpoint-[468]"), *(tmp_path / "parted").glob("*.safetensors")]:
+        subprocess.run(["rm", "-r", path], check=True)
+    train([*common, "--output_dir", str(tmp_path / "parted"), "--resume_from_checkpoint", "last"])
+    whole, parted = (load_pipeline(str(tmp_path / name)).model.classifier.weight for name in ("whole", "parted"))
+    assert torch.equal(whole, parted)
+
+
+def parsed(*argv):
+    return parse_arguments(["--model_name_or_path", "m", "--train_file", "t", "--output_dir", "o", *argv])
+
+
+def test_presets_yield_to_the_config_file_and_that_to_the_command_line(tmp_path):
+    _, _, args = parsed("--task", "pos")
+    assert (args.weight_decay, args.beta, args.head_learning_rate) == (
+        1e-2,
+        1.0,
+        RECIPES["small"]["head_learning_rate"],
+    )
+    assert parsed("--task", "nested_ner")[0].decoding == "nested"
+    assert parsed("--preset", "paper")[2].learning_rate == 2e-5
+    (tmp_path / "run.yaml").write_text("task: pos\nbeta: 0.7\nweight_decay: 2e-2\n")
+    _, _, args = parsed("--config", str(tmp_path / "run.yaml"), "--weight_decay", "0.3")
+    assert (args.beta, args.weight_decay) == (0.7, 0.3)
+    (tmp_path / "whole.yaml").write_text("model_name_or_path: m\ntrain_file: t\noutput_dir: o\n")
+    assert parse_arguments(["--config", str(tmp_path / "whole.yaml")])[1].train_file == "t"
+
+
+def test_small_data_get_enough_updates_unless_told_otherwise():
+    _, data_args, args = parsed("--use_cpu", "--num_train_epochs", "2")
+    plan_schedule(data_args, args, sentences=20)
+    assert args.max_steps == 6  # 2 epochs of 3 batches
+    _, data_args, args = parsed("--use_cpu")
+    plan_schedule(data_args, args, sentences=20)
+    assert args.max_steps == RECIPES["small"]["min_steps"]
+    with pytest.raises(InputError):
+        parsed("--dataset_name", "d")
+
+
+def ten(rows: list[dict]) -> list[dict]:
+    return [*rows, *({**again, "id": f"again {number}"} for number, again in enumerate(rows[:2]))]
+
+
+def launch(processes: int, *argv: object) -> str:
+    config = ROOT / "examples" / "accelerate" / "two_cpu_processes.yaml"
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
+    command = command if processes == 2 else [sys.executable]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    answer = subprocess.run(
+        [*command, "-m", "knowfree", *map(str, argv)], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    return answer.stdout
+
+
+def test_two_processes_count_every_sentence_and_score_alike(trained, english_rows, tmp_path):
+    write_rows(tmp_path / "ten.jsonl", ten(english_rows))
+    options = [
+        "--model",
+        trained,
+        "--data",
+        tmp_path / "ten.jsonl",
+        "--threshold",
+        "0.02",
+        "--batch_size",
+        "8",
+        "--json",
+    ]
+    assert json.loads(launch(2, "evaluate", *options)) == json.loads(launch(1, "evaluate", *options))
+    predict = ["predict", "--model", trained, "--input", tmp_path / "ten.jsonl", "--batch_size", "2"]
+    assert launch(2, *predict) == launch(1, *predict)
+
+
+def test_two_processes_train_and_evaluate_ten_sentences(encoder, english_rows, tmp_path):
+    write_rows(tmp_path / "ten.jsonl", ten(english_rows))
+    argv = ["train", "--model_name_or_path", encoder, "--train_file", tmp_path / "ten.jsonl", "--validation_file"]
+    argv += [
+        tmp_path / "ten.jsonl",
+        "--output_dir",
+        tmp_path / "out",
+        "--max_steps",
+        "10",
+        "--use_cpu",
+        "--report_to",
+        "none",
+    ]
+    launch(2, *argv, "--disable_tqdm", "true")
+    results = json.loads((tmp_path / "out" / "validation_results.json").read_text())
+    assert results["validation_gold_spans"] == sum(len(r["entities"]) for r in [*english_rows, *english_rows[:2]])
+    alone = evaluate(str(tmp_path / "out"), str(tmp_path / "ten.jsonl"))
+    assert results["validation_f1"] == alone["f1"]
+    assert results["validation_predicted_spans"] == alone["predicted_spans"]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_training_on_a_gpu_in_bf16(trainer):
+    learner = trainer(CHINESE, max_steps=150, use_cpu=False, bf16=True)
+    learner.train()
+    assert learner.evaluate()["eval_f1"] == 1.0
