@@ -158,6 +158,7 @@ def _rename(state: dict[str, Tensor], config: KnowFreeConfig) -> dict[str, Tenso
             projections = ours.pop(f"in_proj_{kind}").chunk(3)
             for part, projection in zip(("query", "key", "value"), projections, strict=True):
                 ours[f"attention.{part}.{kind}"] = projection
+        del ours["attention.key.bias"]  # adds the same to every score of a softmax: nothing
     return ours
 
 
