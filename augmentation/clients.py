@@ -163,7 +163,7 @@ def _completion(output: Any, token: Token) -> Completion:
     """
     choices = output.choices
     choice = choices[0] if isinstance(choices, list) and choices else None
-    message = choice.get("message") if isinstance(choice, dict) else None
+    message = getattr(choice, "message", None)  # not choice["message"]: that copy lacks what the dataclass lacks
     if not isinstance(choice, dict) or not isinstance(message, dict):
         raise RetryableError("bad body: no choices[0].message in it")
     text = _text(message)

@@ -158,11 +158,18 @@ class LLMServer:
 
     def __exit__(self, *_: object) -> None:
         asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._cancel_hanging(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         assert self._thread is not None
         self._thread.join(10)
         if self._log_file:
             self._log_file.close()
+
+    async def _cancel_hanging(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _chat(self, http: web.Request) -> web.StreamResponse:
         body = await http.json()
@@ -258,11 +265,12 @@ class LLMServer:
             if name == "html_unavailable":
                 page = "<html><h1>503 Service Unavailable</h1></html>"
                 return self._done(entry, "503", web.Response(text=page, status=503, content_type="text/html"))
+            response = web.StreamResponse(headers={"Content-Length": "1000"})
             if name == "hang":
                 entry["outcome"] = "hang"
                 await asyncio.sleep(faults.hang_seconds)
-            response = web.StreamResponse(headers={"Content-Length": "1000"})
-            await response.prepare(http)
+            else:
+                await response.prepare(http)
             if http.transport is not None:
                 http.transport.abort()
             return self._done(entry, name, response)
