@@ -167,6 +167,7 @@ class _Session:
         self.stop_error: StopRunError | StoreError | None = None
         self.in_flight: dict[str, asyncio.Event] = {}
         self.probing = asyncio.Lock()
+        self.sending = asyncio.Semaphore(runner.concurrency)
         rate = runner._requests_per_minute
         self.limiter = AsyncLimiter(1, 60.0 / rate) if rate else None
         self.run_id = runner.store.start_run(_now())
@@ -175,8 +176,10 @@ class _Session:
     async def run(self) -> Progress:
         try:
             async with asyncio.TaskGroup() as workers:
-                for _ in range(self.runner.concurrency):
+                for _ in range(2 * self.runner.concurrency):  # half of them send, half store, parse, or wait to retry
                     workers.create_task(self._work())
+        except BaseExceptionGroup as group:  # of a bug, or of the iterable: the first tells it
+            raise group.exceptions[0] from None
         finally:
             outcome = "stopped" if self.stop_error else self.progress.outcome
             self.runner.store.end_run(self.run_id, outcome, self.progress.requests)
@@ -277,7 +280,11 @@ class _Session:
         return completion, retrying.statistics["attempt_number"]
 
     async def _send(self, request: Request, mode: Mode) -> Completion:
-        """One HTTP request, within the rate and the budget."""
+        """One HTTP request, within the concurrency, the rate and the budget."""
+        async with self.sending:
+            return await self._send_now(request, mode)
+
+    async def _send_now(self, request: Request, mode: Mode) -> Completion:
         if self.limiter is not None:
             await self._unless_stopped(self.limiter.acquire())
         reservation = await self.runner.purse.reserve(request, self.stopping)
