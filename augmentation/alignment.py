@@ -5,6 +5,7 @@ as written, then by its folded form (NFKC, casefold, white space off); what is i
 their tags are never searched for: they are laid along the text in order, each place used once.
 """
 
+import itertools
 import unicodedata
 from bisect import bisect_right
 from collections import Counter
@@ -52,7 +53,7 @@ def fold_with_offsets(text: str) -> Folded:
     opens: list[bool] = []
     closes: list[bool] = []
     borders = [i for i, char in enumerate(text) if i == 0 or not _continues_cluster(char)] + [len(text)]
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in itertools.pairwise(borders):
         cluster = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text[start:end]).casefold())
         kept = [char for char in cluster if not char.isspace()]
         folded += kept
@@ -234,10 +235,11 @@ def align_words(text: UnitText, words: Sequence[str]) -> list[CharSpan | None]:
         return [folded.source(end - len(needle), end) for needle, end in zip(needles, ends, strict=True)]
 
     spans: list[CharSpan | None] = [None] * len(needles)
-    places = [_places(folded, needle) for needle in needles]
+    known = {needle: _places(folded, needle) for needle in set(needles)}
+    places = [known[needle] for needle in needles]
     # more words than characters cannot all have a place; the cap keeps a runaway answer's table small
     candidates = [i for i, found in enumerate(places) if found][: len(folded.text)]
-    best, choice = _best_cover([len(needles[i]) for i in candidates], [places[i] for i in candidates], len(folded.text))
+    choice = _best_places([len(needles[i]) for i in candidates], [places[i] for i in candidates], len(folded.text))
     at = 0
     for row, i in enumerate(candidates):
         place = int(choice[row, at])
@@ -253,26 +255,25 @@ def _places(folded: Folded, needle: str) -> list[int]:
     return [at for at in _positions(folded.text, needle) if folded.source(at, at + len(needle))]
 
 
-def _best_cover(widths: list[int], places: list[list[int]], length: int) -> tuple[np.ndarray, np.ndarray]:
-    """Dynamic program over words and text.
+def _best_places(widths: list[int], places: list[list[int]], length: int) -> np.ndarray:
+    """Dynamic program over words and text: the place of word i when the text before p is used up `[words, length + 1]`.
 
-    best[i, p] is the number of characters that words[i:] can cover from p on, choice[i, p] where word i then goes
-    (-1: it has no place). Of equally good places the first one wins.
+    -1 leaves the word out. The choice covers the most characters with words[i:]; of equally good places the first.
     """
+    # best[i, p]: characters that words[i:] can cover from p on
     best = np.zeros((len(widths) + 1, length + 1), dtype=np.int32)
     choice = np.full((len(widths), length + 1), -1, dtype=np.int32)
     for i in range(len(widths) - 1, -1, -1):
-        best[i] = best[i + 1]
-        reached, first = -1, -1
-        for place, previous in zip(places[i][::-1], [*places[i][-2::-1], -1], strict=True):
-            covered = widths[i] + int(best[i + 1, place + widths[i]])
-            if covered >= reached:
-                reached, first = covered, place
-            stretch = slice(previous + 1, place + 1)
-            better = best[i, stretch] <= reached
-            best[i, stretch][better] = reached
-            choice[i, stretch][better] = first
-    return best, choice
+        here = np.asarray(places[i])
+        covered = np.full(length + 1, -1, dtype=np.int32)  # by words[i:] if word i stands exactly there
+        covered[here] = widths[i] + best[i + 1, here + widths[i]]
+        reachable = np.maximum.accumulate(covered[::-1])[::-1]
+        peaks = np.where(covered == reachable, np.arange(length + 1), length + 1)
+        first = np.minimum.accumulate(peaks[::-1])[::-1]
+        stands = reachable >= np.maximum(best[i + 1], 1)
+        best[i] = np.where(stands, reachable, best[i + 1])
+        choice[i] = np.where(stands, first, -1)
+    return choice
 
 
 def uncovered_words(text: UnitText, spans: Iterable[CharSpan | None]) -> list[CharSpan]:

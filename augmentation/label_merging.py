@@ -305,7 +305,9 @@ def merge_types(
             reference = family.members[0]
             labels[name] = Label(reference, clusters[reference], family.proposed, version)
 
-    first_entries = {normal_form(raw): entry for raw, entry in reversed(known.types.items())}
+    earlier: dict[str, RawType] = {}
+    for raw, entry in known.types.items():
+        earlier.setdefault(normal_form(raw), entry)
     for type_class in classes:
         for raw, count in type_class.spellings.items():
             if raw in types:
@@ -322,7 +324,7 @@ def merge_types(
                     verdict if raw == type_class.name else replace(verdict, source="rule"),
                 )
             else:
-                entry = first_entries[type_class.key]
+                entry = earlier[type_class.key]
                 verdict = replace(entry.verdict, decision="known", source="rule")
                 types[raw] = replace(entry, count=count, version=version, verdict=verdict)
     return LabelMap(known.settings, version, types, labels)
@@ -382,10 +384,8 @@ def _label_names(families: Sequence[_Family], known: Iterable[str]) -> list[str]
     goes by its reference's name, then by another member's."""
     used = {normal_form(name) for name in known}
     names = {i: family.target for i, family in enumerate(families) if family.target is not None}
-    for i in sorted(
-        set(range(len(families))) - set(names), key=lambda i: families[i].standard != families[i].members[0]
-    ):
-        family = families[i]
+    unnamed = [(i, family) for i, family in enumerate(families) if i not in names]
+    for i, family in sorted(unnamed, key=lambda item: item[1].standard != item[1].members[0]):
         wishes = itertools.chain(
             [family.standard, *family.members], (f"{family.standard} ({n})" for n in itertools.count(2))
         )

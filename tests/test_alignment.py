@@ -1,5 +1,7 @@
 """Alignment: the ladder, the rules about overlaps and words, and what hypothesis can think of."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -183,7 +185,7 @@ def test_every_span_cuts_out_what_the_model_named(case, with_words):
         assert fold(cut) == fold(span.entity) and span.entity == mentions[int(span.type[1:])]
         places.setdefault(span.type, []).append((span.start, span.end))
     for found in places.values():
-        assert all(left[1] <= right[0] for left, right in zip(found, found[1:], strict=False))
+        assert all(left[1] <= right[0] for left, right in itertools.pairwise(found))
     counts = result.counts
     assert counts["pairs"] == len(mentions) == len(places) + len(result.dropped)
     assert sum(counts[k] for k in ("hallucinated", "off_border", "empty")) == len(result.dropped)
@@ -205,7 +207,7 @@ def test_words_and_tags_are_monotone_and_cover_the_text(case):
     assert len(placed) == len(words)
     kept = [(span, word) for span, word in zip(placed, words, strict=True) if span]
     assert all(fold(text.text[span[0] : span[1]]) == fold(word) for span, word in kept)
-    assert all(a[0][1] <= b[0][0] for a, b in zip(kept, kept[1:], strict=False))
+    assert all(a[0][1] <= b[0][0] for a, b in itertools.pairwise(kept))
 
     result = segment(text, words)
     assert all(a[1] <= b[0] for a, b in zip(result.words, result.words[1:], strict=False))
