@@ -1,0 +1,1 @@
+"""Whole runs of KnowFREE: low-resource subsets, baselines, analyses, reports."""
