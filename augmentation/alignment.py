@@ -352,9 +352,3 @@ def align_tags(text: UnitText, words: Sequence[CharSpan], items: Sequence[tuple[
 
 def _free(word: CharSpan, placed: Iterable[CharSpan | None]) -> bool:
     return not any(span and span[0] < word[1] and word[0] < span[1] and span != word for span in placed)
-
-
-def words_to_units(text: UnitText, words: Iterable[CharSpan]) -> tuple[list[tuple[int, int]], int]:
-    """Unit spans of words, and the number of words dropped because a border is not a unit's border."""
-    units = [text.units(word) for word in words]
-    return [span for span in units if span], sum(span is None for span in units)

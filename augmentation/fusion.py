@@ -7,7 +7,6 @@ from typing import Any
 ENTITY_NAMESPACE = "ENT:"
 POS_NAMESPACE = "POS:"
 WORD_LABEL = "SEG:WORD"
-NAMESPACES = (ENTITY_NAMESPACE, POS_NAMESPACE, "SEG:")
 
 Row = dict[str, Any]
 LabelledSpan = tuple[int, int, str]
@@ -71,8 +70,3 @@ def label_counts(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
         name: dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
         for name, counts in (("targets", targets), ("extensions", extensions))
     }
-
-
-def clashing_labels(labels: Iterable[str]) -> list[str]:
-    """Target labels that look like extension labels; they have to be renamed before fusion."""
-    return sorted(label for label in set(labels) if label.startswith(NAMESPACES))

@@ -17,11 +17,22 @@ _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$")
 _RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$|^[ \t]*\|?[ \t:|-]*-{3,}[ \t:|-]*$")
 _HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]")
 _LIST_MARK = re.compile(
-    r"^[ \t]*(?:>[ \t]*)*(?:[-*+•·▪●○–][ \t]+|\(?\d{1,2}[.)][ \t]+(?!\d)|\d{1,2}、|[（(][\d一二三四五六七八九十]{1,3}[）)]"
-    r"|[一二三四五六七八九十]{1,3}、|[①-⑳][ \t]*|[a-z]\)[ \t]+)?"
+    r"""^[ \t]*(?:>[ \t]*)*                          # quotation
+    (?:[-*+•·▪●○–][ \t]+                             # bullets
+    |\(?\d{1,2}[.)][ \t]+(?!\d)|[a-z]\)[ \t]+      # 1. 1) (1) a), but not the 3. of "3. 5"
+    |\d{1,2}、|[一二三四五六七八九十]{1,3}、|[①-⑳][ \t]*
+    |[（(][\d一二三四五六七八九十]{1,3}[）)]
+    )?""",
+    re.VERBOSE,
 )
 _IMAGE_OR_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*(?:[ \t]+\"[^\"\n]*\")?\)")
-_EMPHASIS = re.compile(r"(\*{1,3})(?=\S)([^*\n]+?)(?<=\S)\1|(?<!\w)(_{1,3})(?=\S)([^_\n]+?)(?<=\S)\3(?!\w)|(`+)(.+?)\5|~~(.+?)~~")
+_EMPHASIS = re.compile(
+    r"""(\*{1,3})(?=\S)(?P<stars>[^*\n]+?)(?<=\S)\1
+    |(?<!\w)(_{1,3})(?=\S)(?P<lines>[^_\n]+?)(?<=\S)\3(?!\w)  # not in snake_case
+    |(`+)(?P<code>.+?)\5
+    |~~(?P<struck>.+?)~~""",
+    re.VERBOSE,
+)
 _BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
 
 
@@ -33,7 +44,7 @@ def plain_paragraphs(markdown: str) -> list[str]:
             continue
         line = "".join(" " if unicodedata.category(char) == "Cc" else char for char in line)
         line = _IMAGE_OR_LINK.sub(r"\1", _LIST_MARK.sub("", line, count=1))
-        while (bare := _EMPHASIS.sub(lambda m: m[2] or m[4] or m[6] or m[7], line)) != line:
+        while (bare := _EMPHASIS.sub(lambda match: match[match.lastgroup or 0], line)) != line:
             line = bare
         line = " ".join(line.split())
         if line:
@@ -121,9 +132,7 @@ class TokenStyle:
             unit,
             lowercase=all(token == token.lower() for token in tokens),
             glued=glued > alone,
-            inner_marks=frozenset(
-                mark for token in tokens for mark in re.findall(r"(?<=\w)[^\w\s](?=\w)", token) if not token[0] == "'"
-            ),
+            inner_marks=frozenset(mark for token in tokens for mark in re.findall(r"(?<=\w)[^\w\s](?=\w)", token)),
             clitics=any(_CLITIC.fullmatch(token) for token in tokens),
         )
 

@@ -14,7 +14,7 @@ def _ends_sentence(tokens: Sequence[str], index: int) -> bool:
         return True
     following = tokens[index + 1] if index + 1 < len(tokens) else " "
     # a full stop ends a sentence as a word of its own or before white space, not in 3.5
-    return token.endswith(".") and (len(token) == 1 and len(following) > 1 or following[:1].isspace())
+    return token.endswith(".") and ((len(token) == 1 and len(following) > 1) or following[:1].isspace())
 
 
 def _ends_clause(tokens: Sequence[str], index: int) -> bool:

@@ -14,7 +14,6 @@ from augmentation.alignment import (
     fold,
     segment,
     spells,
-    words_to_units,
 )
 
 
@@ -147,11 +146,6 @@ def test_tagger_that_cuts_anew_and_does_not_spell_keeps_only_listed_words():
     assert result.resegmented  # it does spell the text
     result = align_tags(characters("我爱北京"), [(0, 1), (1, 2), (2, 4)], [("我爱", "短语"), ("京", "名词")])
     assert (result.tagged, result.missing) == ([], [(0, 1), (1, 2), (2, 4)])
-
-
-def test_words_off_unit_borders_are_dropped_and_counted():
-    text = words_of("don't stop")
-    assert words_to_units(text, [(0, 2), (2, 5), (6, 10)]) == ([(1, 2)], 2)
 
 
 ALPHABET = "aAbB ßﬁﬃİiI½ⅣéÉe\u0301\u0308ｶﾞガ한\u1112\u1161\u11abΣσςͅᾳ家回北京。\u3000\u200d😀"

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from augmentation.fusion import clashing_labels, fuse, label_counts
+from augmentation.fusion import fuse, label_counts
 
 ROW = {"id": "r1", "tokens": ["jaws", "is", "good"], "entities": [{"start": 0, "end": 1, "label": "Actor"}]}
 
@@ -56,11 +56,3 @@ def test_label_counts():
 def test_span_outside_the_row_is_an_error():
     with pytest.raises(ValueError, match=r"row r1: ENT:X \[2, 4\) lies outside its 3 units"):
         fuse(ROW, [(2, 4, "X")], [], [])
-
-
-def test_targets_named_like_extensions_are_found():
-    assert clashing_labels(["Actor", "POS:NOUN", "SEG:WORD", "ENTITY", "ENT:Actor"]) == [
-        "ENT:Actor",
-        "POS:NOUN",
-        "SEG:WORD",
-    ]
