@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -47,27 +48,40 @@ def fold_with_offsets(text: str) -> Folded:
     The decomposed form (NFKD) is what is compared: two strings agree in it exactly when they agree in NFKC, and it
     never joins characters across a cluster's border, so every folded character has an origin.
     """
-    folded: list[str] = []
+    if text.isascii():
+        kept = [i for i, char in enumerate(text) if not char.isspace()]
+        whole = (True,) * len(kept)
+        folded = "".join(text[i] for i in kept).lower()
+        return Folded(folded, tuple(kept), tuple(i + 1 for i in kept), whole, whole)
+    parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     opens: list[bool] = []
     closes: list[bool] = []
     borders = [i for i, char in enumerate(text) if i == 0 or not _continues_cluster(char)] + [len(text)]
     for start, end in itertools.pairwise(borders):
-        cluster = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text[start:end]).casefold())
-        kept = [char for char in cluster if not char.isspace()]
-        folded += kept
-        starts += [start] * len(kept)
-        ends += [end] * len(kept)
-        opens += [i == 0 for i in range(len(kept))]
-        closes += [i == len(kept) - 1 for i in range(len(kept))]
-    return Folded("".join(folded), tuple(starts), tuple(ends), tuple(opens), tuple(closes))
+        cluster = _fold_cluster(text[start:end])
+        size = len(cluster)
+        parts.append(cluster)
+        starts += [start] * size
+        ends += [end] * size
+        opens += [i == 0 for i in range(size)]
+        closes += [i == size - 1 for i in range(size)]
+    return Folded("".join(parts), tuple(starts), tuple(ends), tuple(opens), tuple(closes))
 
 
+@lru_cache(maxsize=1 << 16)
 def _continues_cluster(char: str) -> bool:
     return unicodedata.combining(unicodedata.normalize("NFKD", char)[0]) != 0
 
 
+@lru_cache(maxsize=1 << 16)
+def _fold_cluster(cluster: str) -> str:
+    decomposed = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", cluster).casefold())
+    return "".join(char for char in decomposed if not char.isspace())
+
+
+@lru_cache(maxsize=1 << 16)
 def fold(text: str) -> str:
     """The declared normalisation of the alignment: NFKC and casefold, white space off."""
     return fold_with_offsets(text).text
@@ -79,7 +93,6 @@ class UnitText:
 
     text: str
     offsets: tuple[CharSpan, ...]
-    folded: Folded = field(repr=False)
     unit_at_start: dict[int, int] = field(repr=False)
     unit_at_end: dict[int, int] = field(repr=False)
 
@@ -90,10 +103,14 @@ class UnitText:
         return cls(
             text,
             tuple((start, end) for start, end in offsets),
-            fold_with_offsets(text),
             {start: unit for unit, (start, _) in enumerate(offsets)},
             {end: unit for unit, (_, end) in enumerate(offsets)},
         )
+
+    @cached_property
+    def folded(self) -> Folded:
+        """The folded text."""
+        return fold_with_offsets(self.text)
 
     def units(self, span: CharSpan) -> tuple[int, int] | None:
         """Units `[start, end)` of a character span, None where a border is not a unit's border."""
