@@ -83,6 +83,7 @@ _REASONING_TAIL = re.compile(r"\A.*</(?:think|thinking|reasoning|reflection)>", 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n`{\[]*", re.MULTILINE)
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _OPENING = re.compile(r"[\[{]")
+_BRACKET = re.compile(r"[\[\]{}]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -164,10 +165,23 @@ def _balanced_end(text: str, start: int) -> int | None:
 
 
 def _repair(piece: str) -> Any:
+    if _raw_depth(piece) > MAX_DEPTH:  # json_repair takes minutes over a few thousand open brackets
+        raise AnswerError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
+    if len(piece) > 20_000 and piece.count('"') + piece.count("'") < len(piece) / 100:  # quadratic there
+        raise AnswerError(f"no JSON in the answer (hardly a quote in {len(piece)} characters): {piece[:80]!r}")
     try:
         return json_repair.loads(piece, skip_json_loads=True)
     except (ValueError, RecursionError) as error:
         raise AnswerError(f"the JSON is broken beyond repair: {error}") from error
+
+
+def _raw_depth(piece: str) -> int:
+    """How many brackets are open at once at most, those in strings (which may be broken) included."""
+    depth = deepest = 0
+    for mark in _BRACKET.findall(piece):
+        depth += 1 if mark in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> tuple[list[Any], str | None]:

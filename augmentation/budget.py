@@ -72,8 +72,10 @@ class Purse:
         """Spent so far, US dollars."""
         return self.budget.usd(self.prompt_tokens, self.completion_tokens)
 
-    async def reserve(self, request: Request) -> Reservation:
+    async def reserve(self, request: Request, stopping: asyncio.Event) -> Reservation | None:
         """Take the worst case of `request` out of the budget, waiting for requests in flight if these may make room.
+
+        None once `stopping` is set.
 
         Raises:
             BudgetReachedError: it does not fit.
@@ -84,6 +86,8 @@ class Purse:
                 raise BudgetReachedError(reason)
             self._changed.clear()
             await self._changed.wait()
+        if stopping.is_set():
+            return None
         self.requests += 1
         self._in_flight.append(wanted)
         return wanted

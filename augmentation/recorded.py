@@ -65,13 +65,9 @@ class RecordedClient:
                         self._completions[record["task"], squeeze(record["input"])] = record["completion"]
 
     async def send(self, request: Request, mode: Mode) -> Completion:
-        """The recorded answer.
-
-        Raises:
-            RowError: none was recorded for this task and text.
-        """
+        """The recorded answer; raises RowError as `completion_text` does."""
         return Completion(
-            text=self._text(request),
+            text=self.completion_text(request),
             finish_reason=None,
             served_model=None,
             prompt_tokens=None,
@@ -79,7 +75,12 @@ class RecordedClient:
             free=True,
         )
 
-    def _text(self, request: Request) -> str:
+    def completion_text(self, request: Request) -> str:
+        """What was recorded for the request's task and input.
+
+        Raises:
+            RowError: nothing was.
+        """
         if request.task == "merge_standard":
             return _merge_text([(name, [name]) for name in json.loads(request.input)])
         if request.task == "merge":

@@ -21,8 +21,10 @@ from augmentation.answers import AnswerError, Parsed, parse, replace_surrogates
 from augmentation.budget import Budget, BudgetReachedError, Purse
 from augmentation.probe import probe
 from augmentation.protocol import Client, Completion, Mode, RetryableError, RowError, StopRunError
-from augmentation.store import Store
+from augmentation.store import Charge, Store, StoreError
 from augmentation.tasks import MAX_REASKS, Answer, Request, reask
+
+PROBE_ATTEMPTS = 5
 
 RunOutcome = Literal["done", "budget", "interrupted"]
 
@@ -113,8 +115,10 @@ class Runner:
 
         Raises:
             StopRunError: the server refuses every request (HTTP 401, 402, 403, 404, …); what had arrived is stored.
+            StoreError: an answer cannot be written (disk full), or another run holds this store.
         """
-        return asyncio.run(self._run(iter(requests), Progress(planned), on_progress or (lambda progress: None)))
+        with self.store.held():
+            return asyncio.run(self._run(iter(requests), Progress(planned), on_progress or (lambda progress: None)))
 
     async def _run(
         self, requests: Iterator[Request], progress: Progress, on_progress: Callable[[Progress], None]
@@ -160,7 +164,7 @@ class _Session:
         self.on_progress = on_progress
         self.failed = {failure.key for failure in runner.store.failures()}
         self.stopping = asyncio.Event()
-        self.stop_error: StopRunError | None = None
+        self.stop_error: StopRunError | StoreError | None = None
         self.in_flight: dict[str, asyncio.Event] = {}
         self.probing = asyncio.Lock()
         rate = runner._requests_per_minute
@@ -198,7 +202,7 @@ class _Session:
             except BudgetReachedError as error:
                 self.stop("budget", str(error))
                 return
-            except StopRunError as error:
+            except (StopRunError, StoreError) as error:
                 self.stop_error = self.stop_error or error
                 self.stopping.set()
                 return
@@ -241,20 +245,7 @@ class _Session:
         """
         mode = await self._mode()
         runner = self.runner
-        attempts = 0
-        completion: Completion | None = None
-        retrying = AsyncRetrying(  # one for each request: tenacity keeps its state in it
-            retry=retry_if_exception_type(RetryableError),
-            stop=stop_after_attempt(runner.max_attempts),
-            wait=self._wait_seconds,
-            sleep=self._sleep,
-            reraise=True,
-        )
-        async for attempt in retrying:
-            with attempt:
-                attempts += 1
-                completion = await self.send(request, mode if request.schema else "none")
-        assert completion is not None
+        completion, attempts = await self._send_until_answered(request, mode, runner.max_attempts)
         answer = Answer(
             text=replace_surrogates(completion.text),
             finish_reason=completion.finish_reason,
@@ -270,15 +261,28 @@ class _Session:
             refusal=None if completion.refusal is None else replace_surrogates(completion.refusal),
         )
         usd = runner.purse.budget.usd(completion.prompt_tokens or 0, completion.completion_tokens or 0)
-        await asyncio.wrap_future(runner.store.put(request, runner.client.model, answer, run=self.run_id, usd=usd))
+        charge = Charge(self.run_id, self.progress.requests, usd)
+        await asyncio.wrap_future(runner.store.put(request, runner.client.model, answer, charge))
 
-    async def send(self, request: Request, mode: Mode) -> Completion:
+    async def _send_until_answered(self, request: Request, mode: Mode, max_attempts: int) -> tuple[Completion, int]:
+        """The completion and the HTTP requests it took."""
+        retrying = AsyncRetrying(  # one for each request: tenacity keeps its state in it
+            retry=retry_if_exception_type(RetryableError),
+            stop=stop_after_attempt(max_attempts),
+            wait=self._wait_seconds,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        completion: Completion = await retrying(self._send, request, mode)
+        return completion, retrying.statistics["attempt_number"]
+
+    async def _send(self, request: Request, mode: Mode) -> Completion:
         """One HTTP request, within the rate and the budget."""
         if self.limiter is not None:
             await self._unless_stopped(self.limiter.acquire())
-        if self.stopping.is_set():
+        reservation = await self.runner.purse.reserve(request, self.stopping)
+        if reservation is None:
             raise _StoppedError
-        reservation = await self.runner.purse.reserve(request)
         self.progress.requests += 1
         completion: Completion | None = None
         try:
@@ -298,9 +302,13 @@ class _Session:
     async def _mode(self) -> Mode:
         async with self.probing:
             if self.runner.mode is None:
-                self.runner.mode = await probe(self.runner.client.modes, self.send)
+                self.runner.mode = await probe(self.runner.client.modes, self._canary)
             self.progress.mode = self.runner.mode
             return self.runner.mode
+
+    async def _canary(self, request: Request, mode: Mode) -> Completion:
+        completion, _ = await self._send_until_answered(request, mode, min(self.runner.max_attempts, PROBE_ATTEMPTS))
+        return completion
 
     def _wait_seconds(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

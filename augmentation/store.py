@@ -6,6 +6,7 @@ transaction, so that a durable commit (`synchronous = FULL`) is shared by the an
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -17,6 +18,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from augmentation.tasks import Answer, Request
 
@@ -51,7 +54,7 @@ CREATE TABLE IF NOT EXISTS runs (
 
 
 class StoreError(Exception):
-    """The store cannot be used: another program's file, or a newer version's."""
+    """The store cannot be used: another program's file, a newer version's, another run's just now, or a full disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,15 @@ class Failure:
     row_id: str
     kind: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a run's ledger learns with an answer: the requests it has sent so far, and the answer's US dollars."""
+
+    run: int
+    requests: int
+    usd: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +140,7 @@ class Store:
                             connection.execute(sql, values)
             except sqlite3.Error as error:
                 for _, future in jobs:
-                    future.set_exception(error)
+                    future.set_exception(StoreError(f"{self.path}: {error}; nothing that was stored is lost"))
             else:
                 for _, future in jobs:
                     future.set_result(None)
@@ -157,12 +169,10 @@ class Store:
         answer = Answer(*row)
         return None if answer.cut and answer.max_tokens < request.max_tokens else answer
 
-    def put(
-        self, request: Request, model: str, answer: Answer, *, run: int | None = None, usd: float = 0.0
-    ) -> Future[None]:
+    def put(self, request: Request, model: str, answer: Answer, charge: Charge | None = None) -> Future[None]:
         """Store `answer`; the future is done when it is on disk. A former answer under the key moves to `superseded`.
 
-        The tokens and the cost are added to `run`.
+        The tokens and `charge` go into the ledger in the same transaction. The future raises StoreError.
         """
         key = request.key(model)
         values = (
@@ -174,15 +184,31 @@ class Store:
             *_set_aside("key = ?", (key,)),
             (f"INSERT INTO answers VALUES ({', '.join('?' * len(_COLUMNS))})", values),
         ]
-        if run is not None:
-            statements.append(
-                (
-                    "UPDATE runs SET prompt_tokens = prompt_tokens + ?, completion_tokens = completion_tokens + ?, "
-                    "usd = usd + ? WHERE id = ?",
-                    (answer.prompt_tokens or 0, answer.completion_tokens or 0, usd, run),
-                )
+        if charge is not None:
+            ledger = (
+                "UPDATE runs SET requests = MAX(requests, ?), prompt_tokens = prompt_tokens + ?, "
+                "completion_tokens = completion_tokens + ?, usd = usd + ? WHERE id = ?"
             )
+            tokens = (answer.prompt_tokens or 0, answer.completion_tokens or 0)
+            statements.append((ledger, (charge.requests, *tokens, charge.usd, charge.run)))
         return self._submit(statements)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the store for one run, so that no two runs pay for the same answers.
+
+        Raises:
+            StoreError: another run holds it.
+        """
+        lock = FileLock(f"{self.path}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise StoreError(f"another run is writing to {self.path}: wait for it, or use another folder") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     def start_run(self, started: str) -> int:
         """A new run in the ledger; its number."""
@@ -197,7 +223,7 @@ class Store:
         self._submit([("UPDATE runs SET outcome = ?, requests = ? WHERE id = ?", (outcome, requests, run))]).result()
 
     def spent(self) -> Spent:
-        """What all runs together sent and paid for (requests of killed runs are not counted)."""
+        """What all runs together sent and paid for (of a killed run, the requests up to its last answer)."""
         row = self._reader.execute(
             "SELECT COALESCE(SUM(requests), 0), COALESCE(SUM(prompt_tokens), 0), COALESCE(SUM(completion_tokens), 0), "
             "COALESCE(SUM(usd), 0) FROM runs"
