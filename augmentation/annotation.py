@@ -83,9 +83,9 @@ def _annotate_window(
         return entities_request(row_id, text, language=settings.language, max_tokens=limit)
 
     wants_entities = "entities" in settings.kinds
-    answers, words = yield from both(
+    answers, (words, tags) = yield from both(
         _asked(ask_entities, tokens, window, settings, counts["entities"]) if wants_entities else _nothing(),
-        _words(row_id, tokens, window, settings, counts["segmentation"]),
+        _words_and_tags(row_id, tokens, window, settings, counts),
     )
     spans: list[EntitySpan] = []
     dropped: list[Dropped] = []
@@ -100,10 +100,16 @@ def _annotate_window(
             spans += [replace(span, start=span.start + start, end=span.end + start) for span in aligned.spans]
             dropped += aligned.dropped
             counts["entities"].update(aligned.counts)
-    tags: list[tuple[int, int, str]] = []
-    if "pos" in settings.kinds and words:
-        tags = yield from _tags(row_id, tokens, window, words, settings, counts["pos"])
     return Annotation(spans, words, tags, dropped, counts)
+
+
+def _words_and_tags(
+    row_id: str, tokens: Sequence[str], window: Range, settings: AnnotationSettings, counts: dict[str, Counter[str]]
+) -> Work[tuple[list[Range], list[tuple[int, int, str]]]]:
+    words = yield from _words(row_id, tokens, window, settings, counts["segmentation"])
+    if "pos" not in settings.kinds or not words:
+        return words, []
+    return words, (yield from _tags(row_id, tokens, window, words, settings, counts["pos"]))
 
 
 def _nothing() -> Work[list[tuple[Range, Outcome]]]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from augmentation.protocol import Completion, Mode, StopRunError
 from augmentation.runner import Outcome, Progress, Runner
 from augmentation.tasks import Request
 
@@ -54,9 +55,10 @@ class Finished(Generic[T]):
 
 @dataclass(frozen=True)
 class Unanswered:
-    """What work has to ask before it can go on."""
+    """What work has to ask before it can go on, and the outcomes that it has."""
 
     requests: list[Request]
+    outcomes: list[Outcome]
 
 
 class UnansweredError(Exception):
@@ -81,12 +83,29 @@ def replay(work: Work[T], known: Callable[[Request], Outcome | None]) -> Finishe
             missing = [request for request, outcome in zip(requests, outcomes, strict=True) if outcome is None]
             if missing:
                 work.close()
-                return Unanswered(missing)
+                return Unanswered(missing, seen + [outcome for outcome in outcomes if outcome is not None])
             answered = [outcome for outcome in outcomes if outcome is not None]
             seen += answered
             requests = work.send(answered)
     except StopIteration as stop:
         return Finished(stop.value, seen)
+
+
+class OfflineClient:
+    """A client that sends nothing: for looking at stored answers of `model`."""
+
+    endpoint = "offline"
+    modes: tuple[Mode, ...] = ("none",)
+
+    def __init__(self, model: str) -> None:
+        self.model = model
+
+    async def send(self, request: Request, mode: Mode) -> Completion:
+        """Refuses."""
+        raise StopRunError(f"{request.task} of {request.row_id} would have to be asked, and nothing may be sent now")
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 def answer_all(

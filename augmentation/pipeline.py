@@ -83,13 +83,13 @@ class Augmentation:
         for row in self.rows():
             self.size += 1
             labels.update(entity["label"] for entity in row["entities"])
-            source.add(sentence_key(self._text(row["tokens"])))
+            source.add(sentence_key(self.text(row["tokens"])))
             if len(examples) < settings.target_examples:
-                examples.append((self._text(row["tokens"]), tuple(self._gold_pairs(row))))
+                examples.append((self.text(row["tokens"]), tuple(self._gold_pairs(row))))
         self.targets = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines)
         self._source_keys = frozenset(source)
         self._held_out_keys = frozenset(
-            sentence_key(self._text(row["tokens"]))
+            sentence_key(self.text(row["tokens"]))
             for name in (settings.dev_file, settings.test_file)
             if name
             for row in iterate_rows(folder / name)
@@ -100,17 +100,19 @@ class Augmentation:
         """The gold rows, read anew."""
         return iterate_rows(self.folder / self.settings.train_file, flat=self.settings.task == "ner" or None)
 
-    def _text(self, tokens: Sequence[str]) -> str:
+    def text(self, tokens: Sequence[str]) -> str:
+        """Tokens as the LLM is shown them."""
         return join_units(tokens, self.unit)[0]
 
     def _gold_pairs(self, row: Row, names: dict[str, str] | None = None) -> list[tuple[str, str]]:
         ordered = sorted(row["entities"], key=lambda entity: (entity["start"], entity["end"]))
-        pairs = [(self._text(row["tokens"][e["start"] : e["end"]]), e["label"]) for e in ordered]
+        pairs = [(self.text(row["tokens"][e["start"] : e["end"]]), e["label"]) for e in ordered]
         return [(text, (names or {}).get(label, label)) for text, label in pairs]
 
     # the questions
 
-    def _source_work(self, row: Row) -> Work[tuple[Annotation, Explanation]]:
+    def source_work(self, row: Row) -> Work[tuple[Annotation, Explanation]]:
+        """All questions about a gold row that need no other row (S1-S3, S8)."""
         explain = self._explain(row) if self.settings.explain else _no_explanation()
         return (yield from both(annotate(row["id"], row["tokens"], self.annotation), explain))
 
@@ -119,7 +121,7 @@ class Augmentation:
         [outcome] = yield [
             explanation_request(
                 row["id"],
-                self._text(row["tokens"]),
+                self.text(row["tokens"]),
                 pairs,
                 language=self.settings.language,
                 seed=self.settings.seed,
@@ -128,7 +130,8 @@ class Augmentation:
         ]
         return Explanation(outcome.parsed.value, outcome.parsed.cut) if outcome.parsed else Explanation(None)
 
-    def _synthetic_work(self, row: Row) -> Work[tuple[Annotation, Annotation | None]]:
+    def synthetic_work(self, row: Row) -> Work[tuple[Annotation, Annotation | None]]:
+        """All questions about a synthetic sentence (S9): extensions and, by the annotator `llm`, targets."""
         by_llm = self.settings.annotator == "llm"
         targets = annotate_targets(row["id"], row["tokens"], self.annotation, self.targets) if by_llm else _no_targets()
         return (yield from both(annotate(row["id"], row["tokens"], self.annotation), targets))
@@ -145,21 +148,24 @@ class Augmentation:
             StoppedError: budget or Ctrl-C; call again to go on.
             StopRunError: the server refuses every request.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / STATE_FILE, json.dumps(self.state, ensure_ascii=False, indent=1) + "\n")
+        self.record_state()
 
         def stage(name: str, works: Callable[[], Iterable[Work[Any]]]) -> None:
             answer_all(works, self.runner, partial(on_progress, name) if on_progress else None)
 
-        stage("annotate", lambda: map(self._source_work, self.rows()))
+        stage("annotate", lambda: map(self.source_work, self.rows()))
         classes = _Survey(self.annotated()).classes
         stage("merge", lambda: [self._propose(None, classes, "merge")])
         if self.settings.explain:
-            stage("synthetic", lambda: map(self._synthetic_work, self.sentences()))
+            stage("synthetic", lambda: map(self.synthetic_work, self.sentences()))
             known = self._finished(self._propose(None, classes, "merge")).value
             keys = {type_class.key for type_class in classes}
             fresh = [later for later in _Survey(self.annotated_sentences()).classes if later.key not in keys]
             stage("merge synthetic", lambda: [self._propose(known, fresh, "merge-synthetic")])
+
+    def record_state(self) -> None:
+        """Note in `state.json` which input and settings the results are made from."""
+        write_atomically(self.folder / STATE_FILE, json.dumps(self.state, ensure_ascii=False, indent=1) + "\n")
 
     # the answers
 
@@ -168,7 +174,7 @@ class Augmentation:
 
     def annotated(self) -> Iterator[tuple[Row, Finished[tuple[Annotation, Explanation]]]]:
         """Gold rows with their annotation and explanation, from stored answers."""
-        return ((row, self._finished(self._source_work(row))) for row in self.rows())
+        return ((row, self._finished(self.source_work(row))) for row in self.rows())
 
     def sentences(self, counts: Counter[str] | None = None) -> Iterator[Row]:
         """Synthetic rows without annotation, in the order of their parents (S8)."""
@@ -184,7 +190,7 @@ class Augmentation:
         self, counts: Counter[str] | None = None
     ) -> Iterator[tuple[Row, Finished[tuple[Annotation, Annotation | None]]]]:
         """Synthetic rows with their annotation and, by the annotator `llm`, their targets."""
-        return ((row, self._finished(self._synthetic_work(row))) for row in self.sentences(counts))
+        return ((row, self._finished(self.synthetic_work(row))) for row in self.sentences(counts))
 
     # the results
 
@@ -196,50 +202,48 @@ class Augmentation:
             UnansweredError: `ask` has not finished.
         """
         source = _Survey(self.annotated())
-        proposal = self._finished(self._propose(None, source.classes, "merge"))
-        label_map = next_label_map(LabelMap(self.settings.merging()), source.classes, proposal.value, self.embed)
-        merges = [proposal]
+        merges = [self._finished(self._propose(None, source.classes, "merge"))]
+        label_map = next_label_map(LabelMap(self.settings.merging()), source.classes, merges[0].value, self.embed)
         counts: dict[str, Any] = {
             "samples": source.rows,
             "unit": self.unit,
             "source": source.counts,
             "types": {"source": _type_counts(source.classes, label_map)},
+            "labels": {},
         }
         failures = source.failures
-        fusion = self.folder / "fusion.jsonl"
-        write_rows(fusion, self._fused(label_map))
-        counts["labels"] = {"fusion": label_counts(_rows_if_any(fusion))}
-        written = {"fusion.jsonl"}
-
         if self.settings.explain:
             synthesis: Counter[str] = Counter()
             later = _Survey(self.annotated_sentences(synthesis))
             fresh = new_classes(label_map, later.classes)
-            merges.append(self._finished(self._propose(proposal.value, fresh, "merge-synthetic")))
+            merges.append(self._finished(self._propose(merges[0].value, fresh, "merge-synthetic")))
             label_map = next_label_map(label_map, later.classes, merges[1].value, self.embed)
             failures += later.failures
             counts["synthetic"] = later.counts
             counts["synthesis"] = dict(sorted(synthesis.items()))
             counts["types"]["with_synthetic"] = _type_counts([*source.classes, *fresh], label_map)
-            targeted = self.settings.annotator == "llm" or self.annotate_with_model is not None
-            name = "synthetic" if targeted else "sentences"
-            synthetic = self.folder / f"{name}.jsonl"
-            write_rows(synthetic, self._synthetic(label_map))
-            counts["labels"][name] = label_counts(_rows_if_any(synthetic))
-            written.add(synthetic.name)
-            if targeted:
-                union = chain.from_iterable(map(_rows_if_any, (fusion, synthetic)))
-                write_rows(self.folder / "train.jsonl", union)
-                written.add("train.jsonl")
-        for name in set(RESULTS) - written:  # of an earlier run with other settings
-            (self.folder / name).unlink(missing_ok=True)
+        failures += [failure for merge in merges for failure in _failures(merge)]
+        counts["failed"] = dict(Counter(failure["task"] for failure in failures))
+
+        files = {"fusion": self._fused(label_map)}
+        targeted = self.settings.annotator == "llm" or self.annotate_with_model is not None
+        if self.settings.explain:
+            files["synthetic" if targeted else "sentences"] = self._synthetic(label_map)
+        paths = {name: self.folder / f"{name}.jsonl" for name in files}
+        for name, rows in files.items():
+            write_rows(paths[name], rows)
+            counts["labels"][name] = label_counts(_rows_if_any(paths[name]))
+        if "synthetic" in files:
+            paths["train"] = self.folder / "train.jsonl"
+            write_rows(paths["train"], chain(_rows_if_any(paths["fusion"]), _rows_if_any(paths["synthetic"])))
+        for name in RESULTS:
+            if self.folder / name not in paths.values():  # of an earlier run with other settings
+                (self.folder / name).unlink(missing_ok=True)
 
         repairs = [repair for merge in merges for repair in merge.value.repairs]
         write_atomically(self.folder / "label_map.json", label_map_json(label_map, self.settings.encoder, repairs))
         write_rows(self.folder / "provenance.jsonl", self._provenance(merges))
-        failures += [failure for merge in merges for failure in _failures(merge)]
         write_rows(self.folder / "failed.jsonl", failures)
-        counts["failed"] = dict(Counter(failure["task"] for failure in failures))
         write_atomically(self.folder / "counts.json", json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
         return counts
 

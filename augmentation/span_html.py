@@ -6,26 +6,28 @@ piece that carries labels can be reached by the keyboard and says its labels to 
 
 import colorsys
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from typing import Any
 
 STYLE = """
-.spans { line-height: 1.5; overflow-wrap: anywhere; }
-.spans .piece { display: inline-block; vertical-align: top; white-space: pre-wrap; position: relative; }
+.spans { line-height: 1.4; overflow-wrap: anywhere; margin: 0.4em 0; }
+.spans .plain { white-space: pre-wrap; vertical-align: top; }
+.spans .piece { display: inline-block; vertical-align: top; white-space: pre; margin-bottom: 0.35em; }
 .spans .piece:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
-.spans .bar { display: block; height: 3px; margin-top: 2px; background: transparent; }
-.spans .bar.named { height: auto; background: none; font: 600 0.62em/1.15 system-ui, sans-serif; white-space: nowrap; }
-.spans .bar.first { border-top-left-radius: 3px; margin-left: 1px; }
-.spans .bar.last { border-top-right-radius: 3px; margin-right: 1px; }
-.spans .bar.on { border-top: 3px solid light-dark(var(--dark-ink), var(--light-ink)); }
-.spans .bar.on { color: light-dark(var(--dark-ink), var(--light-ink)); min-height: 0.85em; overflow: visible; }
-.spans .bar.extension.on { border-top-style: dashed; border-top-width: 2px; }
-.spans .bar.rejected.on { opacity: 0.35; text-decoration: line-through; }
-.spans .bar .name { position: relative; z-index: 1; }
-.spans .gap { white-space: pre-wrap; }
-.spans-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+.spans .lane { display: block; height: 1.05rem; font: 600 0.65rem/0.9rem system-ui, sans-serif; user-select: none; }
+.spans .on { color: var(--ink-on-light); border-top: 3px solid; }
+.spans .on.extension { border-top: 2px dashed; font-weight: 400; }
+.spans .first { margin-left: 1px; }
+.spans .last { margin-right: 2px; }
+.spans .wide .name { display: inline-block; width: 0; overflow: visible; }
+.spans .hidden { display: none; }
+.spans .rejected { opacity: 0.4; text-decoration: line-through; }
+@media (prefers-color-scheme: dark) { :root:not(.light) .spans .on { color: var(--ink-on-dark); } }
+.dark .spans .on { color: var(--ink-on-dark); }
 """
 """CSS that `render` relies on; put it once into the page."""
 
@@ -52,22 +54,21 @@ def drawn_spans(row: Mapping[str, Any]) -> list[DrawnSpan]:
     return spans
 
 
+@cache
 def label_colours(label: str) -> tuple[str, str]:
-    """Two colours of one hue for a label, for light and for dark ground, both with a contrast of at least 4.5."""
+    """Two colours of one hue for a label, for white and for near-black (#181818) ground, contrast at least 4.5."""
     hue = int.from_bytes(hashlib.sha256(label.encode()).digest()[:2], "big") / 65536
-    return _shade(hue, lambda luminance: 1.05 / (luminance + 0.05), False), _shade(
-        hue, lambda luminance: (luminance + 0.05) / 0.0625, True
-    )
+    return _shade(hue, ground=1.0, step=-0.01), _shade(hue, ground=_luminance(*[0x18 / 255] * 3), step=0.01)
 
 
-def _shade(hue: float, contrast: Any, lighter: bool) -> str:
+def _shade(hue: float, ground: float, step: float) -> str:
     lightness = 0.5
-    for _ in range(40):
-        red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.75)
-        if contrast(_luminance(red, green, blue)) >= 4.6:
-            break
-        lightness += 0.0125 if lighter else -0.0125
-    return "#" + "".join(f"{round(255 * channel):02x}" for channel in (red, green, blue))
+    while True:
+        channels = [round(255 * channel) for channel in colorsys.hls_to_rgb(hue, lightness, 0.75)]
+        low, high = sorted((ground, _luminance(*(channel / 255 for channel in channels))))
+        if (high + 0.05) / (low + 0.05) >= 4.5:
+            return "#" + "".join(f"{channel:02x}" for channel in channels)
+        lightness += step
 
 
 def _luminance(*channels: float) -> float:
@@ -76,21 +77,43 @@ def _luminance(*channels: float) -> float:
 
 
 def lanes(spans: Sequence[DrawnSpan]) -> list[int]:
-    """A lane for each span, 0 nearest the text, so that no two spans in a lane share a unit. Short spans lie inside."""
-    order = sorted(range(len(spans)), key=lambda i: (spans[i].end - spans[i].start, spans[i].start, spans[i].label))
+    """
+    A lane for each span, 0 nearest the text, so that no two spans in a lane share a unit.
+
+    Targets come nearest, then extension entities, then (in lanes of their own) words and their tags; of each the
+    shorter spans first, so that nested spans lie inside.
+    """
+
+    def order(i: int) -> tuple[Any, ...]:
+        span = spans[i]
+        return _is_word(span), span.kind != "target", span.end - span.start, span.start, span.label
+
     taken: list[list[DrawnSpan]] = []
     lane_of = [0] * len(spans)
-    for i in order:
+    first_word_lane = 0
+    for i in sorted(range(len(spans)), key=order):
         span = spans[i]
-        lane = next(
-            (n for n, there in enumerate(taken) if all(s.end <= span.start or span.end <= s.start for s in there)),
-            len(taken),
+        start = first_word_lane if _is_word(span) else 0
+        free = (
+            n
+            for n in range(start, len(taken))
+            if all(other.end <= span.start or span.end <= other.start for other in taken[n])
         )
+        lane = next(free, len(taken))
         if lane == len(taken):
             taken.append([])
         taken[lane].append(span)
         lane_of[i] = lane
+        if not _is_word(span):
+            first_word_lane = len(taken)
     return lane_of
+
+
+def _is_word(span: DrawnSpan) -> bool:
+    return span.kind == "extension" and span.label.startswith(("POS:", "SEG:"))
+
+
+LONGEST_PIECE = {"character": 12, "word": 4}  # units; a line of text can break between pieces only
 
 
 def render(tokens: Sequence[str], spans: Iterable[DrawnSpan], *, unit: str) -> str:
@@ -99,7 +122,7 @@ def render(tokens: Sequence[str], spans: Iterable[DrawnSpan], *, unit: str) -> s
 
     Args:
         tokens: the units.
-        spans: what to draw; gold lines are solid, extension lines dashed; a line begins with its label.
+        spans: what to draw; target lines are solid, extension lines dashed; a line begins with its label.
         unit: `character` (units join without space) or `word`.
 
     Returns:
@@ -107,41 +130,38 @@ def render(tokens: Sequence[str], spans: Iterable[DrawnSpan], *, unit: str) -> s
     """
     drawn = list(spans)
     lane_of = lanes(drawn)
-    borders = sorted({0, len(tokens), *(s.start for s in drawn), *(s.end for s in drawn)})
     gap = "" if unit == "character" else " "
     pieces = []
-    for start, end in zip(borders, borders[1:], strict=False):
-        here = sorted(
-            ((lane_of[i], span) for i, span in enumerate(drawn) if span.start <= start and end <= span.end),
-            key=lambda item: item[0],
-        )
-        text = escape(gap.join(tokens[start:end]))
-        space = gap if end < len(tokens) else ""
+    for start, end in itertools.pairwise(_borders(len(tokens), drawn, LONGEST_PIECE[unit])):
+        here = {lane_of[i]: span for i, span in enumerate(drawn) if span.start <= start and end <= span.end}
+        text = escape(gap.join(tokens[start:end]) + (gap if end < len(tokens) else ""))
         if not here:
-            pieces.append(f'<span class="gap">{text}{space}</span>')
+            pieces.append(f'<span class="plain">{text}</span>')
             continue
-        inside = [span for _, span in here if span.start < end < span.end]
-        bars = "".join(_bar(span, start, end) if span else '<span class="bar"></span>' for span in _by_lane(here))
-        spoken = escape(", ".join(_spoken(span, tokens, gap) for _, span in here), quote=True)
-        pieces.append(
-            f'<span class="piece" tabindex="0" role="group" aria-label="{spoken}" title="{spoken}">'
-            f"{text}{space if inside else ''}{bars}</span>{'' if inside else space}"
-        )
+        rows = "".join(_lane(here.get(lane), start, end) for lane in range(max(here) + 1))
+        spoken = escape(", ".join(_spoken(s, tokens, gap) for s in here.values() if s.start == start))
+        stop = f' tabindex="0" role="group" aria-label="{spoken}" title="{spoken}"' if spoken else ""
+        pieces.append(f'<span class="piece"{stop}>{text}{rows}</span>')
     return f'<div class="spans">{"".join(pieces)}</div>'
 
 
-def _by_lane(here: Sequence[tuple[int, DrawnSpan]]) -> list[DrawnSpan | None]:
-    by_lane = dict(here)
-    return [by_lane.get(lane) for lane in range(max(by_lane) + 1)]
+def _borders(length: int, spans: Sequence[DrawnSpan], longest: int) -> list[int]:
+    borders = sorted({0, length, *(span.start for span in spans), *(span.end for span in spans)})
+    cut = [at for start, end in itertools.pairwise(borders) for at in range(start, end, longest)]
+    return [*cut, length]
 
 
-def _bar(span: DrawnSpan, start: int, end: int) -> str:
-    light_ground, dark_ground = label_colours(span.label)
-    classes = ["bar", "on", span.kind] + ["first"] * (span.start == start) + ["last"] * (span.end == end)
-    name = f'<span class="name">{escape(span.label)}</span>' if span.start == start else "&nbsp;"
+def _lane(span: DrawnSpan | None, start: int, end: int) -> str:
+    if span is None:
+        return '<span class="lane"></span>'
+    on_light, on_dark = label_colours(span.label)
+    classes = ["lane", "on", span.kind] + ["first"] * (span.start == start)
+    classes += ["last"] if span.end == end else ["wide"]
+    classes += ["of-word"] * _is_word(span)
+    name = f'<span class="name">{escape(span.label)}</span>' if span.start == start else ""
     return (
-        f'<span class="{" ".join(classes)} named" data-key="{escape(span.key, quote=True)}" aria-hidden="true" '
-        f'style="--dark-ink:{light_ground};--light-ink:{dark_ground}">{name}</span>'
+        f'<span class="{" ".join(classes)}" data-key="{escape(span.key)}" aria-hidden="true" '
+        f'style="--ink-on-light:{on_light};--ink-on-dark:{on_dark}">{name}</span>'
     )
 
 
