@@ -242,17 +242,34 @@ def _tags(
 
 @dataclass(frozen=True)
 class TargetSettings:
-    """What the annotator `llm` is told (S7): the label set, guidelines, and gold sentences as examples."""
+    """What the annotator `llm` is told (S7): the label set, guidelines, and gold sentences as examples.
+
+    `flat`: the task knows no overlapping targets.
+    """
 
     labels: tuple[str, ...]
     examples: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     guidelines: str = ""
+    flat: bool = False
 
 
-def annotate_targets(
+def annotate_synthetic(
+    row_id: str, tokens: Sequence[str], settings: AnnotationSettings, targets: TargetSettings | None
+) -> Work[tuple[Annotation, Annotation | None]]:
+    """Extensions of a synthetic row and, with `targets`, its target spans by the LLM, aligned as in S5."""
+    if targets is None:
+        return (yield from annotate(row_id, tokens, settings)), None
+    annotation, answers = yield from both(
+        annotate(row_id, tokens, settings), ask_targets(row_id, tokens, settings, targets)
+    )
+    words = annotation.words if settings.unit == "character" else None
+    return annotation, _align_targets(tokens, answers, words, settings, targets)
+
+
+def ask_targets(
     row_id: str, tokens: Sequence[str], settings: AnnotationSettings, targets: TargetSettings
-) -> Work[Annotation]:
-    """The task's own labels on one row by the LLM, aligned as in S5; labels outside the set are dropped."""
+) -> Work[list[tuple[Range, Outcome]]]:
+    """Task `targets` on a row, window by window."""
 
     def ask(text: str, part: Range) -> Request:
         return targets_request(
@@ -266,21 +283,40 @@ def annotate_targets(
         )
 
     counts: Counter[str] = Counter()
+    ranges = windows(tokens, settings.window_units)
+    answers = yield from together([_asked(ask, tokens, window, settings, counts) for window in ranges])
+    return list(chain.from_iterable(answers))
+
+
+def _align_targets(
+    tokens: Sequence[str],
+    answers: Sequence[tuple[Range, Outcome]],
+    words: Sequence[Range] | None,
+    settings: AnnotationSettings,
+    targets: TargetSettings,
+) -> Annotation:
+    """Target spans; labels outside the set are dropped, in a flat task also what a longer span overlaps."""
+    counts = Counter(answers=len(answers), failed=sum(outcome.parsed is None for _, outcome in answers))
     spans: list[EntitySpan] = []
     dropped: list[Dropped] = []
-    answers = yield from together(
-        [_asked(ask, tokens, window, settings, counts) for window in windows(tokens, settings.window_units)]
-    )
-    for (start, end), outcome in chain.from_iterable(answers):
+    for (start, end), outcome in answers:
         if outcome.parsed is not None:
             pairs = dict.fromkeys((item.entity, item.type) for item in outcome.parsed.value)
-            unknown = [
-                Dropped(entity, label, "unknown_label") for entity, label in pairs if label not in targets.labels
-            ]
+            unknown = [Dropped(*pair, "unknown_label") for pair in pairs if pair[1] not in targets.labels]
             counts["unknown_label"] += len(unknown)
             text = UnitText.from_tokens(tokens[start:end], settings.unit)
-            aligned = align_entities(text, [pair for pair in pairs if pair[1] in targets.labels])
+            inside = [(w[0] - start, w[1] - start) for w in words or () if start <= w[0] and w[1] <= end]
+            aligned = align_entities(text, [pair for pair in pairs if pair[1] in targets.labels], inside)
             spans += [replace(span, start=span.start + start, end=span.end + start) for span in aligned.spans]
             dropped += unknown + aligned.dropped
             counts.update(aligned.counts)
+    if targets.flat:
+        kept: list[EntitySpan] = []
+        for span in sorted(spans, key=lambda span: span.start - span.end):  # of equal length the first stays
+            if all(other.end <= span.start or span.end <= other.start for other in kept):
+                kept.append(span)
+            else:
+                dropped.append(Dropped(span.entity, span.type, "overlap"))
+        counts["overlap"] += len(spans) - len(kept)
+        spans = sorted(kept, key=lambda span: span.start)
     return Annotation(spans, [], [], dropped, {"targets": counts})

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augmentation.decisions import Decisions, apply_decisions
+from augmentation.fusion import fused_rows
 from augmentation.store import write_atomically
-from modeling_knowfree.readers_knowfree import iterate_rows
 from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ CONFIGS = ("fusion", "synthetic", "train")
 
 def exported_rows(folder: Path, config: str, decisions: Decisions, counts: Counter[str]) -> Iterator[Row]:
     """Rows of one result file of a run, decisions applied."""
-    path = folder / f"{config}.jsonl"
-    if path.stat().st_size:
-        yield from apply_decisions(iterate_rows(path), decisions, counts)
+    return apply_decisions(fused_rows(folder / f"{config}.jsonl"), decisions, counts)
 
 
 def configs_of(folder: Path) -> list[str]:

@@ -1,7 +1,9 @@
 """Fusion (S6): gold ∪ ENT ∪ POS ∪ SEG as labelled spans. Gold passes through untouched."""
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 ENTITY_NAMESPACE = "ENT:"
@@ -57,6 +59,12 @@ def fuse(
         "synthetic": synthetic,
         "parent_id": parent_id,
     }
+
+
+def fused_rows(path: Path) -> Iterator[Row]:
+    """Rows of a file that `fuse` made, as they stand there; the file may be empty."""
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
 
 
 def label_counts(rows: Iterable[Row]) -> dict[str, dict[str, int]]:

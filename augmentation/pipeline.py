@@ -13,9 +13,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from augmentation.annotation import Annotation, TargetSettings, annotate, annotate_targets
+from augmentation.annotation import Annotation, TargetSettings, annotate, annotate_synthetic
 from augmentation.dialogue import Finished, Work, answer_all, both, finished
-from augmentation.fusion import fuse, label_counts
+from augmentation.fusion import fuse, fused_rows, label_counts
 from augmentation.label_merging import LabelMap, TypeClass, new_classes, type_classes
 from augmentation.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups
 from augmentation.runner import Progress, Runner
@@ -86,7 +86,8 @@ class Augmentation:
             source.add(sentence_key(self.text(row["tokens"])))
             if len(examples) < settings.target_examples:
                 examples.append((self.text(row["tokens"]), tuple(self._gold_pairs(row))))
-        self.targets = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines)
+        flat = settings.task != "nested_ner"
+        self.targets = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines, flat)
         self._source_keys = frozenset(source)
         self._held_out_keys = frozenset(
             sentence_key(self.text(row["tokens"]))
@@ -98,7 +99,7 @@ class Augmentation:
 
     def rows(self) -> Iterator[Row]:
         """The gold rows, read anew."""
-        return iterate_rows(self.folder / self.settings.train_file, flat=self.settings.task == "ner" or None)
+        return iterate_rows(self.folder / self.settings.train_file, flat=self.settings.task != "nested_ner")
 
     def text(self, tokens: Sequence[str]) -> str:
         """Tokens as the LLM is shown them."""
@@ -132,9 +133,8 @@ class Augmentation:
 
     def synthetic_work(self, row: Row) -> Work[tuple[Annotation, Annotation | None]]:
         """All questions about a synthetic sentence (S9): extensions and, by the annotator `llm`, targets."""
-        by_llm = self.settings.annotator == "llm"
-        targets = annotate_targets(row["id"], row["tokens"], self.annotation, self.targets) if by_llm else _no_targets()
-        return (yield from both(annotate(row["id"], row["tokens"], self.annotation), targets))
+        targets = self.targets if self.settings.annotator == "llm" else None
+        return annotate_synthetic(row["id"], row["tokens"], self.annotation, targets)
 
     def _propose(self, known: Proposal | None, classes: Sequence[TypeClass], name: str) -> Work[Proposal]:
         language, max_tokens = self.settings.language, self.settings.max_tokens["merge"]
@@ -232,10 +232,10 @@ class Augmentation:
         paths = {name: self.folder / f"{name}.jsonl" for name in files}
         for name, rows in files.items():
             write_rows(paths[name], rows)
-            counts["labels"][name] = label_counts(_rows_if_any(paths[name]))
+            counts["labels"][name] = label_counts(fused_rows(paths[name]))
         if "synthetic" in files:
             paths["train"] = self.folder / "train.jsonl"
-            write_rows(paths["train"], chain(_rows_if_any(paths["fusion"]), _rows_if_any(paths["synthetic"])))
+            write_rows(paths["train"], chain(fused_rows(paths["fusion"]), fused_rows(paths["synthetic"])))
         for name in RESULTS:
             if self.folder / name not in paths.values():  # of an earlier run with other settings
                 (self.folder / name).unlink(missing_ok=True)
@@ -296,15 +296,6 @@ class Augmentation:
 def _no_explanation() -> Work[Explanation]:
     return Explanation(None)
     yield
-
-
-def _no_targets() -> Work[Annotation | None]:
-    return None
-    yield
-
-
-def _rows_if_any(path: Path) -> Iterator[Row]:
-    return iterate_rows(path) if path.stat().st_size else iter(())
 
 
 def _target_spans(annotation: Annotation) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from typing import Any
 
-from augmentation.annotation import annotate_targets
+from augmentation.annotation import ask_targets
 from augmentation.dialogue import Unanswered, Work, replay
 from augmentation.label_merging import CHUNK_SIZE
 from augmentation.pipeline import Augmentation
@@ -150,7 +150,7 @@ def _samples(run: Augmentation) -> Iterator[Request]:
             text = run.text(row["tokens"][start:end])
             yield pos_request(row["id"], text, list(text[:4]), language=language, max_tokens=limits["pos"])
         if run.settings.explain and run.settings.annotator == "llm":
-            works.append(annotate_targets(row["id"], row["tokens"], run.annotation, run.targets))
+            works.append(ask_targets(row["id"], row["tokens"], run.annotation, run.targets))
     for work in works:
         state = replay(work, lambda _: None)
         yield from state.requests if isinstance(state, Unanswered) else ()

@@ -15,9 +15,9 @@ from markupsafe import Markup
 from augmentation.annotation import Annotation
 from augmentation.decisions import Decisions, span_key
 from augmentation.dialogue import Finished
+from augmentation.fusion import fused_rows
 from augmentation.pipeline import Augmentation
 from augmentation.span_html import STYLE, drawn_spans, render
-from modeling_knowfree.readers_knowfree import iterate_rows
 from modeling_knowfree.rows_knowfree import InputError, Row
 from modeling_knowfree.units_knowfree import join_units
 
@@ -26,6 +26,7 @@ REASONS = {
     "off_border": "in the text, but not on unit borders",
     "empty": "no text",
     "unknown_label": "no label of the task",
+    "overlap": "inside or across a longer target, in a task without nesting",
 }
 
 
@@ -81,8 +82,7 @@ def _result_rows(run: Augmentation) -> Iterator[Row]:
     names = ["fusion.jsonl", *(name for name in ("synthetic.jsonl", "sentences.jsonl") if (run.folder / name).exists())]
     if not (run.folder / "fusion.jsonl").exists():
         raise InputError(f"{run.folder}: no results yet; run `knowfree augment run {run.folder}` first")
-    paths = [run.folder / name for name in names]
-    return chain.from_iterable(iterate_rows(path) for path in paths if path.stat().st_size)
+    return chain.from_iterable(fused_rows(run.folder / name) for name in names)
 
 
 def _reviewed(run: Augmentation) -> Iterable[tuple[Row, Finished[Any]]]:

@@ -18,7 +18,7 @@ STYLE = """
 .spans .plain { white-space: pre-wrap; vertical-align: top; }
 .spans .piece { display: inline-block; vertical-align: top; white-space: pre; margin-bottom: 0.35em; }
 .spans .piece:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
-.spans .lane { display: block; height: 1.05rem; font: 600 0.65rem/0.9rem system-ui, sans-serif; user-select: none; }
+.spans .lane { display: block; box-sizing: border-box; height: 1.05rem; font: 600 0.65rem/0.9rem system-ui, sans-serif; user-select: none; }
 .spans .on { color: var(--ink-on-light); border-top: 3px solid; }
 .spans .on.extension { border-top: 2px dashed; font-weight: 400; }
 .spans .first { margin-left: 1px; }
@@ -158,7 +158,8 @@ def _lane(span: DrawnSpan | None, start: int, end: int) -> str:
     classes = ["lane", "on", span.kind] + ["first"] * (span.start == start)
     classes += ["last"] if span.end == end else ["wide"]
     classes += ["of-word"] * _is_word(span)
-    name = f'<span class="name">{escape(span.label)}</span>' if span.start == start else ""
+    label = span.label.partition(":")[2] if _is_word(span) else span.label  # its lane says the namespace
+    name = f'<span class="name">{escape(label)}</span>' if span.start == start else ""
     return (
         f'<span class="{" ".join(classes)}" data-key="{escape(span.key)}" aria-hidden="true" '
         f'style="--ink-on-light:{on_light};--ink-on-dark:{on_dark}">{name}</span>'
