@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from typing import Any, Literal
 
 import httpx2
@@ -28,11 +29,13 @@ class _WireClient(AsyncInferenceClient):
     elsewhere and be HTTP requests that no budget counts.
     """
 
+    ssl_context: ssl.SSLContext
+
     async def _get_async_client(self) -> httpx2.AsyncClient:
         if self._async_client is None:
             client = httpx2.AsyncClient(
                 timeout=None,  # the runner bounds each request as a whole
-                limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None),
+                verify=self.ssl_context,
                 follow_redirects=False,
                 event_hooks={"response": [_refuse_redirect]},
             )
@@ -76,7 +79,10 @@ class HubClient:
         self._provider = provider
         self._bill_to = bill_to
         self._token = Token.from_environment(token_env or (None if base_url else "HF_TOKEN"))
-        self._client: _WireClient | None = None
+        # One client for each request in flight, so one connection each: a pool of 64 looks at all 64 for every request,
+        # a third of the CPU time. Those not in use wait here.
+        self._idle: list[_WireClient] = []
+        self._ssl_context = httpx2.create_ssl_context()
         if base_url is not None and not base_url.startswith(("http://", "https://")):
             raise StopRunError(f"--base-url {base_url!r} is no URL: it begins with http:// or https://")
         if self._token.variable is not None and self._token.reveal() is None:
@@ -88,8 +94,9 @@ class HubClient:
         Raises:
             RetryableError, RowError, StopRunError: see `http_errors.error_for_status`.
         """
+        client = self._idle.pop() if self._idle else self._new_client()
         try:
-            output = await self._open().chat_completion(
+            output = await client.chat_completion(
                 request.chat(),
                 model=self.model,
                 max_tokens=request.max_tokens,
@@ -115,26 +122,27 @@ class HubClient:
             if "Invalid data type" in str(error) or "Invalid input data" in str(error):
                 raise RetryableError(f"bad body: {error}") from None
             raise StopRunError(self._token.redact(f"{self.endpoint}: {error}")) from None
+        finally:
+            self._idle.append(client)
         return _completion(output, self._token)
 
-    def _open(self) -> _WireClient:
-        if self._client is None:
-            secret = self._token.reveal()
-            self._client = _WireClient(
-                base_url=self._base_url,
-                provider=None if self._base_url else self._provider,  # type: ignore[arg-type]
-                token=secret,
-                # without a token of our own the hub client would send the user's, to any URL
-                headers={} if secret else {"authorization": None},  # type: ignore[dict-item]
-                bill_to=self._bill_to,
-            )
-        return self._client
+    def _new_client(self) -> _WireClient:
+        secret = self._token.reveal()
+        client = _WireClient(
+            base_url=self._base_url,
+            provider=None if self._base_url else self._provider,  # type: ignore[arg-type]
+            # without a token the hub client would look for the user's and send it, to any URL
+            token=secret or "none",
+            headers={} if secret else {"authorization": None},  # type: ignore[dict-item]
+            bill_to=self._bill_to,
+        )
+        client.ssl_context = self._ssl_context
+        return client
 
     async def close(self) -> None:
         """Close the connections; the next `send` opens new ones."""
-        if self._client is not None:
-            await self._client.close()
-            self._client = None
+        while self._idle:
+            await self._idle.pop().close()
 
 
 def _structured(schema: dict[str, Any] | None, mode: Mode) -> dict[str, Any]:

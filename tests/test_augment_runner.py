@@ -76,7 +76,7 @@ def test_the_same_sentence_twice_is_paid_once(recorded, store):
 
 @pytest.mark.parametrize("limit", [1, 3, 37])
 def test_max_requests_is_exact_probe_and_retries_included_and_the_run_resumes(recorded, store, limit):
-    faults = Faults(seed=3, rate_limited=0.2, internal_error=0.2)
+    faults = Faults(seed=3, rate_limited=0.1, internal_error=0.1)
     with LLMServer(recorded, enforces=("tools",), faults=faults) as server:
         progress = runner(server, store, budget=Budget(max_requests=limit)).run(requests(120))
         assert server.requests == progress.requests == limit
