@@ -69,8 +69,8 @@ def run(data: Path, subset: str, seed: int, change: dict, output: Path) -> dict:
     trainer = KnowFreeTrainer(
         model,
         args,
-        train_dataset=build_features(rows, tokenizer, config).items,
-        eval_dataset=build_features(dev, tokenizer, config).items,
+        train_dataset=build_features(rows, tokenizer, config),
+        eval_dataset=build_features(dev, tokenizer, config),
         data_collator=KnowFreeCollator(tokenizer.pad_token_id),
         processing_class=tokenizer,
     )
@@ -106,6 +106,7 @@ def main() -> None:
                 if any((d["subset"], d["seed"], d["change"]) == (subset, seed, change) for d in done):
                     continue
                 result = run(options.data, subset, seed, change, Path("runs") / "recipe_search")
+                RESULTS.parent.mkdir(exist_ok=True)
                 with RESULTS.open("a") as file:
                     file.write(json.dumps(result) + "\n")
                 print(json.dumps(result), flush=True)

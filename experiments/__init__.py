@@ -1,1 +1,1 @@
-"""Whole runs of KnowFREE: low-resource subsets, baselines, analyses, reports."""
+"""Whole runs, baselines, analyses, report: one file each."""

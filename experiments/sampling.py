@@ -115,7 +115,7 @@ def _gold_positions(rows: Sequence[Row], name: str) -> list[int]:
     for row in rows:
         if row.get("synthetic") and row.get("parent_id") not in gold_ids:
             raise InputError(
-                f"{name}, synthetic row {row['id']!r}: its parent_id {row.get('parent_id')!r} is the id of no gold row; "
+                f"{name}, synthetic row {row['id']!r}: parent_id {row.get('parent_id')!r} is the id of no gold row; "
                 "allowed: ids of gold rows; mend: sample from the file that holds the gold rows too"
             )
     return gold

@@ -125,7 +125,8 @@ class KnowFreeConfig(PretrainedConfig):
     @property
     def target_labels(self) -> list[str]:
         """Names of columns 0 … N_tgt-1, in column order."""
-        return [self.id2label[column] for column in range(len(self.id2label))]
+        names = self.id2label or {}
+        return [names[column] for column in sorted(names)]  # type: ignore[index]
 
     @property
     def max_pieces(self) -> int | None:

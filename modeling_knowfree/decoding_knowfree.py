@@ -32,7 +32,7 @@ def find_hits(logits: Tensor, threshold: float) -> list[list[Span]]:
     sentence, start, width, column = hits.nonzero(as_tuple=True)
     logit = logits[sentence, start, width, column].double()
     end = start + width + 1
-    found: list[list[tuple]] = [[] for _ in range(len(logits))]
+    found: list[list[Span]] = [[] for _ in range(len(logits))]
     columns = (sentence, start, end, column, logit, logit.sigmoid())
     # Sorted by logit: probabilities near 1 are equal in floating point where logits are not.
     for b, s, e, c, _, p in sorted(zip(*(x.tolist() for x in columns), strict=True), key=_preference):
@@ -60,12 +60,12 @@ def resolve(hits: Iterable[Span], mode: str, multi_label: bool) -> list[Span]:
     Raises:
         ValueError: unknown mode.
     """
-    clashes = {"flat": _Flat, "nested": _Nested, "all": _All}.get(mode)
-    if clashes is None:
-        raise ValueError(f"decoding={mode!r}: choose one of 'flat', 'nested', 'all'")
+    modes: dict[str, type[_All | _Flat | _Nested]] = {"flat": _Flat, "nested": _Nested, "all": _All}
+    if mode not in modes:
+        raise ValueError(f"decoding={mode!r}: choose one of {', '.join(map(repr, modes))}")
     kept: list[Span] = []
     seen: set[tuple[int, int]] = set()
-    taken = clashes()
+    taken = modes[mode]()
     for hit in hits:
         extent = hit.start, hit.end
         if extent in seen:

@@ -227,28 +227,33 @@ def _check_tag(tag: Any, place: Place) -> None:
 def read_columns(source: Source) -> Iterator[tuple[Place, Row]]:
     """CoNLL columns -> rows; -DOCSTART- lines and remarks (`# id 7`) are left out."""
     tag_column = 0 if tag_column_of(source.head) == 0 else -1
+    token_column = 0 if tag_column else 1
     tokens: list[str] = []
     tags: list[str] = []
-    first = 1
-    for line in chain(source.lines, [Line(0, "")]):  # a blank line ends the last sentence too
-        if not line.text.strip():
-            if tokens:
-                yield source.place(first), {"tokens": tokens, "entities": spans_of_tags(tags)}
-            tokens, tags = [], []
-            continue
-        columns = _columns(line.text)
-        if _is_remark(columns, tag_column):
-            continue
-        place = source.place(line.number)
-        if len(columns) < 2:
-            mend = "give each token one tag, and put a blank line between sentences"
-            bad_input(place, f"one column, {show(line.text)}", allowed="a token and a tag", mend=mend)
-        token, tag = columns[0 if tag_column else 1], columns[tag_column].strip()
-        _check_tag(tag, place)
+    first = 0
+    known: set[str] = set()  # tags found good: most lines of a file need no second look
+    for number, text in chain(source.lines, [Line(0, "")]):  # a blank line ends the last sentence too
+        columns = _columns(text)
+        tag = columns[tag_column].strip() if len(columns) > 1 else ""
+        if tag not in known or columns[0] == "-DOCSTART-":
+            if not text.strip():
+                if tokens:
+                    yield source.place(first), {"tokens": tokens, "entities": spans_of_tags(tags)}
+                tokens, tags = [], []
+                continue
+            if _is_remark(columns, tag_column):
+                continue
+            if not tag:
+                mend = "give each token one tag, and put a blank line between sentences"
+                bad_input(source.place(number), f"no tag in {show(text)}", allowed="a token and a tag", mend=mend)
+            _check_tag(tag, source.place(number))
+            known.add(tag)
+        token = columns[token_column]
         if not token:
-            bad_input(place, "the token is empty, ''", allowed="a token and a tag", mend="take the line out")
+            mend = "take the line out"
+            bad_input(source.place(number), "the token is empty, ''", allowed="a token and a tag", mend=mend)
         if not tokens:
-            first = line.number
+            first = number
         tokens.append(token)
         tags.append(tag)
 
@@ -295,14 +300,15 @@ def _conllu_sentences(source: Source) -> Iterator[tuple[Place, str | None, list[
             parsed = conllu.parse(block)
         except conllu.exceptions.ParseException as error:
             bad_input(place, str(error), allowed="ten columns separated by tabs", mend="correct this sentence")
-        for sentence in parsed:  # one, or none where the block is remarks alone
+        for sentence in parsed:
             words = [token for token in sentence if isinstance(token["id"], int)]  # no 1-2 ranges, no 8.1 empty nodes
             for word in words:
                 if not word["form"] or word["upos"] in (None, "", "_"):
                     problem = f"word {word['id']} {show(word['form'])} has UPOS {show(word['upos'])}"
                     bad_input(place, problem, allowed="a form and a UPOS tag", mend="fill in both columns")
             row_id = sentence.metadata.get("sent_id")
-            yield place, row_id, [word["form"] for word in words], [word["upos"] for word in words]
+            if words:  # a block may be remarks alone
+                yield place, row_id, [word["form"] for word in words], [word["upos"] for word in words]
 
 
 def _blocks(lines: Iterable[Line]) -> Iterator[tuple[int, str]]:

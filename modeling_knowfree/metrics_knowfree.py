@@ -7,9 +7,7 @@ from typing import Any
 LabelledSpan = tuple[int, int, Hashable]  # start, end (exclusive), label
 
 
-def span_scores(
-    gold: Sequence[Iterable[LabelledSpan]], predicted: Sequence[Iterable[LabelledSpan]]
-) -> dict[str, Any]:
+def span_scores(gold: Sequence[Iterable[LabelledSpan]], predicted: Sequence[Iterable[LabelledSpan]]) -> dict[str, Any]:
     """
     Score predictions against gold; a prediction counts where start, end and label are all right.
 

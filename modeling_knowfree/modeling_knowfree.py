@@ -48,6 +48,7 @@ class KnowFreeModelOutput(ModelOutput):
 
 
 class KnowFreePreTrainedModel(PreTrainedModel):
+    config: KnowFreeConfig
     config_class = KnowFreeConfig
     base_model_prefix = "knowfree"
     supports_gradient_checkpointing = True
@@ -80,10 +81,11 @@ class KnowFreePreTrainedModel(PreTrainedModel):
             if drop_extension_labels:
                 targets = len(kept.target_labels)
                 self.config.extension_labels, self.config.extension_weights = [], []
-                state = dict(kwargs.pop("state_dict", None) or self.state_dict())
-                for name in ("classifier.weight", "classifier.bias"):
-                    state[name] = state[name][:targets].clone()
-                kwargs["state_dict"] = state
+                state = kwargs.pop("state_dict", None) or self.state_dict()
+                kwargs["state_dict"] = {
+                    name: value[:targets].clone() if name.startswith("classifier.") else value
+                    for name, value in state.items()
+                }
             super().save_pretrained(save_directory, *args, **kwargs)
         finally:
             self.config = kept
@@ -203,15 +205,15 @@ class MultiHeadBiaffine(nn.Module):
         # The linear term's weight cut by what it multiplies: no [H_s; H_e; …] is ever built for a span.
         self.start = nn.Linear(config.head_size, config.span_size)
         self.end = nn.Linear(config.head_size, config.span_size)
-        self.width = self.width_embedding = None
-        if config.width_embedding_size:
+        self.has_width = config.width_embedding_size > 0
+        if self.has_width:
             self.width_embedding = nn.Embedding(MAX_WIDTH - MIN_WIDTH + 1, config.width_embedding_size)
             self.width = nn.Linear(config.width_embedding_size, config.span_size, bias=False)
         self.dropout = nn.Dropout(config.head_dropout)
 
     def linear_terms(self, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Start `[U, D̃]`, end `[U, D̃]` and width `[30, D̃]` summands of the linear term."""
-        by_width = None if self.width is None else self.width(self.dropout(self.width_embedding.weight))
+        by_width = self.width(self.dropout(self.width_embedding.weight)) if self.has_width else None
         return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width
 
     def forward(
@@ -409,18 +411,19 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
     def _loss(self, logits: Tensor, num_units: Tensor, span_labels: Tensor, loss_weights: Tensor | None) -> Tensor:
         """Eqs 13-15: binary cross-entropy of every span of the sentence against every label."""
         _, length, limit, columns = logits.shape
-        weights = logits.new_ones(columns, dtype=torch.float32)
+        exact = torch.promote_types(logits.dtype, torch.float32)  # half precision is too coarse for a sum over cells
+        weights = logits.new_ones(columns, dtype=exact)
         if self.config.extension_labels:
             weights[len(self.config.target_labels) :] = weights.new_tensor(self.config.extension_weights)
         inside = band_mask(num_units, length, limit)
         # BCE(x, y) = softplus(x) - x·y: the gold is subtracted where it lies, no grid of targets is built.
-        everywhere = F.softplus(logits.float().masked_fill(~inside.unsqueeze(-1), -torch.inf))
+        everywhere = F.softplus(logits.to(exact).masked_fill(~inside.unsqueeze(-1), -torch.inf))
         loss = (everywhere.sum((1, 2)) * weights).sum(-1)  # (B,)
         start, end, column = span_labels.clamp(min=0).unbind(-1)  # (B, S) each
         width = end - start - 1
         reachable = (span_labels[..., 0] >= 0) & (width < limit) & (end <= num_units[:, None])
         sentence = torch.arange(len(logits), device=logits.device)[:, None]
-        at_gold = logits[sentence, start.clamp(max=length - 1), width.clamp(0, limit - 1), column].float()
+        at_gold = logits[sentence, start.clamp(max=length - 1), width.clamp(0, limit - 1), column].to(exact)
         loss = loss - (at_gold * weights[column]).masked_fill(~reachable, 0).sum(-1)
         if self.config.loss_reduction == "mean":
             loss = loss / inside.sum((1, 2)).clamp(min=1)

@@ -153,6 +153,7 @@ class KnowFreePipeline(Pipeline):
     ) -> list[dict[str, Any]]:
         """Hits of all windows of one document to its spans."""
         config = self.model.config
+        labels = config.target_labels
         ranges = document["ranges"]
         hits = [
             Span(hit.start + left, hit.end + left, hit.label, hit.score)
@@ -170,8 +171,9 @@ class KnowFreePipeline(Pipeline):
             else:
                 start, end = document["offsets"][span.start][0], document["offsets"][span.end - 1][1]
                 word = document["text"][start:end]
-            label = config.id2label[span.label]
-            found.append({"entity_group": label, "score": span.score, "word": word, "start": start, "end": end})
+            found.append(
+                {"entity_group": labels[span.label], "score": span.score, "word": word, "start": start, "end": end}
+            )
         return found
 
 

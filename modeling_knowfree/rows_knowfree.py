@@ -193,7 +193,8 @@ def check_bounds(start: Any, end: Any, label: Any, length: int, place: Place, un
     allowed = f"0 <= start < end <= {length}"
     if end <= start:
         mend = f"end is exclusive: a span of {unit} i alone has start i and end i + 1"
-        bad_input(place, f"span {show_span(start, end, label)} ends before it begins", allowed=allowed, mend=mend)
+        wrong = "is empty" if end == start else "ends before it begins"
+        bad_input(place, f"span {show_span(start, end, label)} {wrong}", allowed=allowed, mend=mend)
     if start < 0 or end > length:
         problem = f"span {show_span(start, end, label)} leaves the sentence of {length} {unit}s"
         bad_input(place, problem, allowed=allowed, mend=f"count {unit}s from 0, end exclusive")
@@ -257,6 +258,7 @@ def read_lines(path: Path) -> Iterator[Line]:
     Raises InputError where the file cannot be read; at the line where it is not UTF-8.
     """
     place = Place(str(path))
+    number = 0
     if path.is_dir():
         inside = sorted(entry.name for entry in path.iterdir() if entry.is_file())
         mend = f"name a file in it{', such as ' + show(inside[0]) if inside else ''}"
@@ -265,11 +267,12 @@ def read_lines(path: Path) -> Iterator[Line]:
         bad_input(place, "no such file", allowed="a file that exists", mend="check the path")
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                place = Place(str(path), number)
+            for line in file:
+                number += 1
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
                 yield Line(number, text.rstrip("\r\n"))
     except UnicodeDecodeError as error:
+        place = Place(str(path), number)
         problem = f"byte {error.start + 1} of the line, 0x{error.object[error.start]:02x}, is not UTF-8"
         mend = f"iconv -f <its encoding> -t UTF-8 {path} > <new file>"
         bad_input(place, problem, allowed="UTF-8 text", mend=mend)

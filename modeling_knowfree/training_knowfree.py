@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset
 from transformers import AutoConfig, AutoModel, EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
@@ -21,6 +22,77 @@ from .units_knowfree import cut, encode_units, infer_unit
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
+
+
+@dataclass
+class ModelArguments:
+    """
+    The encoder and the span head on it; everything but the first goes into `KnowFreeConfig`.
+
+    Args:
+        model_name_or_path (`str`): pretrained encoder, a folder or a Hub id.
+        pooling, span_mixer, formulation, attention_heads, attention_window, head_dropout, width_embedding_size,
+        max_span_width, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
+        alpha_cap (`float`, *optional*): largest weight of an extension label (eq 15); 0 for none.
+    """
+
+    model_name_or_path: str = field(metadata={"help": "Pretrained encoder: a folder or a Hub id."})
+    pooling: str = field(default="max", metadata={"help": "From pieces to units: max, first or mean."})
+    span_mixer: str = field(
+        default="local_attention",
+        metadata={"help": "What lets neighbouring spans see each other: local_attention, cnn or none."},
+    )
+    formulation: str = field(
+        default="paper", metadata={"help": "paper, or released: what the released checkpoints were trained with."}
+    )
+    attention_heads: int = field(default=10, metadata={"help": "Heads of the local attention (K, eq 10)."})
+    attention_window: int = field(default=3, metadata={"help": "Neighbours on each side (omega, eq 9)."})
+    head_dropout: float = field(default=0.4, metadata={"help": "Dropout on unit states and on the linear term."})
+    width_embedding_size: int = field(default=25, metadata={"help": "Size of the width embedding; 0 switches it off."})
+    max_span_width: int | None = field(default=None, metadata={"help": "Widest span scored, in units; default: all."})
+    loss_reduction: str = field(default="sum", metadata={"help": "Over the cells of a sentence: sum or mean."})
+    threshold: float = field(default=0.5, metadata={"help": "A span is a hit above this probability."})
+    decoding: str = field(
+        default="flat", metadata={"help": "flat, nested or all: which hits may stand together. --task sets it."}
+    )
+    alpha_cap: float = field(
+        default=1.0, metadata={"help": "Largest weight of an extension label; 0: none, the letter of eq 15."}
+    )
+
+    def config_fields(self) -> dict[str, Any]:
+        """What `build_config` takes."""
+        fields = {name: value for name, value in vars(self).items() if name != "model_name_or_path"}
+        return {**fields, "alpha_cap": self.alpha_cap or None}
+
+
+@dataclass
+class DataArguments:
+    """
+    Where the sentences are; files in any layout of `readers_knowfree`.
+
+    Args:
+        train_file, validation_file, test_file (`str`): validation is optional (best checkpoint by F1), test is looked
+            at once, at the end.
+        dataset_name (`str`): instead of files, a Hub data set or folder with splits train, validation, test.
+        dataset_config_name (`str`): its configuration.
+        task (`str`): preset of decoding, weight decay and beta: ner, nested_ner, segmentation or pos.
+        preset (`str`): `small`, ours for little data, or `paper`, every letter of the paper.
+        min_steps (`int`): at least this many updates, however few the sentences.
+    """
+
+    train_file: str | None = field(default=None, metadata={"help": "Training sentences."})
+    validation_file: str | None = field(
+        default=None, metadata={"help": "Sentences to choose the best checkpoint on; without, the last one is kept."}
+    )
+    test_file: str | None = field(default=None, metadata={"help": "Sentences to score once, at the end."})
+    dataset_name: str | None = field(default=None, metadata={"help": "A Hub data set or folder, instead of files."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of that data set."})
+    task: str = field(default="ner", metadata={"help": "Preset: ner, nested_ner, segmentation or pos."})
+    preset: str = field(default="small", metadata={"help": "Training recipe: small (ours, for little data) or paper."})
+    min_steps: int = field(
+        default=0,
+        metadata={"help": "Train at least this many updates; ignored with --max_steps or --num_train_epochs."},
+    )
 
 
 @dataclass
@@ -38,6 +110,36 @@ class KnowFreeTrainingArguments(TrainingArguments):
         default=1e-3, metadata={"help": "Peak learning rate of everything but the encoder."}
     )
     beta: float = field(default=0.4, metadata={"help": "Loss weight of synthetic sentences (eq 14)."})
+
+
+# Table 10 by task; its exceptions by data set are in examples/.
+TASK_PRESETS: dict[str, dict[str, Any]] = {
+    "ner": {"decoding": "flat", "weight_decay": 1e-3, "beta": 0.4},
+    "nested_ner": {"decoding": "nested", "weight_decay": 1e-3, "beta": 0.4},
+    "segmentation": {"decoding": "flat", "weight_decay": 1e-2, "beta": 1.0},
+    "pos": {"decoding": "flat", "weight_decay": 1e-2, "beta": 1.0},
+}
+# "small" was chosen on mit-movie's dev set, see benchmarks/README.md; "paper" is appendix H.
+RECIPES: dict[str, dict[str, Any]] = {
+    "small": {
+        "learning_rate": 5e-5,
+        "head_learning_rate": 1e-3,
+        "per_device_train_batch_size": 8,
+        "num_train_epochs": 20,
+        "min_steps": 400,
+        "warmup_steps": 0.1,
+        "alpha_cap": 1.0,
+    },
+    "paper": {
+        "learning_rate": 2e-5,
+        "head_learning_rate": 1e-3,
+        "per_device_train_batch_size": 8,
+        "num_train_epochs": 20,
+        "min_steps": 0,
+        "warmup_steps": 0.1,
+        "alpha_cap": 0.0,
+    },
+}
 
 
 def target_labels(rows: Iterable[Row]) -> list[str]:
@@ -84,8 +186,10 @@ def build_config(model_name_or_path: str, rows: Sequence[Row], alpha_cap: float 
     """
     labels = target_labels(rows)
     alphas = extension_weights(rows, alpha_cap)
+    encoder = AutoConfig.from_pretrained(model_name_or_path)
     return KnowFreeConfig(
-        encoder_config=AutoConfig.from_pretrained(model_name_or_path),
+        encoder_config=encoder,
+        **{name: getattr(encoder, name, None) for name in ("pad_token_id", "bos_token_id", "eos_token_id")},
         unit=infer_unit(rows),
         id2label=dict(enumerate(labels)),
         label2id={label: column for column, label in enumerate(labels)},
@@ -107,9 +211,9 @@ def build_model(model_name_or_path: str, config: KnowFreeConfig) -> KnowFreeForT
 
 
 @dataclass
-class Features:
+class Features(Dataset):
     """
-    Rows as the collator wants them.
+    Rows as the collator wants them: a map-style data set for the Trainer.
 
     Attributes:
         items: one feature dict a row.
@@ -123,8 +227,15 @@ class Features:
     cut_off: int
     too_wide: int
 
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        return self.items[at]
+
     @property
     def unreachable_gold(self) -> int:
+        """Gold spans that no threshold will ever bring."""
         return self.cut_off + self.too_wide
 
     def losses(self) -> str | None:
@@ -183,9 +294,10 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
 class KnowFreeTrainer(Trainer):
     """
     Trainer for `KnowFreeForTokenClassification`: two learning rates, weight decay on matrices only, evaluation on
-    decoded spans. Pass it features (`build_features(…).items`), the tokenizer as `processing_class`, a
-    `KnowFreeCollator`, and nothing else that a Trainer would want for this.
+    decoded spans. Pass it features (`build_features`), the tokenizer as `processing_class` and a `KnowFreeCollator`.
     """
+
+    args: KnowFreeTrainingArguments
 
     def __init__(self, model: KnowFreeForTokenClassification, args: KnowFreeTrainingArguments, **kwargs: Any):
         kwargs.setdefault("compute_metrics", self.span_metrics)
@@ -197,28 +309,24 @@ class KnowFreeTrainer(Trainer):
         if self.optimizer is not None:
             return self.optimizer
         groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
-        for name, parameter in (model or self.model).named_parameters():
+        for name, parameter in self.model.named_parameters():  # type: ignore[union-attr]
             if parameter.requires_grad:
                 groups.setdefault(("encoder." in name, parameter.ndim >= 2), []).append(parameter)
-        settings = [
-            {
-                "params": parameters,
-                "lr": self.args.learning_rate if encoder else self.args.head_learning_rate,
-                "weight_decay": self.args.weight_decay if matrix else 0.0,
-            }
-            for (encoder, matrix), parameters in groups.items()
-        ]
-        for (encoder, matrix), group in zip(groups, settings, strict=True):
+        settings: list[dict[str, Any]] = []
+        for (encoder, matrix), parameters in groups.items():
+            rate = self.args.learning_rate if encoder else self.args.head_learning_rate
+            decay = self.args.weight_decay if matrix else 0.0
+            settings.append({"params": parameters, "lr": rate, "weight_decay": decay})
             logger.info(
                 "%s %s: %d tensors, %d parameters, learning rate %g, weight decay %g",
                 "encoder" if encoder else "head",
                 "matrices" if matrix else "vectors",
-                len(group["params"]),
-                sum(parameter.numel() for parameter in group["params"]),
-                group["lr"],
-                group["weight_decay"],
+                len(parameters),
+                sum(parameter.numel() for parameter in parameters),
+                rate,
+                decay,
             )
-        optimizer, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+        optimizer, options = self.get_optimizer_cls_and_kwargs(self.args)
         self.optimizer = optimizer(settings, **options)
         return self.optimizer
 
@@ -243,14 +351,17 @@ class KnowFreeTrainer(Trainer):
 
     def span_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Micro and macro scores, `f1_<label>` for each label, and counts, of what `prediction_step` returned."""
-        names = self.model.config.target_labels
-        scores = span_scores(_labelled(prediction.label_ids, names), _labelled(prediction.predictions, names))
+        names = self.accelerator.unwrap_model(self.model).config.target_labels
+        gold, predicted = (
+            _labelled(np.asarray(spans), names) for spans in (prediction.label_ids, prediction.predictions)
+        )
+        scores = span_scores(gold, predicted)
         per_label = scores.pop("per_label")
         return {**scores, **{f"f1_{label}": per_label[label]["f1"] for label in per_label}}
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
-        folder = Path(output_dir or self.args.output_dir)
+        folder = Path(output_dir or str(self.args.output_dir))
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle; the same as JSON instead
         if self.args.should_save:
             (folder / "training_args.json").write_text(json.dumps(self.args.to_sanitized_dict(), indent=2) + "\n")

@@ -149,6 +149,8 @@ def windows(pieces: Pieces, max_pieces: int | None, overlap: int) -> list[tuple[
             end += 1
         found.append((start, end))
         start = max(start + (end - start + 1) // 2, end - overlap)
+        while end < total and before[end + 1] - before[start] > room:
+            start += 1  # less overlap where the next unit is long
     return found
 
 
