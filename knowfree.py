@@ -1,0 +1,161 @@
+"""The command line. Heavy imports stay inside the commands: `knowfree --help` answers at once."""
+
+import json
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import click
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+# Commands in files of their own: module, attribute, and the line that `knowfree --help` shows without importing them.
+ELSEWHERE = {
+    "augment": (
+        "augmentation.commands",
+        "augment",
+        "Let an LLM annotate, merge labels, fuse, explain.",
+    ),
+}
+
+
+class Commands(click.Group):
+    """A group some of whose commands are imported only when they are called."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), *ELSEWHERE])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in ELSEWHERE:
+            return super().get_command(context, name)
+        module, attribute, _ = ELSEWHERE[name]
+        return getattr(import_module(module), attribute)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [
+            (name, ELSEWHERE[name][2] if name in ELSEWHERE else self.commands[name].get_short_help_str(90))
+            for name in self.list_commands(context)
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=Commands, context_settings=CONTEXT)
+@click.version_option(package_name="knowfree")
+def cli() -> None:
+    """KnowFREE: span tagging from a few annotated sentences.
+
+    \b
+    knowfree train --model_name_or_path bert-base-chinese --train_file train.jsonl --output_dir runs/mine
+    knowfree evaluate --model runs/mine --data test.jsonl
+    echo 我们一起在嘉鱼 | knowfree predict --model runs/mine --input - --text
+    """
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def train(arguments: tuple[str, ...]) -> None:
+    """Train one model from one training file; works under `accelerate launch`."""
+    import logging
+
+    from transformers.utils.logging import set_verbosity_warning
+
+    from experiments.train import train as run
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    set_verbosity_warning()
+    for split, metrics in run(arguments).items():
+        click.echo(score_line(split, metrics), err=True)
+
+
+def score_line(name: str, scores: dict[str, float]) -> str:
+    prefix = f"{name}_" if f"{name}_f1" in scores else ""
+    parts = [f"{label} {scores[prefix + key] * 100:.2f}" for label, key in SCORES]
+    return f"{name}: {'  '.join(parts)}"
+
+
+SCORES = (("F1", "f1"), ("precision", "precision"), ("recall", "recall"), ("macro F1", "macro_f1"))
+
+model_option = click.option("--model", required=True, help="Folder that `knowfree train` wrote, or a Hub id.")
+threshold_option = click.option("--threshold", type=click.FloatRange(0, 1, True, True), help="Default: the model's.")
+decoding_option = click.option("--decoding", type=click.Choice(["flat", "nested", "all"]), help="Default: the model's.")
+batch_option = click.option("--batch_size", type=click.IntRange(1), default=16, show_default=True)
+
+
+@cli.command(context_settings=CONTEXT)
+@model_option
+@click.option("--data", required=True, help="Annotated file, any layout that `train` reads.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@threshold_option
+@decoding_option
+@batch_option
+def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: float | str | None) -> None:
+    """Score a model on an annotated file: micro and macro F1, and every label's."""
+    from experiments.tag import evaluate as run
+
+    scores = run(model, data, batch_size=batch_size, **_given(options))
+    if scores is None:
+        return
+    if as_json:
+        click.echo(json.dumps(scores, ensure_ascii=False))
+        return
+    click.echo(score_line(Path(data).name, scores))
+    width = max([5, *(len(label) for label in scores["per_label"])])
+    click.echo(f"{'label':<{width}}  {'F1':>6}  {'prec':>6}  {'recall':>6}  {'gold':>5}  {'found':>5}")
+    for label, row in scores["per_label"].items():
+        ratios = "  ".join(f"{row[key] * 100:6.2f}" for key in ("f1", "precision", "recall"))
+        click.echo(f"{label:<{width}}  {ratios}  {row['support']:>5}  {row['predicted']:>5}")
+
+
+@cli.command(context_settings=CONTEXT)
+@model_option
+@click.option("--input", "source", required=True, help="File, or - for standard input.")
+@click.option("--text", is_flag=True, help="Lines are raw text, not JSON.")
+@threshold_option
+@decoding_option
+@batch_option
+def predict(model: str, source: str, text: bool, batch_size: int, **options: float | str | None) -> None:
+    """Tag a file; JSON lines go to standard output, in input order.
+
+    Input lines are JSON objects with "tokens" (offsets then count tokens) or "text" (characters).
+    """
+    from experiments.tag import predict as run
+    from modeling_knowfree.readers_knowfree import InputError
+
+    try:
+        lines = sys.stdin if source == "-" else open(source, encoding="utf-8-sig")  # noqa: SIM115
+    except OSError as error:
+        raise InputError(f"--input {source}: {error.strerror}; name a file, or - for standard input") from error
+    with lines:
+        for line in run(model, lines, name=source, text=text, batch_size=batch_size, **_given(options)):
+            click.echo(line)
+
+
+@cli.command(context_settings=CONTEXT)
+@click.option("--input", "source", required=True, type=click.Path(path_type=Path), help="Released folder.")
+@click.option("--labels", required=True, type=click.Path(path_type=Path), help="Its label file, txt or json.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="New folder.")
+def convert(source: Path, labels: Path, output: Path) -> None:
+    """Turn a released KnowFREE checkpoint or data folder into ours."""
+    from experiments.convert import convert as run
+
+    click.echo(run(source, labels, output))
+
+
+def _given(options: dict) -> dict:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def main() -> None:
+    """Entry point: 0 done, 1 failed, 2 bad usage or bad input, 3 stopped on a budget."""
+    try:
+        cli(standalone_mode=True)
+    except ValueError as error:
+        # InputError is looked up by name: importing it here would cost what `--help` must not.
+        if type(error).__name__ != "InputError":
+            raise
+        click.echo(f"knowfree: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,439 @@
+"""The KnowFREE span model, top to bottom in the order data meets it. Equation numbers: Lai et al., ACL version.
+
+Letters in shape comments: B sentences, P pieces, L units, U = all units of the batch without padding, D encoder size,
+D' = config.head_size, D̃ = config.span_size, W widths scored, N label columns, ω = config.attention_window.
+"""
+
+import shutil
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from .configuration_knowfree import KnowFreeConfig
+
+# The width embedding of the released code: last unit - first unit, clipped.
+MIN_WIDTH, MAX_WIDTH = -15, 14
+# Span cells worked on together: large enough to hide Python, small enough that a block's tensors stay in cache.
+CELLS_PER_BLOCK = {"cpu": 4096, "cuda": 65536}
+
+
+@dataclass
+class KnowFreeOutput(ModelOutput):
+    """
+    Args:
+        loss (`Tensor` `[]`, *optional*): eqs 13-14, when `span_labels` were given.
+        logits (`Tensor` `[B, L, W, n]`): band layout, entry (i, d) is the span `[i, i+1+d)`; cells outside the
+            sentence hold the dtype's minimum. n = targets, or all labels with `span_labels` or
+            `output_extension_logits`.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+
+
+@dataclass
+class KnowFreeModelOutput(ModelOutput):
+    """
+    Args:
+        last_hidden_state (`Tensor` `[B, L, D]`): one state a unit; zero after the sentence's end.
+    """
+
+    last_hidden_state: Tensor | None = None
+
+
+class KnowFreePreTrainedModel(PreTrainedModel):
+    config: KnowFreeConfig
+    config_class = KnowFreeConfig
+    base_model_prefix = "knowfree"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, MultiHeadBiaffine):
+            nn.init.xavier_uniform_(module.weight)
+        elif isinstance(module, (nn.Linear, nn.Conv2d)):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+    def save_pretrained(self, save_directory, *args, drop_extension_labels: bool = False, **kwargs):
+        """`PreTrainedModel.save_pretrained`, and with it the code, so that the folder loads with remote code.
+
+        Args:
+            drop_extension_labels: leave the extension columns out of the checkpoint.
+        """
+        kept = self.config
+        self.config = _with_remote_code(kept, Path(save_directory))
+        try:
+            if drop_extension_labels:
+                targets = len(kept.target_labels)
+                self.config.extension_labels, self.config.extension_weights = [], []
+                state = kwargs.pop("state_dict", None) or self.state_dict()
+                kwargs["state_dict"] = {
+                    name: value[:targets].clone() if name.startswith("classifier.") else value
+                    for name, value in state.items()
+                }
+            super().save_pretrained(save_directory, *args, **kwargs)
+        finally:
+            self.config = kept
+
+
+def _with_remote_code(config: KnowFreeConfig, folder: Path) -> KnowFreeConfig:
+    """Copy the code that inference needs into `folder`; return the config that names it, for the Auto classes and
+    `pipeline("knowfree")`."""
+    # Imported here for its file: remote loading brings along what this module imports, so a model that came from the
+    # Hub can be saved with its pipeline again.
+    from .pipeline_knowfree import KnowFreePipeline
+
+    folder.mkdir(parents=True, exist_ok=True)
+    here = Path(__file__).parent
+    for part in ("configuration", "modeling", "decoding", "units", "pipeline"):
+        source, copy = here / f"{part}_knowfree.py", folder / f"{part}_knowfree.py"
+        if not (copy.exists() and copy.samefile(source)):
+            shutil.copyfile(source, copy)
+    named = deepcopy(config)
+    named.auto_map = {
+        "AutoConfig": "configuration_knowfree.KnowFreeConfig",
+        "AutoModel": "modeling_knowfree.KnowFreeModel",
+        "AutoModelForTokenClassification": "modeling_knowfree.KnowFreeForTokenClassification",
+    }
+    named.custom_pipelines = {
+        "knowfree": {
+            "impl": f"pipeline_knowfree.{KnowFreePipeline.__name__}",
+            "pt": ["AutoModelForTokenClassification"],
+            "type": "text",
+        }
+    }
+    return named
+
+
+class KnowFreeModel(KnowFreePreTrainedModel):
+    """Encoder and pooling of pieces: one state a unit."""
+
+    def __init__(self, config: KnowFreeConfig):
+        super().__init__(config)
+        self.encoder = AutoModel.from_config(config.encoder_config)
+        if getattr(self.encoder, "pooler", None) is not None:
+            self.encoder.pooler = None
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.encoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.encoder.set_input_embeddings(value)
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, unit_ids: Tensor, num_units: Tensor
+    ) -> KnowFreeModelOutput:
+        """
+        Args:
+            input_ids: `[B, P]`.
+            attention_mask: `[B, P]`, 1 on pieces, 0 on padding.
+            unit_ids: `[B, P]`, the unit each piece belongs to; -1 for special pieces and padding.
+            num_units: `[B]`, units in each sentence.
+        """
+        pieces = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, P, D)
+        length = int(num_units.max())
+        return KnowFreeModelOutput(last_hidden_state=pool_pieces(pieces, unit_ids, length, self.config.pooling))
+
+
+def pool_pieces(pieces: Tensor, unit_ids: Tensor, length: int, how: str) -> Tensor:
+    """Piece states `[B, P, D]` to unit states `[B, length, D]`; `unit_ids` `[B, P]`, -1 belongs to no unit."""
+    batch, _, size = pieces.shape
+    slots = torch.where(unit_ids >= 0, unit_ids, length)  # the slot after the last unit takes what no unit owns
+    if how == "first":
+        later = F.pad(unit_ids[:, 1:] == unit_ids[:, :-1], (1, 0))
+        slots = slots.masked_fill(later, length)
+    index = slots.unsqueeze(-1).expand(-1, -1, size)  # (B, P, D)
+    reduce = "amax" if how == "max" else "mean"
+    units = pieces.new_zeros(batch, length + 1, size)
+    return units.scatter_reduce(1, index, pieces, reduce, include_self=False)[:, :length]
+
+
+class UnitIndex:
+    """
+    Where the real units of a padded batch lie, so that the span head never works on padding.
+
+    Attributes:
+        mask: `[B, L]`, true on units.
+        before: `[U]`, units of the same sentence left of each unit.
+        after: `[U]`, units of the same sentence from each unit to the end, itself included.
+    """
+
+    def __init__(self, num_units: Tensor, length: int):
+        position = torch.arange(length, device=num_units.device)
+        self.mask = position < num_units[:, None]  # (B, L)
+        self.before = position.expand_as(self.mask)[self.mask]
+        self.after = (num_units[:, None] - position)[self.mask]
+
+    def blocks(self, widths: Tensor, cells: int):
+        """Yield `(rows, width)`: flat unit indices to start spans from, widest first, so that rows of one block have
+        nearly equal `widths` `[U]` and little is computed for nothing; `width` is the block's widest."""
+        order = torch.argsort(widths, descending=True, stable=True)
+        sorted_widths = widths[order].tolist()
+        start = 0
+        while start < len(sorted_widths):
+            width = sorted_widths[start]
+            stop = start + max(1, cells // width)
+            yield order[start:stop], width
+            start = stop
+
+
+class MultiHeadBiaffine(nn.Module):
+    """Eq 8: `H_B[i, j, h·out + d] = Σ_xy H_s[i, h, x] W[h, d, x, y] H_e[j, h, y]` plus a linear term over
+    `[H_s; 1; H_e; 1; width embedding]`."""
+
+    def __init__(self, config: KnowFreeConfig):
+        super().__init__()
+        heads, size = config.biaffine_heads, config.head_size // config.biaffine_heads
+        self.heads = heads
+        self.weight = nn.Parameter(torch.empty(heads, config.span_size // heads, size, size))
+        # The linear term's weight cut by what it multiplies: no [H_s; H_e; …] is ever built for a span.
+        self.start = nn.Linear(config.head_size, config.span_size)
+        self.end = nn.Linear(config.head_size, config.span_size)
+        self.has_width = config.width_embedding_size > 0
+        if self.has_width:
+            self.width_embedding = nn.Embedding(MAX_WIDTH - MIN_WIDTH + 1, config.width_embedding_size)
+            self.width = nn.Linear(config.width_embedding_size, config.span_size, bias=False)
+        self.dropout = nn.Dropout(config.head_dropout)
+
+    def linear_terms(self, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Start `[U, D̃]`, end `[U, D̃]` and width `[30, D̃]` summands of the linear term."""
+        by_width = self.width(self.dropout(self.width_embedding.weight)) if self.has_width else None
+        return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width
+
+    def forward(
+        self, starts: Tensor, ends: Tensor, terms: tuple[Tensor, Tensor, Tensor | None], rows: Tensor, offsets: Tensor
+    ) -> Tensor:
+        """
+        Args:
+            starts, ends: `[U, D']` (eq 7).
+            terms: from `linear_terms`.
+            rows: `[R]`, units that the spans start from.
+            offsets: `[C]`, last unit - first unit of the spans wanted.
+
+        Returns:
+            `[R, C, D̃]`; cells that leave the sentence hold numbers without meaning.
+        """
+        by_start, by_end, by_width = terms
+        last = (rows[:, None] + offsets).clamp(0, len(ends) - 1)  # (R, C)
+        left = torch.einsum("rhx,hdxy->rhyd", starts[rows].unflatten(-1, (self.heads, -1)), self.weight)
+        right = ends[last].unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (R, h, C, y)
+        spans = (right @ left).transpose(1, 2).flatten(2)  # (R, C, D̃)
+        spans = spans + by_start[rows].unsqueeze(1) + by_end[last]
+        if by_width is not None:
+            spans = spans + by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH]
+        return spans
+
+
+class LocalAttention(nn.Module):
+    """Eqs 9-10: multi-head self-attention along the end index, each start by itself, over the 2ω+1 nearest ends."""
+
+    def __init__(self, config: KnowFreeConfig):
+        super().__init__()
+        self.heads, self.window = config.attention_heads, config.attention_window
+        self.query = nn.Linear(config.span_size, config.span_size)
+        self.key = nn.Linear(config.span_size, config.span_size)
+        self.value = nn.Linear(config.span_size, config.span_size)
+        self.output = nn.Linear(config.span_size, config.span_size)
+
+    def forward(self, spans: Tensor, inside: Tensor, width: int) -> Tensor:
+        """
+        Args:
+            spans: `[R, C, D̃]`, cells at offsets -ω, …; C ≤ width + 2ω.
+            inside: `[R, C]`, false for cells that are not in the sentence.
+            width: answers are wanted for offsets 0 … width-1.
+
+        Returns:
+            `[R, width, D̃]`.
+        """
+        reach = 2 * self.window + 1
+        missing = width + 2 * self.window - spans.shape[1]
+        queries = self.query(spans[:, self.window : self.window + width])
+        keys = F.pad(self.key(spans), (0, 0, 0, missing))
+        values = F.pad(self.value(spans), (0, 0, 0, missing))
+        queries, keys, values = (x.unflatten(-1, (self.heads, -1)) for x in (queries, keys, values))
+        neighbours = F.pad(inside, (0, missing)).unfold(1, reach, 1)  # (R, width, 2ω+1)
+        scores = torch.stack([(queries * keys[:, s : s + width]).sum(-1) for s in range(reach)], -1)
+        scores = scores * queries.shape[-1] ** -0.5  # (R, width, K, 2ω+1)
+        # A cell outside the sentence attends to nothing real; the finite minimum keeps its softmax free of NaN.
+        scores = scores.masked_fill(~neighbours.unsqueeze(2), torch.finfo(scores.dtype).min)
+        weights = scores.softmax(-1)
+        mixed = weights[..., 0, None] * values[:, :width]
+        for s in range(1, reach):
+            mixed = mixed + weights[..., s, None] * values[:, s : s + width]
+        return self.output(mixed.flatten(2))
+
+
+class MaskedCNN(nn.Module):
+    """The ablation of `span_mixer="cnn"`: blocks of 3x3 convolution over the (start, end) plane, padding held at 0
+    (Yan et al. 2023). Dense in L, and exempt from the band."""
+
+    def __init__(self, config: KnowFreeConfig):
+        super().__init__()
+        size = config.span_size
+        self.convolutions = nn.ModuleList(nn.Conv2d(size, size, 3, padding=1) for _ in range(config.cnn_depth))
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(config.cnn_depth))
+
+    def forward(self, spans: Tensor, inside: Tensor) -> Tensor:
+        """`spans` `[B, L, L, D̃]`, `inside` `[B, L, L]` -> `[B, L, L, D̃]`."""
+        inside = inside.unsqueeze(-1)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            spans = spans * inside
+            mixed = convolution(spans.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            spans = F.gelu(norm(spans + mixed))
+        return spans
+
+
+class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
+    """Scores every span of a sentence for every label; see `decoding_knowfree` for what becomes of the scores."""
+
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: KnowFreeConfig):
+        super().__init__(config)
+        self.knowfree = KnowFreeModel(config)
+        size = config.encoder_config.hidden_size
+        self.start_mlp = nn.Linear(size, config.head_size)
+        self.end_mlp = nn.Linear(size, config.head_size)
+        self.biaffine = MultiHeadBiaffine(config)
+        if config.span_mixer == "local_attention":
+            self.attention = LocalAttention(config)
+            self.norm = nn.LayerNorm(config.span_size)
+        elif config.span_mixer == "cnn":
+            self.cnn = MaskedCNN(config)
+        self.classifier = nn.Linear(config.span_size, len(config.target_labels) + len(config.extension_labels))
+        self.dropout = nn.Dropout(config.head_dropout)
+        self.post_init()
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        unit_ids: Tensor,
+        num_units: Tensor,
+        span_labels: Tensor | None = None,
+        loss_weights: Tensor | None = None,
+        output_extension_logits: bool = False,
+    ) -> KnowFreeOutput:
+        """
+        Args:
+            input_ids, attention_mask, unit_ids: `[B, P]`, see `KnowFreeModel.forward`.
+            num_units: `[B]`.
+            span_labels: `[B, S, 3]`, start, end (exclusive), label column; rows of -100 are padding.
+            loss_weights: `[B]`, 1, or β for synthetic sentences (eq 14).
+            output_extension_logits: score the extension labels too.
+        """
+        units = self.knowfree(input_ids, attention_mask, unit_ids, num_units).last_hidden_state  # (B, L, D)
+        wanted = len(self.config.target_labels)
+        if span_labels is not None or output_extension_logits:
+            wanted += len(self.config.extension_labels)
+        score = self._score_dense if self.config.span_mixer == "cnn" else self._score_band
+        logits = score(self.dropout(units), num_units, wanted)
+        loss = None
+        if span_labels is not None:
+            loss = self._loss(logits, num_units, span_labels, loss_weights)
+        return KnowFreeOutput(loss=loss, logits=logits)
+
+    def _classify(self, spans: Tensor, columns: int) -> Tensor:
+        return F.linear(spans, self.classifier.weight[:columns], self.classifier.bias[:columns])
+
+    def _score_band(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
+        """`[B, L, D]` -> `[B, L, W, columns]`. A width limit is a narrower band whose cells attend to the same
+        neighbours as in the full one: ω cells below the diagonal, ω above the widest span."""
+        config = self.config
+        batch, length, _ = units.shape
+        index = UnitIndex(num_units, length)
+        flat = units[index.mask]  # (U, D)
+        starts, ends = F.leaky_relu(self.start_mlp(flat)), F.leaky_relu(self.end_mlp(flat))  # eq 7, (U, D')
+        terms = self.biaffine.linear_terms(starts, ends)
+        window = config.attention_window if config.span_mixer == "local_attention" else 0
+        limit = min(length, config.max_span_width or length)
+
+        pieces: list[Tensor] = []
+        cells: list[Tensor] = []
+        slots = torch.arange(batch * length, device=units.device).view(batch, length)[index.mask]  # (U,)
+        block_size = CELLS_PER_BLOCK.get(units.device.type, CELLS_PER_BLOCK["cpu"])
+        for rows, longest in index.blocks(index.after.clamp(max=limit + window), block_size):
+            width = min(longest, limit)
+            offsets = torch.arange(-window, longest, device=units.device)
+            spans = self.biaffine(starts, ends, terms, rows, offsets)  # (R, window + longest, D̃)
+            if config.span_mixer == "local_attention":
+                before, after = index.before[rows, None], index.after[rows, None]
+                inside = (offsets >= -before) & (offsets < after)
+                attended = self.attention(spans, inside, width)
+                spans = spans[:, window : window + width]
+                spans = spans + self.norm(attended + spans if config.formulation == "paper" else attended)  # eqs 11, 12
+            pieces.append(self._classify(spans, columns).flatten(0, 1))  # eq 12, (R·width, columns)
+            ends_inside = torch.arange(width, device=units.device) < index.after[rows, None]
+            cell = slots[rows, None] * limit + torch.arange(width, device=units.device)
+            cells.append(torch.where(ends_inside, cell, batch * length * limit).flatten())
+
+        found = torch.cat(pieces)
+        logits = found.new_full((batch * length * limit + 1, columns), torch.finfo(found.dtype).min)
+        logits = logits.index_copy(0, torch.cat(cells), found)
+        return logits[:-1].view(batch, length, limit, columns)
+
+    def _score_dense(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
+        """The CNN mixer's way to the same band layout, through the L×L plane of each sentence."""
+        batch, length, _ = units.shape
+        limit = min(length, self.config.max_span_width or length)
+        flat = units.flatten(0, 1)
+        starts, ends = F.leaky_relu(self.start_mlp(flat)), F.leaky_relu(self.end_mlp(flat))
+        terms = self.biaffine.linear_terms(starts, ends)
+        position = torch.arange(length, device=units.device)
+        planes = []
+        for row in range(length):
+            rows = torch.arange(batch, device=units.device) * length + row
+            planes.append(self.biaffine(starts, ends, terms, rows, position - row))
+        spans = torch.stack(planes, 1)  # (B, L, L, D̃)
+        real = position < num_units[:, None]
+        spans = spans + self.cnn(spans, real[:, :, None] & real[:, None, :])
+        scores = self._classify(spans, columns)
+        end = position[:, None] + torch.arange(limit, device=units.device)  # (L, W)
+        band = scores[:, position[:, None], end.clamp(max=length - 1)]
+        return band.masked_fill(~band_mask(num_units, length, limit).unsqueeze(-1), torch.finfo(band.dtype).min)
+
+    def _loss(self, logits: Tensor, num_units: Tensor, span_labels: Tensor, loss_weights: Tensor | None) -> Tensor:
+        """Eqs 13-15: binary cross-entropy of every span of the sentence against every label."""
+        _, length, limit, columns = logits.shape
+        exact = torch.promote_types(logits.dtype, torch.float32)  # half precision is too coarse for a sum over cells
+        weights = logits.new_ones(columns, dtype=exact)
+        if self.config.extension_labels:
+            weights[len(self.config.target_labels) :] = weights.new_tensor(self.config.extension_weights)
+        inside = band_mask(num_units, length, limit)
+        # BCE(x, y) = softplus(x) - x·y: the gold is subtracted where it lies, no grid of targets is built.
+        everywhere = F.softplus(logits.to(exact).masked_fill(~inside.unsqueeze(-1), -torch.inf))
+        loss = (everywhere.sum((1, 2)) * weights).sum(-1)  # (B,)
+        start, end, column = span_labels.clamp(min=0).unbind(-1)  # (B, S) each
+        width = end - start - 1
+        reachable = (span_labels[..., 0] >= 0) & (width < limit) & (end <= num_units[:, None])
+        sentence = torch.arange(len(logits), device=logits.device)[:, None]
+        at_gold = logits[sentence, start.clamp(max=length - 1), width.clamp(0, limit - 1), column].to(exact)
+        loss = loss - (at_gold * weights[column]).masked_fill(~reachable, 0).sum(-1)
+        if self.config.loss_reduction == "mean":
+            loss = loss / inside.sum((1, 2)).clamp(min=1)
+        if loss_weights is not None:
+            loss = loss * loss_weights
+        return loss.mean()
+
+
+def band_mask(num_units: Tensor, length: int, limit: int) -> Tensor:
+    """`[B, length, limit]`, true where the span `[i, i+1+d)` lies inside its sentence."""
+    position = torch.arange(length, device=num_units.device)
+    end = position[:, None] + torch.arange(1, limit + 1, device=num_units.device)
+    return end <= num_units[:, None, None]

@@ -1,0 +1,185 @@
+"""The `"knowfree"` pipeline: raw text or units in, labelled spans out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from transformers import Pipeline
+
+from .decoding_knowfree import Span, find_hits, resolve
+from .units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, owner, split_text, windows
+
+
+class KnowFreePipeline(Pipeline):
+    """
+    `pipeline("knowfree", model=repo, trust_remote_code=True)("我们一起在嘉鱼")`.
+
+    Calling it:
+        inputs: a string, a list of strings, or with `is_split_into_words=True` the units of one sentence (a list of
+            strings) or of several (a list of such lists). Blank inputs give `[]`; output i belongs to input i. A
+            generator or dataset is answered as it streams.
+        threshold (`float`): default `model.config.threshold`.
+        decoding (`str`): `"flat"`, `"nested"`, `"all"`; default `model.config.decoding`.
+        batch_size (`int`): windows run together, default 8.
+        is_split_into_words (`bool`): the input is units; `start` and `end` of the output then count units.
+        overflow (`str`): text longer than the encoder reads is cut into overlapping windows (`"window"`, default), or
+            refused (`"error"`), or cut off (`"truncate"`).
+        window_overlap (`int`): units that windows share, default 64.
+
+    Returns:
+        For each input a list of `{"entity_group", "score", "word", "start", "end"}`, sorted by start, then end; offsets
+        are characters of the input string, end exclusive.
+
+    Raises:
+        ValueError: inputs that are neither text nor units, unknown options, text too long with `overflow="error"`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        if self.tokenizer is None:
+            raise ValueError(
+                "this model folder has no tokenizer; load it by itself and hand it over: "
+                'pipeline("knowfree", model=…, tokenizer=AutoTokenizer.from_pretrained(…))'
+            )
+        self.collate = KnowFreeCollator(self.tokenizer.pad_token_id or 0)
+
+    def _sanitize_parameters(
+        self,
+        threshold: float | None = None,
+        decoding: str | None = None,
+        is_split_into_words: bool | None = None,
+        overflow: str | None = None,
+        window_overlap: int | None = None,
+        **unknown: Any,
+    ) -> tuple[dict, dict, dict]:
+        if unknown:
+            raise ValueError(f"the knowfree pipeline has no option {', '.join(map(repr, unknown))}")
+        if threshold is not None and not 0 < threshold < 1:
+            raise ValueError(f"threshold={threshold}: give a probability between 0 and 1")
+        if decoding not in (None, "flat", "nested", "all"):
+            raise ValueError(f"decoding={decoding!r}: choose 'flat', 'nested' or 'all'")
+        if overflow not in (None, "window", "error", "truncate"):
+            raise ValueError(f"overflow={overflow!r}: choose 'window', 'error' or 'truncate'")
+        if window_overlap is not None and window_overlap < 0:
+            raise ValueError(f"window_overlap={window_overlap}: give 0 or more units")
+        before = {"is_split_into_words": is_split_into_words, "overflow": overflow, "window_overlap": window_overlap}
+        after = {"threshold": threshold, "decoding": decoding}
+        return _given(before), {}, _given(after)
+
+    def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
+        before, _, after = self._sanitize_parameters(**kwargs)
+        before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
+        size = batch_size or self._batch_size or 8
+        units_given = before.get("is_split_into_words", False)
+        if isinstance(inputs, str) or (units_given and inputs and isinstance(inputs[0], str)):
+            return self._tag([inputs], size, before, after)[0]
+        if isinstance(inputs, (list, tuple)):
+            return self._tag(inputs, size, before, after)
+        if isinstance(inputs, Iterable) and not isinstance(inputs, (dict, bytes)):
+            return self._stream(inputs, size, before, after)
+        raise ValueError(
+            f"the knowfree pipeline takes text, not {type(inputs).__name__}: give a string or a list of them"
+        )
+
+    def _stream(self, inputs: Iterable, size: int, before: dict, after: dict) -> Iterator[list[dict]]:
+        # Enough inputs at a time that sorting by length has something to sort.
+        chunk: list = []
+        for item in inputs:
+            chunk.append(item)
+            if len(chunk) == 16 * size:
+                yield from self._tag(chunk, size, before, after)
+                chunk = []
+        if chunk:
+            yield from self._tag(chunk, size, before, after)
+
+    def _tag(self, inputs: Sequence, size: int, before: dict, after: dict) -> list[list[dict]]:
+        documents = self.preprocess(inputs, **before)
+        jobs = [(document, window) for document in documents for window in document["windows"]]
+        jobs.sort(key=lambda job: len(job[1]["pieces"].input_ids), reverse=True)
+        for start in range(0, len(jobs), size):
+            batch = jobs[start : start + size]
+            logits = self.forward(self.collate([_feature(window["pieces"]) for _, window in batch]))["logits"]
+            for (_, window), hits in zip(batch, find_hits(logits, self._threshold(after)), strict=True):
+                window["hits"] = hits
+        return [self.postprocess(document, **after) for document in documents]
+
+    def _threshold(self, after: dict) -> float:
+        return after.get("threshold", self.model.config.threshold)
+
+    def preprocess(  # type: ignore[override]
+        self,
+        inputs: Sequence,
+        is_split_into_words: bool = False,
+        overflow: str = "window",
+        window_overlap: int = 64,
+    ) -> list[dict[str, Any]]:
+        """Each input's units, their offsets, and its windows as pieces."""
+        documents: list[dict[str, Any]] = []
+        for at, item in enumerate(inputs):
+            if is_split_into_words:
+                if isinstance(item, str) or not all(isinstance(unit, str) for unit in item):
+                    raise ValueError(f"input {at}: is_split_into_words=True takes a list of strings, got {item!r:.80}")
+                documents.append({"units": list(item), "offsets": None, "text": None})
+            elif isinstance(item, str):
+                offsets = split_text(item, self.model.config.unit) if item.strip() else []
+                units = [item[start:end] for start, end in offsets]
+                documents.append({"units": units, "offsets": offsets, "text": item})
+            else:
+                raise ValueError(f"input {at}: takes text, got {type(item).__name__}: {item!r:.80}")
+        filled = [document for document in documents if any(unit.strip() for unit in document["units"])]
+        encoded = encode_units(self.tokenizer, [document["units"] for document in filled])
+        limit = self.model.config.max_pieces
+        for document in documents:
+            document["ranges"], document["windows"] = [], []
+        for document, pieces in zip(filled, encoded, strict=True):
+            ranges = windows(pieces, limit, window_overlap)
+            if len(ranges) > 1 and overflow == "error":
+                raise ValueError(
+                    f"input {documents.index(document)} has {len(pieces.input_ids)} pieces, the encoder reads {limit}: "
+                    'overflow="window" tags it all, overflow="truncate" its beginning'
+                )
+            if overflow == "truncate":
+                ranges = ranges[:1]
+            document["ranges"] = ranges
+            whole = len(ranges) == 1 and ranges[0][1] == pieces.num_units
+            document["windows"] = [{"pieces": pieces if whole else cut(pieces, *span)} for span in ranges]
+        return documents
+
+    def _forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        return {"logits": self.model(**batch).logits}
+
+    def postprocess(  # type: ignore[override]
+        self, document: dict[str, Any], threshold: float | None = None, decoding: str | None = None
+    ) -> list[dict[str, Any]]:
+        """Hits of all windows of one document to its spans."""
+        config = self.model.config
+        labels = config.target_labels
+        ranges = document["ranges"]
+        hits = [
+            Span(hit.start + left, hit.end + left, hit.label, hit.score)
+            for at, ((left, _), window) in enumerate(zip(ranges, document["windows"], strict=True))
+            for hit in window["hits"]
+            if len(ranges) == 1 or owner(hit.start + left, hit.end + left, ranges) == at
+        ]
+        if len(ranges) > 1:
+            hits.sort(key=lambda hit: (-hit.score, hit.start, -hit.end, hit.label))
+        gap = "" if config.unit == "character" else " "
+        found = []
+        for span in resolve(hits, decoding or config.decoding, config.multi_label):
+            if document["text"] is None:
+                start, end, word = span.start, span.end, gap.join(document["units"][span.start : span.end])
+            else:
+                start, end = document["offsets"][span.start][0], document["offsets"][span.end - 1][1]
+                word = document["text"][start:end]
+            found.append(
+                {"entity_group": labels[span.label], "score": span.score, "word": word, "start": start, "end": end}
+            )
+        return found
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _feature(pieces: Pieces) -> dict[str, Any]:
+    return {"input_ids": pieces.input_ids, "unit_ids": pieces.unit_ids, "num_units": pieces.num_units}

@@ -1,0 +1,205 @@
+"""Text to units, units to pieces, long sentences to windows, sentences to batches."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+
+
+def infer_unit(rows: Iterable[dict[str, Any]]) -> str:
+    """`"character"` when no token of `rows` is longer than one code point, else `"word"`."""
+    return "word" if any(len(token) > 1 for row in rows for token in row["tokens"]) else "character"
+
+
+def split_text(text: str, unit: str) -> list[tuple[int, int]]:
+    """
+    Cut raw text into units.
+
+    Args:
+        text: any string.
+        unit: `"character"`: each code point, white space too. `"word"`: runs of letters, digits and the marks on
+            them; every other visible code point by itself.
+
+    Returns:
+        Character offsets `(start, end)` of the units, in order.
+    """
+    if unit == "character":
+        return [(at, at + 1) for at in range(len(text))]
+    units: list[tuple[int, int]] = []
+    open_word = False
+    for at, character in enumerate(text):
+        if unicodedata.category(character)[0] in "LNM":
+            units.append((units.pop()[0] if open_word else at, at + 1))
+            open_word = True
+        else:
+            open_word = False
+            if not character.isspace():
+                units.append((at, at + 1))
+    return units
+
+
+def join_units(units: Sequence[str], unit: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text that units spell (joined by "" for characters, by " " for words) and each unit's character offsets."""
+    gap = "" if unit == "character" else " "
+    offsets, at = [], 0
+    for token in units:
+        offsets.append((at, at + len(token)))
+        at += len(token) + len(gap)
+    return gap.join(units), offsets
+
+
+@dataclass
+class Pieces:
+    """
+    One sentence as the encoder reads it.
+
+    Attributes:
+        input_ids: P piece ids, special pieces included.
+        unit_ids: P unit indices; -1 for special pieces.
+        num_units: L.
+    """
+
+    input_ids: list[int]
+    unit_ids: list[int]
+    num_units: int
+
+
+def encode_units(tokenizer, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
+    """
+    Tokenise units one by one, so that every unit has pieces and no unit shifts another.
+
+    Args:
+        tokenizer: a fast tokenizer.
+        sentences: units of each sentence, no empty sentence.
+
+    Raises:
+        ValueError: for a tokenizer that cannot say which unit a piece came from, or that knows neither a unit nor an
+            unknown piece.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(
+            f"{type(tokenizer).__name__} does not tell which unit a piece comes from: choose an encoder with a fast "
+            "tokenizer"
+        )
+    if not sentences:
+        return []
+    encoded = _encode(tokenizer, sentences)
+    for at, (pieces, units) in enumerate(zip(encoded, sentences, strict=True)):
+        silent = set(range(len(units))).difference(pieces.unit_ids)
+        if silent:
+            if tokenizer.unk_token is None:
+                unit = units[min(silent)]
+                raise ValueError(f"unit {min(silent)} ({unit!r}) has no pieces, and the tokenizer has no unk_token")
+            spoken = [tokenizer.unk_token if i in silent else unit for i, unit in enumerate(units)]
+            encoded[at] = _encode(tokenizer, [spoken])[0]
+    return encoded
+
+
+def _encode(tokenizer, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
+    # Longer than the encoder's limit is no accident here: `windows` and `truncate` see to it.
+    batch = tokenizer([list(units) for units in sentences], is_split_into_words=True, truncation=False, verbose=False)
+    return [
+        Pieces(ids, [-1 if unit is None else unit for unit in batch.word_ids(at)], len(sentences[at]))
+        for at, ids in enumerate(batch["input_ids"])
+    ]
+
+
+def cut(pieces: Pieces, start: int, end: int) -> Pieces:
+    """Units `[start, end)` of a sentence, special pieces kept, units numbered from 0."""
+    kept = [(i, u) for i, u in zip(pieces.input_ids, pieces.unit_ids, strict=True) if u < 0 or start <= u < end]
+    return Pieces([i for i, _ in kept], [u - start if u >= 0 else u for _, u in kept], end - start)
+
+
+def windows(pieces: Pieces, max_pieces: int | None, overlap: int) -> list[tuple[int, int]]:
+    """
+    Cover a sentence by windows that the encoder can read.
+
+    Args:
+        pieces: the sentence.
+        max_pieces: what the encoder reads at once, special pieces included; `None` without end.
+        overlap: units that neighbouring windows share, at most half a window.
+
+    Returns:
+        Unit ranges `(start, end)`, in order; one range when the sentence fits.
+
+    Raises:
+        ValueError: a single unit has more pieces than the encoder reads.
+    """
+    total = pieces.num_units
+    if max_pieces is None or len(pieces.input_ids) <= max_pieces:
+        return [(0, total)]
+    room = max_pieces - pieces.unit_ids.count(-1)
+    before = [0] * (total + 1)  # pieces before each unit
+    for unit in pieces.unit_ids:
+        if unit >= 0:
+            before[unit + 1] += 1
+    for unit in range(total):
+        if before[unit + 1] > room:
+            raise ValueError(f"unit {unit} has {before[unit + 1]} pieces; the encoder reads {room} at once")
+        before[unit + 1] += before[unit]
+    found: list[tuple[int, int]] = []
+    start = end = 0
+    while end < total:
+        while end < total and before[end + 1] - before[start] <= room:
+            end += 1
+        found.append((start, end))
+        start = max(start + (end - start + 1) // 2, end - overlap)
+        while end < total and before[end + 1] - before[start] > room:
+            start += 1  # less overlap where the next unit is long
+    return found
+
+
+def owner(start: int, end: int, ranges: Sequence[tuple[int, int]]) -> int:
+    """Which of the overlapping windows sees most context around the span `[start, end)`: its scores count, the other
+    windows' do not, so that no span is found twice. A text's own beginning and end are no missing context."""
+    last = ranges[-1][1]
+
+    def context(window: int) -> int:
+        left, right = ranges[window]
+        if not left <= start < end <= right:
+            return -1
+        return min(last if left == 0 else start - left, last if right == last else right - end)
+
+    return max(range(len(ranges)), key=context)
+
+
+class KnowFreeCollator:
+    """
+    Features to a batch for `KnowFreeForTokenClassification.forward`.
+
+    A feature has `input_ids`, `unit_ids`, `num_units`, and for training `span_labels` (a list of
+    `(start, end, column)`) and `loss_weights`. Padding is on the right whatever the tokenizer prefers: unit indices do
+    not care, and encoders number positions from the attention mask or the left.
+    """
+
+    def __init__(self, pad_token_id: int):
+        self.pad_token_id = pad_token_id
+
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        longest = max(len(feature["input_ids"]) for feature in features)
+
+        def padded(values: list[int], filler: int) -> list[int]:
+            return [*values, *[filler] * (longest - len(values))]
+
+        batch = {
+            "input_ids": torch.tensor([padded(feature["input_ids"], self.pad_token_id) for feature in features]),
+            "attention_mask": torch.tensor([padded([1] * len(feature["input_ids"]), 0) for feature in features]),
+            "unit_ids": torch.tensor([padded(feature["unit_ids"], -1) for feature in features]),
+            "num_units": torch.tensor([feature["num_units"] for feature in features]),
+        }
+        if "span_labels" in features[0]:
+            most = max(1, *(len(feature["span_labels"]) for feature in features))
+            batch["span_labels"] = torch.tensor(
+                [
+                    [*map(list, feature["span_labels"]), *[[IGNORED] * 3] * (most - len(feature["span_labels"]))]
+                    for feature in features
+                ]
+            )
+        if "loss_weights" in features[0]:
+            batch["loss_weights"] = torch.tensor([float(feature["loss_weights"]) for feature in features])
+        return batch

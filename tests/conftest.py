@@ -1,0 +1,126 @@
+"""Fixtures of all tests: nothing here needs a network."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import BertConfig, BertModel
+
+from modeling_knowfree.configuration_knowfree import KnowFreeConfig
+from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
+
+torch.set_num_threads(1)
+
+TINY_BERT = {
+    "model_type": "bert",
+    "vocab_size": 60,
+    "hidden_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "intermediate_size": 32,
+    "max_position_embeddings": 128,
+}
+TARGETS = {0: "LOC", 1: "ORG", 2: "PER"}
+
+
+@pytest.fixture
+def tiny_model():
+    """Factory of two-layer models whose every parameter is random, biases and norms too: `tiny_model(**config)`."""
+
+    def make(seed: int = 0, dtype: torch.dtype = torch.float32, **options) -> KnowFreeForTokenClassification:
+        config = {
+            "encoder_config": TINY_BERT,
+            "head_size": 16,
+            "span_size": 20,
+            "attention_heads": 5,
+            "width_embedding_size": 6,
+            "cnn_depth": 2,
+            "id2label": TARGETS,
+            "label2id": {name: column for column, name in TARGETS.items()},
+            "extension_labels": ["ENT:food", "POS:noun"],
+            "extension_weights": [0.5, 0.25],
+            **options,
+        }
+        torch.manual_seed(seed)
+        model = KnowFreeForTokenClassification(KnowFreeConfig(**config))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.2)
+        return model.to(dtype).eval()
+
+    return make
+
+
+WORDS = (
+    "left harrow creek trailhead at 5 am deep snow the ridge bear crossed on 4 july . , old axe in north pass a"
+).split()
+CHARACTERS = "我们一起在嘉鱼北京大学医院的时候了。，！今天下午张三李四去东地铁站见面"
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory) -> Path:
+    """Folder of a two-layer BERT with random weights and a tokenizer that knows some Chinese and English."""
+    folder = tmp_path_factory.mktemp("encoder")
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *CHARACTERS, *letters]
+    vocabulary += [f"##{letter}" for letter in letters]
+    (folder / "vocab.txt").write_text("\n".join(dict.fromkeys(vocabulary)), encoding="utf-8")
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "model_max_length": 128}')
+    torch.manual_seed(0)
+    BertModel(BertConfig(**{**TINY_BERT, "vocab_size": len(set(vocabulary)), "hidden_size": 48})).save_pretrained(
+        folder
+    )
+    return folder
+
+
+def row(text: str, *spans: tuple[int, int, str], id: str | None = None, **more) -> dict:
+    """A row from words parted by spaces, or from characters; spans are `(start, end, label)`."""
+    tokens = text.split() if " " in text else list(text)
+    entities = [{"start": start, "end": end, "label": label} for start, end, label in spans]
+    return {"id": id or text, "tokens": tokens, "entities": entities, **more}
+
+
+@pytest.fixture(scope="session")
+def english_rows() -> list[dict]:
+    return [
+        row("left harrow creek trailhead at 5 am .", (1, 4, "PLACE"), (5, 7, "TIME")),
+        row("deep snow on the north pass", (0, 2, "CONDITION"), (3, 6, "PLACE")),
+        row("a bear crossed the ridge on 4 july", (1, 2, "WILDLIFE"), (4, 5, "PLACE"), (6, 8, "TIME")),
+        row("old axe in the snow", (0, 2, "GEAR"), (4, 5, "CONDITION")),
+        row("the bear left at 4 am", (1, 2, "WILDLIFE"), (4, 6, "TIME")),
+        row("axe , axe , axe .", (0, 1, "GEAR"), (2, 3, "GEAR"), (4, 5, "GEAR")),
+        row("in the old creek", (2, 4, "PLACE")),
+        row("crossed at 5 .", (2, 3, "TIME")),
+    ]
+
+
+@pytest.fixture(scope="session")
+def trained(encoder, english_rows, tmp_path_factory) -> Path:
+    """Folder of a model that `knowfree train` wrote on eight sentences, `checkpoint-*` folders included."""
+    from experiments.train import train
+    from modeling_knowfree.readers_knowfree import write_rows
+
+    folder = tmp_path_factory.mktemp("trained")
+    write_rows(folder / "train.jsonl", english_rows)
+    train(
+        [
+            *("--model_name_or_path", str(encoder), "--train_file", str(folder / "train.jsonl")),
+            *("--output_dir", str(folder / "model"), "--max_steps", "120", "--learning_rate", "1e-3", "--use_cpu"),
+            *("--disable_tqdm", "true", "--report_to", "none"),
+        ]
+    )
+    return folder / "model"
+
+
+@pytest.fixture
+def shared_rows():
+    """Reader of the development data beside the checkout; skips, saying so, where they are not."""
+    from modeling_knowfree.readers_knowfree import read_rows
+
+    def read(path: str | Path) -> list[dict]:
+        file = Path(__file__).parents[2] / "shared" / path
+        if not file.exists():
+            pytest.skip(f"the development data beside the checkout are absent: {path}")
+        return read_rows(file)
+
+    return read
