@@ -290,7 +290,8 @@ class LLMServer:
         task, text = found
         sticky = self.faults.sticky(task, text)
         if sticky == "malformed":
-            return "Sure! entity = rain; type = weather, and so on", "stop", None
+            malformed = "Sure! entity = rain; type = weather, and so on"
+            return "" if task == "explanation" else malformed, "stop", None
         if sticky == "refusal":
             return "", "stop", "I cannot help with that."
         answer = self._recorded(task, text)
