@@ -160,13 +160,13 @@ def _labels(rows: list[Row], where: str) -> list[str]:
 
 
 def plan_schedule(data_args: DataArguments, args: KnowFreeTrainingArguments, sentences: int) -> None:
-    """Fill in `max_steps`, and how often to evaluate and save: ten times on the way with a validation set, the best
+    """Fill in `max_steps`, and how often to evaluate and save: five times on the way with a validation set, the best
     checkpoint kept; without, only against a crash."""
     per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     if args.max_steps <= 0:
         epochs = math.ceil(math.ceil(sentences / per_step) * args.num_train_epochs)
         args.max_steps = max(data_args.min_steps, epochs)
-    every = max(1, math.ceil(args.max_steps / 10))
+    every = max(1, math.ceil(args.max_steps / 5))
     if data_args.validation_file or args.eval_strategy != "no":
         args.eval_strategy = args.save_strategy = "steps"
         args.eval_steps = args.save_steps = args.eval_steps or every

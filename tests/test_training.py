@@ -217,7 +217,7 @@ def test_training_selects_the_best_checkpoint_and_looks_at_test_once(encoder, en
     ])  # fmt: skip
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
     on_dev = [entry["eval_f1"] for entry in state["log_history"] if "eval_f1" in entry]
-    assert len(on_dev) == 10
+    assert len(on_dev) == 5
     assert state["best_metric"] == max(on_dev) == results["validation"]["validation_f1"]
     assert results["test"]["test_f1"] == evaluate(str(tmp_path / "out"), str(tmp_path / "rows.jsonl"))["f1"]
     assert json.loads((tmp_path / "out" / "test_results.json").read_text())["test_unreachable_gold"] == 0
