@@ -18,7 +18,8 @@ STYLE = """
 .spans .plain { white-space: pre-wrap; vertical-align: top; }
 .spans .piece { display: inline-block; vertical-align: top; white-space: pre; margin-bottom: 0.35em; }
 .spans .piece:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
-.spans .lane { display: block; box-sizing: border-box; height: 1.05rem; font: 600 0.65rem/0.9rem system-ui, sans-serif; user-select: none; }
+.spans .lane { display: block; box-sizing: border-box; height: 1.05rem; user-select: none; }
+.spans .lane { font: 600 0.65rem/0.9rem system-ui, sans-serif; }
 .spans .on { color: var(--ink-on-light); border-top: 3px solid; }
 .spans .on.extension { border-top: 2px dashed; font-weight: 400; }
 .spans .first { margin-left: 1px; }

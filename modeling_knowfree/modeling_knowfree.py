@@ -22,7 +22,7 @@ from .configuration_knowfree import KnowFreeConfig
 # The width embedding of the released code: last unit - first unit, clipped.
 MIN_WIDTH, MAX_WIDTH = -15, 14
 # Span cells worked on together: large enough to hide Python, small enough that a block's tensors stay in cache.
-CELLS_PER_BLOCK = {"cpu": 4096, "cuda": 65536}
+CELLS_PER_BLOCK = {"cpu": 2000, "cuda": 65536}
 
 
 @dataclass
