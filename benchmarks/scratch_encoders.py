@@ -62,12 +62,23 @@ def run(data: Path, task: str, segmentation: bool, work: Path, steps: int) -> di
         for split, source in files.items():
             files[split] = work / f"{split}.seg.txt"
             without_tags(source, files[split])
+    labels = (data / "labels.txt").read_text(encoding="utf-8").split() if task != "segmentation" else ["WORD"]
     started = time.perf_counter()
     in_training = train(
         [
             *("--task", task, "--model_name_or_path", str(work / "encoder"), "--output_dir", str(work / "model")),
             *("--train_file", str(files["train"]), "--test_file", str(files["test"]), "--max_steps", str(steps)),
-            *("--learning_rate", "5e-4", "--max_span_width", "32", "--use_cpu", "--disable_tqdm", "true"),
+            *(
+                "--labels",
+                *labels,
+                "--learning_rate",
+                "5e-4",
+                "--max_span_width",
+                "32",
+                "--use_cpu",
+                "--disable_tqdm",
+                "true",
+            ),
             *("--per_device_eval_batch_size", "16", "--report_to", "none", "--save_strategy", "no"),
         ]
     )["test"]

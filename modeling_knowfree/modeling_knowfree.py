@@ -193,7 +193,8 @@ class UnitIndex:
         while start < len(longest):
             width, before = longest[start], area[start] - start * longest[start]
             stops = range(start + 1, min(len(longest), start + max(1, cells // width)) + 1)
-            stop = stops[bisect_right(stops, cells // 16 - before, key=lambda at, w=width: at * w - area[at]) - 1]
+            waste = [stop * width - area[stop] + before for stop in stops]
+            stop = stops[bisect_right(waste, cells // 16) - 1]
             yield order[start:stop], width
             start = stop
 

@@ -101,6 +101,7 @@ def test_bad_data_stops_train_with_one_line_and_nothing_written(case, command, t
         (["--config", "{folder}/unknown.yaml"], ["unknown.yaml", "'train_fle'", "--help"]),
         (["--config", "{folder}/broken.yaml"], ["broken.yaml"]),
         (["--max_span_width", "0"], ["max_span_width=0"]),
+        (["--max_span_width", "wide"], ["max_span_width='wide'", "auto"]),
         (["--pooling", "sum"], ["pooling='sum'", "'max', 'first', 'mean'"]),
         (["--attention_heads", "7"], ["span_size=200", "attention_heads=7"]),
         (["--threshold", "1.5"], ["threshold=1.5"]),

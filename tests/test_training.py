@@ -251,7 +251,7 @@ def test_training_selects_the_best_checkpoint_and_looks_at_test_once(encoder, en
     ])  # fmt: skip
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
     on_dev = [entry["eval_f1"] for entry in state["log_history"] if "eval_f1" in entry]
-    assert len(on_dev) == 10
+    assert len(on_dev) == 5
     assert state["best_metric"] == max(on_dev) == results["validation"]["validation_f1"]
     assert results["test"]["test_f1"] == evaluate(str(tmp_path / "out"), str(tmp_path / "rows.jsonl"))["f1"]
     assert json.loads((tmp_path / "out" / "test_results.json").read_text())["test_unreachable_gold"] == 0
@@ -362,3 +362,28 @@ def test_training_on_a_gpu_in_bf16(trainer):
     learner = trainer(CHINESE, max_steps=150, use_cpu=False, bf16=True)
     learner.train()
     assert learner.evaluate()["eval_f1"] == 1.0
+
+
+def test_labels_that_training_sentences_lack_can_be_named(encoder, english_rows, tmp_path):
+    write_rows(tmp_path / "train.jsonl", english_rows)
+    write_rows(tmp_path / "test.jsonl", [row("a bear left", (1, 2, "WILDLIFE"), (2, 3, "EVENT"))])
+    common = ["--model_name_or_path", str(encoder), "--max_steps", "1", "--use_cpu", "--disable_tqdm", "true"]
+    common += [f"--{split}_file={tmp_path / split}.jsonl" for split in ("train", "test")]
+    with pytest.raises(InputError, match=r"unknown label 'EVENT'.*--labels"):
+        train([*common, "--output_dir", str(tmp_path / "out")])
+    labels = ["CONDITION", "EVENT", "GEAR", "PLACE", "TIME", "WILDLIFE"]
+    train([*common, "--output_dir", str(tmp_path / "out"), "--labels", *labels])
+    assert load_pipeline(str(tmp_path / "out")).model.config.target_labels == labels
+
+
+def test_a_data_set_with_splits_trains_as_files_do(encoder, english_rows, tmp_path):
+    (tmp_path / "set").mkdir()
+    for split in ("train", "validation", "test"):
+        write_rows(tmp_path / "set" / f"{split}.jsonl", english_rows)
+    results = train(
+        [
+            *("--model_name_or_path", str(encoder), "--dataset_name", str(tmp_path / "set"), "--max_steps", "2"),
+            *("--output_dir", str(tmp_path / "out"), "--use_cpu", "--disable_tqdm", "true"),
+        ]
+    )
+    assert results["validation"]["validation_gold_spans"] == results["test"]["test_gold_spans"] == 16
