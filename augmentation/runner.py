@@ -25,6 +25,7 @@ from augmentation.store import Charge, Store, StoreError
 from augmentation.tasks import MAX_REASKS, Answer, Request, reask
 
 PROBE_ATTEMPTS = 5
+SILENT_ROWS = 8
 
 RunOutcome = Literal["done", "budget", "interrupted"]
 
@@ -114,7 +115,8 @@ class Runner:
         The first Ctrl-C lets what is in flight arrive and ends the run; `Progress.outcome` tells how it ended.
 
         Raises:
-            StopRunError: the server refuses every request (HTTP 401, 402, 403, 404, …); what had arrived is stored.
+            StopRunError: the server refuses every request (HTTP 401, 402, 403, 404, …) or has stopped answering; what
+                had arrived is stored.
             StoreError: an answer cannot be written (disk full), or another run holds this store.
         """
         with self.store.held():
@@ -168,6 +170,7 @@ class _Session:
         self.in_flight: dict[str, asyncio.Event] = {}
         self.probing = asyncio.Lock()
         self.sending = asyncio.Semaphore(runner.concurrency)
+        self.silent_rows = 0  # given up one after the other, with no answer to anyone in between
         rate = runner._requests_per_minute
         self.limiter = AsyncLimiter(1, 60.0 / rate) if rate else None
         self.run_id = runner.store.start_run(_now())
@@ -226,6 +229,7 @@ class _Session:
                 except (RowError, RetryableError) as error:
                     kind = "request" if isinstance(error, RowError) else "server"
                     settled = Outcome(settled, None, None, replace_surrogates(str(error)), kind)
+                    self._count_silence(error)
                     break
         finally:
             arrived.set()
@@ -239,6 +243,16 @@ class _Session:
             if key in self.failed:
                 await asyncio.wrap_future(store.clear_failure(key))
         self.on_progress(self.progress)
+
+    def _count_silence(self, error: RowError | RetryableError) -> None:
+        """Stop a run whose server is gone, before every row is given up for it."""
+        self.silent_rows = self.silent_rows + 1 if isinstance(error, RetryableError) else 0
+        if self.silent_rows >= max(SILENT_ROWS, self.runner.concurrency) and self.stop_error is None:
+            self.stop_error = StopRunError(
+                f"the server has stopped answering ({error}); once it is back, run the same command again, and "
+                "`retry-failed` for the rows that were given up"
+            )
+            self.stopping.set()
 
     async def _ask(self, request: Request) -> None:
         """Send until answered, and return once the answer is on disk.
@@ -301,6 +315,7 @@ class _Session:
             raise RowError(f"the text cannot be sent as UTF-8: {error}") from error
         finally:
             self.runner.purse.settle(reservation, completion)
+        self.silent_rows = 0
         self.progress.prompt_tokens += completion.prompt_tokens or 0
         self.progress.completion_tokens += completion.completion_tokens or 0
         self.progress.usd = self.runner.purse.usd
