@@ -85,7 +85,6 @@ def _opened(
     offline: bool,
     budget: dict[str, Any] | None = None,
     accept_changes: bool = False,
-    show_progress: bool = False,
 ) -> Iterator[Augmentation]:
     """A run folder with its store and, unless `offline`, the client that its settings name."""
     from augmentation.budget import Budget
@@ -128,7 +127,7 @@ def _opened(
             folder,
             settings,
             runner,
-            lambda texts: sentence_encoder(settings.encoder, show_progress=show_progress)(texts),
+            lambda texts: sentence_encoder(settings.encoder)(texts),
             accept_changes=accept_changes,
         )
 
