@@ -17,6 +17,8 @@ from modeling_knowfree.rows_knowfree import InputError
 
 SETTINGS_FILE = "augment.yaml"
 STATE_FILE = "state.json"
+RESULTS = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "train.jsonl")
+RECORDS = ("label_map.json", "provenance.jsonl", "failed.jsonl", "counts.json")
 
 Kind = Literal["entities", "pos", "segmentation"]
 KINDS_BY_TASK: dict[str, tuple[Kind, ...]] = {
@@ -190,10 +192,17 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
     The state of this run, checked against the one that `state.json` records.
 
     Raises:
-        InputError: a file is missing, or input or settings changed and `accept_changes` is not given.
+        InputError: a file is missing or would be overwritten by a result, or input or settings changed and
+            `accept_changes` is not given.
     """
+    written = {(folder / name).resolve() for name in (*RESULTS, *RECORDS)}
     for name in ("train_file", "dev_file", "test_file"):
         path = getattr(settings, name)
+        if path and (folder / path).resolve() in written:
+            raise InputError(
+                f"{folder / SETTINGS_FILE}: {name} is {path!r}, and the results of this run would overwrite it; "
+                f"keep it outside {folder} or rename it, for example {name}: gold-{Path(path).name}"
+            )
         if path and not (folder / path).is_file():
             raise InputError(f"{folder / SETTINGS_FILE}: {name} is {path!r}, and there is no file {folder / path}")
     state = state_of(folder, settings)

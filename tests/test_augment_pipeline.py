@@ -375,6 +375,22 @@ def _initialised(tmp_path):
     return folder
 
 
+@pytest.mark.parametrize("name", ["train.jsonl", "fusion.jsonl", "../run/failed.jsonl"])
+def test_gold_that_the_results_would_overwrite_is_refused(tmp_path, name):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    gold = folder / name
+    shutil.copy(DEMO / "train.jsonl", gold)
+    before = gold.read_bytes()
+    output = call("init", folder, "--train_file", gold, "--language", "en", code=2)
+    assert "would overwrite it" in output and gold.name in output
+    assert gold.read_bytes() == before and not (folder / "augment.yaml").exists()
+    init(folder)
+    set_line(folder, "train_file", name)
+    assert "would overwrite it" in call("run", folder, code=2)
+    assert gold.read_bytes() == before
+
+
 def test_help_teaches():
     for command in ("init", "plan", "run", "status", "labels", "retry-failed", "export", "review"):
         assert len(call(command, "--help").splitlines()) > 5
