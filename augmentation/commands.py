@@ -197,7 +197,7 @@ def init(folder: Path, **options: Any) -> None:
     Checks the data, sends nothing. Then edit the file, or go on with `plan` and `run`.
     """
     with _exit_codes():
-        from augmentation.settings import SETTINGS_FILE, check_settings, check_state, settings_text
+        from augmentation.settings import SETTINGS_FILE, check_files, check_settings, settings_text
         from augmentation.store import write_atomically
         from modeling_knowfree.readers_knowfree import read_rows
         from modeling_knowfree.rows_knowfree import InputError
@@ -216,7 +216,7 @@ def init(folder: Path, **options: Any) -> None:
                     found = f"{len(rows)} rows, units are {values['unit']}s"
         values["answers"] = [_from_folder(folder, path) for path in values.get("answers", ())]
         settings = check_settings(values, str(path))
-        check_state(folder, settings, accept_changes=True)
+        check_files(folder, settings)
         write_atomically(path, settings_text(settings))
         click.echo(f"{path}: {found}. Next: knowfree augment plan {folder}")
 
