@@ -24,7 +24,7 @@ STYLE = """
 .spans .on.extension { border-top: 2px dashed; font-weight: 400; }
 .spans .first { margin-left: 1px; }
 .spans .last { margin-right: 2px; }
-.spans .name { unicode-bidi: isolate; }
+.spans .name { unicode-bidi: isolate; color: inherit; }
 .spans .wide .name { display: inline-block; width: 0; overflow: visible; }
 .spans .hidden { display: none; }
 .spans .rejected { opacity: 0.4; text-decoration: line-through; }
