@@ -33,6 +33,7 @@ EXAMPLES = [
     "我们一起在嘉鱼",
 ]
 AT_ONCE = 2  # requests that run a model at the same time, each on its share of the cores
+VIEWS_AT_ONCE = 8  # changes of threshold and the like, which seldom run a model
 MOST_WAITING = 100  # requests in the queue
 ROWS_A_STEP = 16  # of a file, between two moves of the progress bar
 MOST_TABLE_ROWS = 500
@@ -62,7 +63,12 @@ def _fill(desk: "Desk") -> None:
     names = list(desk.taggers)
     with gr.Row(equal_height=False):
         models = gr.CheckboxGroup(
-            names, value=names[:3], label="Models, side by side", visible=len(names) > 1, min_width=260
+            names,
+            value=names[:3],
+            label="Models, side by side",
+            visible=len(names) > 1,
+            min_width=260,
+            elem_id="models",
         )
         threshold = gr.Slider(
             FLOOR,
@@ -72,6 +78,7 @@ def _fill(desk: "Desk") -> None:
             label="Threshold",
             info="least probability of a span",
             min_width=260,
+            elem_id="threshold",
         )
         decoding = gr.Radio(
             [OWN_DECODING, *MODES], value=OWN_DECODING, label="Overlap", info="which spans may overlap", min_width=260
@@ -101,7 +108,8 @@ def _fill(desk: "Desk") -> None:
         gr.on(
             [threshold.change, decoding.change, models.change, columns.change],
             desk.show, [shown, *settings, columns], results,
-            show_progress="hidden", trigger_mode="always_last", **limits,
+            show_progress="hidden", trigger_mode="always_last", api_visibility="private",
+            concurrency_id="views", concurrency_limit=VIEWS_AT_ONCE,
         )  # fmt: skip
     with gr.Tab("File"):
         gr.Markdown(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from tagger import FLOOR, MOST_HITS, Prediction, Tagger
+from tagger import FLOOR, Prediction, Tagger
 
 try:
     from span_html import STYLE as SPAN_STYLE  # beside the app, where push puts it
@@ -56,7 +56,7 @@ def draw(text: str, found: Sequence[tuple[Tagger, list[Prediction]]]) -> str:
         drawn = render([text[start:end] for start, end in units], spans, unit=tagger.config.unit, gaps=gaps)
         count = "no span" if not spans else "1 span" if len(spans) == 1 else f"{len(spans)} spans"
         if tagger.floor(text) > FLOOR:
-            count += f"; more than {MOST_HITS:,} candidates, those under {tagger.floor(text):.2f} are left out"
+            count += f"; too many candidates, those under {tagger.floor(text):.4f} are left out"
         sections.append(f"<section><h3>{escape(tagger.name)}</h3><p>{count}</p>{drawn}</section>")
     return f'<div class="models" aria-live="polite">{"".join(sections)}</div>'
 

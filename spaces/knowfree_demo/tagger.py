@@ -14,7 +14,7 @@ import torch
 from transformers import pipeline
 
 FLOOR = 0.05  # probability under which no hit is kept: where the threshold slider begins
-MOST_HITS = 5000  # hits kept of a window; an untrained model would have a hit for nearly every cell
+MOST_HITS = 2000  # hits kept of a window; an untrained model would have a hit for nearly every cell
 REMEMBERED = 32  # texts whose hits each model keeps
 # Hub ids or folders, separated by commas.
 MODELS = "KNOWFREE_MODELS"
@@ -144,10 +144,16 @@ class Tagger:
                 own = scores.flatten().topk(MOST_HITS).values[-1].double().sigmoid().item()
             floor = max(floor, own)
             window["hits"] = self._code.find_hits(scores, own)[0]
-            for hit in window["hits"] if extensions else ():
-                start, end = hit.start + left, hit.end + left
-                if self._code.owner(start, end, document["ranges"]) == number:
-                    at_hits[start, end] = logits[0, hit.start, hit.end - hit.start - 1, targets:].cpu()
+            cells = {(hit.start, hit.end) for hit in window["hits"] if extensions}
+            own_cells = [
+                (start, end)
+                for start, end in cells
+                if self._code.owner(start + left, end + left, document["ranges"]) == number
+            ]
+            if own_cells:
+                starts, ends = torch.tensor(own_cells).T
+                values = logits[0, starts, ends - starts - 1, targets:].cpu()  # a copy: the logits are let go
+                at_hits.update(((s + left, e + left), row) for (s, e), row in zip(own_cells, values, strict=True))
         offsets = document["offsets"]
         unit_at = {start: unit for unit, (start, _) in enumerate(offsets)}
         unit_before = {end: unit for unit, (_, end) in enumerate(offsets)}
