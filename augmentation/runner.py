@@ -25,6 +25,7 @@ from augmentation.store import Charge, Store, StoreError
 from augmentation.tasks import MAX_REASKS, Answer, Request, reask
 
 PROBE_ATTEMPTS = 5
+SILENT_ROWS = 8
 
 RunOutcome = Literal["done", "budget", "interrupted"]
 
@@ -114,7 +115,8 @@ class Runner:
         The first Ctrl-C lets what is in flight arrive and ends the run; `Progress.outcome` tells how it ended.
 
         Raises:
-            StopRunError: the server refuses every request (HTTP 401, 402, 403, 404, …); what had arrived is stored.
+            StopRunError: the server refuses every request (HTTP 401, 402, 403, 404, …) or has stopped answering; what
+                had arrived is stored.
             StoreError: an answer cannot be written (disk full), or another run holds this store.
         """
         with self.store.held():
@@ -167,6 +169,8 @@ class _Session:
         self.stop_error: StopRunError | StoreError | None = None
         self.in_flight: dict[str, asyncio.Event] = {}
         self.probing = asyncio.Lock()
+        self.sending = asyncio.Semaphore(runner.concurrency)
+        self.silent_rows = 0  # given up one after the other, with no answer to anyone in between
         rate = runner._requests_per_minute
         self.limiter = AsyncLimiter(1, 60.0 / rate) if rate else None
         self.run_id = runner.store.start_run(_now())
@@ -175,8 +179,10 @@ class _Session:
     async def run(self) -> Progress:
         try:
             async with asyncio.TaskGroup() as workers:
-                for _ in range(self.runner.concurrency):
+                for _ in range(2 * self.runner.concurrency):  # half of them send, half store, parse, or wait to retry
                     workers.create_task(self._work())
+        except BaseExceptionGroup as group:  # of a bug, or of the iterable: the first tells it
+            raise group.exceptions[0] from None
         finally:
             outcome = "stopped" if self.stop_error else self.progress.outcome
             self.runner.store.end_run(self.run_id, outcome, self.progress.requests)
@@ -223,6 +229,7 @@ class _Session:
                 except (RowError, RetryableError) as error:
                     kind = "request" if isinstance(error, RowError) else "server"
                     settled = Outcome(settled, None, None, replace_surrogates(str(error)), kind)
+                    self._count_silence(error)
                     break
         finally:
             arrived.set()
@@ -236,6 +243,16 @@ class _Session:
             if key in self.failed:
                 await asyncio.wrap_future(store.clear_failure(key))
         self.on_progress(self.progress)
+
+    def _count_silence(self, error: RowError | RetryableError) -> None:
+        """Stop a run whose server is gone, before every row is given up for it."""
+        self.silent_rows = self.silent_rows + 1 if isinstance(error, RetryableError) else 0
+        if self.silent_rows >= max(SILENT_ROWS, self.runner.concurrency) and self.stop_error is None:
+            self.stop_error = StopRunError(
+                f"the server has stopped answering ({error}); once it is back, run the same command again, and "
+                "`retry-failed` for the rows that were given up"
+            )
+            self.stopping.set()
 
     async def _ask(self, request: Request) -> None:
         """Send until answered, and return once the answer is on disk.
@@ -277,7 +294,11 @@ class _Session:
         return completion, retrying.statistics["attempt_number"]
 
     async def _send(self, request: Request, mode: Mode) -> Completion:
-        """One HTTP request, within the rate and the budget."""
+        """One HTTP request, within the concurrency, the rate and the budget."""
+        async with self.sending:
+            return await self._send_now(request, mode)
+
+    async def _send_now(self, request: Request, mode: Mode) -> Completion:
         if self.limiter is not None:
             await self._unless_stopped(self.limiter.acquire())
         reservation = await self.runner.purse.reserve(request, self.stopping)
@@ -294,6 +315,7 @@ class _Session:
             raise RowError(f"the text cannot be sent as UTF-8: {error}") from error
         finally:
             self.runner.purse.settle(reservation, completion)
+        self.silent_rows = 0
         self.progress.prompt_tokens += completion.prompt_tokens or 0
         self.progress.completion_tokens += completion.completion_tokens or 0
         self.progress.usd = self.runner.purse.usd

@@ -17,6 +17,8 @@ from modeling_knowfree.rows_knowfree import InputError
 
 SETTINGS_FILE = "augment.yaml"
 STATE_FILE = "state.json"
+RESULTS = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "train.jsonl")
+RECORDS = ("label_map.json", "provenance.jsonl", "failed.jsonl", "counts.json")
 
 Kind = Literal["entities", "pos", "segmentation"]
 KINDS_BY_TASK: dict[str, tuple[Kind, ...]] = {
@@ -185,17 +187,36 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     return {"input": hashes, "settings": shaping | {"model": settings.model_name}}
 
 
+def check_files(folder: Path, settings: Settings) -> None:
+    """
+    Check that the input files are there and stay what they are; the folder need not exist yet.
+
+    Raises:
+        InputError: a file is missing, or a result would overwrite it.
+    """
+    written = {(folder / name).resolve() for name in (*RESULTS, *RECORDS)}
+    for name in ("train_file", "dev_file", "test_file"):
+        path = getattr(settings, name)
+        if not path:
+            continue
+        found = (folder / path).resolve()
+        if found in written:
+            raise InputError(
+                f"{folder / SETTINGS_FILE}: {name} is {path!r}, and the results of this run would overwrite it; "
+                f"keep it outside {folder} or rename it, for example {name}: gold-{found.name}"
+            )
+        if not found.is_file():
+            raise InputError(f"{folder / SETTINGS_FILE}: {name} is {path!r}, and there is no file {found}")
+
+
 def check_state(folder: Path, settings: Settings, *, accept_changes: bool = False) -> dict[str, Any]:
     """
     The state of this run, checked against the one that `state.json` records.
 
     Raises:
-        InputError: a file is missing, or input or settings changed and `accept_changes` is not given.
+        InputError: as `check_files`, or input or settings changed and `accept_changes` is not given.
     """
-    for name in ("train_file", "dev_file", "test_file"):
-        path = getattr(settings, name)
-        if path and not (folder / path).is_file():
-            raise InputError(f"{folder / SETTINGS_FILE}: {name} is {path!r}, and there is no file {folder / path}")
+    check_files(folder, settings)
     state = state_of(folder, settings)
     path = folder / STATE_FILE
     if path.is_file() and not accept_changes:

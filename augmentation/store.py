@@ -101,9 +101,10 @@ class Store:
                     f"{self.path} was written by another version of this program (format {version}, this one reads "
                     f"{SCHEMA_VERSION}); use that version, or another run folder"
                 )
-            self._reader.executescript(_TABLES)
-            self._reader.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self._reader.commit()
+            if version == 0:
+                self._reader.executescript(_TABLES)
+                self._reader.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self._reader.commit()
         except sqlite3.DatabaseError as error:
             self._reader.close()
             raise StoreError(f"{self.path} is not a store of answers: {error}; name another run folder") from error

@@ -24,7 +24,7 @@ def main() -> None:
     given = parser.parse_args()
     counts: Counter[str] = Counter()
     slowest = 0.0
-    begun = time.perf_counter()
+    begun, cpu = time.perf_counter(), time.process_time()
     for task, text, cut in tqdm(mutants(given.count, given.seed), total=given.count, unit="answer", disable=None):
         started = time.perf_counter()
         try:
@@ -34,10 +34,16 @@ def main() -> None:
         except AnswerError:
             counts["refused"] += 1
         slowest = max(slowest, time.perf_counter() - started)
-    seconds = time.perf_counter() - begun
+    seconds, cpu = time.perf_counter() - begun, time.process_time() - cpu
     print(
         json.dumps(
-            {"answers": given.count, **counts, "seconds": round(seconds, 1), "slowest_seconds": round(slowest, 3)}
+            {
+                "answers": given.count,
+                **counts,
+                "seconds": round(seconds, 1),
+                "cpu_seconds": round(cpu, 1),
+                "slowest_seconds": round(slowest, 3),
+            }
         )
     )
 

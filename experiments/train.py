@@ -126,6 +126,7 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
         InputError: the first bad row of any split; a label that only validation or test has.
     """
     splits: dict[str, list[Row]] = {}
+    given = data_args.labels
     if data_args.dataset_name:
         from datasets import load_dataset
 
@@ -135,7 +136,7 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
             raise InputError(f"--dataset_name {data_args.dataset_name}: {' '.join(str(error).split())}") from error
         if "train" not in found:
             raise InputError(f"--dataset_name {data_args.dataset_name}: no split train, only {', '.join(found)}")
-        labels = None
+        labels = given
         for name in ("train", "validation", "test"):
             if name in found:
                 where = f"{data_args.dataset_name}[{name}]"
@@ -143,8 +144,8 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
                 labels = labels or _labels(splits["train"], where)
         return splits
     assert data_args.train_file is not None  # `_check` saw to it
-    splits["train"] = read_rows(data_args.train_file, flat=flat)
-    labels, unit = _labels(splits["train"], data_args.train_file), infer_unit(splits["train"])
+    splits["train"] = read_rows(data_args.train_file, flat=flat, labels=given)
+    labels, unit = given or _labels(splits["train"], data_args.train_file), infer_unit(splits["train"])
     for name, path in (("validation", data_args.validation_file), ("test", data_args.test_file)):
         if path:
             splits[name] = read_rows(path, unit=unit, flat=flat, labels=labels)
@@ -159,16 +160,16 @@ def _labels(rows: list[Row], where: str) -> list[str]:
 
 
 def plan_schedule(data_args: DataArguments, args: KnowFreeTrainingArguments, sentences: int) -> None:
-    """Fill in `max_steps`, and how often to evaluate and save: ten times on the way with a validation set, the best
+    """Fill in `max_steps`, and how often to evaluate and save: five times on the way with a validation set, the best
     checkpoint kept; without, only against a crash."""
     per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     if args.max_steps <= 0:
         epochs = math.ceil(math.ceil(sentences / per_step) * args.num_train_epochs)
         args.max_steps = max(data_args.min_steps, epochs)
-    every = max(1, math.ceil(args.max_steps / 10))
+    every = max(1, math.ceil(args.max_steps / 5))
     if data_args.validation_file or args.eval_strategy != "no":
         args.eval_strategy = args.save_strategy = "steps"
-        args.eval_steps = args.save_steps = every
+        args.eval_steps = args.save_steps = args.eval_steps or every
         args.load_best_model_at_end, args.metric_for_best_model, args.greater_is_better = True, "f1", True
     elif args.save_strategy == "steps":
         args.save_steps = max(1, math.ceil(args.max_steps / 4))
@@ -194,7 +195,7 @@ def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
     plan_schedule(data_args, args, len(splits["train"]))
 
     set_seed(args.seed)
-    tokenizer, model = _load_encoder(model_args, splits["train"])
+    tokenizer, model = _load_encoder(model_args, splits["train"], data_args.labels)
     features = {
         name: build_features(rows, tokenizer, model.config, beta=args.beta if name == "train" else 1.0)
         for name, rows in splits.items()
@@ -243,10 +244,10 @@ def _checkpoint(args: KnowFreeTrainingArguments) -> str | None:
     return checkpoint
 
 
-def _load_encoder(model_args: ModelArguments, rows: list[Row]):
+def _load_encoder(model_args: ModelArguments, rows: list[Row], labels: list[str] | None):
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path, add_prefix_space=True)
-        config = build_config(model_args.model_name_or_path, rows, **model_args.config_fields())
+        config = build_config(model_args.model_name_or_path, rows, labels=labels, **model_args.config_fields(rows))
         return tokenizer, build_model(model_args.model_name_or_path, config)
     except (OSError, ValueError, KeyError) as error:
         message = " ".join(str(error).split())

@@ -5,6 +5,8 @@ D' = config.head_size, D̃ = config.span_size, W widths scored, N label columns,
 """
 
 import shutil
+from bisect import bisect_right
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,7 @@ from .configuration_knowfree import KnowFreeConfig
 # The width embedding of the released code: last unit - first unit, clipped.
 MIN_WIDTH, MAX_WIDTH = -15, 14
 # Span cells worked on together: large enough to hide Python, small enough that a block's tensors stay in cache.
-CELLS_PER_BLOCK = {"cpu": 4096, "cuda": 65536}
+CELLS_PER_BLOCK = {"cpu": 2000, "cuda": 65536}
 
 
 @dataclass
@@ -60,9 +62,7 @@ class KnowFreePreTrainedModel(PreTrainedModel):
         if isinstance(module, MultiHeadBiaffine):
             nn.init.xavier_uniform_(module.weight)
         elif isinstance(module, (nn.Linear, nn.Conv2d)):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            module.reset_parameters()  # smaller weights than Xavier's: worth 2 F1 on 27 sentences, benchmarks/README.md
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
         elif isinstance(module, nn.LayerNorm):
@@ -181,14 +181,18 @@ class UnitIndex:
         self.after = (num_units[:, None] - position)[self.mask]
 
     def blocks(self, widths: Tensor, cells: int):
-        """Yield `(rows, width)`: flat unit indices to start spans from, widest first, so that rows of one block have
-        nearly equal `widths` `[U]` and little is computed for nothing; `width` is the block's widest."""
+        """Yield `(rows, width)`: flat unit indices to start spans from, widest first, and the widest's `widths` `[U]`.
+        A block has about `cells` cells, and ends sooner where its narrower rows would waste more than a new block's
+        start costs."""
         order = torch.argsort(widths, descending=True, stable=True)
-        sorted_widths = widths[order].tolist()
+        by_width = widths[order]
+        longest, area = by_width.tolist(), [0, *by_width.cumsum(0).tolist()]
         start = 0
-        while start < len(sorted_widths):
-            width = sorted_widths[start]
-            stop = start + max(1, cells // width)
+        while start < len(longest):
+            width, before = longest[start], area[start] - start * longest[start]
+            stops = range(start + 1, min(len(longest), start + max(1, cells // width)) + 1)
+            waste = [stop * width - area[stop] + before for stop in stops]
+            stop = stops[bisect_right(waste, cells // 16) - 1]
             yield order[start:stop], width
             start = stop
 
@@ -211,33 +215,104 @@ class MultiHeadBiaffine(nn.Module):
             self.width = nn.Linear(config.width_embedding_size, config.span_size, bias=False)
         self.dropout = nn.Dropout(config.head_dropout)
 
-    def linear_terms(self, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Start `[U, D̃]`, end `[U, D̃]` and width `[30, D̃]` summands of the linear term."""
+    def terms(self, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """What all blocks share: start `[U, D̃]`, end `[U, D̃]` and width `[30, D̃]` summands of the linear term, and
+        the weight as `[h, x, y·d]`."""
         by_width = self.width(self.dropout(self.width_embedding.weight)) if self.has_width else None
-        return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width
+        weight = self.weight.permute(0, 2, 3, 1).flatten(2)
+        return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width, weight
 
     def forward(
-        self, starts: Tensor, ends: Tensor, terms: tuple[Tensor, Tensor, Tensor | None], rows: Tensor, offsets: Tensor
+        self,
+        starts: Tensor,
+        ends: Tensor,
+        terms: tuple[Tensor, Tensor, Tensor | None, Tensor],
+        rows: Tensor,
+        offsets: Tensor,
     ) -> Tensor:
         """
         Args:
             starts, ends: `[U, D']` (eq 7).
-            terms: from `linear_terms`.
+            terms: from `self.terms`.
             rows: `[R]`, units that the spans start from.
             offsets: `[C]`, last unit - first unit of the spans wanted.
 
         Returns:
-            `[R, C, D̃]`; cells that leave the sentence hold numbers without meaning.
+            `[C, R, D̃]`; cells that leave the sentence hold numbers without meaning.
         """
-        by_start, by_end, by_width = terms
-        last = (rows[:, None] + offsets).clamp(0, len(ends) - 1)  # (R, C)
-        left = torch.einsum("rhx,hdxy->rhyd", starts[rows].unflatten(-1, (self.heads, -1)), self.weight)
-        right = ends[last].unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (R, h, C, y)
-        spans = (right @ left).transpose(1, 2).flatten(2)  # (R, C, D̃)
-        spans = spans + by_start[rows].unsqueeze(1) + by_end[last]
+        by_start, by_end, by_width, weight = terms
+        size = starts.shape[1] // self.heads
+        last = (rows + offsets[:, None]).clamp(0, len(ends) - 1)  # (C, R)
+        left = starts[rows].view(-1, self.heads, size).transpose(0, 1) @ weight  # (h, R, y·d)
+        left = left.transpose(0, 1).reshape(len(rows) * self.heads, size, -1)  # (R·h, y, d)
+        # F.embedding is as fast as indexing, and its gradient much faster.
+        right = F.embedding(last, ends).view(len(offsets), -1, size).transpose(0, 1)  # (R·h, C, y)
+        product = torch.bmm(right, left).view(len(rows), self.heads, len(offsets), -1)  # (R, h, C, d)
+        spans = F.embedding(last, by_end)  # (C, R, D̃)
+        spans += by_start[rows]
         if by_width is not None:
-            spans = spans + by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH]
+            spans += by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH].unsqueeze(1)
+        spans.unflatten(-1, (self.heads, -1)).add_(product.permute(2, 0, 1, 3))
         return spans
+
+
+class BandAttention(torch.autograd.Function):
+    """
+    Eq 10 between the 2ω+1 cells around each cell, channels first: a neighbour is a shift of the flat cell axis, so
+    every step is one pass over contiguous memory, and neither a score matrix nor a gathered neighbour is ever built.
+    Autograd would give each shifted slice a gradient tensor of its own; `backward` adds them up in place.
+
+    Shapes: queries `[K, c, n]`, keys and values `[2, K, c, m]`, cell i of the queries having neighbours i, i + step, …,
+    i + 2ω·step, of which `outside` `[2ω+1, n]` names those that are not in the sentence. Returns `[K, c, n]`.
+    """
+
+    @staticmethod
+    def forward(ctx, queries: Tensor, keys_values: Tensor, outside: Tensor, step: int) -> Tensor:
+        reach, cells = outside.shape
+        scores = queries.new_empty(reach, queries.shape[0], cells)
+        product = torch.empty_like(queries)
+        for shift, (keys, _) in _neighbours(keys_values, reach, step, cells):
+            here = keys.shape[-1]
+            torch.mul(queries[..., :here], keys, out=product[..., :here])
+            torch.sum(product, 1, out=scores[shift])
+        # The finite minimum: a cell with no neighbour in the sentence must not become NaN.
+        weights = scores.masked_fill_(outside.unsqueeze(1), torch.finfo(scores.dtype).min).softmax(0)
+        mixed = torch.zeros_like(queries)
+        for shift, (_, values) in _neighbours(keys_values, reach, step, cells):
+            here = values.shape[-1]
+            mixed[..., :here].addcmul_(weights[shift, :, None, :here], values)
+        ctx.save_for_backward(queries, keys_values, weights)
+        ctx.step = step
+        return mixed
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor):
+        queries, keys_values, weights = ctx.saved_tensors
+        window = len(weights), ctx.step, queries.shape[-1]
+        grad_queries, grad_keys_values = torch.zeros_like(queries), torch.zeros_like(keys_values)
+        grad_weights, product = torch.zeros_like(weights), torch.empty_like(queries)
+        gradients = _neighbours(grad_keys_values, *window)
+        for (shift, (_, values)), (_, (_, grad_values)) in zip(
+            _neighbours(keys_values, *window), gradients, strict=True
+        ):
+            here = values.shape[-1]
+            torch.mul(grad[..., :here], values, out=product[..., :here])
+            torch.sum(product[..., :here], 1, out=grad_weights[shift, :, :here])
+            grad_values.addcmul_(weights[shift, :, None, :here], grad[..., :here])
+        grad_scores = grad_weights.sub_((weights * grad_weights).sum(0)).mul_(weights)  # softmax
+        gradients = _neighbours(grad_keys_values, *window)
+        for (shift, (keys, _)), (_, (grad_keys, _)) in zip(_neighbours(keys_values, *window), gradients, strict=True):
+            here = keys.shape[-1]
+            grad_queries[..., :here].addcmul_(grad_scores[shift, :, None, :here], keys)
+            grad_keys.addcmul_(grad_scores[shift, :, None, :here], queries[..., :here])
+        return grad_queries, grad_keys_values, None, None
+
+
+def _neighbours(cells: Tensor, reach: int, step: int, count: int) -> Iterator[tuple[int, Tensor]]:
+    """`(s, cells[…, s·step : s·step + count])` for the 2ω+1 shifts; shorter where the cells end: what would lie there
+    is in no sentence."""
+    return ((shift, cells[..., shift * step : shift * step + count]) for shift in range(reach))
 
 
 class LocalAttention(nn.Module):
@@ -247,36 +322,35 @@ class LocalAttention(nn.Module):
         super().__init__()
         self.heads, self.window = config.attention_heads, config.attention_window
         self.query = nn.Linear(config.span_size, config.span_size)
-        self.key = nn.Linear(config.span_size, config.span_size)
+        self.key = nn.Linear(config.span_size, config.span_size, bias=False)  # softmax would cancel it
         self.value = nn.Linear(config.span_size, config.span_size)
         self.output = nn.Linear(config.span_size, config.span_size)
 
-    def forward(self, spans: Tensor, inside: Tensor, width: int) -> Tensor:
+    def forward(self, spans: Tensor, wanted: Tensor, inside: Tensor) -> Tensor:
         """
         Args:
-            spans: `[R, C, D̃]`, cells at offsets -ω, …; C ≤ width + 2ω.
-            inside: `[R, C]`, false for cells that are not in the sentence.
-            width: answers are wanted for offsets 0 … width-1.
+            spans: `[C, R, D̃]`, cells at offsets -ω, …
+            wanted: `[width, R, D̃]`, those at offsets 0 … width-1, which answers are wanted for; C ≤ width + 2ω.
+            inside: `[C, R]`, false for cells that are not in the sentence.
 
         Returns:
-            `[R, width, D̃]`.
+            `[width, R, D̃]`.
         """
-        reach = 2 * self.window + 1
-        missing = width + 2 * self.window - spans.shape[1]
-        queries = self.query(spans[:, self.window : self.window + width])
-        keys = F.pad(self.key(spans), (0, 0, 0, missing))
-        values = F.pad(self.value(spans), (0, 0, 0, missing))
-        queries, keys, values = (x.unflatten(-1, (self.heads, -1)) for x in (queries, keys, values))
-        neighbours = F.pad(inside, (0, missing)).unfold(1, reach, 1)  # (R, width, 2ω+1)
-        scores = torch.stack([(queries * keys[:, s : s + width]).sum(-1) for s in range(reach)], -1)
-        scores = scores * queries.shape[-1] ** -0.5  # (R, width, K, 2ω+1)
-        # A cell outside the sentence attends to nothing real; the finite minimum keeps its softmax free of NaN.
-        scores = scores.masked_fill(~neighbours.unsqueeze(2), torch.finfo(scores.dtype).min)
-        weights = scores.softmax(-1)
-        mixed = weights[..., 0, None] * values[:, :width]
-        for s in range(1, reach):
-            mixed = mixed + weights[..., s, None] * values[:, s : s + width]
-        return self.output(mixed.flatten(2))
+        width, rows, size = wanted.shape
+        missing = width + 2 * self.window - len(spans)
+        outside = F.pad(~inside, (0, 0, 0, missing), value=True).unfold(0, width, 1).transpose(1, 2)  # (2ω+1, width, R)
+        by_head = (self.heads, size // self.heads)
+        scale = by_head[1] ** -0.5
+        queries = torch.addmm(  # (D̃, width·R)
+            (scale * self.query.bias).unsqueeze(1), scale * self.query.weight, wanted.flatten(0, 1).t()
+        )
+        keys_values = torch.cat([self.key.weight, self.value.weight]) @ spans.flatten(0, 1).t()  # (2·D̃, C·R)
+        mixed = BandAttention.apply(
+            queries.unflatten(0, by_head), keys_values.unflatten(0, (2, *by_head)), outside.flatten(1), rows
+        )
+        # Weights sum to 1: the value's bias comes through unchanged, and is added here to vectors, not to cells.
+        bias = F.linear(self.value.bias, self.output.weight, self.output.bias)
+        return F.linear(mixed.flatten(0, 1).t(), self.output.weight, bias).view_as(wanted)
 
 
 class MaskedCNN(nn.Module):
@@ -360,7 +434,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         index = UnitIndex(num_units, length)
         flat = units[index.mask]  # (U, D)
         starts, ends = F.leaky_relu(self.start_mlp(flat)), F.leaky_relu(self.end_mlp(flat))  # eq 7, (U, D')
-        terms = self.biaffine.linear_terms(starts, ends)
+        terms = self.biaffine.terms(starts, ends)
         window = config.attention_window if config.span_mixer == "local_attention" else 0
         limit = min(length, config.max_span_width or length)
 
@@ -371,17 +445,17 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         for rows, longest in index.blocks(index.after.clamp(max=limit + window), block_size):
             width = min(longest, limit)
             offsets = torch.arange(-window, longest, device=units.device)
-            spans = self.biaffine(starts, ends, terms, rows, offsets)  # (R, window + longest, D̃)
+            inside = (offsets[:, None] >= -index.before[rows]) & (offsets[:, None] < index.after[rows])  # (C, R)
+            spans = self.biaffine(starts, ends, terms, rows, offsets)  # (C, R, D̃)
             if config.span_mixer == "local_attention":
-                before, after = index.before[rows, None], index.after[rows, None]
-                inside = (offsets >= -before) & (offsets < after)
-                attended = self.attention(spans, inside, width)
-                spans = spans[:, window : window + width]
-                spans = spans + self.norm(attended + spans if config.formulation == "paper" else attended)  # eqs 11, 12
-            pieces.append(self._classify(spans, columns).flatten(0, 1))  # eq 12, (R·width, columns)
-            ends_inside = torch.arange(width, device=units.device) < index.after[rows, None]
-            cell = slots[rows, None] * limit + torch.arange(width, device=units.device)
-            cells.append(torch.where(ends_inside, cell, batch * length * limit).flatten())
+                wanted = spans[window : window + width]
+                attended = self.attention(spans, wanted, inside)
+                if config.formulation == "paper":
+                    attended = attended + wanted
+                spans, inside = self.norm(attended).add_(wanted), inside[window : window + width]  # eqs 11, 12
+            pieces.append(self._classify(spans.flatten(0, 1), columns))  # eq 12, (width·R, columns)
+            cell = slots[rows] * limit + offsets[window : window + width, None]
+            cells.append(torch.where(inside, cell, batch * length * limit).flatten())
 
         found = torch.cat(pieces)
         logits = found.new_full((batch * length * limit + 1, columns), torch.finfo(found.dtype).min)
@@ -394,13 +468,13 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         limit = min(length, self.config.max_span_width or length)
         flat = units.flatten(0, 1)
         starts, ends = F.leaky_relu(self.start_mlp(flat)), F.leaky_relu(self.end_mlp(flat))
-        terms = self.biaffine.linear_terms(starts, ends)
+        terms = self.biaffine.terms(starts, ends)
         position = torch.arange(length, device=units.device)
         planes = []
         for row in range(length):
             rows = torch.arange(batch, device=units.device) * length + row
             planes.append(self.biaffine(starts, ends, terms, rows, position - row))
-        spans = torch.stack(planes, 1)  # (B, L, L, D̃)
+        spans = torch.stack(planes).permute(2, 0, 1, 3)  # (B, L, L, D̃)
         real = position < num_units[:, None]
         spans = spans + self.cnn(spans, real[:, :, None] & real[:, None, :])
         scores = self._classify(spans, columns)
@@ -417,7 +491,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
             weights[len(self.config.target_labels) :] = weights.new_tensor(self.config.extension_weights)
         inside = band_mask(num_units, length, limit)
         # BCE(x, y) = softplus(x) - x·y: the gold is subtracted where it lies, no grid of targets is built.
-        everywhere = F.softplus(logits.to(exact).masked_fill(~inside.unsqueeze(-1), -torch.inf))
+        everywhere = F.softplus(logits.to(exact))  # 0 where a cell outside the sentence holds the dtype's minimum
         loss = (everywhere.sum((1, 2)) * weights).sum(-1)  # (B,)
         start, end, column = span_labels.clamp(min=0).unbind(-1)  # (B, S) each
         width = end - start - 1

@@ -168,7 +168,7 @@ class RowChecker:
             mend = "rename the label, or move the span to extensions"
             bad_input(place, problem, allowed="any label that does not start with ENT:, POS: or SEG:", mend=mend)
         if key == "entities" and self._labels is not None and label not in self._labels:
-            mend = "correct the label, or put a sentence that has it into the training file"
+            mend = "correct the label, put a sentence that has it into the training file, or name all with --labels"
             allowed = ", ".join(map(show, sorted(self._labels))) or "none"
             bad_input(place, f"unknown label {show(label)}", allowed=allowed, mend=mend)
 

@@ -24,7 +24,7 @@ class KillReport:
     """What a killed and resumed run re-sent. Ages are seconds between the server's last byte and the kill."""
 
     kills: int
-    answered_before_kills: int
+    answered_before_last_kill: int
     sent_again: int
     most_sent_again_after_one_kill: int
     oldest_sent_again_seconds: float
@@ -58,6 +58,12 @@ def _entries(log: Path) -> list[dict]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def _answered(log: Path) -> list[dict]:
+    """Complete, valid answers to real requests, in the order of arrival."""
+    answered = [entry for entry in _entries(log) if entry["outcome"] == "ok" and entry["task"] is not None]
+    return sorted(answered, key=lambda entry: entry["time"])
+
+
 def kill_experiment(
     folder: Path, *, kills: int, rows: int, faults: Faults, concurrency: int, latency_seconds: float, seed: int
 ) -> KillReport:
@@ -73,10 +79,10 @@ def kill_experiment(
     with _server(folder / "killed", recorded, faults, latency_seconds) as (url, log):
         expected_seconds = rows * latency_seconds / concurrency
         for number in range(kills):
-            seen = len(_entries(log))
+            seen = len(_answered(log))
             process = _start(url, rows, folder / "killed", concurrency)
-            while len(_entries(log)) == seen and process.poll() is None:
-                time.sleep(0.01)
+            while len(_answered(log)) == seen and process.poll() is None:
+                time.sleep(0.02)
             time.sleep(draw.uniform(0, 1.5 * expected_seconds / kills))
             if process.poll() is not None:
                 raise AssertionError(f"the run ended before kill {number + 1}: more rows or a slower server are needed")
@@ -86,26 +92,26 @@ def kill_experiment(
             time.sleep(2 * latency_seconds)  # what was in flight is answered into the void
         last = _start(url, rows, folder / "killed", concurrency)
         assert last.wait(300) == 0
-        entries = sorted(_entries(log), key=lambda entry: entry["time"])
+        requests = len(_entries(log))
+        answered = _answered(log)
     again: dict[int, int] = {}
     oldest = 0.0
-    first_answer: dict[str, float] = {}
-    for entry in entries:
-        if entry["outcome"] != "ok" or entry["task"] is None:
-            continue
-        if entry["prompt"] in first_answer:
-            answered = first_answer[entry["prompt"]]
-            kill = next(number for number, moment in enumerate(moments) if moment >= answered - latency_seconds)
-            again[kill] = again.get(kill, 0) + 1
-            oldest = max(oldest, moments[kill] - answered)
-        first_answer[entry["prompt"]] = entry["time"]
+    latest_answer: dict[str, float] = {}
+    for entry in answered:
+        before = latest_answer.get(entry["prompt"])
+        if before is not None:
+            # the kill that lost it: the first after it, or, for an answer written into the void, the one before it
+            lost_by = next((n for n, moment in enumerate(moments) if moment >= before - 2 * latency_seconds), kills - 1)
+            again[lost_by] = again.get(lost_by, 0) + 1
+            oldest = max(oldest, moments[lost_by] - before)
+        latest_answer[entry["prompt"]] = entry["time"]
     return KillReport(
         kills=kills,
-        answered_before_kills=sum(1 for moment in first_answer.values() if moment < moments[-1]),
+        answered_before_last_kill=sum(entry["time"] < moments[-1] for entry in answered),
         sent_again=sum(again.values()),
         most_sent_again_after_one_kill=max(again.values(), default=0),
         oldest_sent_again_seconds=round(oldest, 4),
-        requests=len(entries),
+        requests=requests,
         requests_undisturbed=len(_entries(calm_log)),
         files_equal=all(
             (folder / "calm" / name).read_bytes() == (folder / "killed" / name).read_bytes()

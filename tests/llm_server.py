@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import email.utils
 import hashlib
 import json
@@ -19,7 +20,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
+from aiohttp import ClientConnectionResetError, web
 
 from augmentation.protocol import RowError
 from augmentation.recorded import RecordedClient
@@ -234,8 +235,11 @@ class LLMServer:
             else self._generate_body(text, finish)
         )
         response = web.json_response(body)
-        await response.prepare(http)
-        await response.write_eof()
+        try:
+            await response.prepare(http)
+            await response.write_eof()
+        except ClientConnectionResetError:
+            return self._done(entry, "nobody listened", response)
         return self._done(entry, "ok" if valid and entry["outcome"] == "pending" else "unusable", response)
 
     def _done(self, entry: dict[str, Any], outcome: str, response: web.StreamResponse) -> web.StreamResponse:
@@ -270,7 +274,8 @@ class LLMServer:
                 entry["outcome"] = "hang"
                 await asyncio.sleep(faults.hang_seconds)
             else:
-                await response.prepare(http)
+                with contextlib.suppress(ClientConnectionResetError):
+                    await response.prepare(http)
             if http.transport is not None:
                 http.transport.abort()
             return self._done(entry, name, response)
@@ -285,7 +290,8 @@ class LLMServer:
         task, text = found
         sticky = self.faults.sticky(task, text)
         if sticky == "malformed":
-            return "Sure! entity = rain; type = weather, and so on", "stop", None
+            malformed = "Sure! entity = rain; type = weather, and so on"
+            return "" if task == "explanation" else malformed, "stop", None
         if sticky == "refusal":
             return "", "stop", "I cannot help with that."
         answer = self._recorded(task, text)

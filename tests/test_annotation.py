@@ -85,7 +85,11 @@ def by_task(**answers):
 
 def test_entities_words_and_tags_of_a_row(answered):
     tags = [{"word": word, "pos": "动词"} for word in WORDS]
-    entities = [{"entity": "家", "type": "地点"}, {"entity": "嘉鱼", "type": "地名"}, {"entity": "北京", "type": "城市"}]
+    entities = [
+        {"entity": "家", "type": "地点"},
+        {"entity": "嘉鱼", "type": "地名"},
+        {"entity": "北京", "type": "城市"},
+    ]
     done, client = answered(
         lambda: annotate("r", TOKENS, settings()), by_task(entities=entities, segmentation=WORDS, pos=tags)
     )
@@ -182,7 +186,13 @@ def test_window_whose_answer_was_cut_is_asked_in_halves_once_a_level(answered):
         return (entity, "stop") if len(request.input) <= 4 else ('[{"entity": "嘉鱼", "type": "地', "length")
 
     done, client = answered(lambda: annotate("r", tokens, settings(kinds=frozenset({"entities"}))), answers)
-    assert [request.input for request in client.asked] == ["嘉鱼在湖北。我爱嘉鱼", "嘉鱼在湖北。", "我爱嘉鱼", "嘉鱼在", "湖北。"]
+    assert [request.input for request in client.asked] == [
+        "嘉鱼在湖北。我爱嘉鱼",
+        "嘉鱼在湖北。",
+        "我爱嘉鱼",
+        "嘉鱼在",
+        "湖北。",
+    ]
     assert [(s.start, s.end) for s in done.value.entities] == [(0, 2), (8, 10)]
     assert done.value.counts["entities"]["split_windows"] == 2
 

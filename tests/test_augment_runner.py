@@ -249,3 +249,27 @@ def test_the_rate_limit_holds(recorded, store):
         begun = time.monotonic()
         runner(server, store, mode="none", requests_per_minute=600).run(requests(11))
         assert time.monotonic() - begun >= 1.0  # ten gaps of 0.1 s
+
+
+def test_a_server_that_dies_stops_the_run_before_every_row_is_given_up(recorded, store):
+    with LLMServer(recorded) as server:
+        runner(server, store, mode="none").run(requests(10))
+        server.faults = Faults(internal_error=1.0)
+        with pytest.raises(StopRunError, match=r"stopped answering.*HTTP 500"):
+            runner(server, store, mode="none", concurrency=4, max_attempts=2).run(requests(150))
+        given_up = len(list(store.failures()))
+        assert 8 <= given_up <= 16  # the eighth stops it; what others had begun ends too
+        server.faults = Faults()
+        assert store.release_failures() == given_up
+        progress = runner(server, store, mode="none").run(requests(150))
+    assert (progress.done, progress.cached) == (150, 10)
+
+
+def test_an_error_of_the_rows_themselves_comes_out_as_it_is(recorded, store):
+    def broken():
+        yield from requests(3)
+        raise KeyError("row 4")
+
+    with pytest.raises(KeyError, match="row 4"):
+        Runner(recorded, store, concurrency=1).run(broken())
+    assert Runner(recorded, store).run(requests(3)).cached == 3

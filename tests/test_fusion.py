@@ -3,6 +3,8 @@
 import copy
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from augmentation.fusion import fuse, label_counts
 
@@ -37,6 +39,27 @@ def test_fused_row():
     }
     fused["entities"][0]["label"] = "changed"
     assert row == ROW
+
+
+SPANS = st.tuples(st.integers(0, 4), st.integers(1, 2)).map(lambda s: (s[0], s[0] + s[1]))
+LABELLED = st.lists(st.tuples(SPANS, st.sampled_from(["Actor", "SEG:WORD", "POS:NOUN", "名詞"])), max_size=6)
+
+
+@given(LABELLED, LABELLED, LABELLED, st.lists(SPANS, max_size=6))
+def test_gold_passes_through_whatever_is_fused_into_it(gold, entities, tags, words):
+    row = {
+        "id": "r",
+        "tokens": list("abcdef"),
+        "entities": [{"start": start, "end": end, "label": label} for (start, end), label in gold],
+    }
+    before = copy.deepcopy(row)
+    flat = [[(*span, label) for span, label in spans] for spans in (entities, tags)]
+    fused = fuse(row, *flat, words)
+    assert {name: fused[name] for name in before} == before == row
+    triples = [(e["start"], e["end"], e["label"]) for e in fused["extensions"]]
+    assert len(triples) == len(set(triples))
+    assert all(label.startswith(("ENT:", "POS:")) or label == "SEG:WORD" for *_, label in triples)
+    assert {(s, e) for s, e, _ in triples} == {(s, e) for s, e, _ in flat[0] + flat[1]} | set(words)
 
 
 def test_words_whose_borders_the_tagger_moved_stay_as_words():

@@ -1,10 +1,13 @@
 """Label merging (S4, equations 2-6) against cases computed by hand, in two dimensions."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
+from augmentation.answers import MergeGroup, Parsed
+from augmentation.dialogue import replay
 from augmentation.label_merging import (
     Cluster,
     Group,
@@ -20,6 +23,8 @@ from augmentation.label_merging import (
     repair_groups,
     type_classes,
 )
+from augmentation.normalisation import propose_groups
+from augmentation.runner import Outcome
 
 
 def merge(points, groups, known=None, **settings):
@@ -53,6 +58,16 @@ def test_case_variants_are_one_class_named_by_the_most_frequent_spelling():
     assert type_classes([("a", "  ")]) == []
     assert pairs_to_embed(classes) == ["a is Film  Title", "b is Film  Title", "c is Film  Title", "d is Song"]
     assert normal_form(" Straße　X ") == "strasse x"
+
+
+def test_case_variants_share_the_verdict_of_their_class_and_are_decided_by_rule():
+    points = {"Bird": [(-1, 0), (1, 0)], "BIRD ": [(0, 1)], "bird": [(0, -1)], "Rock": [(40, 0)], "ROCK": [(60, 0)]}
+    result = merge(points, [("Animal", ["Bird", "Rock"])])
+    assert standards(result) == {"Bird": "Animal", "BIRD ": "Animal", "bird": "Animal", "Rock": "Rock", "ROCK": "Rock"}
+    assert result.shares() == {"rule": 3, "llm": 1, "cluster": 1, "unverified": 0}
+    # one class of four vectors around (0, 0), all at distance 1; the other's two have their centre in (50, 0)
+    assert (result.types["BIRD "].radius, result.types["BIRD "].pairs) == (1, 4)
+    assert result.types["ROCK"].verdict.distance == 50
 
 
 def test_centre_and_radius_with_q_the_smaller_of_p_and_n():
@@ -155,6 +170,50 @@ def test_equal_standard_names_from_two_chunks_are_one_group():
     named = [Group("Location", ("Place",)), Group("Song", ("Song",))]
     assert join_by_names(groups, named)[0] == Group("Location", ("City", "Town", "Village"))
     assert join_by_names(groups, [Group("X", ("Song", "Place"))]) == [Group("X", ("Hymn", "City", "Town", "Village"))]
+
+
+def ask_groups(classes, answers):
+    """Groups proposed for `classes` and the requests, the LLM's groups written by `answers(task, names)`."""
+    asked = []
+
+    def answer(request):
+        names = json.loads(request.input)
+        asked.append((request.task, request.row_id, names))
+        groups = answers(request.task, names)
+        if groups is None:
+            return Outcome(request, None, None, "no answer", "failed")
+        return Outcome(request, None, Parsed([MergeGroup(standard=s, synonyms=m) for s, m in groups]))
+
+    work = propose_groups(None, classes, row_id="merge", language="en", max_tokens=100)
+    return replay(work, answer).value, asked
+
+
+def test_types_are_asked_in_chunks_of_80_and_equal_names_of_two_chunks_are_one_group():
+    classes = type_classes([(f"e{i}", f"t{i}") for i in range(100)])
+
+    def answers(task, names):
+        if task == "merge_standard":
+            return [("Locality", ["place", "Area"])]  # the rest is left out: each stands alone
+        return [("Place", names[:3]), ("place", names[3:5]), ("Area", names[-1:])] + [(n, [n]) for n in names[5:-1]]
+
+    proposal, asked = ask_groups(classes, answers)
+    assert [(task, name, len(names)) for task, name, names in asked] == [
+        ("merge", "merge:0", 80),
+        ("merge", "merge:1", 20),
+        ("merge_standard", "merge:names", 1 + 1 + (80 - 6) + (20 - 6)),
+    ]
+    assert asked[0][2] == [f"t{i}" for i in range(80)]
+    by_name = {group.standard: group.members for group in proposal.groups}
+    places = ("t0", "t1", "t2", "t3", "t4", "t80", "t81", "t82", "t83", "t84")
+    assert by_name["Locality"] == (*places, "t79", "t99")
+    assert sorted(member for members in by_name.values() for member in members) == sorted(f"t{i}" for i in range(100))
+    assert [repair["missing"] for repair in proposal.repairs[:2]] == [[], []]
+    assert len(proposal.repairs[2]["missing"]) == 88
+
+
+def test_unanswered_merge_leaves_every_type_alone():
+    proposal, _ = ask_groups(type_classes([("a", "x"), ("b", "y")]), lambda task, names: None)
+    assert proposal.groups == [Group("x", ("x",)), Group("y", ("y",))]
 
 
 def test_second_version_adds_and_never_changes():

@@ -102,7 +102,10 @@ def test_what_goes_is_counted_and_ids_count_every_sentence():
     )
     text = "The lake is cold. A new one. We saw a bear. A new one. ... Another one. And a cut"
     rows = sentences.rows("r1", text, cut=True)
-    assert [(row["id"], " ".join(row["tokens"])) for row in rows] == [("r1#2", "a new one ."), ("r1#6", "another one .")]
+    assert [(row["id"], " ".join(row["tokens"])) for row in rows] == [
+        ("r1#2", "a new one ."),
+        ("r1#6", "another one ."),
+    ]
     assert rows[0]["entities"] == [] and rows[0]["synthetic"] is True and rows[0]["parent_id"] == "r1"
     assert dict(sentences.counts) == {
         "explanations": 1,
@@ -118,4 +121,6 @@ def test_what_goes_is_counted_and_ids_count_every_sentence():
 
 
 def test_sentence_key_ignores_case_width_space_and_the_final_mark():
-    assert sentence_key("The Lake is cold .") == sentence_key("the  lake is cold") == sentence_key("ｔｈｅ lake is cold。")
+    assert (
+        sentence_key("The Lake is cold .") == sentence_key("the  lake is cold") == sentence_key("ｔｈｅ lake is cold。")
+    )

@@ -16,6 +16,7 @@ from modeling_knowfree.training_knowfree import (
     RECIPES,
     KnowFreeTrainer,
     KnowFreeTrainingArguments,
+    auto_span_width,
     build_config,
     build_features,
     build_model,
@@ -207,6 +208,39 @@ def test_gold_that_cannot_be_reached_is_counted_and_told(encoder):
     assert "max_span_width" in features.losses()
 
 
+def rows_with_widths(widths):
+    return [row("a " * 60, (0, width, "X"), extensions=[{"start": 0, "end": 60, "label": "ENT:y"}]) for width in widths]
+
+
+@pytest.mark.parametrize(
+    ("widths", "limit", "unreachable"),
+    [
+        ([], 16, 0),
+        ([1, 2, 3], 16, 0),  # few and narrow: the least
+        ([12], 18, 0),  # half as wide again
+        ([1] * 1000 + [20], 16, 1),  # one in a thousand may be a slip
+        ([1] * 998 + [20, 50], 30, 1),
+        ([1] * 900 + [20] * 100, 30, 0),
+    ],
+)
+def test_automatic_span_width_covers_the_training_data_with_a_margin(widths, limit, unreachable):
+    assert auto_span_width(rows_with_widths(widths)) == (limit, unreachable)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("subset", ["k5", "train_250"])
+@pytest.mark.parametrize("name", ["weibo", "youku", "mit-movie", "cmeee", "stockmark-ja", "ud-zh"])
+def test_automatic_span_width_leaves_little_of_other_splits_out_of_reach(shared_rows, name, subset):
+    limit, _ = auto_span_width(shared_rows(f"data/{name}/{subset}.jsonl"))
+    widths = [
+        span["end"] - span["start"]
+        for split in ("dev", "test")
+        for row in shared_rows(f"data/{name}/{split}.jsonl")
+        for span in row["entities"]
+    ]
+    assert sum(width > limit for width in widths) <= 0.005 * len(widths)
+
+
 def test_training_selects_the_best_checkpoint_and_looks_at_test_once(encoder, english_rows, tmp_path):
     write_rows(tmp_path / "rows.jsonl", english_rows)
     results = train([
@@ -217,7 +251,7 @@ def test_training_selects_the_best_checkpoint_and_looks_at_test_once(encoder, en
     ])  # fmt: skip
     state = json.loads((tmp_path / "out" / "trainer_state.json").read_text())
     on_dev = [entry["eval_f1"] for entry in state["log_history"] if "eval_f1" in entry]
-    assert len(on_dev) == 10
+    assert len(on_dev) == 5
     assert state["best_metric"] == max(on_dev) == results["validation"]["validation_f1"]
     assert results["test"]["test_f1"] == evaluate(str(tmp_path / "out"), str(tmp_path / "rows.jsonl"))["f1"]
     assert json.loads((tmp_path / "out" / "test_results.json").read_text())["test_unreachable_gold"] == 0
@@ -328,3 +362,28 @@ def test_training_on_a_gpu_in_bf16(trainer):
     learner = trainer(CHINESE, max_steps=150, use_cpu=False, bf16=True)
     learner.train()
     assert learner.evaluate()["eval_f1"] == 1.0
+
+
+def test_labels_that_training_sentences_lack_can_be_named(encoder, english_rows, tmp_path):
+    write_rows(tmp_path / "train.jsonl", english_rows)
+    write_rows(tmp_path / "test.jsonl", [row("a bear left", (1, 2, "WILDLIFE"), (2, 3, "EVENT"))])
+    common = ["--model_name_or_path", str(encoder), "--max_steps", "1", "--use_cpu", "--disable_tqdm", "true"]
+    common += [f"--{split}_file={tmp_path / split}.jsonl" for split in ("train", "test")]
+    with pytest.raises(InputError, match=r"unknown label 'EVENT'.*--labels"):
+        train([*common, "--output_dir", str(tmp_path / "out")])
+    labels = ["CONDITION", "EVENT", "GEAR", "PLACE", "TIME", "WILDLIFE"]
+    train([*common, "--output_dir", str(tmp_path / "out"), "--labels", *labels])
+    assert load_pipeline(str(tmp_path / "out")).model.config.target_labels == labels
+
+
+def test_a_data_set_with_splits_trains_as_files_do(encoder, english_rows, tmp_path):
+    (tmp_path / "set").mkdir()
+    for split in ("train", "validation", "test"):
+        write_rows(tmp_path / "set" / f"{split}.jsonl", english_rows)
+    results = train(
+        [
+            *("--model_name_or_path", str(encoder), "--dataset_name", str(tmp_path / "set"), "--max_steps", "2"),
+            *("--output_dir", str(tmp_path / "out"), "--use_cpu", "--disable_tqdm", "true"),
+        ]
+    )
+    assert results["validation"]["validation_gold_spans"] == results["test"]["test_gold_spans"] == 16

