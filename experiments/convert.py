@@ -157,8 +157,8 @@ def _rename(state: dict[str, Tensor], config: KnowFreeConfig) -> dict[str, Tenso
         for kind in ("weight", "bias"):
             projections = ours.pop(f"in_proj_{kind}").chunk(3)
             for part, projection in zip(("query", "key", "value"), projections, strict=True):
-                ours[f"attention.{part}.{kind}"] = projection
-        del ours["attention.key.bias"]  # adds the same to every score of a softmax: nothing
+                if (part, kind) != ("key", "bias"):  # softmax cancels it; our key has none
+                    ours[f"attention.{part}.{kind}"] = projection
     return ours
 
 

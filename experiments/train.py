@@ -247,7 +247,7 @@ def _checkpoint(args: KnowFreeTrainingArguments) -> str | None:
 def _load_encoder(model_args: ModelArguments, rows: list[Row], labels: list[str] | None):
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path, add_prefix_space=True)
-        config = build_config(model_args.model_name_or_path, rows, labels=labels, **model_args.config_fields())
+        config = build_config(model_args.model_name_or_path, rows, labels=labels, **model_args.config_fields(rows))
         return tokenizer, build_model(model_args.model_name_or_path, config)
     except (OSError, ValueError, KeyError) as error:
         message = " ".join(str(error).split())

@@ -22,7 +22,7 @@ from .configuration_knowfree import KnowFreeConfig
 # The width embedding of the released code: last unit - first unit, clipped.
 MIN_WIDTH, MAX_WIDTH = -15, 14
 # Span cells worked on together: large enough to hide Python, small enough that a block's tensors stay in cache.
-CELLS_PER_BLOCK = {"cpu": 4096, "cuda": 65536}
+CELLS_PER_BLOCK = {"cpu": 2000, "cuda": 65536}
 
 
 @dataclass
@@ -62,9 +62,7 @@ class KnowFreePreTrainedModel(PreTrainedModel):
         if isinstance(module, MultiHeadBiaffine):
             nn.init.xavier_uniform_(module.weight)
         elif isinstance(module, (nn.Linear, nn.Conv2d)):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+            module.reset_parameters()  # smaller weights than Xavier's: worth 2 F1 on 27 sentences, benchmarks/README.md
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
         elif isinstance(module, nn.LayerNorm):

@@ -54,9 +54,10 @@ def dense_scores(model, units: Tensor) -> Tensor:
             linear(spans, f"attention.{name}").view(length, length, heads, -1).transpose(1, 2)  # (start, K, end, D̃/K)
             for name in ("query", "key", "value")
         )
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5  # (start, K, end, end)
         far = (position[:, None] - position[None, :]).abs() > config.attention_window  # eq 9
-        mixed = scores.masked_fill(far, -torch.inf).softmax(-1) @ value
+        scores = query / query.shape[-1] ** 0.5 @ key.transpose(-1, -2)  # (start, K, end, end)
+        scores = scores.masked_fill(far, -torch.inf)
+        mixed = scores.softmax(-1) @ value
         mixed = linear(mixed.transpose(1, 2).reshape(length, length, -1), "attention.output")  # eq 10
         if config.formulation == "paper":
             mixed = mixed + spans
@@ -98,26 +99,28 @@ def reference_logits(model, batch: dict[str, Tensor], columns: int) -> Tensor:
     return band
 
 
+def dense_loss(config, plane: Tensor, gold_spans: Tensor) -> Tensor:
+    """Eqs 13 and 15 for one sentence: `plane` `[L, L, N]` against an explicit grid of targets."""
+    length = len(plane)
+    weights = plane.new_tensor([1.0] * len(config.target_labels) + config.extension_weights)
+    width = torch.arange(length)[None, :] - torch.arange(length)[:, None] + 1
+    counted = (width >= 1) & (width <= (config.max_span_width or length))
+    gold = torch.zeros_like(plane)
+    for start, end, column in gold_spans.tolist():
+        if start >= 0 and end <= length:
+            gold[start, end - 1, column] = 1
+    cells = F.binary_cross_entropy_with_logits(plane, gold, reduction="none") * weights
+    return cells[counted].sum() / (counted.sum() if config.loss_reduction == "mean" else 1)
+
+
 def reference_loss(model, batch: dict[str, Tensor]) -> Tensor:
-    """Eqs 13-15 over an explicit grid of targets."""
-    config = model.config
-    weights = torch.tensor([1.0] * len(config.target_labels) + config.extension_weights)
-    losses = []
-    for sentence, plane in enumerate(sentences_of(model, batch)):
-        length = len(plane)
-        width = torch.arange(length)[None, :] - torch.arange(length)[:, None] + 1
-        counted = (width >= 1) & (width <= (config.max_span_width or length))
-        gold = torch.zeros_like(plane)
-        for start, end, column in batch["span_labels"][sentence].tolist():
-            if start >= 0 and end <= length:
-                gold[start, end - 1, column] = 1
-        cells = F.binary_cross_entropy_with_logits(plane, gold, reduction="none") * weights.to(plane.dtype)
-        loss = cells[counted].sum()
-        if config.loss_reduction == "mean":
-            loss = loss / counted.sum()
-        if "loss_weights" in batch:
-            loss = loss * batch["loss_weights"][sentence]
-        losses.append(loss)
+    """Eqs 13-15: the mean over sentences of `dense_loss`, synthetic ones weighing β."""
+    losses = [
+        dense_loss(model.config, plane, gold) * weight
+        for plane, gold, weight in zip(
+            sentences_of(model, batch), batch["span_labels"], batch["loss_weights"], strict=True
+        )
+    ]
     return torch.stack(losses).mean()
 
 

@@ -112,7 +112,7 @@ def test_a_cut_answer_without_a_whole_item_is_no_empty_answer():
 
 
 def test_five_thousand_mutants_bring_no_other_exception():
-    begun = time.monotonic()
+    begun = time.process_time()
     usable = 0
     for task, text, cut in mutants(5000, seed=7):
         try:
@@ -123,7 +123,7 @@ def test_five_thousand_mutants_bring_no_other_exception():
         json.dumps(value if isinstance(value, str) else [str(item) for item in value]).encode("utf-8")
         str(value).encode("utf-8")  # no lone surrogate gets through
     assert 1000 < usable < 5000
-    assert time.monotonic() - begun < 60
+    assert time.process_time() - begun < 30
 
 
 @given(st.sampled_from(TASKS), st.text(alphabet=st.sampled_from('[]{}",:\\ \n`a1é嘉\ud800\x00')), st.booleans())

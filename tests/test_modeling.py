@@ -123,7 +123,7 @@ def test_loss_and_gradients_equal_the_dense_reference(tiny_model, variant, dtype
         if theirs[name].grad is None:
             assert parameter.grad is None or not parameter.grad.any(), name
             continue
-        # Softmax cancels what a key's bias adds: its gradient is zero but for rounding.
+        # Softmax cancels what the encoder's key biases add: their gradient is zero but for rounding.
         scale = 1.0 if name.endswith("key.bias") else theirs[name].grad.abs().max()
         assert (parameter.grad - theirs[name].grad).abs().max() <= tolerance * scale, name
 

@@ -16,6 +16,7 @@ from modeling_knowfree.training_knowfree import (
     RECIPES,
     KnowFreeTrainer,
     KnowFreeTrainingArguments,
+    auto_span_width,
     build_config,
     build_features,
     build_model,
@@ -205,6 +206,39 @@ def test_gold_that_cannot_be_reached_is_counted_and_told(encoder):
     assert features[0]["num_units"] == 126  # 128 pieces, two of them special
     assert "66.7% of 3 gold spans" in features.losses()
     assert "max_span_width" in features.losses()
+
+
+def rows_with_widths(widths):
+    return [row("a " * 60, (0, width, "X"), extensions=[{"start": 0, "end": 60, "label": "ENT:y"}]) for width in widths]
+
+
+@pytest.mark.parametrize(
+    ("widths", "limit", "unreachable"),
+    [
+        ([], 16, 0),
+        ([1, 2, 3], 16, 0),  # few and narrow: the least
+        ([12], 18, 0),  # half as wide again
+        ([1] * 1000 + [20], 16, 1),  # one in a thousand may be a slip
+        ([1] * 998 + [20, 50], 30, 1),
+        ([1] * 900 + [20] * 100, 30, 0),
+    ],
+)
+def test_automatic_span_width_covers_the_training_data_with_a_margin(widths, limit, unreachable):
+    assert auto_span_width(rows_with_widths(widths)) == (limit, unreachable)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("subset", ["k5", "train_250"])
+@pytest.mark.parametrize("name", ["weibo", "youku", "mit-movie", "cmeee", "stockmark-ja", "ud-zh"])
+def test_automatic_span_width_leaves_little_of_other_splits_out_of_reach(shared_rows, name, subset):
+    limit, _ = auto_span_width(shared_rows(f"data/{name}/{subset}.jsonl"))
+    widths = [
+        span["end"] - span["start"]
+        for split in ("dev", "test")
+        for row in shared_rows(f"data/{name}/{split}.jsonl")
+        for span in row["entities"]
+    ]
+    assert sum(width > limit for width in widths) <= 0.005 * len(widths)
 
 
 def test_training_selects_the_best_checkpoint_and_looks_at_test_once(encoder, english_rows, tmp_path):

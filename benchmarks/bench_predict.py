@@ -1,0 +1,170 @@
+"""Sentences a second through the pipeline and the command line, beside transformers' token-classification pipeline.
+
+    python -m benchmarks.bench_predict
+
+Both have the same BERT-base encoder with the same random weights, and output biases set so that each finds about as
+many entities as the data have; both run at their best batch size of those given. Lengths are those of real sentences
+(../shared/data where it lies beside the checkout, else drawn around the same means).
+"""
+
+import json
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from transformers import BertConfig, BertForTokenClassification, BertModel, BertTokenizerFast, pipeline
+
+from benchmarks.side_by_side import argument_parser, interleaved, median_ratio, report
+from modeling_knowfree.configuration_knowfree import KnowFreeConfig
+from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
+from modeling_knowfree.pipeline_knowfree import KnowFreePipeline
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+# unit, mean units a sentence, mean entities a sentence, where the data are not there
+SETS = {"weibo": ("character", 54, 1.5), "mit-movie": ("word", 20, 2.9), "cmeee": ("character", 54, 4.1)}
+LABELS = [f"T{column}" for column in range(8)]
+
+
+def sentences(name: str, count: int) -> list[list[str]]:
+    """Units of `count` sentences that any encoder reads whole."""
+    unit, mean, _ = SETS[name]
+    file = SHARED / name / "test.jsonl"
+    if file.exists():
+        rows = [json.loads(line)["tokens"] for line in file.read_text(encoding="utf-8").splitlines()]
+        rows = [tokens for tokens in rows if len(tokens) <= 500]
+    else:
+        drawn = random.Random(0)
+        letters = "abcdefghijklmnopqrstuvwxyz"
+        size = 1 if unit == "character" else 5
+        rows = [
+            ["".join(drawn.choices(letters, k=size)) for _ in range(max(3, round(drawn.gauss(mean, mean / 2))))]
+            for _ in range(count)
+        ]
+    return (rows * (count // len(rows) + 1))[:count]
+
+
+def make_models(folder: Path, name: str, rows: list[list[str]], layers: int) -> tuple[KnowFreePipeline, Callable]:
+    """Our pipeline and transformers', on one encoder."""
+    unit, _, entities = SETS[name]
+    torch.manual_seed(0)
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *sorted({token for row in rows for token in row if token.strip()}),
+    ]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    tokenizer = BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=False, model_max_length=512)
+    encoder_config = BertConfig(vocab_size=21_128, num_hidden_layers=layers)
+    encoder = BertModel(encoder_config, add_pooling_layer=False)
+
+    names = dict(enumerate(LABELS))
+    config = KnowFreeConfig(encoder_config, unit=unit, id2label=names, label2id={v: k for k, v in names.items()})
+    span_model = KnowFreeForTokenClassification(config).eval()
+    span_model.knowfree.encoder.load_state_dict(encoder.state_dict())
+    ours = KnowFreePipeline(model=span_model, tokenizer=tokenizer, task="knowfree", device="cpu")
+
+    tags = {
+        0: "O",
+        **{2 * at + 1 + inside: f"{'BI'[inside]}-{label}" for at, label in names.items() for inside in (0, 1)},
+    }
+    tagger = BertForTokenClassification(
+        BertConfig(vocab_size=21_128, num_hidden_layers=layers, id2label=tags, label2id={v: k for k, v in tags.items()})
+    ).eval()
+    tagger.bert.load_state_dict(encoder.state_dict())
+    theirs = pipeline(
+        "token-classification", model=tagger, tokenizer=tokenizer, aggregation_strategy="simple", device="cpu"
+    )
+
+    texts = [join(name, row) for row in rows[:40]]
+    wanted = entities * len(texts)
+    _calibrate(span_model.classifier.bias, slice(None), -1, lambda: sum(map(len, ours(texts))), wanted)
+    _calibrate(tagger.classifier.bias, slice(0, 1), 1, lambda: sum(map(len, theirs(texts))), wanted)
+    return ours, theirs
+
+
+def _calibrate(bias: torch.Tensor, part: slice, sign: int, count: Callable[[], int], wanted: float) -> None:
+    """Bisect the output bias until about the wanted number of entities is found."""
+    low, high = 0.0, 12.0
+    for _ in range(9):
+        middle = (low + high) / 2
+        with torch.no_grad():
+            bias[part] = sign * middle
+        low, high = (middle, high) if count() > wanted else (low, middle)
+
+
+def join(name: str, row: list[str]) -> str:
+    return ("" if SETS[name][0] == "character" else " ").join(row)
+
+
+def best_batch_size(run: Callable[[int], object], sizes: Sequence[int]) -> int:
+    seconds = interleaved({str(size): (lambda size=size: run(size)) for size in sizes}, 2)
+    return min(sizes, key=lambda size: min(seconds[str(size)]))
+
+
+def command_line(folder: Path, texts: list[str], batch_size: int) -> float:
+    """Sentences a second of `knowfree predict`, start-up not counted: three times the file less the file once."""
+    seconds = []
+    for times in (1, 3):
+        (folder / "input.txt").write_text("\n".join(texts * times) + "\n", encoding="utf-8")
+        command = [sys.executable, "-m", "knowfree", "predict", "--model", str(folder), "--input"]
+        command += [str(folder / "input.txt"), "--text", "--batch_size", str(batch_size)]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - start)
+    return 2 * len(texts) / (seconds[1] - seconds[0])
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argument_parser(__doc__, repeats=5)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--sentences", type=int, default=128)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 8, 16, 32])
+    parser.add_argument("--layers", type=int, default=12, help="of the encoder")
+    parser.add_argument("--no-command-line", action="store_true")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    rows = []
+    for name in options.sets:
+        units = sentences(name, options.sentences)
+        texts = [join(name, row) for row in units]
+        with tempfile.TemporaryDirectory() as directory:
+            folder = Path(directory)
+            ours, theirs = make_models(folder, name, units, options.layers)
+            our_size = best_batch_size(lambda size: ours(texts, batch_size=size), options.batch_sizes)  # noqa: B023
+            their_size = best_batch_size(lambda size: theirs(texts, batch_size=size), options.batch_sizes)  # noqa: B023
+            found = sum(map(len, ours(texts))) / len(texts), sum(map(len, theirs(texts))) / len(texts)
+            seconds = interleaved(
+                {
+                    "ours": lambda: ours(texts, batch_size=our_size),  # noqa: B023
+                    "theirs": lambda: theirs(texts, batch_size=their_size),  # noqa: B023
+                },
+                options.repeats,
+            )
+            rate = {who: len(texts) / statistics.median(times) for who, times in seconds.items()}
+            shell = None
+            if not options.no_command_line:
+                ours.save_pretrained(folder)
+                shell = command_line(folder, texts, our_size)
+        length = statistics.mean(map(len, units))
+        rows.append(
+            (
+                *(name, length, our_size, their_size, *found, rate["ours"], rate["theirs"]),
+                *(median_ratio(seconds["theirs"], seconds["ours"]), shell, shell and shell / rate["ours"]),
+            )
+        )
+        print(f"{name}: {rows[-1][8]:.3f}", file=sys.stderr, flush=True)
+    columns = ["data", "mean units", "batch", "their batch", "entities", "theirs", "sentences/s", "their sentences/s"]
+    columns += ["ratio (aim 0.85)", "command line/s", "÷ pipeline"]
+    report("predict", columns, rows, options)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
