@@ -210,10 +210,22 @@ def test_decision_can_be_taken_back(run_folder, browser):
     assert button.get_attribute("aria-pressed") == "true"
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
-    page.select_option("#label", "")
     with page.expect_download() as download:
         page.click("#save")
     assert json.loads(download.value.path().read_text(encoding="utf-8")) == {"rows": {}}
+
+
+@needs_chromium
+def test_words_and_tags_can_be_left_undrawn_and_take_no_room_then(run_folder, browser):
+    call("review", run_folder)
+    page, _ = opened(browser, run_folder / "review.html")
+    drawn = page.locator('article[data-id="r1"] .spans')
+    tall = drawn.bounding_box()["height"]
+    assert drawn.get_by_text("NOUN").first.is_visible()
+    page.uncheck("#extensions")
+    assert not drawn.get_by_text("NOUN").first.is_visible()
+    assert drawn.get_by_text("ENT:Water").is_visible()
+    assert tall - drawn.bounding_box()["height"] >= 16  # a line of labels
 
 
 @pytest.mark.parametrize(
