@@ -224,7 +224,7 @@ def test_words_and_tags_can_be_left_undrawn_and_take_no_room_then(run_folder, br
     assert drawn.get_by_text("NOUN").first.is_visible()
     page.uncheck("#extensions")
     assert not drawn.get_by_text("NOUN").first.is_visible()
-    assert drawn.get_by_text("ENT:Water").is_visible()
+    assert drawn.get_by_text("ENT:Stream").is_visible()
     assert tall - drawn.bounding_box()["height"] >= 16  # a line of labels
 
 
