@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -302,13 +301,13 @@ def write_failed(store: Store, path: Path) -> int:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file whole: temporary file beside it, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        temporary.replace(path)
     except BaseException:
-        os.unlink(name)
+        temporary.unlink(missing_ok=True)
         raise
