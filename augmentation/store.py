@@ -133,16 +133,18 @@ class Store:
                 batch.append(self._jobs.get())
             stopping = None in batch
             jobs = [job for job in batch if job is not None]
+            # Whoever stopped waiting has cancelled the future; what it stands for is written all the same.
+            waiting = [future for _, future in jobs if future.set_running_or_notify_cancel()]
             try:
                 with connection:
                     for statements, _ in jobs:
                         for sql, values in statements:
                             connection.execute(sql, values)
             except sqlite3.Error as error:
-                for _, future in jobs:
+                for future in waiting:
                     future.set_exception(StoreError(f"{self.path}: {error}; nothing that was stored is lost"))
             else:
-                for _, future in jobs:
+                for future in waiting:
                     future.set_result(None)
         connection.close()
 
