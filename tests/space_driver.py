@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -36,7 +37,14 @@ def serve(app: Path, models: list[Path], **environment: str) -> Iterator[str]:
         port = probe.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     process = subprocess.Popen(
-        [sys.executable, "-P", "-c", "import sys; sys.path.insert(0, '.'); import app; app.main()"],
+        [
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-P",
+            "-c",
+            "import sys; sys.path.insert(0, '.'); import app; app.main()",
+        ],
         cwd=app,
         env={
             **inherited,
@@ -45,6 +53,7 @@ def serve(app: Path, models: list[Path], **environment: str) -> Iterator[str]:
             "GRADIO_TEMP_DIR": str(app.parent / "gradio"),
             "HF_HOME": str(app.parent / "hub"),
             "HF_HUB_OFFLINE": "1",
+            "PYTHONUNBUFFERED": "1",
             "KNOWFREE_MODELS": ",".join(map(str, models)),
             **environment,
         },
@@ -56,6 +65,8 @@ def serve(app: Path, models: list[Path], **environment: str) -> Iterator[str]:
         deadline = time.monotonic() + SECONDS_TO_START
         while not _answers(url):
             if process.poll() is not None or time.monotonic() > deadline:
+                process.send_signal(signal.SIGABRT)  # its threads' stacks go into the log
+                process.wait(30)
                 raise RuntimeError(f"the app did not start: {(app.parent / 'log.txt').read_text()[-2000:]}")
             time.sleep(0.3)
         yield url

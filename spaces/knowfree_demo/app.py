@@ -133,6 +133,9 @@ def _fill(desk: "Desk") -> None:
             desk.tag_file, [file, *settings], [state, lines, sheet, preview],
             **{**limits, "api_visibility": "public"}, api_name="tag_file",
         )  # fmt: skip
+        # Apart from the run itself, whose answers are those of the API.
+        start.click(lambda: [gr.DownloadButton(interactive=False)] * 2, None, [lines, sheet], api_visibility="private")
+        run.success(lambda: [gr.DownloadButton(interactive=True)] * 2, None, [lines, sheet], api_visibility="private")
         stop.click(None, cancels=[run], api_visibility="private")
     gr.api(desk.tag, api_name="tag", concurrency_id="models", concurrency_limit=AT_ONCE)
     gr.api(desk.models, api_name="models")
@@ -165,8 +168,8 @@ class Desk:
         return (
             draw(text, found),
             [_cells(row) for row in rows],
-            _download("knowfree.json", to_json(answer)),
-            _download("knowfree.csv", to_csv(["model", *SPAN_COLUMNS], rows)),
+            gr.DownloadButton(value=_file("knowfree.json", to_json(answer)), interactive=True),
+            gr.DownloadButton(value=_file("knowfree.csv", to_csv(["model", *SPAN_COLUMNS], rows)), interactive=True),
             extension_scores(text, found, columns == BY_LABEL),
         )
 
@@ -225,7 +228,7 @@ class Desk:
     ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
         """Tag the texts of a `.txt` or `.jsonl` file: a message, the spans as JSON lines and as CSV, a preview."""
         mode = None if decoding == OWN_DECODING else decoding
-        yield "", gr.DownloadButton(interactive=False), gr.DownloadButton(interactive=False), []
+        yield "", None, None, []
         tagged: list[dict[str, Any]] = []
         try:
             if path is None:
@@ -246,8 +249,8 @@ class Desk:
         spans = [[row["id"], row["model"], *span.values()] for row in tagged for span in row["entities"]]
         yield (
             f"{len(rows):,} texts, {len(spans):,} spans.",
-            _download("knowfree.jsonl", to_json_lines(tagged)),
-            _download("knowfree.csv", to_csv(["id", "model", *SPAN_COLUMNS], spans)),
+            _file("knowfree.jsonl", to_json_lines(tagged)),
+            _file("knowfree.csv", to_csv(["id", "model", *SPAN_COLUMNS], spans)),
             [_cells(span) for span in spans[:MOST_TABLE_ROWS]],
         )
 
@@ -281,8 +284,8 @@ def _cells(row: list[Any]) -> list[Any]:
     return [visible(cell) if isinstance(cell, str) else cell for cell in shown]
 
 
-def _download(name: str, data: bytes) -> gr.DownloadButton:
-    return gr.DownloadButton(value=save_bytes_to_cache(data, name, get_upload_folder()), interactive=True)
+def _file(name: str, data: bytes) -> str:
+    return save_bytes_to_cache(data, name, get_upload_folder())
 
 
 def _message(error: Exception) -> gr.Error:

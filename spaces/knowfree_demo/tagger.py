@@ -58,12 +58,17 @@ class Tagger:
     Args:
         model: Hub id or folder; its code is run, as `trust_remote_code` says: name models you trust.
         name: how the page calls it.
+
+    Raises:
+        ValueError: not a KnowFREE model; and whatever `pipeline` raises for one that cannot be loaded.
     """
 
     def __init__(self, model: str, name: str):
         self.name = name
         self.pipe = pipeline("knowfree", model=model, trust_remote_code=True)
         self.config = self.pipe.model.config
+        if self.config.model_type != "knowfree":
+            raise ValueError(f"a {self.config.model_type} model, not a KnowFREE one")
         # The model's own code, wherever it came from.
         self._code = import_module(type(self.pipe).__module__)
         self._seen: OrderedDict[str, Seen] = OrderedDict()
