@@ -1,0 +1,448 @@
+"""`knowfree augment …`: the command line of the augmentation. Heavy imports stay inside the commands."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from augmentation.pipeline import Augmentation
+    from augmentation.runner import Progress
+    from augmentation.settings import Settings
+
+DONE, FAILED, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def _option(name: str, **attributes: Any) -> Callable[[Any], Any]:
+    """An option spelled with underscores, as Hugging Face's are, or with dashes."""
+    spellings = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
+    return click.option(*spellings, name, **attributes)
+
+
+_FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+_FILE = click.Path(dir_okay=False)
+
+
+def _client_options(command: Any) -> Any:
+    for option in (
+        _option("concurrency", type=click.IntRange(min=1), help="Requests in flight at once."),
+        _option("answers", type=_FILE, multiple=True, help="File of recorded answers (client recorded)."),
+        _option("token_env", help="Environment variable that holds the token."),
+        _option("provider", help="Which of the Hub's providers."),
+        _option("base_url", help="Server; without one the Hub's providers are asked."),
+        _option("model", help="Model id, or the name the server knows its model by."),
+        _option("client", type=click.Choice(["hub", "tgi", "recorded"]), help="Who answers."),
+    ):
+        command = option(command)
+    return command
+
+
+def _budget_options(command: Any) -> Any:
+    for option in (
+        _option("max_requests", type=click.IntRange(min=0), help="Stop after so many HTTP requests (exit code 3)."),
+        _option("max_tokens", type=click.IntRange(min=0), help="Stop before so many tokens are used (exit code 3)."),
+        _option("max_usd", type=click.FloatRange(min=0), help="Stop before so many dollars are spent (exit code 3)."),
+    ):
+        command = option(command)
+    return command
+
+
+@contextlib.contextmanager
+def _exit_codes() -> Iterator[None]:
+    """Errors that people can mend become one line and an exit code."""
+    from augmentation.dialogue import StoppedError, UnansweredError
+    from augmentation.protocol import StopRunError
+    from augmentation.recorded import RecordedAnswersError
+    from augmentation.store import StoreError
+    from modeling_knowfree.rows_knowfree import InputError
+
+    try:
+        yield
+    except (InputError, RecordedAnswersError, StoreError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(BAD_INPUT)
+    except (StopRunError, UnansweredError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+    except StoppedError as error:
+        click.echo(f"stopped: {error}. Everything answered is kept; run the same command to go on.", err=True)
+        sys.exit(INTERRUPTED if error.progress.outcome == "interrupted" else STOPPED)
+
+
+@contextlib.contextmanager
+def _opened(
+    folder: Path,
+    settings: Settings,
+    *,
+    offline: bool,
+    budget: dict[str, Any] | None = None,
+    accept_changes: bool = False,
+    show_progress: bool = False,
+) -> Iterator[Augmentation]:
+    """A run folder with its store and, unless `offline`, the client that its settings name."""
+    from augmentation.budget import Budget
+    from augmentation.clients import open_client
+    from augmentation.dialogue import OfflineClient
+    from augmentation.normalisation import sentence_encoder
+    from augmentation.pipeline import STORE_FILE, Augmentation
+    from augmentation.protocol import Client
+    from augmentation.runner import Runner
+    from augmentation.settings import check_state
+    from augmentation.store import Store
+    from modeling_knowfree.rows_knowfree import InputError
+
+    check_state(folder, settings, accept_changes=accept_changes)
+    client: Client = OfflineClient(settings.model_name)
+    if not offline:
+        client = open_client(
+            settings.client,
+            model=settings.model,
+            base_url=settings.base_url,
+            provider=settings.provider,
+            token_env=settings.token_env,
+            answers=tuple(str(folder / path) for path in settings.answers),
+        )
+    prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
+    try:
+        limits = Budget(**(budget or {}), **prices)
+    except ValueError as error:
+        raise InputError(f"{folder}: {error}") from error
+    with Store(folder / STORE_FILE) as store:
+        runner = Runner(
+            client,
+            store,
+            concurrency=settings.concurrency,
+            requests_per_minute=settings.requests_per_minute,
+            timeout_seconds=settings.timeout_seconds,
+            budget=limits,
+        )
+        yield Augmentation(
+            folder,
+            settings,
+            runner,
+            lambda texts: sentence_encoder(settings.encoder, show_progress=show_progress)(texts),
+            accept_changes=accept_changes,
+        )
+
+
+class _ProgressLine:
+    """One live line a stage: done of planned, failed, cached, tokens, cost, rate, time left."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._tqdm = tqdm
+        self._bar: tqdm[Any] | None = None
+        self._progress: Progress | None = None
+
+    def __call__(self, stage: str, progress: Progress) -> None:
+        if progress is not self._progress:
+            self.close()
+            self._bar = self._tqdm(total=progress.planned, desc=stage, unit="answer", file=sys.stderr)
+            self._progress = progress
+        assert self._bar is not None
+        self._bar.update(progress.settled - self._bar.n)
+        numbers = {
+            "failed": progress.failed,
+            "cached": progress.cached,
+            "tokens": progress.prompt_tokens + progress.completion_tokens,
+            "usd": f"{progress.usd:.4f}",
+        }
+        self._bar.set_postfix(numbers, refresh=False)
+
+    def close(self) -> None:
+        """End the line."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _from_folder(folder: Path, path: str) -> str:
+    return os.path.relpath(path, folder)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def augment() -> None:
+    """Let an LLM annotate what your gold data leave unused.
+
+    Entities, words and parts of speech become extension labels; explanations of your entities become new sentences.
+    Every answer is kept in the run folder as it arrives, so nothing is paid for twice.
+
+    \b
+      knowfree augment init runs/demo --train_file train.jsonl --language en --model Qwen/Qwen2.5-14B-Instruct
+      knowfree augment plan runs/demo        what it will ask and cost; sends nothing
+      knowfree augment run runs/demo         ask, merge, fuse; run it again after any interruption
+      knowfree augment review runs/demo      look at every sample, reject what is wrong
+      knowfree augment export runs/demo --format datasets --output data/
+    """
+
+
+@augment.command()
+@_FOLDER
+@_option("train_file", required=True, type=_FILE, help="Gold rows to augment.")
+@_option("dev_file", type=_FILE, help="Its sentences never become synthetic ones.")
+@_option("test_file", type=_FILE, help="Its sentences never become synthetic ones.")
+@_option("language", required=True, type=click.Choice(["zh", "en", "ja", "ko"]), help="Of prompts and tag names.")
+@_option("task", type=click.Choice(["ner", "nested_ner", "segmentation", "pos"]), help="The target task.")
+@_client_options
+def init(folder: Path, **options: Any) -> None:
+    """Make a run folder: FOLDER/augment.yaml with every setting and its meaning.
+
+    Checks the data, sends nothing. Then edit the file, or go on with `plan` and `run`.
+    """
+    with _exit_codes():
+        from augmentation.settings import SETTINGS_FILE, check_settings, settings_text
+        from augmentation.store import write_atomically
+        from modeling_knowfree.readers_knowfree import read_rows
+        from modeling_knowfree.rows_knowfree import InputError
+        from modeling_knowfree.units_knowfree import infer_unit
+
+        path = folder / SETTINGS_FILE
+        if path.exists():
+            raise InputError(f"{path}: exists already; edit it, or name another folder")
+        values = {name: value for name, value in options.items() if value not in (None, ())}
+        for name in ("train_file", "dev_file", "test_file"):
+            if name in values:
+                rows = read_rows(values[name])
+                values[name] = _from_folder(folder, values[name])
+                if name == "train_file":
+                    values["unit"] = infer_unit(rows)
+                    found = f"{len(rows)} rows, units are {values['unit']}s"
+        values["answers"] = [_from_folder(folder, path) for path in values.get("answers", ())]
+        settings = check_settings(values, str(path))
+        write_atomically(path, settings_text(settings))
+        click.echo(f"{path}: {found}. Next: knowfree augment plan {folder}")
+
+
+@augment.command()
+@_FOLDER
+@click.option("--prompts/--no-prompts", default=True, help="Show two rendered prompts a task.")
+@_JSON
+def plan(folder: Path, prompts: bool, as_json: bool) -> None:
+    """Show what `run` will ask and cost. Sends nothing."""
+    with _exit_codes():
+        from augmentation.plan import make_plan
+        from augmentation.settings import load_settings
+
+        settings = load_settings(folder)
+        with _opened(folder, settings, offline=True, accept_changes=True) as run:
+            result = make_plan(run)
+        if as_json:
+            click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+            return
+        if prompts:
+            for task, texts in result.prompts.items():
+                for text in texts:
+                    click.echo(click.style(f"--- {task} ---", bold=True))
+                    click.echo(text + "\n")
+        click.echo(f"{result.rows} rows")
+        click.echo(f"{'task':<16}{'to ask':>8}{'stored':>8}{'later':>16}{'prompt tokens':>20}{'answer tokens':>20}")
+        for task, entry in result.tasks.items():
+            click.echo(
+                f"{task:<16}{entry.missing:>8}{entry.cached:>8}{_range(entry.later):>16}"
+                f"{_range(entry.prompt_tokens):>20}{_range(entry.completion_tokens):>20}"
+            )
+        click.echo(f"cost: ${result.usd[0]:.4f} to ${result.usd[1]:.4f}" + ("" if result.usd[1] else " (no price set)"))
+        click.echo("`later`, tokens and cost are estimates: they depend on answers still to come.")
+
+
+def _range(pair: tuple[int, int]) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} to {pair[1]}"
+
+
+@augment.command()
+@_FOLDER
+@_client_options
+@_budget_options
+@_option("accept_changes", is_flag=True, help="Go on although input or settings changed since the last run.")
+@_JSON
+def run(folder: Path, accept_changes: bool, as_json: bool, **options: Any) -> None:
+    """Ask what is missing, then build the results. Safe to interrupt and to run again.
+
+    Client options given here are written into FOLDER/augment.yaml. Results: fusion.jsonl, synthetic.jsonl, train.jsonl
+    (their union), label_map.json, provenance.jsonl, failed.jsonl, counts.json.
+    """
+    _run(folder, accept_changes, as_json, options, retry=False)
+
+
+@augment.command("retry-failed")
+@_FOLDER
+@_client_options
+@_budget_options
+@_JSON
+def retry_failed(folder: Path, as_json: bool, **options: Any) -> None:
+    """Ask the failed requests again from the start, then build the results anew."""
+    _run(folder, False, as_json, options, retry=True)
+
+
+def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, Any], *, retry: bool) -> None:
+    with _exit_codes():
+        from augmentation.normalisation import sentence_encoder
+        from augmentation.settings import change_settings, load_settings
+
+        budget = {name: options.pop(name) for name in ("max_requests", "max_tokens", "max_usd")}
+        changes = {name: value for name, value in options.items() if value not in (None, ())}
+        if "answers" in changes:
+            changes["answers"] = [_from_folder(folder, path) for path in changes["answers"]]
+        settings = load_settings(folder, changes)
+        sentence_encoder(settings.encoder)  # a wrong name shall stop the run before it costs anything
+        with _opened(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as run:
+            if changes:
+                change_settings(folder, changes)
+            if retry:
+                click.echo(f"{run.runner.store.release_failures()} failed requests to ask again", err=True)
+            line = _ProgressLine()
+            try:
+                run.ask(line)
+            finally:
+                line.close()
+            counts = run.write()
+            if as_json:
+                click.echo(json.dumps(counts, ensure_ascii=False))
+            else:
+                _tell(folder, counts)
+
+
+def _tell(folder: Path, counts: dict[str, Any]) -> None:
+    for part in ("source", "synthetic"):
+        if part in counts:
+            click.echo(f"{part}: {counts[part]['rows']} rows")
+            for task, numbers in counts[part].items():
+                if isinstance(numbers, dict):
+                    told = ", ".join(f"{name} {n}" for name, n in numbers.items() if n)
+                    click.echo(f"  {task}: {told}")
+    for part, numbers in counts["types"].items():
+        decided = ", ".join(f"{name} {n}" for name, n in numbers["decided_by"].items())
+        click.echo(f"types, {part}: {numbers['raw']} raw -> {numbers['standard']} standard; decided by {decided}")
+    if "synthesis" in counts:
+        click.echo("sentences: " + ", ".join(f"{name} {n}" for name, n in counts["synthesis"].items()))
+    failed = sum(counts["failed"].values())
+    if failed:
+        click.echo(
+            f"{failed} answers failed, listed in {folder / 'failed.jsonl'}; `knowfree augment retry-failed {folder}` "
+            "asks them again",
+            err=True,
+        )
+    click.echo(f"results in {folder}")
+
+
+@augment.command()
+@_FOLDER
+@_JSON
+def status(folder: Path, as_json: bool) -> None:
+    """Show what is stored, what failed, what was spent, and which results are there. Sends nothing."""
+    with _exit_codes():
+        from dataclasses import asdict
+
+        from augmentation.pipeline import RESULTS, STORE_FILE
+        from augmentation.settings import load_settings
+        from augmentation.store import Store
+        from modeling_knowfree.rows_knowfree import InputError
+
+        load_settings(folder)
+        if not (folder / STORE_FILE).exists():
+            raise InputError(f"{folder}: nothing asked yet; run `knowfree augment run {folder}`")
+        with Store(folder / STORE_FILE) as store:
+            state: dict[str, Any] = {
+                "answers": store.counts(),
+                "failed": [{"task": f.task, "id": f.row_id, "reason": f.reason} for f in store.failures()],
+                "spent": asdict(store.spent()),
+                "results": [name for name in RESULTS if (folder / name).exists()],
+            }
+        if as_json:
+            click.echo(json.dumps(state, ensure_ascii=False))
+            return
+        click.echo("answers: " + (", ".join(f"{task} {n}" for task, n in state["answers"].items()) or "none"))
+        click.echo("spent: " + ", ".join(f"{name} {value}" for name, value in state["spent"].items()))
+        click.echo("results: " + (", ".join(state["results"]) or "none yet"))
+        click.echo(f"failed: {len(state['failed'])}")
+        for failure in state["failed"][:20]:
+            click.echo(f"  {failure['task']} of {failure['id']}: {failure['reason']}")
+
+
+@augment.command()
+@_FOLDER
+@click.option("--p", type=click.IntRange(min=1), help="Farthest vectors that make a radius (equation 6).")
+@click.option("--epsilon", type=click.FloatRange(min=0), help="A type joins within so many radii of the reference.")
+@click.option("--reference", type=click.Choice(["samples", "radius"]), help="What makes the reference of a group.")
+@click.option("--singletons", type=click.Choice(["keep", "split"]), help="A reference of one sample: keep or split.")
+@click.option("--encoder", help="Another sentence-transformers model.")
+@_JSON
+def labels(folder: Path, as_json: bool, **options: Any) -> None:
+    """Merge the labels anew with other settings and rebuild the results. Sends nothing.
+
+    The new values are written into FOLDER/augment.yaml.
+    """
+    with _exit_codes():
+        from augmentation.settings import change_settings, check_state, load_settings
+
+        check_state(folder, load_settings(folder))
+        changes = {name: value for name, value in options.items() if value is not None}
+        with _opened(folder, load_settings(folder, changes), offline=True, accept_changes=True) as run:
+            counts = run.write()
+            run.record_state()
+            change_settings(folder, changes)
+        if as_json:
+            click.echo((folder / "label_map.json").read_text(encoding="utf-8"))
+            return
+        label_map = json.loads((folder / "label_map.json").read_text(encoding="utf-8"))
+        for name in label_map["labels"]:
+            raw = [raw for raw, entry in label_map["types"].items() if entry["standard"] == name]
+            click.echo(f"{name}: {', '.join(raw)}")
+        _tell(folder, counts)
+
+
+@augment.command()
+@_FOLDER
+@click.option("--format", "format_", type=click.Choice(["datasets", "jsonl", "conll"]), default="datasets")
+@click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write into.")
+@click.option("--decisions", type=click.Path(dir_okay=False, path_type=Path), help="By default FOLDER/decisions.json.")
+def export(folder: Path, format_: str, output: Path, decisions: Path | None) -> None:
+    """Write the results for use elsewhere, without what the review rejected.
+
+    datasets: Parquet with typed features, for `load_dataset(OUTPUT, "fusion")`. jsonl: rows as `knowfree train` reads
+    them. conll: target labels only.
+    """
+    with _exit_codes():
+        from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
+        from augmentation.export import export_conll, export_datasets, export_jsonl
+
+        given = decisions or (folder / DECISIONS_FILE if (folder / DECISIONS_FILE).exists() else None)
+        export_as = {"datasets": export_datasets, "jsonl": export_jsonl, "conll": export_conll}[format_]
+        counts = export_as(folder, output, read_decisions(given) if given else Decisions())
+        for config, left_out in counts.items():
+            told = ", ".join(f"{n} {name}" for name, n in left_out.items() if n)
+            click.echo(f"{config}: " + (f"left out {told}" if told else "all rows and spans"))
+        click.echo(f"written to {output}" + ("" if given else "; no decisions file, nothing was rejected"))
+
+
+@augment.command()
+@_FOLDER
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="By default FOLDER/review.html.")
+@click.option("--start", default=0, type=click.IntRange(min=0), help="First sample to show.")
+@click.option("--limit", default=500, type=click.IntRange(min=1), help="How many samples to show.")
+def review(folder: Path, output: Path | None, start: int, limit: int) -> None:
+    """Make an HTML page on which to look at every sample and reject what is wrong. Sends nothing.
+
+    Save the page's decisions as FOLDER/decisions.json; `export` honours them.
+    """
+    with _exit_codes():
+        from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
+        from augmentation.review import review_page
+        from augmentation.settings import load_settings
+        from augmentation.store import write_atomically
+
+        path = folder / DECISIONS_FILE
+        decisions = read_decisions(path) if path.exists() else Decisions()
+        with _opened(folder, load_settings(folder), offline=True) as run:
+            page = review_page(run, decisions, start=start, limit=limit)
+        output = output or folder / "review.html"
+        write_atomically(output, page)
+        click.echo(f"open {output} in a browser")

@@ -1,0 +1,80 @@
+"""Fusion (S6): gold ∪ ENT ∪ POS ∪ SEG as labelled spans. Gold passes through untouched."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ENTITY_NAMESPACE = "ENT:"
+POS_NAMESPACE = "POS:"
+WORD_LABEL = "SEG:WORD"
+
+Row = dict[str, Any]
+LabelledSpan = tuple[int, int, str]
+
+
+def fuse(
+    row: Mapping[str, Any],
+    entities: Iterable[LabelledSpan],
+    tags: Iterable[LabelledSpan],
+    words: Iterable[tuple[int, int]],
+    *,
+    synthetic: bool = False,
+    parent_id: str | None = None,
+) -> Row:
+    """
+    One fused row.
+
+    Args:
+        row: `id`, `tokens`, `entities`; the row itself is not changed, its entities are passed on as they are.
+        entities: (start, end, standard label), without namespace.
+        tags: (start, end, universal tag), without namespace.
+        words: (start, end) of the segmented words; those without a tag become `SEG:WORD`.
+
+    Returns:
+        The row with `extensions` sorted by start, end and label, each (start, end, label) once, `synthetic` and
+        `parent_id`.
+
+    Raises:
+        ValueError: a span lies outside the row.
+    """
+    tags = list(tags)
+    tagged = {(start, end) for start, end, _ in tags}
+    spans = {(start, end, ENTITY_NAMESPACE + label): "entities" for start, end, label in entities}
+    spans |= {(start, end, POS_NAMESPACE + tag): "pos" for start, end, tag in tags}
+    spans |= {(*word, WORD_LABEL): "segmentation" for word in words if word not in tagged}
+    length = len(row["tokens"])
+    for start, end, label in spans:
+        if not 0 <= start < end <= length:
+            raise ValueError(f"row {row['id']}: {label} [{start}, {end}) lies outside its {length} units")
+    return {
+        "id": row["id"],
+        "tokens": list(row["tokens"]),
+        "entities": [dict(entity) for entity in row["entities"]],
+        "extensions": [
+            {"start": start, "end": end, "label": label, "source": source}
+            for (start, end, label), source in sorted(spans.items())
+        ],
+        "synthetic": synthetic,
+        "parent_id": parent_id,
+    }
+
+
+def fused_rows(path: Path) -> Iterator[Row]:
+    """Rows of a file that `fuse` made, as they stand there; the file may be empty."""
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def label_counts(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
+    """Spans by label: `{"targets": {…}, "extensions": {…}}`, most frequent first, then by name."""
+    targets: Counter[str] = Counter()
+    extensions: Counter[str] = Counter()
+    for row in rows:
+        targets.update(entity["label"] for entity in row["entities"])
+        extensions.update(extension["label"] for extension in row["extensions"])
+    return {
+        name: dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+        for name, counts in (("targets", targets), ("extensions", extensions))
+    }

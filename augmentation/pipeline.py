@@ -1,0 +1,344 @@
+"""The pipeline (S0-S6, S8, S9): a file of gold rows in, fused and synthetic rows out.
+
+Everything is replayed from the stored answers: `Augmentation.ask` fetches what is missing, `Augmentation.write` builds
+the files from what is there. A second run asks nothing and writes the same bytes.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from augmentation.annotation import Annotation, TargetSettings, annotate, annotate_synthetic
+from augmentation.dialogue import Finished, Work, answer_all, both, finished
+from augmentation.fusion import fuse, fused_rows, label_counts
+from augmentation.label_merging import LabelMap, TypeClass, new_classes, type_classes
+from augmentation.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups
+from augmentation.runner import Progress, Runner
+from augmentation.settings import STATE_FILE, Settings, check_state
+from augmentation.store import write_atomically
+from augmentation.synthesis import Sentences, TokenStyle, sentence_key
+from augmentation.tasks import explanation_request, provenance
+from modeling_knowfree.readers_knowfree import iterate_rows
+from modeling_knowfree.rows_knowfree import Row, write_rows
+from modeling_knowfree.units_knowfree import infer_unit, join_units
+
+STORE_FILE = "answers.sqlite"
+RESULTS = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "train.jsonl")
+
+AnnotateTargets = Callable[[Sequence[Sequence[str]]], Sequence[Sequence[dict[str, Any]]]]
+"""Sentences as tokens -> for each its target spans, `{"start", "end", "label"}` and, where known, `"score"`."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The prose that explains a row, None where it failed; `cut` by the token limit."""
+
+    text: str | None
+    cut: bool = False
+
+
+class Augmentation:
+    """
+    One run folder.
+
+    Args:
+        folder: holds `augment.yaml`, the stored answers and the results.
+        settings: as loaded from the folder.
+        runner: asks the LLM and knows the stored answers.
+        embed: the sentence encoder; needed by `write` alone.
+        annotate_with_model: the trained annotator of S7 for `annotator: model`. Without it the synthetic sentences
+            stay without targets, in `sentences.jsonl`.
+
+    Raises:
+        InputError: a row breaks the contract, a file is missing, or the folder was made from other input or settings.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: Settings,
+        runner: Runner,
+        embed: Embed,
+        annotate_with_model: AnnotateTargets | None = None,
+        *,
+        accept_changes: bool = False,
+    ) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.runner = runner
+        self.embed = embed
+        self.annotate_with_model = annotate_with_model
+        self.state = check_state(folder, settings, accept_changes=accept_changes)
+        self.unit = settings.unit or infer_unit(self.rows())
+        self.annotation = settings.annotation(self.unit)
+        self.size = 0
+        labels: set[str] = set()
+        examples: list[tuple[str, tuple[tuple[str, str], ...]]] = []
+        source: set[str] = set()
+        for row in self.rows():
+            self.size += 1
+            labels.update(entity["label"] for entity in row["entities"])
+            source.add(sentence_key(self.text(row["tokens"])))
+            if len(examples) < settings.target_examples:
+                examples.append((self.text(row["tokens"]), tuple(self._gold_pairs(row))))
+        flat = settings.task != "nested_ner"
+        self.targets = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines, flat)
+        self._source_keys = frozenset(source)
+        self._held_out_keys = frozenset(
+            sentence_key(self.text(row["tokens"]))
+            for name in (settings.dev_file, settings.test_file)
+            if name
+            for row in iterate_rows(folder / name)
+        )
+        self._style = TokenStyle.of(self.rows(), self.unit)
+
+    def rows(self) -> Iterator[Row]:
+        """The gold rows, read anew."""
+        return iterate_rows(self.folder / self.settings.train_file, flat=self.settings.task != "nested_ner")
+
+    def text(self, tokens: Sequence[str]) -> str:
+        """Tokens as the LLM is shown them."""
+        return join_units(tokens, self.unit)[0]
+
+    def _gold_pairs(self, row: Row, names: dict[str, str] | None = None) -> list[tuple[str, str]]:
+        ordered = sorted(row["entities"], key=lambda entity: (entity["start"], entity["end"]))
+        pairs = [(self.text(row["tokens"][e["start"] : e["end"]]), e["label"]) for e in ordered]
+        return [(text, (names or {}).get(label, label)) for text, label in pairs]
+
+    # the questions
+
+    def source_work(self, row: Row) -> Work[tuple[Annotation, Explanation]]:
+        """All questions about a gold row that need no other row (S1-S3, S8)."""
+        explain = self._explain(row) if self.settings.explain else _no_explanation()
+        return (yield from both(annotate(row["id"], row["tokens"], self.annotation), explain))
+
+    def _explain(self, row: Row) -> Work[Explanation]:
+        pairs = list(dict.fromkeys(self._gold_pairs(row, self.settings.type_names)))
+        [outcome] = yield [
+            explanation_request(
+                row["id"],
+                self.text(row["tokens"]),
+                pairs,
+                language=self.settings.language,
+                seed=self.settings.seed,
+                max_tokens=self.settings.max_tokens["explanation"],
+            )
+        ]
+        return Explanation(outcome.parsed.value, outcome.parsed.cut) if outcome.parsed else Explanation(None)
+
+    def synthetic_work(self, row: Row) -> Work[tuple[Annotation, Annotation | None]]:
+        """All questions about a synthetic sentence (S9): extensions and, by the annotator `llm`, targets."""
+        targets = self.targets if self.settings.annotator == "llm" else None
+        return annotate_synthetic(row["id"], row["tokens"], self.annotation, targets)
+
+    def _propose(self, known: Proposal | None, classes: Sequence[TypeClass], name: str) -> Work[Proposal]:
+        language, max_tokens = self.settings.language, self.settings.max_tokens["merge"]
+        return propose_groups(known, classes, row_id=name, language=language, max_tokens=max_tokens)
+
+    def ask(self, on_progress: Callable[[str, Progress], None] | None = None) -> None:
+        """
+        Ask everything that no stored answer tells, stage after stage; `on_progress(stage, progress)` follows.
+
+        Raises:
+            StoppedError: budget or Ctrl-C; call again to go on.
+            StopRunError: the server refuses every request.
+        """
+        self.record_state()
+
+        def stage(name: str, works: Callable[[], Iterable[Work[Any]]]) -> None:
+            answer_all(works, self.runner, partial(on_progress, name) if on_progress else None)
+
+        stage("annotate", lambda: map(self.source_work, self.rows()))
+        classes = _Survey(self.annotated()).classes
+        stage("merge", lambda: [self._propose(None, classes, "merge")])
+        if self.settings.explain:
+            stage("synthetic", lambda: map(self.synthetic_work, self.sentences()))
+            known = self._finished(self._propose(None, classes, "merge")).value
+            keys = {type_class.key for type_class in classes}
+            fresh = [later for later in _Survey(self.annotated_sentences()).classes if later.key not in keys]
+            stage("merge synthetic", lambda: [self._propose(known, fresh, "merge-synthetic")])
+
+    def record_state(self) -> None:
+        """Note in `state.json` which input and settings the results are made from."""
+        write_atomically(self.folder / STATE_FILE, json.dumps(self.state, ensure_ascii=False, indent=1) + "\n")
+
+    # the answers
+
+    def _finished(self, work: Work[Any]) -> Finished[Any]:
+        return finished(work, self.runner)
+
+    def annotated(self) -> Iterator[tuple[Row, Finished[tuple[Annotation, Explanation]]]]:
+        """Gold rows with their annotation and explanation, from stored answers."""
+        return ((row, self._finished(self.source_work(row))) for row in self.rows())
+
+    def sentences(self, counts: Counter[str] | None = None) -> Iterator[Row]:
+        """Synthetic rows without annotation, in the order of their parents (S8)."""
+        sentences = Sentences(self.settings.language, self._style, self._source_keys, self._held_out_keys)
+        for row, done in self.annotated():
+            explanation = done.value[1]
+            if explanation.text is not None:
+                yield from sentences.rows(row["id"], explanation.text, cut=explanation.cut)
+        if counts is not None:
+            counts.update(sentences.counts)
+
+    def annotated_sentences(
+        self, counts: Counter[str] | None = None
+    ) -> Iterator[tuple[Row, Finished[tuple[Annotation, Annotation | None]]]]:
+        """Synthetic rows with their annotation and, by the annotator `llm`, their targets."""
+        return ((row, self._finished(self.synthetic_work(row))) for row in self.sentences(counts))
+
+    # the results
+
+    def write(self) -> dict[str, Any]:
+        """
+        Build every result file whole from the stored answers, and return what `counts.json` holds.
+
+        Raises:
+            UnansweredError: `ask` has not finished.
+        """
+        source = _Survey(self.annotated())
+        merges = [self._finished(self._propose(None, source.classes, "merge"))]
+        label_map = next_label_map(LabelMap(self.settings.merging()), source.classes, merges[0].value, self.embed)
+        counts: dict[str, Any] = {
+            "samples": source.rows,
+            "unit": self.unit,
+            "source": source.counts,
+            "types": {"source": _type_counts(source.classes, label_map)},
+            "labels": {},
+        }
+        failures = source.failures
+        if self.settings.explain:
+            synthesis: Counter[str] = Counter()
+            later = _Survey(self.annotated_sentences(synthesis))
+            fresh = new_classes(label_map, later.classes)
+            merges.append(self._finished(self._propose(merges[0].value, fresh, "merge-synthetic")))
+            label_map = next_label_map(label_map, later.classes, merges[1].value, self.embed)
+            failures += later.failures
+            counts["synthetic"] = later.counts
+            counts["synthesis"] = dict(sorted(synthesis.items()))
+            counts["types"]["with_synthetic"] = _type_counts([*source.classes, *fresh], label_map)
+        failures += [failure for merge in merges for failure in _failures(merge)]
+        counts["failed"] = dict(Counter(failure["task"] for failure in failures))
+
+        files = {"fusion": self._fused(label_map)}
+        targeted = self.settings.annotator == "llm" or self.annotate_with_model is not None
+        if self.settings.explain:
+            files["synthetic" if targeted else "sentences"] = self._synthetic(label_map)
+        paths = {name: self.folder / f"{name}.jsonl" for name in files}
+        for name, rows in files.items():
+            write_rows(paths[name], rows)
+            counts["labels"][name] = label_counts(fused_rows(paths[name]))
+        if "synthetic" in files:
+            paths["train"] = self.folder / "train.jsonl"
+            write_rows(paths["train"], chain(fused_rows(paths["fusion"]), fused_rows(paths["synthetic"])))
+        for name in RESULTS:
+            if self.folder / name not in paths.values():  # of an earlier run with other settings
+                (self.folder / name).unlink(missing_ok=True)
+
+        repairs = [repair for merge in merges for repair in merge.value.repairs]
+        write_atomically(self.folder / "label_map.json", label_map_json(label_map, self.settings.encoder, repairs))
+        write_rows(self.folder / "provenance.jsonl", self._provenance(merges))
+        write_rows(self.folder / "failed.jsonl", failures)
+        write_atomically(self.folder / "counts.json", json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
+        return counts
+
+    def _fused(self, label_map: LabelMap) -> Iterator[Row]:
+        for row, done in self.annotated():
+            yield fuse(row, *self._extensions(done.value[0], label_map))
+
+    def _extensions(self, annotation: Annotation, label_map: LabelMap) -> tuple[Any, Any, Any]:
+        kinds = self.annotation.kinds
+        entities = [(span.start, span.end, label_map.types[span.type].standard) for span in annotation.entities]
+        words = annotation.words if "segmentation" in kinds else []
+        return entities, annotation.tags, words
+
+    def _synthetic(self, label_map: LabelMap) -> Iterator[Row]:
+        """Synthetic rows with targets and extensions (S9), without those that have too few or no known targets."""
+        batch: list[tuple[Row, Annotation, Annotation | None]] = []
+        for row, done in self.annotated_sentences():
+            batch.append((row, *done.value))
+            if len(batch) == 256:
+                yield from self._targeted(batch, label_map)
+                batch = []
+        yield from self._targeted(batch, label_map)
+
+    def _targeted(self, batch: list[tuple[Row, Annotation, Annotation | None]], label_map: LabelMap) -> Iterator[Row]:
+        spans: Sequence[Sequence[dict[str, Any]]]
+        if self.annotate_with_model is not None:
+            spans = self.annotate_with_model([row["tokens"] for row, _, _ in batch])
+        else:
+            spans = [_target_spans(targets) if targets else [] for _, _, targets in batch]
+        for (row, annotation, targets), entities in zip(batch, spans, strict=True):
+            failed = self.annotate_with_model is None and targets and targets.counts["targets"]["failed"]
+            if (
+                not failed and len(entities) >= self.settings.min_targets
+            ):  # without targets it would be a false negative
+                targeted = row | {"entities": list(entities)}
+                extensions = self._extensions(annotation, label_map)
+                yield fuse(targeted, *extensions, synthetic=True, parent_id=row["parent_id"])
+
+    def _provenance(self, merges: Iterable[Finished[Any]]) -> Iterator[dict[str, Any]]:
+        works: list[Iterable[Finished[Any]]] = [(done for _, done in self.annotated())]
+        if self.settings.explain:
+            works.append(done for _, done in self.annotated_sentences())
+        for done in chain(*works, merges):
+            for outcome in done.outcomes:
+                if outcome.answer is not None:
+                    repaired = outcome.parsed is not None and outcome.parsed.repaired
+                    yield provenance(outcome.request, outcome.answer, repaired=repaired)
+
+
+def _no_explanation() -> Work[Explanation]:
+    return Explanation(None)
+    yield
+
+
+def _target_spans(annotation: Annotation) -> list[dict[str, Any]]:
+    spans = dict.fromkeys((span.start, span.end, span.type) for span in annotation.entities)
+    return [{"start": start, "end": end, "label": label} for start, end, label in sorted(spans)]
+
+
+def _failures(done: Finished[Any]) -> Iterator[dict[str, Any]]:
+    for outcome in done.outcomes:
+        if outcome.error is not None:
+            request = outcome.request
+            yield {"id": request.row_id, "task": request.task, "kind": outcome.kind, "reason": outcome.error}
+
+
+class _Survey:
+    """One pass over annotated rows: classes of their entity types, counts by task, and what failed."""
+
+    def __init__(self, annotated: Iterable[tuple[Row, Finished[Any]]]) -> None:
+        self.rows = 0
+        self.failures: list[dict[str, Any]] = []
+        self._counts: dict[str, Counter[str]] = {}
+        self.classes = type_classes(self._mentions(annotated))
+
+    def _mentions(self, annotated: Iterable[tuple[Row, Finished[Any]]]) -> Iterator[tuple[str, str]]:
+        for _, done in annotated:
+            self.rows += 1
+            self.failures += _failures(done)
+            for part in done.value:
+                for task, counter in (part.counts if isinstance(part, Annotation) else {}).items():
+                    self._counts.setdefault(task, Counter()).update(counter)
+            yield from dict.fromkeys((span.entity, span.type) for span in done.value[0].entities)
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """`rows`, and by task what `Annotation.counts` says."""
+        by_task = {task: dict(sorted(counter.items())) for task, counter in sorted(self._counts.items()) if counter}
+        return {"rows": self.rows} | by_task
+
+
+def _type_counts(classes: Sequence[TypeClass], label_map: LabelMap) -> dict[str, Any]:
+    return {
+        "raw": len(label_map.types),
+        "classes": len(classes),
+        "standard": len(label_map.labels),
+        "decided_by": label_map.shares(),
+    }

@@ -1,0 +1,160 @@
+"""What a run would ask, before anything is sent: requests, cache hits, tokens, cost, and prompts to look at."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
+from typing import Any
+
+from augmentation.annotation import ask_targets
+from augmentation.dialogue import Unanswered, Work, replay
+from augmentation.label_merging import CHUNK_SIZE
+from augmentation.pipeline import Augmentation
+from augmentation.tasks import Request, merge_request, pos_request
+from augmentation.windows import windows
+
+SENTENCES_PER_EXPLANATION = (3, 8)
+TYPES_PER_ROW = (0.5, 3.0)
+COMPLETION_SHARE = {
+    "entities": (0.2, 2.0),
+    "segmentation": (1.0, 2.5),
+    "pos": (3.0, 9.0),
+    "targets": (0.1, 1.0),
+    "explanation": (1.0, 8.0),
+    "merge": (0.5, 1.2),
+    "merge_standard": (0.5, 1.2),
+}
+"""Tokens of an answer as a share of the tokens of its input, low and high; rules of thumb, for cost ranges."""
+
+
+def tokens_of(text: str) -> float:
+    """About how many tokens a text has: a character of Chinese, Japanese or Korean each, else a quarter."""
+    wide = sum(ord(char) > 0x2E7F for char in text)
+    return wide + (len(text) - wide) / 4
+
+
+@dataclass
+class TaskPlan:
+    """One task: requests known to be missing, answers already stored, more that depend on answers (low, high), and
+    tokens of all that has to be asked (low, high)."""
+
+    missing: int = 0
+    cached: int = 0
+    later: tuple[int, int] = (0, 0)
+    prompt_tokens: tuple[int, int] = (0, 0)
+    completion_tokens: tuple[int, int] = (0, 0)
+
+
+@dataclass
+class Plan:
+    """The plan of a run; `prompts` holds up to two rendered prompts by task, as examples."""
+
+    rows: int = 0
+    tasks: dict[str, TaskPlan] = field(default_factory=dict)
+    usd: tuple[float, float] = (0.0, 0.0)
+    prompts: dict[str, list[str]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return asdict(self)
+
+
+def make_plan(run: Augmentation) -> Plan:
+    """Look at every row and every stored answer; nothing is sent. Memory does not grow with the rows."""
+    missing: Counter[str] = Counter()
+    cached: Counter[str] = Counter()
+    prompt_tokens: Counter[str] = Counter()
+    input_tokens: Counter[str] = Counter()
+    plan = Plan()
+    for work in _works(run):
+        state = replay(work, run.runner.outcome)
+        for outcome in state.outcomes:
+            cached[outcome.request.task] += 1
+        for request in state.requests if isinstance(state, Unanswered) else ():
+            missing[request.task] += 1
+            prompt_tokens[request.task] += round(sum(tokens_of(content) for _, content in request.messages))
+            input_tokens[request.task] += round(tokens_of(request.input))
+    plan.rows = run.size
+    later = _later(run, missing, cached)
+    low = high = 0.0
+    for task in COMPLETION_SHARE:
+        if not (missing[task] or cached[task] or later[task][1]):
+            continue
+        known = missing[task]
+        mean_prompt = prompt_tokens[task] / known if known else _mean_prompt(run, task)
+        mean_input = input_tokens[task] / known if known else mean_prompt / 3
+        totals = [known + more for more in later[task]]
+        share = COMPLETION_SHARE[task]
+        entry = TaskPlan(
+            known,
+            cached[task],
+            later[task],
+            (round(totals[0] * mean_prompt), round(totals[1] * mean_prompt)),
+            (round(totals[0] * mean_input * share[0]), round(totals[1] * mean_input * share[1])),
+        )
+        plan.tasks[task] = entry
+        price = run.runner.purse.budget.usd
+        low += price(entry.prompt_tokens[0], entry.completion_tokens[0])
+        high += price(entry.prompt_tokens[1], entry.completion_tokens[1])
+    plan.usd = (low, high)
+    for request in _samples(run):
+        plan.prompts.setdefault(request.task, []).append("\n".join(content for _, content in request.messages))
+    return plan
+
+
+def _works(run: Augmentation) -> Iterator[Work[Any]]:
+    return chain((run.source_work(row) for row in run.rows()), _synthetic_works(run))
+
+
+def _synthetic_works(run: Augmentation) -> Iterator[Work[Any]]:
+    """Works of the synthetic sentences, once every explanation is there."""
+    if run.settings.explain and not any(
+        isinstance(replay(run.source_work(row), run.runner.outcome), Unanswered) for row in run.rows()
+    ):
+        yield from (run.synthetic_work(row) for row in run.sentences())
+
+
+def _later(run: Augmentation, missing: Counter[str], cached: Counter[str]) -> dict[str, tuple[int, int]]:
+    """Requests that depend on answers still to come."""
+    later: dict[str, tuple[int, int]] = dict.fromkeys(COMPLETION_SHARE, (0, 0))
+    kinds = run.annotation.kinds
+    if run.unit == "character" and "pos" in kinds:
+        later["pos"] = (missing["segmentation"],) * 2
+    asked = [task for task in ("entities", "segmentation", "pos") if missing[task] or cached[task] or later[task][1]]
+    pending = missing["explanation"]
+    if pending:
+        low, high = (pending * sentences for sentences in SENTENCES_PER_EXPLANATION)
+        for task in asked + ["targets"] * (run.settings.annotator == "llm"):
+            later[task] = (later[task][0] + low, later[task][1] + high)
+    if "entities" in kinds and missing["entities"]:
+        types = [run.size * share for share in TYPES_PER_ROW]
+        later["merge"] = (max(1, int(types[0] / CHUNK_SIZE)), 1 + int(types[1] * (3 if pending else 1) / CHUNK_SIZE))
+        later["merge_standard"] = (1, 2)
+    return later
+
+
+def _mean_prompt(run: Augmentation, task: str) -> float:
+    lengths = [tokens_of(content) for r in _samples(run) if r.task == task for _, content in r.messages]
+    return sum(lengths) / len(lengths) if lengths else 0.0
+
+
+def _samples(run: Augmentation) -> Iterator[Request]:
+    """Requests as they are asked about the first two rows; where an answer is needed first, with words and types made
+    up from the gold data."""
+    language, limits = run.settings.language, run.settings.max_tokens
+    works: list[Work[Any]] = []
+    for row in islice(run.rows(), 2):
+        works.append(run.source_work(row))
+        if run.unit == "character" and "pos" in run.annotation.kinds:
+            start, end = windows(row["tokens"], run.settings.window_units)[0]
+            text = run.text(row["tokens"][start:end])
+            yield pos_request(row["id"], text, list(text[:4]), language=language, max_tokens=limits["pos"])
+        if run.settings.explain and run.settings.annotator == "llm":
+            works.append(ask_targets(row["id"], row["tokens"], run.annotation, run.targets))
+    for work in works:
+        state = replay(work, lambda _: None)
+        yield from state.requests if isinstance(state, Unanswered) else ()
+    if "entities" in run.annotation.kinds:
+        labels = list(run.targets.labels)
+        yield merge_request("merge", labels, {}, language=language, max_tokens=limits["merge"])
+        yield merge_request("merge", labels, {}, language=language, max_tokens=limits["merge"], second_pass=True)

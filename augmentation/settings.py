@@ -1,0 +1,219 @@
+"""Settings of an augmentation run: one file that people edit, and the record of what a run was made from."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from augmentation.annotation import AnnotationSettings
+from augmentation.label_merging import MergeSettings
+from augmentation.normalisation import PACKAGED_ENCODER
+from modeling_knowfree.rows_knowfree import InputError
+
+SETTINGS_FILE = "augment.yaml"
+STATE_FILE = "state.json"
+
+Kind = Literal["entities", "pos", "segmentation"]
+KINDS_BY_TASK: dict[str, tuple[Kind, ...]] = {
+    "ner": ("entities", "pos", "segmentation"),
+    "nested_ner": ("entities", "pos", "segmentation"),
+    "segmentation": ("entities", "pos"),
+    "pos": ("entities", "segmentation"),
+}
+
+
+def _field(default: Any, help: str) -> Any:
+    return Field(default, description=help)
+
+
+class Settings(BaseModel):
+    """Every setting of a run; the descriptions are the comments of `augment.yaml` and the help of the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train_file: str = Field(description="gold rows to augment, from this folder")
+    dev_file: str | None = _field(None, "its sentences never become synthetic ones")
+    test_file: str | None = _field(None, "its sentences never become synthetic ones")
+    language: Literal["zh", "en", "ja", "ko"] = Field(description="of prompts, tag names and sentence rules")
+    task: Literal["ner", "nested_ner", "segmentation", "pos"] = _field("ner", "the target task")
+    kinds: tuple[Kind, ...] | None = _field(
+        None, "extension labels; by default all, without segmentation (pos) where that is the task itself"
+    )
+    unit: Literal["character", "word"] | None = _field(None, "what the tokens are; by default read off the data")
+
+    client: Literal["hub", "tgi", "recorded"] = _field("hub", "who answers: a chat completion server, TGI, or a file")
+    model: str | None = _field(None, "model id, or the name the server knows its model by")
+    base_url: str | None = _field(None, "server; without one the Hub's providers are asked")
+    provider: str | None = _field(None, "which of the Hub's providers")
+    token_env: str | None = _field(None, "environment variable that holds the token; never the token itself")
+    answers: tuple[str, ...] = _field((), "files of recorded answers, from this folder")
+    concurrency: int = Field(16, ge=1, description="requests in flight at once")
+    requests_per_minute: float | None = Field(None, gt=0, description="rate limit")
+    timeout_seconds: float = Field(120.0, gt=0, description="for one request")
+    max_tokens: dict[str, int] = _field(
+        {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048},
+        "limit of an answer by task; raising one re-asks only the answers it had cut",
+    )
+    usd_per_million_prompt_tokens: float = Field(0.0, ge=0, description="price, for plan and --max-usd")
+    usd_per_million_completion_tokens: float = Field(0.0, ge=0, description="price, for plan and --max-usd")
+
+    window_units: int = Field(400, ge=16, description="longer rows are asked about in windows of so many units")
+    encoder: str = _field(
+        PACKAGED_ENCODER, "sentence-transformers model that measures types; zh: shibing624/text2vec-base-chinese"
+    )
+    p: int = Field(5, ge=1, description="farthest vectors that make the radius of a type (equation 6)")
+    epsilon: float = Field(1.5, ge=0, description="a type joins within so many radii of the reference")
+    reference: Literal["samples", "radius"] = _field("samples", "what makes the reference type of a group")
+    singletons: Literal["keep", "split"] = _field("keep", "reference of one sample: keep the LLM's merge, or split")
+
+    explain: bool = _field(True, "generate synthetic sentences by explanations")
+    seed: int = _field(0, "of the explanations")
+    type_names: dict[str, str] = _field({}, "readable names of labels for the explanation prompt, e.g. {PER: person}")
+    annotator: Literal["llm", "model"] = _field(
+        "llm", "who puts targets on synthetic sentences: llm, or a trained model"
+    )
+    guidelines: str = _field("", "annotation guidelines for the annotator llm")
+    target_examples: int = Field(64, ge=0, description="gold sentences shown to the annotator llm")
+    min_targets: int = Field(0, ge=0, description="synthetic sentences with fewer targets are dropped")
+
+    @property
+    def extension_kinds(self) -> frozenset[str]:
+        """Extension labels wanted: `kinds`, or what the task leaves (S3)."""
+        return frozenset(self.kinds if self.kinds is not None else KINDS_BY_TASK[self.task])
+
+    @property
+    def model_name(self) -> str:
+        """The model as answers are keyed by it."""
+        return {"recorded": "recorded", "tgi": self.model or "tgi"}.get(self.client, self.model or "")
+
+    def annotation(self, unit: str) -> AnnotationSettings:
+        """What the annotation of a row needs to know."""
+        return AnnotationSettings(
+            self.language, unit, self.extension_kinds, self.model_name, self.window_units, self.max_tokens
+        )
+
+    def merging(self) -> MergeSettings:
+        """Geometry of S4."""
+        return MergeSettings(self.p, self.epsilon, self.reference, self.singletons)
+
+
+_HOW_ASKED = frozenset(
+    (
+        "client", "base_url", "provider", "token_env", "answers", "concurrency", "requests_per_minute",
+        "timeout_seconds", "max_tokens", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens",
+    )
+)  # fmt: skip
+"""Settings that shape how answers are got, not what is made of them: they may change between runs."""
+
+
+def load_settings(folder: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """
+    The settings of a run folder, `overrides` on top.
+
+    Raises:
+        InputError: no such file, not YAML, an unknown setting, or a value outside its range.
+    """
+    path = folder / SETTINGS_FILE
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: no such file; make one with `knowfree augment init {folder} --train_file …`"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML: {error}; write `setting: value` on each line") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: holds {type(data).__name__}; write `setting: value` on each line")
+    return check_settings(data | {k: v for k, v in (overrides or {}).items() if v is not None}, str(path))
+
+
+def check_settings(data: Mapping[str, Any], where: str) -> Settings:
+    """
+    Settings from plain values.
+
+    Raises:
+        InputError: names the setting, its value and what is allowed.
+    """
+    try:
+        return Settings(**data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{where}: no setting {name!r}; there are {', '.join(Settings.model_fields)}") from error
+        if first["type"] == "missing":
+            raise InputError(f"{where}: setting {name} is missing; add `{name}: …`") from error
+        raise InputError(f"{where}: {name} is {first['input']!r}: {first['msg']}") from error
+
+
+def settings_text(settings: Settings) -> str:
+    """The text of `augment.yaml`: every setting with its meaning."""
+    lines = ["# Settings of `knowfree augment`; files are named from this folder.", ""]
+    for name, info in Settings.model_fields.items():
+        value = getattr(settings, name)
+        plain = list(value) if isinstance(value, tuple) else value
+        dumped = yaml.safe_dump(plain, allow_unicode=True, default_flow_style=True, width=10**6).strip()
+        lines += [f"# {info.description}", f"{name}: {dumped.removesuffix('...').strip()}", ""]
+    return "\n".join(lines)
+
+
+def change_settings(folder: Path, changes: Mapping[str, Any]) -> None:
+    """Write new values into `augment.yaml`, its other lines as they are."""
+    path = folder / SETTINGS_FILE
+    text = path.read_text(encoding="utf-8")
+    for name, value in changes.items():
+        line = f"{name}: {json.dumps(value, ensure_ascii=False)}"
+        lines = text.splitlines()
+        places = [i for i, old in enumerate(lines) if old.startswith(f"{name}:")]
+        lines[places[0] if places else len(lines) : places[0] + 1 if places else len(lines)] = [line]
+        text = "\n".join(lines) + "\n"
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
+    """What a run's results are made from: sha256 of the input files and the settings that shape the results."""
+    files = {name: getattr(settings, name) for name in ("train_file", "dev_file", "test_file")}
+    hashes = {name: hashlib.sha256((folder / path).read_bytes()).hexdigest() for name, path in files.items() if path}
+    shaping = settings.model_dump(mode="json", exclude=set(_HOW_ASKED | files.keys()))
+    return {"input": hashes, "settings": shaping | {"model": settings.model_name}}
+
+
+def check_state(folder: Path, settings: Settings, *, accept_changes: bool = False) -> dict[str, Any]:
+    """
+    The state of this run, checked against the one that `state.json` records.
+
+    Raises:
+        InputError: a file is missing, or input or settings changed and `accept_changes` is not given.
+    """
+    for name in ("train_file", "dev_file", "test_file"):
+        path = getattr(settings, name)
+        if path and not (folder / path).is_file():
+            raise InputError(f"{folder / SETTINGS_FILE}: {name} is {path!r}, and there is no file {folder / path}")
+    state = state_of(folder, settings)
+    path = folder / STATE_FILE
+    if path.is_file() and not accept_changes:
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changes = [
+            f"{name} {show(before.get(part, {}).get(name))} -> {show(values.get(name))}"
+            for part, values in state.items()
+            for name in sorted(set(values) | set(before.get(part, {})))
+            if before.get(part, {}).get(name) != values.get(name)
+        ]
+        if changes:
+            raise InputError(
+                f"{folder}: this run was made from other input or settings: {'; '.join(changes)}. Give "
+                "--accept-changes to go on with the new ones (answers that still fit are kept), or use another folder"
+            )
+    return state
+
+
+def show(value: Any) -> str:
+    """A value of the state for people; hashes short."""
+    return value[:12] if isinstance(value, str) and len(value) == 64 else json.dumps(value, ensure_ascii=False)
