@@ -15,21 +15,22 @@ from typing import Any
 
 STYLE = """
 .spans { line-height: 1.4; overflow-wrap: anywhere; margin: 0.4em 0; }
-.spans .plain { white-space: pre-wrap; vertical-align: top; }
+.spans .plain { white-space: pre-wrap; vertical-align: top; unicode-bidi: isolate; }
 .spans .piece { display: inline-block; vertical-align: top; white-space: pre; margin-bottom: 0.35em; }
 .spans .piece:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
-.spans .lane { display: block; box-sizing: border-box; height: 1.05rem; font: 600 0.65rem/0.9rem system-ui, sans-serif; user-select: none; }
-.spans .on { color: var(--ink-on-light); border-top: 3px solid; }
+.spans .lane { display: block; box-sizing: border-box; height: 1.15rem; user-select: none; }
+.spans .lane { font: 600 0.75rem/1rem system-ui, sans-serif; }
+.spans .on { color: light-dark(var(--ink-on-light), var(--ink-on-dark)); border-top: 3px solid; }
 .spans .on.extension { border-top: 2px dashed; font-weight: 400; }
 .spans .first { margin-left: 1px; }
 .spans .last { margin-right: 2px; }
+.spans .name { unicode-bidi: isolate; color: inherit; }
 .spans .wide .name { display: inline-block; width: 0; overflow: visible; }
 .spans .hidden { display: none; }
 .spans .rejected { opacity: 0.4; text-decoration: line-through; }
-@media (prefers-color-scheme: dark) { :root:not(.light) .spans .on { color: var(--ink-on-dark); } }
-.dark .spans .on { color: var(--ink-on-dark); }
 """
-"""CSS that `render` relies on; put it once into the page."""
+"""CSS that `render` relies on; put it once into the page. Whether colours are for light or for dark ground follows the
+page's `color-scheme`."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def _is_word(span: DrawnSpan) -> bool:
 LONGEST_PIECE = {"character": 12, "word": 4}  # units; a line of text can break between pieces only
 
 
-def render(tokens: Sequence[str], spans: Iterable[DrawnSpan], *, unit: str) -> str:
+def render(tokens: Sequence[str], spans: Iterable[DrawnSpan], *, unit: str, gaps: Sequence[str] | None = None) -> str:
     """
     A sentence with its spans drawn under it.
 
@@ -124,25 +125,51 @@ def render(tokens: Sequence[str], spans: Iterable[DrawnSpan], *, unit: str) -> s
         tokens: the units.
         spans: what to draw; target lines are solid, extension lines dashed; a line begins with its label.
         unit: `character` (units join without space) or `word`.
+        gaps: what stands after each unit, where the original text is known.
 
     Returns:
         An HTML fragment, `<div class="spans">…</div>`; it needs `STYLE` in the page.
     """
     drawn = list(spans)
     lane_of = lanes(drawn)
-    gap = "" if unit == "character" else " "
+    if gaps is None:
+        gaps = ["" if unit == "character" else " "] * (len(tokens) - 1) + [""]
+    written = [token + gap for token, gap in zip(tokens, gaps, strict=True)] if tokens else []
     pieces = []
     for start, end in itertools.pairwise(_borders(len(tokens), drawn, LONGEST_PIECE[unit])):
         here = {lane_of[i]: span for i, span in enumerate(drawn) if span.start <= start and end <= span.end}
-        text = escape(gap.join(tokens[start:end]) + (gap if end < len(tokens) else ""))
         if not here:
-            pieces.append(f'<span class="plain">{text}</span>')
+            pieces.append(_plain("".join(written[start:end])))
             continue
+        # No line runs on under a gap that no span covers, and there the text may break.
+        goes_on = any(end < span.end for span in here.values())
+        text = "".join(written[start : end - 1]) + (written if goes_on else tokens)[end - 1]
         rows = "".join(_lane(here.get(lane), start, end) for lane in range(max(here) + 1))
-        spoken = escape(", ".join(_spoken(s, tokens, gap) for s in here.values() if s.start == start))
+        spoken = escape(", ".join(_spoken(s, tokens, gaps) for s in here.values() if s.start == start))
         stop = f' tabindex="0" role="group" aria-label="{spoken}" title="{spoken}"' if spoken else ""
-        pieces.append(f'<span class="piece"{stop}>{text}{rows}</span>')
-    return f'<div class="spans">{"".join(pieces)}</div>'
+        pieces.append(f'<span class="piece"{stop}>{escape(visible(text))}{rows}</span>')
+        if not goes_on and gaps[end - 1]:
+            pieces.append(_plain(gaps[end - 1]))
+    return f'<div class="spans" dir="auto">{"".join(pieces)}</div>'
+
+
+def _plain(text: str) -> str:
+    return f'<span class="plain">{escape(visible(text))}</span>'
+
+
+_SHOWN = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"} | {0x7F: "\u2421"}
+_SHOWN |= {
+    ord(control): f"⟨{name}⟩"
+    for name, control in {
+        "LRE": "\u202a", "RLE": "\u202b", "PDF": "\u202c", "LRO": "\u202d", "RLO": "\u202e",
+        "LRI": "\u2066", "RLI": "\u2067", "FSI": "\u2068", "PDI": "\u2069",
+    }.items()
+}  # fmt: skip
+
+
+def visible(text: str) -> str:
+    """`text` with control characters shown instead of obeyed, those among them that turn the direction of writing."""
+    return text.translate(_SHOWN)
 
 
 def _borders(length: int, spans: Sequence[DrawnSpan], longest: int) -> list[int]:
@@ -159,14 +186,15 @@ def _lane(span: DrawnSpan | None, start: int, end: int) -> str:
     classes += ["last"] if span.end == end else ["wide"]
     classes += ["of-word"] * _is_word(span)
     label = span.label.partition(":")[2] if _is_word(span) else span.label  # its lane says the namespace
-    name = f'<span class="name">{escape(label)}</span>' if span.start == start else ""
+    name = f'<span class="name">{escape(visible(label))}</span>' if span.start == start else ""
     return (
         f'<span class="{" ".join(classes)}" data-key="{escape(span.key)}" aria-hidden="true" '
         f'style="--ink-on-light:{on_light};--ink-on-dark:{on_dark}">{name}</span>'
     )
 
 
-def _spoken(span: DrawnSpan, tokens: Sequence[str], gap: str) -> str:
+def _spoken(span: DrawnSpan, tokens: Sequence[str], gaps: Sequence[str]) -> str:
     score = "" if span.score is None else f" {span.score:.2f}"
     kind = "" if span.kind == "target" else " (extension)"
-    return f"{gap.join(tokens[span.start : span.end])}: {span.label}{score}{kind}"
+    inner = (tokens[i] + gaps[i] for i in range(span.start, span.end - 1))
+    return visible(f"{''.join(inner)}{tokens[span.end - 1]}: {span.label}{score}{kind}")

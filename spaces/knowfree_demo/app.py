@@ -1,0 +1,328 @@
+"""KnowFREE in a browser. Runs as a Space as it is; in a checkout it shows the demo run's models."""
+
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from collections.abc import Iterator
+from html import escape
+from typing import Any, Literal
+
+import gradio as gr
+import torch
+from files import (
+    LARGEST_FILE,
+    MOST_ROWS,
+    SPAN_COLUMNS,
+    Refused,
+    check_text,
+    read_upload,
+    to_csv,
+    to_json,
+    to_json_lines,
+)
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+from panels import STYLE, draw, extension_scores, no_model, visible
+from tagger import FLOOR, Prediction, Tagger, load_taggers
+
+EXAMPLES = [
+    "We lost the blazes near Harrow Creek, and my trekking poles snapped on the ice at dusk.",
+    "A black bear and two cubs crossed the ridge trail on 4 July; deep snow on the north pass.",
+    "今天下午张三去北京大学医院，李四在东北大学地铁站。",
+    "我们一起在嘉鱼",
+]
+AT_ONCE = 2  # requests that run a model at the same time, each on its share of the cores
+MOST_WAITING = 100  # requests in the queue
+ROWS_A_STEP = 16  # of a file, between two moves of the progress bar
+MOST_TABLE_ROWS = 500
+OWN_DECODING = "model's own"
+MODES = ["flat", "nested", "all"]
+BY_SPAN, BY_LABEL = "each span", "mean of each label"
+
+Found = list[tuple[Tagger, list[Prediction]]]
+
+
+def build() -> gr.Blocks:
+    """The page of the models that `load_taggers` finds."""
+    taggers, problems = load_taggers()
+    # Files made for downloads go after an hour.
+    with gr.Blocks(title="KnowFREE", analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Markdown("# KnowFREE\nSpan tagging from few labelled sentences: nested spans, in any language of the model.")
+        if not taggers:
+            gr.HTML(no_model(problems))
+            return page
+        if problems:
+            gr.Markdown("\n".join(f"- {escape(visible(problem))}" for problem in problems), sanitize_html=True)
+        _fill(Desk(taggers))
+    return page
+
+
+def _fill(desk: "Desk") -> None:
+    names = list(desk.taggers)
+    with gr.Row(equal_height=False):
+        models = gr.CheckboxGroup(
+            names, value=names[:3], label="Models, side by side", visible=len(names) > 1, min_width=260
+        )
+        threshold = gr.Slider(
+            FLOOR,
+            0.95,
+            value=desk.default_threshold,
+            step=0.01,
+            label="Threshold",
+            info="least probability of a span",
+            min_width=260,
+        )
+        decoding = gr.Radio(
+            [OWN_DECODING, *MODES], value=OWN_DECODING, label="Overlap", info="which spans may overlap", min_width=260
+        )
+    settings = [threshold, decoding, models]
+    with gr.Tab("Text"):
+        text = gr.Textbox(label="Text", lines=4, max_lines=12, placeholder="Write or paste a text", elem_id="text")
+        examples = gr.Examples([[example] for example in EXAMPLES], [text], label="Or choose one", cache_examples=False)
+        button = gr.Button("Tag", variant="primary", elem_id="tag")
+        shown = gr.State("")
+        drawn = gr.HTML(elem_id="drawn")
+        table = gr.Dataframe(
+            headers=["model", *SPAN_COLUMNS], datatype=["str", "number", "number", "str", "number", "str"],
+            label="Spans: characters [start, end)", interactive=False, elem_id="spans", type="array",
+        )  # fmt: skip
+        with gr.Row():
+            as_json = gr.DownloadButton("Download JSON", interactive=False, elem_id="json")
+            as_csv = gr.DownloadButton("Download CSV", interactive=False, elem_id="csv")
+        with gr.Accordion("Extension scores behind the predictions", open=False, visible=desk.has_extensions):
+            columns = gr.Radio([BY_SPAN, BY_LABEL], value=BY_SPAN, label="Columns")
+            extensions = gr.HTML(elem_id="extensions")
+        results = [drawn, table, as_json, as_csv, extensions]
+        limits: dict[str, Any] = {"concurrency_id": "models", "concurrency_limit": AT_ONCE, "api_visibility": "private"}
+        for event in (button.click, text.submit, examples.load_input_event.then):
+            accepted = event(desk.accept, [text], [shown], api_visibility="private", show_progress="hidden")
+            accepted.success(desk.show, [shown, *settings, columns], results, **limits)
+        gr.on(
+            [threshold.change, decoding.change, models.change, columns.change],
+            desk.show, [shown, *settings, columns], results,
+            show_progress="hidden", trigger_mode="always_last", **limits,
+        )  # fmt: skip
+    with gr.Tab("File"):
+        gr.Markdown(
+            f"A `.txt` file, a text on each line, or a `.jsonl` file of "
+            f'`{{"text": "…"}}` or `{{"tokens": ["…", "…"]}}`; UTF-8, up to {MOST_ROWS:,} texts.'
+        )
+        file = gr.File(label="File", file_types=[".txt", ".jsonl"], height=140, elem_id="file")
+        with gr.Row():
+            start = gr.Button("Tag file", variant="primary", elem_id="tag-file")
+            stop = gr.Button("Stop", variant="stop")
+        state = gr.Markdown(elem_id="state")
+        with gr.Row():
+            lines = gr.DownloadButton("Download JSON lines", interactive=False, elem_id="jsonl")
+            sheet = gr.DownloadButton("Download CSV", interactive=False, elem_id="sheet")
+        preview = gr.Dataframe(
+            headers=["id", "model", *SPAN_COLUMNS],
+            datatype=["str", "str", "number", "number", "str", "number", "str"],
+            label=f"First {MOST_TABLE_ROWS} spans", interactive=False, elem_id="preview", type="array",
+        )  # fmt: skip
+        run = start.click(
+            desk.tag_file, [file, *settings], [state, lines, sheet, preview],
+            **{**limits, "api_visibility": "public"}, api_name="tag_file",
+        )  # fmt: skip
+        stop.click(None, cancels=[run], api_visibility="private")
+    gr.api(desk.tag, api_name="tag", concurrency_id="models", concurrency_limit=AT_ONCE)
+    gr.api(desk.models, api_name="models")
+
+
+class Desk:
+    """What the page and its API do with the models."""
+
+    def __init__(self, taggers: list[Tagger]):
+        self.taggers = {tagger.name: tagger for tagger in taggers}
+        self.default_threshold = min(max(taggers[0].config.threshold, FLOOR), 0.95)
+        self.has_extensions = any(tagger.config.extension_labels for tagger in taggers)
+
+    def accept(self, text: str) -> str:
+        """The text to tag, if it is one."""
+        try:
+            check_text(text)
+        except Refused as error:
+            raise _message(error) from error
+        return text
+
+    def show(self, text: str, threshold: float, decoding: str, names: list[str], columns: str) -> tuple[Any, ...]:
+        """All outputs of the text tab; no encoder runs where the text was tagged before."""
+        if not text.strip():
+            return "", [], gr.DownloadButton(interactive=False), gr.DownloadButton(interactive=False), ""
+        mode = None if decoding == OWN_DECODING else decoding
+        found = self._tag(text, threshold, mode, names)
+        rows = [[name, *span.values()] for name, spans in _plain(text, found).items() for span in spans]
+        answer = {"text": text, "threshold": threshold, "decoding": mode, "models": _plain(text, found)}
+        return (
+            draw(text, found),
+            [_cells(row) for row in rows],
+            _download("knowfree.json", to_json(answer)),
+            _download("knowfree.csv", to_csv(["model", *SPAN_COLUMNS], rows)),
+            extension_scores(text, found, columns == BY_LABEL),
+        )
+
+    def tag(
+        self,
+        text: str,
+        threshold: float | None = None,
+        decoding: Literal["flat", "nested", "all"] | None = None,
+        models: list[str] | None = None,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """
+        Tag one text.
+
+        Args:
+            text: up to 5,000 characters.
+            threshold: least probability of a span, from 0.05 up; default the first model's own.
+            decoding: which spans may overlap: flat, nested, all; default each model's own.
+            models: names as `/models` gives them; default all.
+
+        Returns:
+            For each model its spans: start, end (characters, end exclusive), label, score, word.
+        """
+        threshold = self.default_threshold if threshold is None else threshold
+        try:
+            if not isinstance(text, str):
+                raise Refused("text: give a string.")
+            check_text(text)
+            if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not FLOOR <= threshold < 1:
+                raise Refused(f"threshold: give a probability from {FLOOR} up, below 1.")
+            if decoding not in (None, *MODES):
+                raise Refused(f"decoding: choose one of {', '.join(MODES)}.")
+            if models is not None and not isinstance(models, list):
+                raise Refused("models: give a list of names.")
+        except Refused as error:
+            raise _message(error) from error
+        names = list(self.taggers) if models is None else models
+        if not text.strip():
+            return {name: [] for name in names}
+        return _plain(text, self._tag(text, threshold, decoding, names))
+
+    def models(self) -> dict[str, dict[str, Any]]:
+        """The models by name: their target labels, unit of annotation, threshold, decoding, extension labels."""
+        return {
+            name: {
+                "labels": tagger.config.target_labels,
+                "unit": tagger.config.unit,
+                "threshold": tagger.config.threshold,
+                "decoding": tagger.config.decoding,
+                "extension_labels": tagger.config.extension_labels,
+            }
+            for name, tagger in self.taggers.items()
+        }
+
+    def tag_file(
+        self, path: str | None, threshold: float, decoding: str, names: list[str], progress: Any = gr.Progress()  # noqa: B008
+    ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+        """Tag the texts of a `.txt` or `.jsonl` file: a message, the spans as JSON lines and as CSV, a preview."""
+        mode = None if decoding == OWN_DECODING else decoding
+        yield "", gr.DownloadButton(interactive=False), gr.DownloadButton(interactive=False), []
+        tagged: list[dict[str, Any]] = []
+        try:
+            if path is None:
+                raise Refused("Choose a file first.")
+            rows = read_upload(path)
+            chosen = self._chosen(names)
+            steps = [(at, tagger) for at in range(0, len(rows), ROWS_A_STEP) for tagger in chosen]
+            for at, tagger in progress.tqdm(steps, desc=f"{len(rows):,} texts", unit="steps"):
+                chunk = rows[at : at + ROWS_A_STEP]
+                found = tagger.tag_batch(chunk, threshold, mode)
+                tagged += [
+                    {"id": row["id"], "model": tagger.name, **row, "entities": spans}
+                    for row, spans in zip(chunk, found, strict=True)
+                ]
+                yield f"{at + len(chunk):,} of {len(rows):,} texts", gr.skip(), gr.skip(), gr.skip()
+        except ValueError as error:
+            raise _message(error) from error
+        spans = [[row["id"], row["model"], *span.values()] for row in tagged for span in row["entities"]]
+        yield (
+            f"{len(rows):,} texts, {len(spans):,} spans.",
+            _download("knowfree.jsonl", to_json_lines(tagged)),
+            _download("knowfree.csv", to_csv(["id", "model", *SPAN_COLUMNS], spans)),
+            [_cells(span) for span in spans[:MOST_TABLE_ROWS]],
+        )
+
+    def _tag(self, text: str, threshold: float, decoding: str | None, names: list[str]) -> Found:
+        try:
+            return [(tagger, tagger.tag(text, threshold, decoding)) for tagger in self._chosen(names)]
+        except ValueError as error:  # such as a word longer than the encoder reads
+            raise _message(error) from error
+
+    def _chosen(self, names: list[str]) -> list[Tagger]:
+        unknown = [name for name in names if name not in self.taggers]
+        if unknown:
+            raise Refused(f"No model {unknown[0]!r:.80} here; there are: {', '.join(self.taggers)}.")
+        if not names:
+            raise Refused("Choose at least one model.")
+        return [self.taggers[name] for name in names]
+
+
+def _plain(text: str, found: Found) -> dict[str, list[dict[str, Any]]]:
+    return {
+        tagger.name: [
+            {"start": p.start, "end": p.end, "label": p.label, "score": p.score, "word": text[p.start : p.end]}
+            for p in predictions
+        ]
+        for tagger, predictions in found
+    }
+
+
+def _cells(row: list[Any]) -> list[Any]:
+    shown = [round(cell, 4) if isinstance(cell, float) else cell for cell in row]
+    return [visible(cell) if isinstance(cell, str) else cell for cell in shown]
+
+
+def _download(name: str, data: bytes) -> gr.DownloadButton:
+    return gr.DownloadButton(value=save_bytes_to_cache(data, name, get_upload_folder()), interactive=True)
+
+
+def _message(error: Exception) -> gr.Error:
+    # gr.Error shows HTML; what was sent may be quoted in it.
+    return gr.Error(escape(visible(str(error))), duration=None, print_exception=False)
+
+
+def _theme() -> gr.themes.Base:
+    """Gradio's own, with the system's fonts, since nothing is fetched from elsewhere, and more contrast."""
+    theme = gr.themes.Default(
+        primary_hue="blue", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+    )
+    return theme.set(
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_300",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_300",
+        block_label_text_color="*neutral_700",
+        block_label_text_color_dark="*neutral_200",
+        block_title_text_color="*neutral_700",
+        block_title_text_color_dark="*neutral_200",
+        input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_600",
+        button_cancel_background_fill="*neutral_200",
+        button_cancel_background_fill_dark="*neutral_700",
+        button_cancel_text_color="*neutral_900",
+        button_cancel_text_color_dark="*neutral_100",
+    )
+
+
+def main() -> None:
+    """Serve the page; address and port as gradio's environment variables say."""
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // AT_ONCE))
+    page = build()
+    page.queue(max_size=MOST_WAITING, api_open=False)
+    page.launch(
+        theme=_theme(),
+        css=STYLE,
+        max_file_size=LARGEST_FILE,
+        run_history=False,
+        ssr_mode=False,
+        footer_links=["api", "settings"],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""Models of the Space, and what they saw in the last texts: one run of the encoder serves every threshold."""
+
+import json
+import math
+import os
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import pipeline
+
+FLOOR = 0.05  # probability under which no hit is kept: where the threshold slider begins
+MOST_HITS = 5000  # hits kept of a window; an untrained model would have a hit for nearly every cell
+REMEMBERED = 32  # texts whose hits each model keeps
+# Hub ids or folders, separated by commas.
+MODELS = "KNOWFREE_MODELS"
+
+
+class Prediction(NamedTuple):
+    """A span of a text: characters `[start, end)`, its target label, probability, and the logits of the model's
+    extension labels there, empty where it has none."""
+
+    start: int
+    end: int
+    label: str
+    score: float
+    extension_logits: list[float]
+
+
+@dataclass
+class Seen:
+    """
+    One model's view of one text.
+
+    Attributes:
+        document: what the pipeline makes of the text, with every hit above `floor` in each window.
+        floor: probability above which the hits are complete.
+        unit_at: the unit that begins at a character.
+        unit_before: the unit that ends at a character.
+        extension_logits: of the cells that hold hits, by their units `[start, end)`.
+    """
+
+    document: dict[str, Any]
+    floor: float
+    unit_at: dict[int, int]
+    unit_before: dict[int, int]
+    extension_logits: dict[tuple[int, int], torch.Tensor]
+
+
+class Tagger:
+    """
+    A KnowFREE model with its memory of recent texts. Several threads may share it.
+
+    Args:
+        model: Hub id or folder; its code is run, as `trust_remote_code` says: name models you trust.
+        name: how the page calls it.
+    """
+
+    def __init__(self, model: str, name: str):
+        self.name = name
+        self.pipe = pipeline("knowfree", model=model, trust_remote_code=True)
+        self.config = self.pipe.model.config
+        # The model's own code, wherever it came from.
+        self._code = import_module(type(self.pipe).__module__)
+        self._seen: OrderedDict[str, Seen] = OrderedDict()
+        self._lock = threading.Lock()  # of the memory, and of the tokenizer, which no two threads may use at once
+
+    def tag(self, text: str, threshold: float, decoding: str | None) -> list[Prediction]:
+        """
+        The spans of `text`, as the model's pipeline finds them; the encoder runs only for a text it has not seen.
+
+        Args:
+            threshold: probability from `FLOOR` up.
+            decoding: `flat`, `nested`, `all`, or `None` for the model's own.
+        """
+        seen = self._look(text)
+        document = {
+            **seen.document,
+            "windows": [
+                {**window, "hits": [hit for hit in window["hits"] if hit.score > threshold]}
+                for window in seen.document["windows"]
+            ],
+        }
+        found = []
+        for span in self.pipe.postprocess(document, decoding=decoding):
+            start, end = span["start"], span["end"]
+            logits = seen.extension_logits.get((seen.unit_at[start], seen.unit_before[end] + 1))
+            extensions = [] if logits is None else logits.tolist()
+            found.append(Prediction(start, end, span["entity_group"], span["score"], extensions))
+        return found
+
+    def floor(self, text: str) -> float:
+        """Probability above which `tag` answers completely for this text; `FLOOR` unless hits were too many."""
+        return self._look(text).floor
+
+    def units(self, text: str) -> list[tuple[int, int]]:
+        """Character offsets of the units of `text`."""
+        return self._look(text).document["offsets"]
+
+    def tag_batch(self, rows: list[dict[str, Any]], threshold: float, decoding: str | None) -> list[list[dict]]:
+        """Spans of rows that all have `text`, or all have `tokens`; offsets count characters or tokens."""
+        split = "tokens" in rows[0]
+        options: dict[str, Any] = {"threshold": threshold} | ({"decoding": decoding} if decoding else {})
+        with self._lock:
+            found = self.pipe(
+                [row["tokens" if split else "text"] for row in rows], is_split_into_words=split, **options
+            )
+        return [
+            [{"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
+             for s in spans]
+            for spans in found
+        ]  # fmt: skip
+
+    def _look(self, text: str) -> Seen:
+        with self._lock:
+            if text in self._seen:
+                self._seen.move_to_end(text)
+                return self._seen[text]
+            document = self.pipe.preprocess([text])[0]
+        seen = self._run(document)
+        with self._lock:
+            self._seen[text] = seen
+            while len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+        return seen
+
+    @torch.inference_mode()
+    def _run(self, document: dict[str, Any]) -> Seen:
+        targets, extensions = len(self.config.target_labels), len(self.config.extension_labels)
+        floor = FLOOR
+        at_hits: dict[tuple[int, int], torch.Tensor] = {}
+        for number, window in enumerate(document["windows"]):
+            left, pieces = document["ranges"][number][0], window["pieces"]
+            feature = {name: getattr(pieces, name) for name in ("input_ids", "unit_ids", "num_units")}
+            batch = {name: value.to(self.pipe.device) for name, value in self.pipe.collate([feature]).items()}
+            logits = self.pipe.model(**batch, output_extension_logits=extensions > 0).logits
+            scores = logits[..., :targets]
+            own = FLOOR
+            if (scores > math.log(FLOOR / (1 - FLOOR))).sum() > MOST_HITS:
+                own = scores.flatten().topk(MOST_HITS).values[-1].double().sigmoid().item()
+            floor = max(floor, own)
+            window["hits"] = self._code.find_hits(scores, own)[0]
+            for hit in window["hits"] if extensions else ():
+                start, end = hit.start + left, hit.end + left
+                if self._code.owner(start, end, document["ranges"]) == number:
+                    at_hits[start, end] = logits[0, hit.start, hit.end - hit.start - 1, targets:].cpu()
+        offsets = document["offsets"]
+        unit_at = {start: unit for unit, (start, _) in enumerate(offsets)}
+        unit_before = {end: unit for unit, (_, end) in enumerate(offsets)}
+        return Seen(document, floor, unit_at, unit_before, at_hits)
+
+
+def load_taggers() -> tuple[list[Tagger], list[str]]:
+    """
+    The models that the environment variable `KNOWFREE_MODELS` names, or those of the checkout's demo run.
+
+    Returns:
+        What could be loaded, and a line for each model that could not.
+    """
+    taggers, problems = [], []
+    for model, name in _named_models() or _demo_models():
+        try:
+            taggers.append(Tagger(model, name))
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+            problems.append(f"{name}: cannot be loaded: {' '.join(str(error).split()):.300}")
+    return taggers, problems
+
+
+def _named_models() -> list[tuple[str, str]]:
+    models = [model.strip() for model in os.environ.get(MODELS, "").split(",") if model.strip()]
+    return [(model, "/".join(Path(model).parts[-2:]) if Path(model).is_dir() else model) for model in models]
+
+
+def _demo_models() -> list[tuple[str, str]]:
+    here = Path(__file__).resolve().parent
+    if here.parent.name != "spaces":
+        return []
+    runs = here.parent.parent / "runs"
+    found = []
+    for file in (runs / "demo").rglob("config.json"):
+        if file.parent.name.startswith("checkpoint-"):
+            continue
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if config.get("model_type") == "knowfree":
+            found.append((len(config.get("extension_labels", [])) > 0, str(file.parent.relative_to(runs)), file.parent))
+    return [(str(folder), name) for _, name, folder in sorted(found)]
