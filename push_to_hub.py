@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PARTS = ("model", "dataset", "metric", "space")
 METRIC = "span_f1"  # evaluate wants the script to be called as its repository is
+DEMO = "knowfree_demo"
 CODE = ("configuration", "modeling", "decoding", "units", "pipeline")
 MODEL_FILES = (
     "config.json",
@@ -232,7 +233,7 @@ def pack_space(repo_id: str, model_ids: list[str]) -> Parcel:
     """The demo, with the one renderer of nested spans beside it; the models' ids go into its variable."""
     from huggingface_hub import SpaceCard
 
-    folder = shipped("app")
+    folder = shipped(DEMO)
     files: dict[str, Path | bytes] = {
         path.relative_to(folder).as_posix(): path
         for path in sorted(folder.rglob("*"))
