@@ -379,8 +379,9 @@ def _pinned_so_far(parcel: Parcel, api: HfApi, where: dict[str, str], head: str)
     between its two commits leaves the card of the push before."""
     from huggingface_hub.errors import RevisionNotFoundError
 
-    card = Path(api.hf_hub_download(**where, filename="README.md", revision=head)).read_text(encoding="utf-8")
-    named = PINNED.search(card)
+    with TemporaryDirectory() as work:
+        path = api.hf_hub_download(**where, filename="README.md", revision=head, local_dir=work)
+        named = PINNED.search(Path(path).read_text(encoding="utf-8"))
     if not named:
         return head
 

@@ -23,14 +23,18 @@ EXTENSION_KINDS = {"ENT": "entity types", "POS": "universal parts of speech", "S
 EXAMPLES = {"character": ("我们一起在嘉鱼", "zh"), "word": ("we left harrow creek at 5 am", "en")}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 SCORE_NAMES = {"f1": "Micro F1", "precision": "Precision", "recall": "Recall", "macro_f1": "Macro F1"}
-CONTROLS = re.compile("[\x00-\x1f\x7f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 MARKUP = re.compile(r"[\\`*_\[\]{}<>()#+!|~&\"'$:@/]")
 
 
+def one_line(value: object) -> str:
+    """Text of data or people without line breaks, control characters and changes of direction."""
+    return CONTROLS.sub("\ufffd", " ".join(str(value).split()))
+
+
 def inert(value: object) -> Markup:
-    """Text of data or people for a Markdown page: shown as it is, with no markup, link or direction of its own."""
-    one_line = CONTROLS.sub("\ufffd", " ".join(str(value).split()))
-    return Markup(MARKUP.sub(lambda match: f"&#{ord(match[0])};", one_line))
+    """Text of data or people for a Markdown page: shown as it is, with no markup or link of its own."""
+    return Markup(MARKUP.sub(lambda match: f"&#{ord(match[0])};", one_line(value)))
 
 
 def _percent(ratio: float | None) -> str:
@@ -51,8 +55,9 @@ def _environment() -> Environment:
 
 
 def _render(template: str, metadata: ModelCardData | DatasetCardData, **values: Any) -> str:
-    text = _environment().get_template(template).render(metadata=Markup(metadata.to_yaml()), paper=PAPER, **values)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    body = _environment().get_template(template).render(paper=PAPER, **values)
+    body = re.sub(r"\n{3,}", "\n\n", body).strip()
+    return f"---\n{metadata.to_yaml()}\n---\n\n{body}\n"
 
 
 def model_card(
@@ -114,13 +119,13 @@ def _eval_results(facts: ModelFacts, details: Details, dataset_id: str | None) -
     for split, scores in facts.scores.items():
         named = [(SCORE_NAMES[name], "f1" if name == "macro_f1" else name, scores.get(name)) for name in SCORES]
         if split == "test":
-            named += [(f"F1 {label}", "f1", scores.get(f"f1_{label}")) for label in facts.labels]
+            named += [(f"F1 {one_line(label)}", "f1", scores.get(f"f1_{label}")) for label in facts.labels]
         results += [
             EvalResult(
                 task_type="token-classification",
                 task_name="Span tagging",
                 dataset_type=details.source.dataset_id or dataset_id or "private",
-                dataset_name=details.source.name or "the data it was trained on",
+                dataset_name=one_line(details.source.name or "the data it was trained on"),
                 dataset_split=split,
                 metric_type=kind,
                 metric_name=name,
@@ -148,7 +153,7 @@ def dataset_card(
         features: by config its `datasets.Features`.
         sizes: by config rows and bytes of its Parquet file.
     """
-    name = details.source.name or repo_id.split("/")[1]
+    name = one_line(details.source.name or repo_id.split("/")[1])
     rows = max(count for config, (count, _) in sizes.items() if config in ("fusion", "train"))
     metadata = DatasetCardData(
         pretty_name=f"{name}, augmented (KnowFREE)",
