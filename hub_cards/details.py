@@ -76,8 +76,8 @@ def read_details(path: Path | None, **given: Any) -> Details:
     where = str(path) if path else "the command line"
     values |= {name: value for name, value in given.items() if value}
     _known_keys(values, Details, where)
-    language = values.get("language") or []
-    values["language"] = tuple([language] if isinstance(language, str) else language)
+    language = values.get("language", ())
+    values["language"] = tuple(language) if isinstance(language, (list, tuple)) else (language,)
     source = values.get("source") or {}
     if not isinstance(source, dict):
         raise InputError(f"{where}: source is {show(source)}; write its name, url, license, dataset_id below it")
