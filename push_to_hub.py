@@ -478,6 +478,8 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
                 click.echo(f"{parcel.repo_id}: {_summary(parcel)}", err=True)
                 pushed.append(push_parcel(parcel, HfApi(), private=not options["public"]))
         _tell(pushed, as_json=as_json)
+        if "space" in parts and not options["public"]:
+            click.echo("The Space needs a secret HF_TOKEN, one that may read, to load a private model.", err=True)
 
 
 def pack(run: Path | None, repo_id: str, parts: tuple[str, ...], work: Path, **options: Any) -> list[Parcel]:

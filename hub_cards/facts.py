@@ -82,7 +82,7 @@ def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
     parameters = 0
     for path in sorted(folder.glob("*.safetensors")):
         try:
-            with safe_open(path, framework="pt") as weights:
+            with safe_open(path, framework="np") as weights:
                 parameters += sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
         except SafetensorError as error:
             raise InputError(f"{path}: not a whole safetensors file ({error}); save the model again") from error

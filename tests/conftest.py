@@ -187,9 +187,10 @@ def hub_run(trained, augmented) -> Path:
 
 
 @pytest.fixture
-def hub():
+def hub(monkeypatch):
     """A Hub on loopback; a call that it does not know fails the test."""
     from tests.hub_server import Hub
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     with Hub() as server:
         yield server

@@ -209,6 +209,8 @@ class Hub:
                 self.held.set()
                 while self._hold == name:
                     await asyncio.sleep(0.01)
+                if request.transport is None or request.transport.is_closing():
+                    return web.Response(status=499)  # the caller was killed meanwhile: as if it had never called
             return await handler(request)
         except HubError as error:
             return error.response()
