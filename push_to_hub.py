@@ -241,8 +241,8 @@ def pack_space(repo_id: str, model_ids: list[str]) -> Parcel:
     }
     files["span_html.py"] = _source("augmentation.span_html")
     card = SpaceCard((folder / "README.md").read_text(encoding="utf-8"))
-    card.data.models = model_ids or None
-    variables = {"KNOWFREE_MODELS": ",".join(model_ids)} if model_ids else {}
+    card.data["models"] = model_ids
+    variables = {"KNOWFREE_MODELS": ",".join(model_ids)}
     return Parcel("space", repo_id, files, lambda _: str(card), sdk="gradio", variables=variables)
 
 
@@ -349,10 +349,10 @@ def push_parcel(parcel: Parcel, api: HfApi, *, private: bool = True) -> dict[str
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    where = {"repo_id": parcel.repo_id, "repo_type": parcel.repo_type}
+    where: dict[str, Any] = {"repo_id": parcel.repo_id, "repo_type": parcel.repo_type}
     api.create_repo(**where, private=private, exist_ok=True, space_sdk=parcel.sdk)
     before = api.repo_info(**where)
-    present = [file.rfilename for file in before.siblings or []]
+    present = api.list_repo_files(**where, revision=before.sha)
     operations: list[Any] = [CommitOperationAdd(path, content) for path, content in parcel.files.items()]
     operations += [
         CommitOperationDelete(path)
@@ -374,7 +374,7 @@ def push_parcel(parcel: Parcel, api: HfApi, *, private: bool = True) -> dict[str
     return {**where, "private": bool(before.private), "revision": revision, "commit": commit}
 
 
-def _pinned_so_far(parcel: Parcel, api: HfApi, where: dict[str, str], head: str) -> str:
+def _pinned_so_far(parcel: Parcel, api: HfApi, where: dict[str, Any], head: str) -> str:
     """The commit that the card on the Hub pins if its files are those of `head`, else `head`: a push that was killed
     between its two commits leaves the card of the push before."""
     from huggingface_hub.errors import RevisionNotFoundError

@@ -1,7 +1,7 @@
 """The builder: facts and details in, cards out, on huggingface_hub's card classes."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
@@ -206,7 +206,7 @@ def _type(feature: Any) -> str:
     return feature.dtype if inner is None else f"list of {_type(inner)}"
 
 
-def _label_counts(facts: AugmentationFacts) -> dict[str, Sequence[tuple[str, int, int]]]:
+def _label_counts(facts: AugmentationFacts) -> dict[str, list[tuple[str, int, int]]]:
     """`targets` and `extensions`: label, spans in fusion, spans in synthetic; most frequent first."""
     counts = facts.counts["labels"]
     tables = {}
