@@ -16,8 +16,11 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import load_file
 from transformers import pipeline as local_pipeline
 
+from hub_cards.checks import SECRETS, check
 from hub_cards.details import Details, read_details
-from push_to_hub import SECRETS, check, pack_dataset, pack_metric, pack_model, pack_space, push, push_parcel
+from hub_cards.parcels import pack_dataset, pack_metric, pack_model, pack_space
+from modeling_knowfree.rows_knowfree import InputError
+from push_to_hub import push, push_parcel
 from tests.hub_server import Hub
 
 ROOT = Path(__file__).parents[1]
@@ -410,8 +413,6 @@ def test_without_a_token_nothing_is_sent(hub, command, hub_run, monkeypatch):
     ],
 )
 def test_every_kind_of_secret_is_found(name, secret, tmp_path):
-    from modeling_knowfree.rows_knowfree import InputError
-
     assert name in SECRETS
     parcel = pack_metric("org/span_f1")
     check(parcel, None)
@@ -429,8 +430,6 @@ def test_plain_text_is_no_secret():
 
 
 def test_a_pickle_is_refused():
-    from modeling_knowfree.rows_knowfree import InputError
-
     parcel = pack_metric("org/span_f1")
     parcel.files["model.pkl"] = b""
     with pytest.raises(InputError, match=r"model\.pkl is a pickle"):
