@@ -124,3 +124,73 @@ def shared_rows():
         return read_rows(file)
 
     return read
+
+
+@pytest.fixture(scope="session")
+def augmented(tmp_path_factory) -> Path:
+    """Folder that `knowfree augment run` fills: six sentences of the demo corpus and the answers recorded for them."""
+    from augmentation.clients import open_client
+    from augmentation.pipeline import STORE_FILE, Augmentation
+    from augmentation.runner import Runner
+    from augmentation.settings import SETTINGS_FILE, check_settings, settings_text
+    from augmentation.store import Store
+
+    demo = Path(__file__).parents[1] / "examples" / "demo"
+    folder = tmp_path_factory.mktemp("run") / "augmented"
+    folder.mkdir()
+    gold = (demo / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "gold.jsonl").write_text("".join(gold[:6]), encoding="utf-8")
+    # One gold sentence stands in the test file too, so that the overlap check has something to find.
+    (folder / "dev.jsonl").write_text("".join(gold[6:9]), encoding="utf-8")
+    (folder / "test.jsonl").write_text("".join(gold[5:8]), encoding="utf-8")
+    answers = str(demo / "answers.jsonl")
+    files = {"train_file": "gold.jsonl", "dev_file": "dev.jsonl", "test_file": "test.jsonl", "answers": [answers]}
+    settings = check_settings(files | {"language": "en", "client": "recorded"}, "conftest.py")
+    (folder / SETTINGS_FILE).write_text(settings_text(settings), encoding="utf-8")
+    client = open_client("recorded", model=None, base_url=None, provider=None, token_env=None, answers=(answers,))
+    with Store(folder / STORE_FILE) as store:
+        run = Augmentation(folder, settings, Runner(client, store), letter_counts)
+        run.ask()
+        run.write()
+        run.record_state()
+    return folder
+
+
+def letter_counts(texts):
+    """A sentence encoder that needs no weights: how often each letter occurs, to length 1."""
+    import numpy as np
+
+    counts = np.array([[text.lower().count(chr(97 + i)) for i in range(26)] for text in texts], dtype=float)
+    return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1)
+
+
+@pytest.fixture(scope="session")
+def hub_run(trained, augmented) -> Path:
+    """A run folder as `knowfree push` takes it: model/, augmented/, results.jsonl and card.yaml."""
+    import shutil
+
+    folder = augmented.parent
+    shutil.copytree(trained, folder / "model", ignore=shutil.ignore_patterns("checkpoint-*"))
+    (folder / "model" / "test_results.json").write_text(
+        '{"test_f1": 0.625, "test_precision": 0.5, "test_recall": 0.8333333, "test_f1_PLACE": 1.0}'
+    )
+    (folder / "results.jsonl").write_text(
+        '{"dataset": "trail", "subset": "k20", "variant": "KnowFREE", "seed": 0, "f1": 0.625}\n'
+        '{"dataset": "trail", "subset": "k20", "variant": "KnowFREE", "seed": 1, "f1": 0.575}\n'
+    )
+    (folder / "card.yaml").write_text(
+        "license: apache-2.0\ndataset_license: cc-by-sa-4.0\nlanguage: en\nbase_model: org/tiny-bert\n"
+        "source: {name: Trail reports, license: written for this project}\n"
+        "label_meanings: {PLACE: 'a place on the route', GEAR: 'what is carried | worn'}\n"
+    )
+    return folder
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A Hub on loopback; a call that it does not know fails the test."""
+    from tests.hub_server import Hub
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    with Hub() as server:
+        yield server

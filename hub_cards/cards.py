@@ -1,0 +1,217 @@
+"""The builder: facts and details in, cards out, on huggingface_hub's card classes."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from hub_cards.details import Details
+from hub_cards.facts import SCORES, AugmentationFacts, ModelFacts
+
+PAPER = "Improving Low-Resource Sequence Labeling with Knowledge Fusion and Contextual Label Explanations"
+CONFIG_MEANINGS = {
+    "fusion": "the gold sentences, gold spans untouched, with extension spans",
+    "synthetic": "sentences from the LLM's explanations, with machine-made target spans and extension spans",
+    "train": "fusion and synthetic together: what KnowFREE-FS trains on",
+    "label_map": "how the LLM's raw entity types became extension labels, one type a row",
+    "provenance": "who gave each answer, how and when, one answer a row",
+}
+EXTENSION_KINDS = {"ENT": "entity types", "POS": "universal parts of speech", "SEG": "words"}
+EXAMPLES = {"character": ("我们一起在嘉鱼", "zh"), "word": ("we left harrow creek at 5 am", "en")}
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+SCORE_NAMES = {"f1": "Micro F1", "precision": "Precision", "recall": "Recall", "macro_f1": "Macro F1"}
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
+MARKUP = re.compile(r"[\\`*_\[\]{}<>()#+!|~&\"'$:@/]")
+
+
+def one_line(value: object) -> str:
+    """Text of data or people without line breaks, control characters and changes of direction."""
+    return CONTROLS.sub("\ufffd", " ".join(str(value).split()))
+
+
+def inert(value: object) -> Markup:
+    """Text of data or people for a Markdown page: shown as it is, with no markup or link of its own."""
+    return Markup(MARKUP.sub(lambda match: f"&#{ord(match[0])};", one_line(value)))
+
+
+def _percent(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{100 * ratio:.2f}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("hub_cards"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"inert": inert, "percent": _percent}
+    return environment
+
+
+def _render(template: str, metadata: ModelCardData | DatasetCardData, **values: Any) -> str:
+    body = _environment().get_template(template).render(paper=PAPER, **values)
+    body = re.sub(r"\n{3,}", "\n\n", body).strip()
+    return f"---\n{metadata.to_yaml()}\n---\n\n{body}\n"
+
+
+def model_card(
+    repo_id: str,
+    facts: ModelFacts,
+    details: Details,
+    *,
+    augmentation: AugmentationFacts | None = None,
+    dataset_id: str | None = None,
+    metric_id: str | None = None,
+    revision: str | None = None,
+    dropped_extension_labels: int = 0,
+) -> ModelCard:
+    """
+    The card of a model.
+
+    Args:
+        repo_id: where it will be.
+        augmentation: what its training data were augmented with.
+        dataset_id, metric_id: data set and metric that are pushed with it or before it.
+        revision: commit that the snippets pin; None while nothing is pushed.
+        dropped_extension_labels: columns that training had and the pushed checkpoint has not.
+    """
+    datasets = [name for name in (details.source.dataset_id, dataset_id) if name]
+    metadata = ModelCardData(
+        language=list(details.language) or None,
+        license=details.license,
+        library_name="transformers",
+        pipeline_tag="token-classification",
+        tags=["knowfree", "span-tagging", "named-entity-recognition", "low-resource", "custom_code"],
+        base_model=details.base_model,
+        datasets=datasets or None,
+        metrics=["f1", "precision", "recall"],
+        model_name=repo_id.split("/")[1],
+        eval_results=_eval_results(facts, details, dataset_id),
+    )
+    text, _ = EXAMPLES[facts.config.get("unit", "word")]
+    content = _render(
+        "model.md.j2",
+        metadata,
+        repo_id=repo_id,
+        facts=facts,
+        details=details,
+        augmentation=augmentation,
+        dataset_id=dataset_id,
+        metric_id=metric_id,
+        revision=revision or "COMMIT",
+        dropped=dropped_extension_labels,
+        extension_kinds=EXTENSION_KINDS,
+        score_names=SCORE_NAMES,
+        example=text,
+    )
+    return ModelCard(content)
+
+
+def _eval_results(facts: ModelFacts, details: Details, dataset_id: str | None) -> list[EvalResult] | None:
+    """Every measured score for `model-index`; nothing where nothing was measured."""
+    results = []
+    for split, scores in facts.scores.items():
+        named = [(SCORE_NAMES[name], "f1" if name == "macro_f1" else name, scores.get(name)) for name in SCORES]
+        if split == "test":
+            named += [(f"F1 {one_line(label)}", "f1", scores.get(f"f1_{label}")) for label in facts.labels]
+        results += [
+            EvalResult(
+                task_type="token-classification",
+                task_name="Span tagging",
+                dataset_type=details.source.dataset_id or dataset_id or "private",
+                dataset_name=one_line(details.source.name or "the data it was trained on"),
+                dataset_split=split,
+                metric_type=kind,
+                metric_name=name,
+                metric_value=round(value, 4),
+            )
+            for name, kind, value in named
+            if value is not None
+        ]
+    return results or None
+
+
+def dataset_card(
+    repo_id: str,
+    facts: AugmentationFacts,
+    details: Details,
+    features: Mapping[str, Any],
+    sizes: Mapping[str, tuple[int, int]],
+    *,
+    revision: str | None = None,
+) -> DatasetCard:
+    """
+    The card of an augmented data set.
+
+    Args:
+        features: by config its `datasets.Features`.
+        sizes: by config rows and bytes of its Parquet file.
+    """
+    name = one_line(details.source.name or repo_id.split("/")[1])
+    rows = max(count for config, (count, _) in sizes.items() if config in ("fusion", "train"))
+    metadata = DatasetCardData(
+        pretty_name=f"{name}, augmented (KnowFREE)",
+        language=list(details.language) or [facts.settings.language],
+        license=details.dataset_license,
+        multilinguality="monolingual",
+        annotations_creators=["expert-generated", "machine-generated"],
+        language_creators=["found", "machine-generated"],
+        size_categories=[next((size for limit, size in SIZES if rows < limit), "n>1M")],
+        source_datasets=[details.source.dataset_id] if details.source.dataset_id else ["extended"],
+        task_categories=["token-classification"],
+        tags=["knowfree", "span-tagging", "data-augmentation", "synthetic"],
+        configs=[_config(config, default="train" if "train" in features else "fusion") for config in features],
+        dataset_info=[_info(config, features[config], sizes[config][0]) for config in features],
+    )
+    content = _render(
+        "dataset.md.j2",
+        metadata,
+        repo_id=repo_id,
+        facts=facts,
+        details=details,
+        name=name,
+        features={config: _columns(features[config]) for config in features},
+        sizes=sizes,
+        meanings=CONFIG_MEANINGS,
+        labels=_label_counts(facts),
+        revision=revision or "COMMIT",
+    )
+    return DatasetCard(content)
+
+
+def _config(name: str, default: str) -> dict[str, Any]:
+    files = [{"split": "train", "path": f"{name}/train.parquet"}]
+    return {"config_name": name, "data_files": files} | ({"default": True} if name == default else {})
+
+
+def _info(name: str, features: Any, rows: int) -> dict[str, Any]:
+    splits = [{"name": "train", "num_examples": rows}]
+    return {"config_name": name, "features": features._to_yaml_list(), "splits": splits}
+
+
+def _columns(features: Any) -> list[tuple[str, str]]:
+    return [(name, _type(feature)) for name, feature in features.items()]
+
+
+def _type(feature: Any) -> str:
+    if isinstance(feature, dict):
+        return "{" + ", ".join(f"{name}: {_type(inner)}" for name, inner in feature.items()) + "}"
+    inner = getattr(feature, "feature", None)
+    return feature.dtype if inner is None else f"list of {_type(inner)}"
+
+
+def _label_counts(facts: AugmentationFacts) -> dict[str, list[tuple[str, int, int]]]:
+    """`targets` and `extensions`: label, spans in fusion, spans in synthetic; most frequent first."""
+    counts = facts.counts["labels"]
+    tables = {}
+    for kind in ("targets", "extensions"):
+        fused, synthetic = (counts.get(config, {}).get(kind, {}) for config in ("fusion", "synthetic"))
+        rows = [(label, fused.get(label, 0), synthetic.get(label, 0)) for label in {**fused, **synthetic}]
+        tables[kind] = sorted(rows, key=lambda row: (-row[1] - row[2], row[0]))
+    return tables

@@ -1,0 +1,283 @@
+"""What the folders of a run say about a model and a data set, for their cards."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from modeling_knowfree.readers_knowfree import iterate_rows
+from modeling_knowfree.rows_knowfree import InputError
+from modeling_knowfree.units_knowfree import join_units
+
+SCORES = ("f1", "precision", "recall", "macro_f1")
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """Test F1 of one variant over seeds, all in [0, 1]."""
+
+    setting: str
+    seeds: tuple[int, ...]
+    mean: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """
+    A trained folder.
+
+    Args:
+        config: its config.json.
+        scores: by split (`validation`, `test`) what `knowfree train` measured, ratios in [0, 1].
+        training: its training_args.json; empty where there is none.
+        parameters: number of weights.
+        repeated: the same over seeds, from results.jsonl.
+    """
+
+    config: Mapping[str, Any]
+    scores: Mapping[str, Mapping[str, float]]
+    training: Mapping[str, Any]
+    parameters: int
+    repeated: Sequence[Repeated] = ()
+
+    @property
+    def labels(self) -> list[str]:
+        """Target labels in column order."""
+        return [label for _, label in sorted(self.config["id2label"].items(), key=lambda item: int(item[0]))]
+
+    @property
+    def extension_kinds(self) -> dict[str, int]:
+        """Extension labels by namespace."""
+        return dict(Counter(label.split(":")[0] for label in self.config.get("extension_labels") or []))
+
+    def with_scores_of(self, other: "ModelFacts") -> "ModelFacts":
+        """These weights, with what was measured and noted beside others that predict the same."""
+        return replace(self, scores=other.scores, training=other.training)
+
+    @property
+    def selected_on_dev(self) -> bool:
+        """Whether the checkpoint is the best on the validation set, not the last."""
+        return bool(self.training.get("load_best_model_at_end"))
+
+
+def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
+    """
+    Facts of a folder that `knowfree train` wrote, and of a `results.jsonl` beside it.
+
+    Raises:
+        InputError: no KnowFREE model in the folder, or broken JSON.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    config = read_json(folder / "config.json")
+    if config.get("model_type") != "knowfree":
+        raise InputError(
+            f"{folder}: holds a {config.get('model_type')} model; give a folder that `knowfree train` wrote"
+        )
+    parameters = 0
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="np") as weights:
+                parameters += sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
+        except SafetensorError as error:
+            raise InputError(f"{path}: not a whole safetensors file ({error}); save the model again") from error
+    scores = {}
+    for split in ("validation", "test"):
+        path = folder / f"{split}_results.json"
+        if path.exists():
+            prefix = f"{split}_"
+            scores[split] = {name.removeprefix(prefix): value for name, value in read_json(path).items()}
+    training = folder / "training_args.json"
+    return ModelFacts(
+        config,
+        scores,
+        read_json(training) if training.exists() else {},
+        parameters,
+        read_results(results) if results else (),
+    )
+
+
+def read_results(path: Path) -> list[Repeated]:
+    """
+    Test F1 over seeds, by data set, subset and variant.
+
+    A line of the file is an object with at least `variant`, `seed` and `f1`; `dataset` and `subset` are told where
+    they are there.
+
+    Raises:
+        InputError: not JSON lines, or a line without one of the three.
+    """
+    groups: dict[str, dict[int, float]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            setting = ", ".join(str(row[name]) for name in ("dataset", "subset") if row.get(name))
+            name = f"{row['variant']} ({setting})" if setting else row["variant"]
+            groups.setdefault(name, {})[int(row["seed"])] = float(row["f1"])
+        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f'{path}, line {number}: {error!r}; write {{"variant": "KnowFREE-F", "seed": 0, "f1": 0.5}} a line'
+            ) from error
+    return [
+        Repeated(name, tuple(sorted(f1)), sum(f1.values()) / len(f1), min(f1.values()), max(f1.values()))
+        for name, f1 in groups.items()
+    ]
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Rows that also stand in a held-out file, compared by folded text without final marks."""
+
+    split: str
+    held_out: int
+    gold: int
+    synthetic: int
+
+
+@dataclass(frozen=True)
+class AugmentationFacts:
+    """
+    A run folder of `knowfree augment`.
+
+    Args:
+        settings: its augment.yaml, read.
+        counts: its counts.json.
+        rows: by config (`fusion`, …) how many rows.
+        prompts: what was asked, one entry a task, prompt and model: `task`, `prompt`, `sha256`, `model`,
+            `temperature`, `answers`, `repaired`.
+        decided: how raw types became labels: by `rule`, `llm`, `cluster`, `unverified`.
+        overlaps: one a held-out file that is still where the run found it.
+        rejected: what people left out on the review page, by config; None where nobody reviewed.
+        usd: what the answers cost; None where the run has no store.
+    """
+
+    settings: Any
+    counts: Mapping[str, Any]
+    rows: Mapping[str, int]
+    prompts: Sequence[Mapping[str, Any]]
+    decided: Mapping[str, int]
+    overlaps: Sequence[Overlap]
+    rejected: Mapping[str, Mapping[str, int]] | None
+    usd: float | None
+
+    @property
+    def unit(self) -> str:
+        return self.counts["unit"]
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the answers were replayed from a file, so that model and prompts are not known."""
+        return self.settings.client == "recorded"
+
+    def entity_losses(self) -> dict[str, dict[str, int]]:
+        """By part (`source`, `synthetic`): entities that the LLM `named`, and of these `aligned` and dropped ones."""
+        losses = {}
+        for part in ("source", "synthetic"):
+            if numbers := self.counts.get(part, {}).get("entities"):
+                named = {name: numbers.get(name, 0) for name in ("hallucinated", "off_border", "empty", "ambiguous")}
+                aligned = numbers.get("exact", 0) + numbers.get("normalised", 0)
+                losses[part] = {"named": numbers.get("pairs", 0), "aligned": aligned, **named}
+        return losses
+
+
+def read_augmentation(folder: Path) -> AugmentationFacts:
+    """
+    Facts of a folder that `knowfree augment run` finished.
+
+    Raises:
+        InputError: no results in it, or a file of it is broken.
+    """
+    from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
+    from augmentation.export import configs_of, exported_rows
+    from augmentation.settings import load_settings
+
+    settings = load_settings(folder)
+    counts = read_json(folder / "counts.json")
+    reviewed = (folder / DECISIONS_FILE).exists()
+    decisions = read_decisions(folder / DECISIONS_FILE) if reviewed else Decisions()
+    rows, rejected, keys = {}, {}, {}
+    for config in configs_of(folder):
+        left_out: Counter[str] = Counter()
+        kept = list(exported_rows(folder, config, decisions, left_out))
+        rows[config], rejected[config] = len(kept), {name: n for name, n in left_out.items() if n}
+        keys[config] = [_key(row["tokens"], counts["unit"]) for row in kept]
+    overlaps = []
+    for split in ("dev", "test"):
+        if name := getattr(settings, f"{split}_file"):
+            if not (folder / name).is_file():
+                continue
+            held_out = {_key(row["tokens"], counts["unit"]) for row in iterate_rows(folder / name)}
+            found = {config: sum(key in held_out for key in keys.get(config, ())) for config in ("fusion", "synthetic")}
+            overlaps.append(Overlap(split, len(held_out), found["fusion"], found["synthetic"]))
+    return AugmentationFacts(
+        settings,
+        counts,
+        rows,
+        _prompts(folder / "provenance.jsonl"),
+        read_json(folder / "label_map.json")["shares"],
+        overlaps,
+        rejected if reviewed else None,
+        _spent(folder),
+    )
+
+
+def _key(tokens: Sequence[str], unit: str) -> str:
+    from augmentation.synthesis import sentence_key
+
+    return sentence_key(join_units(tokens, unit)[0])
+
+
+def _prompts(path: Path) -> list[dict[str, Any]]:
+    groups: Counter[tuple] = Counter()
+    repaired: Counter[tuple] = Counter()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        answer = json.loads(line)
+        names = ("task", "prompt_id", "prompt_version", "prompt_sha256", "model", "temperature", "top_p")
+        key = tuple(answer[name] for name in names)
+        groups[key] += 1
+        repaired[key] += bool(answer["repaired"])
+    return [
+        {
+            "task": task,
+            "prompt": prompt if version is None else f"{prompt} v{version}",
+            "sha256": sha256,
+            "model": model,
+            "temperature": temperature,
+            "top_p": top_p,
+            "answers": answers,
+            "repaired": repaired[task, prompt, version, sha256, model, temperature, top_p],
+        }
+        for (task, prompt, version, sha256, model, temperature, top_p), answers in groups.items()
+    ]
+
+
+def _spent(folder: Path) -> float | None:
+    from augmentation.pipeline import STORE_FILE
+    from augmentation.store import Store
+
+    if not (folder / STORE_FILE).exists():
+        return None
+    with Store(folder / STORE_FILE) as store:
+        return store.spent().usd
+
+
+def read_json(path: Path) -> Any:
+    """
+    A JSON file.
+
+    Raises:
+        InputError: it is missing or broken.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; is this the right folder?") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not JSON ({error}); make the folder again") from error

@@ -1,0 +1,227 @@
+"""What is pushed: each part of a run packed as one repository, complete and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from importlib.util import find_spec
+from pathlib import Path
+
+from hub_cards.details import Details
+from hub_cards.facts import read_augmentation, read_json, read_model
+from modeling_knowfree.rows_knowfree import InputError
+
+METRIC = "span_f1"  # evaluate wants the script to be called as its repository is
+DEMO = "knowfree_demo"
+CODE = ("configuration", "modeling", "decoding", "units", "pipeline")
+MODEL_FILES = (
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.txt", "vocab.json", "merges.txt", "*.model"),
+)
+
+
+@dataclass
+class Parcel:
+    """
+    One repository as it will be pushed.
+
+    Args:
+        part: `model`, `dataset`, `metric` or `space`.
+        files: by path in the repository, its file here or its content; all but README.md.
+        card: README.md, given the commit that its snippets pin (None: not known yet).
+        pinned: whether the card names that commit, and so must follow the other files.
+        variables: of a Space.
+    """
+
+    part: str
+    repo_id: str
+    files: dict[str, Path | bytes]
+    card: Callable[[str | None], str]
+    pinned: bool = False
+    sdk: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def repo_type(self) -> str:
+        return {"metric": "space"}.get(self.part, self.part)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes by path, README.md as it is before the push included."""
+        sizes = {
+            path: len(content) if isinstance(content, bytes) else content.stat().st_size
+            for path, content in self.files.items()
+        }
+        return dict(sorted((sizes | {"README.md": len(self.card(None).encode())}).items()))
+
+
+def pack_model(
+    folder: Path,
+    repo_id: str,
+    details: Details,
+    work: Path,
+    *,
+    results: Path | None = None,
+    augmented: Path | None = None,
+    drop_extension_labels: bool = False,
+    **ids: str | None,
+) -> Parcel:
+    """
+    A trained folder with what inference needs: weights, config, tokenizer, remote code.
+
+    Args:
+        work: an empty folder for what must be made first.
+        results: `results.jsonl` of the run.
+        augmented: the augmentation that its training data came from.
+        ids: `dataset_id`, `metric_id` for the card.
+
+    Raises:
+        InputError: the folder would not load from the Hub.
+    """
+    from hub_cards.cards import model_card
+    from hub_cards.facts import read_augmentation
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give --model FOLDER, one that `knowfree train` wrote")
+    _check_model_folder(folder)
+    facts = read_model(folder, results)
+    files: dict[str, Path | bytes] = {
+        path.name: path
+        for path in sorted(folder.iterdir())
+        if path.is_file() and any(fnmatch(path.name, pattern) for pattern in MODEL_FILES)
+    }
+    files |= {f"{name}_knowfree.py": folder / f"{name}_knowfree.py" for name in CODE}
+    dropped = 0
+    if drop_extension_labels and facts.extension_kinds:
+        from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
+
+        dropped = sum(facts.extension_kinds.values())
+        KnowFreeForTokenClassification.from_pretrained(folder).save_pretrained(work, drop_extension_labels=True)
+        files = {name: path for name, path in files.items() if not fnmatch(name, "*.safetensors*")}
+        files |= {path.name: path for path in sorted(work.iterdir())}
+        facts = read_model(work, results).with_scores_of(facts)
+    # A model of the gold sentences alone may lie beside an augmentation that it never saw.
+    learned = bool(facts.extension_kinds) or dropped > 0 or details.variant in ("KnowFREE-F", "KnowFREE-FS")
+    augmentation = read_augmentation(augmented) if augmented and learned else None
+    if not learned:
+        ids["dataset_id"] = None
+
+    def card(revision: str | None) -> str:
+        return str(
+            model_card(
+                repo_id,
+                facts,
+                details,
+                augmentation=augmentation,
+                revision=revision,
+                dropped_extension_labels=dropped,
+                **ids,
+            )
+        )
+
+    return Parcel("model", repo_id, files, card, pinned=True)
+
+
+def _check_model_folder(folder: Path) -> None:
+    again = "; load it with this package and `save_pretrained` it again"
+    config = read_json(folder / "config.json")
+    names = {path.name for path in folder.iterdir()}
+    if not any(name.endswith(".safetensors") for name in names):
+        others = ", ".join(sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl"))))
+        raise InputError(
+            f"{folder}: no model.safetensors{f' (only {others}, which is not pushed)' if others else ''}{again}"
+        )
+    if missing := [f"{name}_knowfree.py" for name in CODE if f"{name}_knowfree.py" not in names]:
+        raise InputError(f"{folder}: the code {', '.join(missing)} is missing beside the weights{again}")
+    if "knowfree" not in (config.get("custom_pipelines") or {}) or "AutoModel" not in (config.get("auto_map") or {}):
+        raise InputError(f"{folder}: config.json does not name the code (auto_map, custom_pipelines){again}")
+    if foreign := [name for name in config["auto_map"].values() if "--" in str(name)]:
+        raise InputError(f"{folder}: config.json takes its code from another repository ({foreign[0]}){again}")
+    if "tokenizer_config.json" not in names:
+        raise InputError(
+            f"{folder}: no tokenizer; add it with `AutoTokenizer.from_pretrained(ENCODER).save_pretrained(…)`"
+        )
+
+
+def pack_dataset(folder: Path, repo_id: str, details: Details, work: Path) -> Parcel:
+    """
+    The results of an augmentation as Parquet, one config a table, without what review rejected.
+
+    Raises:
+        InputError: no results in the folder.
+    """
+    from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
+    from augmentation.export import build_datasets
+    from hub_cards.cards import dataset_card
+
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give --augmented FOLDER, one that `knowfree augment run` filled")
+    facts = read_augmentation(folder)
+    reviewed = folder / DECISIONS_FILE
+    built, _ = build_datasets(folder, read_decisions(reviewed) if reviewed.exists() else Decisions())
+    files: dict[str, Path | bytes] = {}
+    for config, splits in built.items():
+        path = work / config / "train.parquet"
+        path.parent.mkdir(parents=True)
+        splits["train"].to_parquet(str(path))
+        files[f"{config}/train.parquet"] = path
+    features = {config: splits["train"].features for config, splits in built.items()}
+    sizes = {
+        config: (len(splits["train"]), (work / config / "train.parquet").stat().st_size)
+        for config, splits in built.items()
+    }
+
+    def card(revision: str | None) -> str:
+        return str(dataset_card(repo_id, facts, details, features, sizes, revision=revision))
+
+    return Parcel("dataset", repo_id, files, card, pinned=True)
+
+
+def pack_metric(repo_id: str) -> Parcel:
+    """The `evaluate` module, with the scorer that it imports beside it."""
+    folder = shipped(METRIC)
+    files: dict[str, Path | bytes] = {f"{METRIC}.py": folder / f"{METRIC}.py"}
+    files["metrics_knowfree.py"] = _source("modeling_knowfree.metrics_knowfree")
+    page, readme = (
+        (folder / name).read_text(encoding="utf-8").replace(f"OWNER/{METRIC}", repo_id)
+        for name in ("index.html", "README.md")
+    )
+    files["index.html"] = page.encode()
+    return Parcel("metric", repo_id, files, lambda _: readme, sdk="static")
+
+
+def pack_space(repo_id: str, model_ids: list[str]) -> Parcel:
+    """The demo, with the one renderer of nested spans beside it; the models' ids go into its variable."""
+    from huggingface_hub import SpaceCard
+
+    folder = shipped(DEMO)
+    files: dict[str, Path | bytes] = {
+        path.relative_to(folder).as_posix(): path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "README.md" and "__pycache__" not in path.parts
+    }
+    files["span_html.py"] = _source("augmentation.span_html")
+    card = SpaceCard((folder / "README.md").read_text(encoding="utf-8"))
+    card.data["models"] = model_ids
+    variables = {"KNOWFREE_MODELS": ",".join(model_ids)}
+    return Parcel("space", repo_id, files, lambda _: str(card), sdk="gradio", variables=variables)
+
+
+def shipped(name: str) -> Path:
+    """A folder of `spaces/`, in a checkout beside this package, in an installed package under a name of its own (gradio
+    imports a package called `spaces`)."""
+    beside = Path(__file__).parents[1] / "spaces" / name
+    if (beside / "README.md").is_file():
+        return beside
+    spec = find_spec("knowfree_spaces")
+    assert spec is not None and spec.submodule_search_locations, "the package was installed without spaces/"
+    return Path(next(iter(spec.submodule_search_locations))) / name
+
+
+def _source(module: str) -> Path:
+    spec = find_spec(module)
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin)

@@ -1,0 +1,255 @@
+"""Cards: parsed back by huggingface_hub's card classes; the Hub's own validator cannot be asked here."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+from datasets import Features
+from huggingface_hub import DatasetCard, ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from augmentation.export import label_map_features, provenance_features, row_features
+from hub_cards.cards import dataset_card, inert, model_card
+from hub_cards.details import Details, Source, read_details
+from hub_cards.facts import ModelFacts, Overlap, read_augmentation, read_model, read_results
+from modeling_knowfree.rows_knowfree import InputError
+
+AWKWARD = [
+    "ORG: 公司 #1",
+    "a|b `c` *d* _e_",
+    "- list",
+    "yes",
+    "null",
+    "<script>alert(1)</script>",
+    "[x](javascript:alert(1))",
+    "{{ 7 * 7 }}",
+    "その他の組織名",
+    "PER\u202eNAM",
+    '"quoted" \\ back',
+]
+# Of what the Hub documents: tasks, licences and size categories that our cards can name.
+TASKS = {"token-classification"}
+LICENSES = {"apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0", "other"}
+CREATORS = {"found", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other"}
+HEADINGS = ["Use", "Labels", "Scores", "Training data", "Limitations", "Bias", "Citation"]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def facts_with(labels: list[str], **more) -> ModelFacts:
+    config = {
+        "id2label": {str(column): label for column, label in enumerate(labels)},
+        "extension_labels": ["ENT:food", "ENT:drink", "POS:NOUN"],
+        "encoder_config": {"model_type": "bert"},
+        "unit": "character",
+        "decoding": "nested",
+        "multi_label": True,
+        "threshold": 0.5,
+        "span_mixer": "local_attention",
+        "formulation": "paper",
+        "max_span_width": None,
+        "pooling": "max",
+    }
+    scores = {"f1": 0.75, "precision": 0.8, "recall": 0.7058824} | {f"f1_{label}": 0.5 for label in labels}
+    return ModelFacts(config, {"test": scores}, {"seed": 3, "load_best_model_at_end": True}, 1_234_567, **more)
+
+
+DETAILS = Details(
+    license="apache-2.0", dataset_license="cc-by-sa-3.0", language=("zh",), base_model="bert-base-chinese"
+)
+
+
+def test_model_card_has_what_the_hub_asks_for(augmented):
+    details = replace(DETAILS, source=Source("Weibo", "weibo.example", "CC BY-SA 3.0", "org/weibo"))
+    card = model_card(
+        "org/weibo-knowfree",
+        facts_with(["PER", "LOC"]),
+        details,
+        augmentation=read_augmentation(augmented),
+        dataset_id="org/weibo-knowfree-aug",
+        metric_id="org/span_f1",
+        revision=COMMIT,
+    )
+    read = ModelCard(str(card)).data
+    assert read.license in LICENSES and read.license == "apache-2.0"
+    assert read.pipeline_tag in TASKS
+    assert read.library_name == "transformers"
+    assert read.language == ["zh"]
+    assert read.base_model == "bert-base-chinese"
+    assert read.datasets == ["org/weibo", "org/weibo-knowfree-aug"]
+    assert read.metrics == ["f1", "precision", "recall"]
+    assert {"knowfree", "custom_code"} <= set(read.tags)
+    assert read.model_name == "weibo-knowfree"
+    values = {(result.metric_name, result.metric_type): result.metric_value for result in read.eval_results}
+    assert values == {
+        ("Micro F1", "f1"): 0.75,
+        ("Precision", "precision"): 0.8,
+        ("Recall", "recall"): 0.7059,
+        ("F1 PER", "f1"): 0.5,
+        ("F1 LOC", "f1"): 0.5,
+    }
+    assert {(r.dataset_type, r.dataset_name, r.dataset_split) for r in read.eval_results} == {
+        ("org/weibo", "Weibo", "test")
+    }
+    text = card.text
+    assert [heading for heading in HEADINGS if f"\n## {heading}\n" in text] == HEADINGS
+    assert text.count(f'revision="{COMMIT}"') == 3
+    assert "selected on the validation split; the test split was looked at once" in text
+    assert "seed 3" in text
+    assert "2 entity types, 1 universal parts of speech" in text
+    assert 'evaluate.load("org/span_f1")' in text
+    assert "social biases" in text and "below about 500 gold sentences" in text
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """Cells of the first table under a heading."""
+    lines = text.split(f"## {heading}\n", 1)[1].splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("| ").split("|")])
+    return rows
+
+
+def test_awkward_labels_stay_text():
+    meanings = {label: f"meaning of {label}" for label in AWKWARD}
+    card = model_card("org/m", facts_with(AWKWARD), replace(DETAILS, label_meanings=meanings))
+    read = ModelCard(str(card))
+    names = [result.metric_name for result in read.data.eval_results]
+    assert names[3:] == [f"F1 {label}".replace("\u202e", "\ufffd") for label in AWKWARD]
+    rows = table(card.text, "Labels")[2:]
+    assert [len(row) for row in rows] == [3] * len(AWKWARD)
+    assert "<script" not in card.text and "](" not in card.text and "\u202e" not in card.text and "49" not in rows[7][0]
+    shown = [re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), row[0]) for row in rows]
+    assert shown == [label.replace("\u202e", "\ufffd") for label in AWKWARD]
+
+
+LABELS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(LABELS.filter(lambda label: inert(label) and " ".join(label.split()) == label), min_size=1, max_size=3))
+def test_any_label_gives_a_card_that_parses_back(labels):
+    card = ModelCard(str(model_card("org/m", facts_with(labels), DETAILS)))
+    shown = [re.sub("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]", "\ufffd", label) for label in labels]
+    assert [result.metric_name for result in card.data.eval_results][3:] == [f"F1 {label}" for label in shown]
+
+
+@given(st.text())
+def test_inert_text_has_no_markup(text):
+    shown = re.sub(r"&#\d+;", "", str(inert(text)))
+    assert not re.search(r"[<>&\[\]()`*_|\\\x00-\x1f\u202a-\u202e]", shown)
+
+
+def test_a_model_that_nobody_scored_says_so():
+    facts = replace(facts_with(["PER"]), scores={}, training={})
+    card = model_card("org/m", facts, DETAILS)
+    assert ModelCard(str(card)).data.eval_results is None
+    assert "Nothing was measured." in card.text
+    assert "The settings of the training were not kept." in card.text
+    assert 'revision="COMMIT"' in card.text
+
+
+def dataset_card_of(augmented, details=DETAILS) -> DatasetCard:
+    features = dict.fromkeys(("fusion", "synthetic", "train"), row_features())
+    features |= {"label_map": label_map_features(), "provenance": provenance_features()}
+    return dataset_card(
+        "org/trail-aug", read_augmentation(augmented), details, features, {name: (6, 100) for name in features}
+    )
+
+
+def test_dataset_card_has_what_the_hub_asks_for(augmented):
+    card = dataset_card_of(augmented)
+    read = DatasetCard(str(card)).data
+    assert read.license in LICENSES and read.license == "cc-by-sa-3.0"
+    assert read.language == ["zh"]
+    assert read.size_categories == ["n<1K"]
+    assert set(read.annotations_creators) <= CREATORS and set(read.language_creators) <= CREATORS
+    assert read.task_categories == ["token-classification"]
+    configs = [config["config_name"] for config in read.configs]
+    assert configs == ["fusion", "synthetic", "train", "label_map", "provenance"]
+    assert [config["config_name"] for config in read.configs if config.get("default")] == ["train"]
+    infos = {info["config_name"]: Features._from_yaml_list(info["features"]) for info in read.dataset_info}
+    assert infos["fusion"] == row_features()
+    assert infos["label_map"] == label_map_features()
+    assert infos["provenance"] == provenance_features()
+
+
+def test_dataset_card_tells_counts_losses_and_overlap(augmented):
+    facts = read_augmentation(augmented)
+    assert facts.overlaps == [Overlap("dev", 3, 0, 0), Overlap("test", 3, 1, 0)]
+    losses = facts.entity_losses()["source"]
+    assert losses["named"] == losses["aligned"] + losses["hallucinated"] + losses["off_border"] + losses["empty"]
+    text = dataset_card_of(augmented).text
+    assert table(text, "Overlap with dev and test")[2:] == [["dev", "3", "0", "0"], ["test", "3", "1", "0"]]
+    assert "6 gold sentences" in text
+    assert "replayed from a file of recorded answers" in text
+    assert "Nobody reviewed the result." in text
+    asked = {row[0].replace("&#95;", "_"): int(row[6]) for row in table(text, "Provenance")[2:]}
+    assert asked["explanation"] == 6
+    assert asked["targets"] == facts.rows["synthetic"]
+
+
+def test_results_over_seeds(tmp_path):
+    path = tmp_path / "results.jsonl"
+    rows = [("KnowFREE", 0, 0.5), ("KnowFREE", 1, 0.7), ("KnowFREE-F", 0, 0.8)]
+    path.write_text(
+        "\n".join(json.dumps({"variant": variant, "seed": seed, "f1": f1}) for variant, seed, f1 in rows) + "\n"
+    )
+    first, second = read_results(path)
+    assert (first.setting, first.seeds, first.lowest, first.highest) == ("KnowFREE", (0, 1), 0.5, 0.7)
+    assert first.mean == pytest.approx(0.6)
+    assert (second.setting, second.seeds) == ("KnowFREE-F", (0,))
+    text = model_card("org/m", facts_with(["PER"], repeated=[first]), DETAILS).text
+    assert "| KnowFREE | 0, 1 | 60.00 | 50.00 – 70.00 |" in text
+    path.write_text('{"variant": "KnowFREE", "f1": 0.5}\n')
+    with pytest.raises(InputError, match=r"line 1.*seed"):
+        read_results(path)
+
+
+def test_facts_of_a_trained_folder(hub_run):
+    facts = read_model(hub_run / "model", hub_run / "results.jsonl")
+    assert facts.labels == ["CONDITION", "GEAR", "PLACE", "TIME", "WILDLIFE"]
+    assert facts.scores["test"]["f1"] == 0.625
+    assert facts.parameters > 10_000
+    assert not facts.selected_on_dev
+    assert facts.repeated[0].seeds == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments"),
+    [
+        ("licence: mit", ["'licence'", "license"]),
+        ("license: Apache 2.0", ["license", "'Apache 2.0'", "apache-2.0"]),
+        ("language: no", ["False", '"no"']),
+        ("language: Chinese", ["'Chinese'", "ISO 639"]),
+        ("base_model: [a]", ["base_model", "['a']"]),
+        ("source: weibo", ["source", "'weibo'", "below it"]),
+        ("source: {nme: weibo}", ["source", "'nme'", "name"]),
+        ("label_meanings: [PER]", ["label_meanings", "LABEL: what it marks"]),
+        ("- a", ["['a']", "license: apache-2.0"]),
+        ("a: [", ["license: apache-2.0"]),
+    ],
+)
+def test_bad_card_files_are_told_in_one_line(text, fragments, tmp_path):
+    path = tmp_path / "card.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        read_details(path)
+    message = str(error.value)
+    assert "\n" not in message
+    assert all(fragment in message for fragment in [str(path), *fragments]), message
+
+
+def test_the_command_line_wins_over_the_card_file(tmp_path):
+    path = tmp_path / "card.yaml"
+    path.write_text("license: mit\nlanguage: [zh, en]\nlabel_meanings: {PER: a person}\n")
+    details = read_details(path, license="apache-2.0", language=())
+    assert (details.license, details.language, details.label_meanings) == (
+        "apache-2.0",
+        ("zh", "en"),
+        {"PER": "a person"},
+    )
