@@ -10,6 +10,7 @@ import click
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 # Commands in files of their own: module, attribute, and the line that `knowfree --help` shows without importing them.
 ELSEWHERE = {
+    "push": ("push_to_hub", "push", "Push model, data set, metric and Space to the Hub."),
     "augment": (
         "augmentation.commands",
         "augment",

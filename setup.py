@@ -41,10 +41,14 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["modeling_knowfree", "augmentation", "experiments", "knowfree_demo"],
+    packages=["modeling_knowfree", "augmentation", "experiments", "hub_cards", "knowfree_demo"],
     package_dir={"knowfree_demo": "examples/demo"},
-    package_data={"knowfree_demo": ["*.jsonl", "labels.txt"], "augmentation": ["prompts/*", "templates/*", "*.json"]},
-    py_modules=["knowfree"],
+    package_data={
+        "knowfree_demo": ["*.jsonl", "labels.txt"],
+        "hub_cards": ["templates/*"],
+        "augmentation": ["prompts/*", "templates/*", "*.json"],
+    },
+    py_modules=["knowfree", "push_to_hub"],
     install_requires=[
         "torch>=2.6",
         "transformers>=5.0",

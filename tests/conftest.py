@@ -194,3 +194,9 @@ def hub(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     with Hub() as server:
         yield server
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.module.__name__.endswith("test_space") and {"space", "browser"} & set(item.fixturenames):
+            item.add_marker("browser")
