@@ -54,6 +54,12 @@ print(json.dumps({"names": names, "spans": spans, "pinned": pinned, "sets": sets
 """
 
 
+@pytest.fixture(autouse=True)
+def loopback_is_no_network(monkeypatch):
+    """`make test` sets HF_HUB_OFFLINE against the network; the Hub of these tests is on loopback."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
 def in_fresh_process(hub: Hub, home: Path, *command: object, cwd: Path, token: bool = True) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
