@@ -327,6 +327,9 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
             pieces = cut(pieces, 0, body[limit - special])
         spans = [*row["entities"], *row.get("extensions", ())]
         labelled = {(s["start"], s["end"], columns[s["label"]]) for s in spans if s["label"] in columns}
+        left_out = {
+            (s["start"], s["end"], ~columns[s["label"]]) for s in row.get("uncertain", ()) if s["label"] in columns
+        }
         for start, end, column in labelled:
             if column < targets:
                 gold += 1
@@ -339,7 +342,7 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
                 "input_ids": pieces.input_ids,
                 "unit_ids": pieces.unit_ids,
                 "num_units": pieces.num_units,
-                "span_labels": sorted(labelled),
+                "span_labels": sorted(labelled | left_out),
                 "loss_weights": beta if row.get("synthetic") else 1.0,
             }
         )
