@@ -8,13 +8,14 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 from typing import Any
 
 import torch
+from transformers import AutoConfig
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from augmentation import __version__
@@ -23,10 +24,15 @@ from experiments.run_settings import RunSettings, Variant
 from experiments.tag import load_pipeline, tag
 from experiments.train import parse_arguments, plan_schedule, train
 from modeling_knowfree.metrics_knowfree import span_scores
-from modeling_knowfree.rows_knowfree import Row, write_rows
+from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
+from modeling_knowfree.training_knowfree import DataArguments, KnowFreeTrainingArguments, ModelArguments
 
 CELL_FILE, PREDICTIONS_FILE = "cell.json", "test_predictions.jsonl"
 BATCH_SIZE = 32
+SET_BY_RUN = frozenset(
+    "train_file validation_file test_file labels task model_name_or_path output_dir seed max_steps "
+    "dataset_name dataset_config_name resume_from_checkpoint".split()
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,29 @@ def shaping_arguments(settings: RunSettings, variant: Variant) -> list[str]:
     return flags(arguments | settings.train | variant.train)
 
 
+def check_arguments(settings: RunSettings, variant: str) -> None:
+    """
+    Check the encoder and what a variant's training is told.
+
+    Raises:
+        InputError: no such encoder, an argument that `knowfree train` does not know or that the run itself sets, or a
+            value that it refuses.
+    """
+    own = settings.train | settings.known_variants[variant].train
+    kinds = (ModelArguments, DataArguments, KnowFreeTrainingArguments)
+    known = {each.name for kind in kinds for each in fields(kind)} - SET_BY_RUN
+    for name in own:
+        if name not in known:
+            why = "the run sets it itself" if name in SET_BY_RUN else "`knowfree train --help` lists them"
+            raise InputError(f"train of {variant}: no argument {name!r} is to be given here: {why}")
+    updates_of_recipe(settings, settings.known_variants[variant], 1)
+    try:
+        AutoConfig.from_pretrained(encoder_path(settings.model_name_or_path))
+    except (OSError, ValueError) as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"model_name_or_path {settings.model_name_or_path}: {message:.300}") from error
+
+
 def flags(arguments: Mapping[str, Any]) -> list[str]:
     """`{"seed": 1, "labels": ["A", "B"]}` as `--seed 1 --labels A B`; None is left out."""
     line: list[str] = []
@@ -106,10 +135,10 @@ def encoder_fingerprint(name: str) -> str:
     return hashlib.sha256((folder / "config.json").read_bytes() + repr(sizes).encode()).hexdigest()
 
 
-def updates_of_recipe(settings: RunSettings, rows: int) -> int:
+def updates_of_recipe(settings: RunSettings, variant: Variant, rows: int) -> int:
     """How many updates the recipe wants for so many training sentences."""
     given = {"train_file": settings.train_file, "output_dir": "unused", "model_name_or_path": "unused"}
-    _, data_args, args = parse_arguments(shaping_arguments(settings, Variant()) + flags(given))
+    _, data_args, args = parse_arguments(shaping_arguments(settings, variant) + flags(given))
     plan_schedule(data_args, args, rows)
     return args.max_steps
 

@@ -28,8 +28,8 @@ from augmentation.settings import (
     state_of,
 )
 from augmentation.store import write_atomically
-from experiments.cells import CELL_FILE, Cell, finish, tag_rows, updates_of_recipe
-from experiments.run_settings import RUN_FILE, RunSettings, run_text
+from experiments.cells import CELL_FILE, Cell, check_arguments, finish, tag_rows, updates_of_recipe
+from experiments.run_settings import RUN_FILE, RunSettings, Variant, run_text
 from experiments.sampling import k_shot_subsets, random_subsets
 from modeling_knowfree.readers_knowfree import iterate_rows, read_rows
 from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
@@ -68,6 +68,8 @@ class Run:
         for subset in self.subsets:
             for variant in self._augmented_variants():
                 check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+        for variant in self.settings.all_variants:
+            check_arguments(self.settings, variant)
 
     def _subsets(self, flat: bool) -> dict[str, list[Row]]:
         subsets: dict[str, list[Row]] = {}
@@ -139,7 +141,7 @@ class Run:
             write_rows(self.gold(subset), rows)
             for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
                 self._augment(subset, variant, dict(budget or {}), accept_changes)
-            updates = self.settings.updates or updates_of_recipe(self.settings, self._most_rows(subset))
+            updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), self._most_rows(subset))
             for variant in self.settings.all_variants:
                 for seed in self.settings.seeds:
                     cell = self.cell(subset, variant, seed, updates)
