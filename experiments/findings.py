@@ -30,7 +30,8 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Score:
-    """One line of the table of scores: a variant on a subset over its seeds; ratios in [0, 1]."""
+    """One line of the table of scores: a variant on a subset over its seeds; ratios in [0, 1]. `all_seeds_compared`:
+    the difference is over all seeds of both, not only over those that they share."""
 
     subset: str
     variant: str
@@ -41,6 +42,7 @@ class Score:
     macro_f1: Spread
     dev_f1: Spread | None
     over_base: Difference | None
+    all_seeds_compared: bool
     best_on_dev: bool
     gold_rows: int
     synthetic_rows: int
@@ -70,6 +72,8 @@ def scores(run: Run, differences: dict[tuple[str, str], Difference | None]) -> l
         best = best_on_dev(run, subset)
         for variant in run.variants(subset):
             cells = list(run.of(subset, variant).values())
+            difference = differences.get((subset, variant))
+            compared = len(difference.seeds) if difference else 0
             on_dev = [cell.dev_f1 for cell in cells if cell.dev_f1 is not None]
             table.append(
                 Score(
@@ -79,7 +83,8 @@ def scores(run: Run, differences: dict[tuple[str, str], Difference | None]) -> l
                     *(spread([getattr(cell, name) for cell in cells]) for name in ("f1", "precision", "recall")),
                     macro_f1=spread([cell.macro_f1 for cell in cells]),
                     dev_f1=spread(on_dev) if on_dev else None,
-                    over_base=differences.get((subset, variant)),
+                    over_base=difference,
+                    all_seeds_compared=compared == max(len(cells), len(run.of(subset, BASELINE))),
                     best_on_dev=variant == best,
                     gold_rows=cells[0].gold_rows,
                     synthetic_rows=cells[0].synthetic_rows,

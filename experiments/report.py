@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,12 @@ def report_html(folder: Path) -> str:
     """
     run = read_run(folder)
     analyses = Analyses(folder)
-    differences = _section(lambda: _differences(run, analyses))
-    heatmap = _section(lambda: _heatmap(run, analyses))
+    differences, troubles = _differences(run, analyses)
+
+    def by_subset(build: Callable[[str], Any]) -> list[tuple[str, Section]]:
+        sections = [(subset, _section(partial(build, subset))) for subset in run.subsets]
+        return [(subset, section) for subset, section in sections if section.content or section.missing]
+
     return (
         _environment()
         .get_template("report.html.j2")
@@ -99,19 +103,17 @@ def report_html(folder: Path) -> str:
             language=run.settings.get("language") or "en",
             overview=_overview(run),
             variants=[(name, VARIANTS.get(name, "as run.yaml defines it")) for name in run.variants()],
-            table=scores(run, differences.content or {}),
-            differences=differences,
+            table=scores(run, differences),
+            troubles=troubles,
             bests=[(subset, best_on_dev(run, subset)) for subset in run.subsets],
-            by_subset=_by_subset(run),
+            shots=_by_subset(run),
             curves=_curves(run),
-            heatmap=heatmap,
-            maps=[(subset, _section(lambda s=subset: _map(run, analyses, s))) for subset in run.subsets],
-            merges=[
-                (subset, _section(lambda s=subset: label_merges(augmented_folder(run, s)))) for subset in run.subsets
-            ],
+            heatmap=_section(lambda: _heatmap(run, analyses)),
+            maps=by_subset(lambda subset: _map(run, analyses, subset)),
+            merges=by_subset(lambda subset: label_merges(augmented_folder(run, subset))),
             labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
-            examples=[(subset, _section(lambda s=subset: _examples(run, s))) for subset in run.subsets],
-            losses=[(subset, _section(lambda s=subset: losses(augmented_folder(run, s)))) for subset in run.subsets],
+            examples=by_subset(lambda subset: _examples(run, subset)),
+            losses=_losses(run),
             failures_shown=FAILURES_SHOWN,
             level=LEVEL,
             resamples=RESAMPLES,
@@ -129,14 +131,14 @@ def report_markdown(folder: Path) -> str:
         InputError: as `write_report`.
     """
     run = read_run(folder)
-    differences = _section(lambda: _differences(run, Analyses(folder)))
+    differences, troubles = _differences(run, Analyses(folder))
     text = (
         _environment()
         .get_template("report.md.j2")
         .render(
             dataset=run.cells[0].dataset,
-            table=scores(run, differences.content or {}),
-            differences=differences,
+            table=scores(run, differences),
+            troubles=troubles,
             bests=[(subset, best_on_dev(run, subset)) for subset in run.subsets],
             labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
             variants=[(name, VARIANTS.get(name, "as run.yaml defines it")) for name in run.variants()],
@@ -216,8 +218,9 @@ def _overview(run: Run) -> list[tuple[str, str]]:
     return [(name, (v.content or v.missing) if isinstance(v, Section) else v) for name, v in facts]
 
 
-def _differences(run: Run, analyses: Analyses) -> dict[tuple[str, str], Difference | None]:
-    """Each variant against the baseline of its subset, from the cache where predictions are the same."""
+def _differences(run: Run, analyses: Analyses) -> tuple[dict[tuple[str, str], Difference | None], list[str]]:
+    """Each variant against the baseline of its subset, from the cache where predictions are the same; and why some
+    could not be compared."""
     pairs = [
         (subset, variant)
         for subset in run.subsets
@@ -226,6 +229,7 @@ def _differences(run: Run, analyses: Analyses) -> dict[tuple[str, str], Differen
         if variant != BASELINE
     ]
     found: dict[tuple[str, str], Difference | None] = {}
+    troubles: dict[str, None] = {}
     for subset, variant in tqdm(pairs, desc="bootstrap", unit="variant"):
         cells = [*run.of(subset, variant).values(), *run.of(subset, BASELINE).values()]
         inputs = [f"{RESAMPLES} {LEVEL}", *(str(cell.seed) for cell in cells)]
@@ -235,9 +239,13 @@ def _differences(run: Run, analyses: Analyses) -> dict[tuple[str, str], Differen
             difference = compare(run, subset, variant, BASELINE)
             return None if difference is None else vars(difference)
 
-        kept = analyses.get(f"difference {subset} {variant}", [*inputs, *files], compute)
-        found[subset, variant] = None if kept is None else Difference(**kept | {"seeds": tuple(kept["seeds"])})
-    return found
+        try:
+            kept = analyses.get(f"difference {subset} {variant}", [*inputs, *files], compute)
+        except InputError as error:
+            troubles[str(error)] = None
+        else:
+            found[subset, variant] = None if kept is None else Difference(**kept | {"seeds": tuple(kept["seeds"])})
+    return found, list(troubles)
 
 
 _SIZE = re.compile(r"(?:k|train_|n)?(\d+)")
@@ -366,6 +374,23 @@ def _examples(run: Run, subset: str) -> dict[str, Any] | None:
         pairs = [[(f"gold, and {side.right}", gold), (f"{side.wrong}", wrong)] for gold, _, wrong in side.examples]
         sides.append((side, [[(name, _drawn(row, run.unit)) for name, row in pair] for pair in pairs]))
     return {"sides": sides}
+
+
+def _losses(run: Run) -> dict[str, Any]:
+    """What was dropped, side by side: `lines` of (part, what, by subset the numbers or None), and by subset what
+    failed, or why nothing can be told."""
+    told = {subset: _section(partial(losses, augmented_folder(run, subset))) for subset in run.subsets}
+    known = {subset: section.content for subset, section in told.items() if section.content}
+    by_line: dict[tuple[str, str], dict[str, Any]] = {}
+    for subset, content in known.items():
+        for line in content["lines"]:
+            by_line.setdefault((line["part"], line["what"]), {})[subset] = line
+    return {
+        "subsets": list(known),
+        "lines": [(*names, [found.get(subset) for subset in known]) for names, found in by_line.items()],
+        "failed": [(subset, content["failed"]) for subset, content in known.items() if content["failed"]],
+        "missing": [(subset, section.missing) for subset, section in told.items() if section.missing],
+    }
 
 
 def _drawn(row: dict[str, Any], unit: str) -> Markup:
