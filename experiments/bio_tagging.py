@@ -1,6 +1,5 @@
-"""Baselines: BIO token classification with HF's own head, alone or under a linear-chain CRF."""
+"""Baselines: BIO token classification with transformers' own head, alone or under a linear-chain CRF."""
 
-import logging
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -10,20 +9,17 @@ import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
 from safetensors.torch import load_model
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForTokenClassification,
     AutoTokenizer,
     DataCollatorForTokenClassification,
-    PreTrainedModel,
     set_seed,
 )
 
+from experiments.bio_network import OUTSIDE, CrfTagger, FoundSpan, bio_features, bio_tags, emission_model, tag
 from experiments.train import checkpoint_to_resume, plan_schedule, read_splits
-from modeling_knowfree import KnowFreeConfig
-from modeling_knowfree.layouts_knowfree import spans_of_tags
 from modeling_knowfree.metrics_knowfree import span_scores
 from modeling_knowfree.rows_knowfree import InputError, Place, Row, bad_input, show_span
 from modeling_knowfree.training_knowfree import (
@@ -32,15 +28,9 @@ from modeling_knowfree.training_knowfree import (
     KnowFreeTrainingArguments,
     target_labels,
 )
-from modeling_knowfree.units_knowfree import IGNORED, Pieces, cut, encode_units, owner, windows
 
-logger = logging.getLogger(__name__)
-OUTSIDE = "O"
 CRF_CONFIG = "bio_crf.json"  # not config.json: no other class may load the emissions and forget the transitions
 WEIGHTS = "model.safetensors"
-WINDOW_OVERLAP = 64  # as in the knowfree pipeline
-
-FoundSpan = tuple[int, int, str, float]  # start, end (exclusive), label, score
 
 
 def train_bio(
@@ -66,14 +56,15 @@ def train_bio(
     Args:
         train_file, validation_file: rows in any layout of `readers_knowfree`; only `entities` count, synthetic rows
             as much as gold ones. With a validation file the checkpoint best on it by span F1 is kept, of five.
-        output_dir: new folder. The plain head is saved as any model of its class, the CRF with `bio_crf.json`.
+        output_dir: new folder. The plain head is saved as any model of its class; with a CRF encoder, head and
+            transitions lie in one safetensors file, their configuration in `bio_crf.json`.
         model_name_or_path: pretrained encoder, a folder or a Hub id.
         labels: target labels; `None`: those of the training rows.
-        crf: a linear-chain CRF on top of the head (`pytorch-crf`), trained by its likelihood, decoded by Viterbi.
+        crf: a CRF over the units (`pytorch-crf`), trained by its likelihood, decoded by Viterbi.
         max_steps: updates.
-        learning_rate, head_learning_rate: peak rates of the encoder, and of the linear layer and the transitions.
+        learning_rate, head_learning_rate: peak rates of the encoder, and of linear layer and transitions.
         dropout: on the encoder's output.
-        options: further `KnowFreeTrainingArguments`.
+        options: further `KnowFreeTrainingArguments`; `resume_from_checkpoint="last"` continues an interrupted run.
 
     Returns:
         `{"validation": {"validation_f1": …}, "curve": [[update, dev F1], …]}`, both empty without a validation file.
@@ -81,6 +72,7 @@ def train_bio(
     Raises:
         InputError: bad files, rows or folders; spans that BIO cannot hold; no `pytorch-crf`. Nothing is written then.
     """
+    settings: dict[str, Any] = {"warmup_steps": 0.1, "report_to": "none", **options}
     args = KnowFreeTrainingArguments(
         output_dir=output_dir,
         max_steps=max_steps,
@@ -89,13 +81,13 @@ def train_bio(
         head_learning_rate=head_learning_rate,
         per_device_train_batch_size=batch_size,
         weight_decay=weight_decay,
-        **{"warmup_steps": 0.1, "report_to": "none", **options},
+        **settings,
     )
     resume = checkpoint_to_resume(args)
     data_args = DataArguments(train_file=train_file, validation_file=validation_file, labels=labels)
     splits = read_splits(data_args, flat=False)
     for name, path in (("train", train_file), ("validation", validation_file)):
-        _check_flat(splits.get(name, []), str(path))
+        _check_one_tag_a_token(splits.get(name, []), str(path))
     plan_schedule(data_args, args, len(splits["train"]))
 
     set_seed(seed)
@@ -103,7 +95,7 @@ def train_bio(
     trainer = BioTrainer(
         model=network,
         args=args,
-        train_dataset=_features(splits["train"], tokenizer, network),
+        train_dataset=bio_features(splits["train"], tokenizer, emission_model(network).config),
         eval_dataset=splits.get("validation"),
         data_collator=DataCollatorForTokenClassification(tokenizer),
         processing_class=tokenizer,
@@ -128,39 +120,13 @@ def predict_bio(folder: str | Path, rows: Sequence[Row], batch_size: int = 32) -
         rows: only `tokens` is read.
 
     Returns:
-        For each row its spans `(start, end, label, score)` in units, end exclusive, sorted. The score is the mean
-        probability of the span's tags; under a CRF 1.0.
+        For each row its spans `(start, end, label, score)` in units, end exclusive, sorted; see `bio_network.tag`.
 
     Raises:
         InputError: nothing there that `train_bio` wrote, or no `pytorch-crf` for a CRF.
     """
     tokenizer, network = _load(Path(folder))
-    return _tag(network.to(PartialState().device), tokenizer, rows, batch_size)
-
-
-class CrfTagger(nn.Module):
-    """A token-classification model as emission layer, and transitions between the tags of neighbouring units."""
-
-    def __init__(self, emissions: PreTrainedModel):
-        super().__init__()
-        try:
-            from torchcrf import CRF
-        except ImportError as error:
-            raise InputError("BIO + CRF needs pytorch-crf; mend: pip install --no-deps pytorch-crf") from error
-        self.emissions = emissions
-        self.crf = CRF(emissions.config.num_labels, batch_first=True)
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """
-        Negative log likelihood, summed over units, mean over sentences.
-
-        Args:
-            labels: `[B, P]`, the tag of a unit at its first piece, -100 at all other pieces.
-        """
-        logits = self.emissions(input_ids=input_ids, attention_mask=attention_mask).logits.float()  # [B, P, T]
-        units, mask = _first_pieces(labels)
-        tags = labels.gather(1, units).clamp(min=0)  # [B, L]
-        return {"loss": -self.crf(_gather(logits, units), tags, mask, reduction="mean")}
+    return tag(network.to(PartialState().device), tokenizer, rows, batch_size)
 
 
 class BioTrainer(KnowFreeTrainer):
@@ -168,18 +134,15 @@ class BioTrainer(KnowFreeTrainer):
 
     def in_encoder(self, name: str) -> bool:
         """See `KnowFreeTrainer`."""
-        return name.removeprefix("emissions.").startswith(f"{_emissions(self.model).base_model_prefix}.")
+        assert self.model is not None
+        return name.removeprefix("emissions.").startswith(f"{emission_model(self.model).base_model_prefix}.")
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """Scores of decoded spans, long texts in windows."""
-        rows = self.eval_dataset if eval_dataset is None else eval_dataset
-        found = _tag(
-            self.accelerator.unwrap_model(self.model),
-            self.processing_class,
-            rows,
-            self.args.eval_batch_size,
-            silent=self.args.disable_tqdm,
-        )
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        network = self.accelerator.unwrap_model(self.model)
+        silent = bool(self.args.disable_tqdm)
+        found = tag(network, self.processing_class, rows, self.args.eval_batch_size, silent=silent)
         gold = [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows]
         scores = span_scores(gold, [[span[:3] for span in spans] for spans in found])
         per_label = scores.pop("per_label")
@@ -191,18 +154,12 @@ class BioTrainer(KnowFreeTrainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
-        model = self.accelerator.unwrap_model(self.model)
-        if isinstance(model, CrfTagger) and self.args.should_save:
-            model.emissions.config.to_json_file(Path(output_dir or str(self.args.output_dir)) / CRF_CONFIG)
+        network = self.accelerator.unwrap_model(self.model)
+        if isinstance(network, CrfTagger) and self.args.should_save:
+            network.emissions.config.to_json_file(Path(output_dir or str(self.args.output_dir)) / CRF_CONFIG)
 
 
-def _emissions(network: nn.Module) -> PreTrainedModel:
-    emissions = network.emissions if isinstance(network, CrfTagger) else network
-    assert isinstance(emissions, PreTrainedModel)
-    return emissions
-
-
-def _check_flat(rows: Sequence[Row], path: str) -> None:
+def _check_one_tag_a_token(rows: Sequence[Row], path: str) -> None:
     for number, row in enumerate(rows, 1):
         spans = sorted((span["start"], span["end"], span["label"]) for span in row["entities"])
         for left, right in pairwise(spans):
@@ -216,17 +173,17 @@ def _check_flat(rows: Sequence[Row], path: str) -> None:
 
 
 def _build(model_name_or_path: str, labels: Sequence[str], crf: bool, dropout: float) -> tuple[Any, nn.Module]:
-    tags = [OUTSIDE, *(f"{prefix}-{label}" for label in labels for prefix in "BI")]
+    tags = bio_tags(labels)
+    names: dict[str, Any] = {"id2label": dict(enumerate(tags)), "label2id": {tags[i]: i for i in range(len(tags))}}
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, add_prefix_space=True)
-        names = {"id2label": dict(enumerate(tags)), "label2id": {tag: column for column, tag in enumerate(tags)}}
         config = AutoConfig.from_pretrained(model_name_or_path, **names)
         model = AutoModelForTokenClassification.from_pretrained(model_name_or_path, config=config, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:
         message = " ".join(str(error).split())
         raise InputError(f"model_name_or_path {model_name_or_path}: {message:.400}") from error
     for child in model.children():
-        if isinstance(child, nn.Dropout):  # before the linear layer; every family names its config field otherwise
+        if isinstance(child, nn.Dropout):  # the one before the linear layer; its config field differs by family
             child.p = dropout
     return tokenizer, CrfTagger(model) if crf else model
 
@@ -246,90 +203,6 @@ def _load(folder: Path) -> tuple[Any, nn.Module]:
         raise
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: cannot be loaded: {' '.join(str(error).split()):.300}") from error
-    if _emissions(network).config.id2label.get(0) != OUTSIDE:
+    if emission_model(network).config.id2label.get(0) != OUTSIDE:
         raise InputError(f"{folder}: holds no BIO tagger; name a folder that train_bio wrote")
     return tokenizer, network
-
-
-def _max_pieces(network: nn.Module) -> int | None:
-    return KnowFreeConfig(_emissions(network).config).max_pieces
-
-
-def _feature(pieces: Pieces, tags: Sequence[int]) -> dict[str, list[int]]:
-    """`tags` of the units at their first pieces, -100 elsewhere: so `labels` also says where the units are."""
-    before = [-1, *pieces.unit_ids]
-    labels = [
-        tags[unit] if unit >= 0 and unit != last else IGNORED
-        for last, unit in zip(before, pieces.unit_ids, strict=False)
-    ]
-    return {"input_ids": pieces.input_ids, "labels": labels}
-
-
-def _features(rows: Sequence[Row], tokenizer, network: nn.Module) -> list[dict[str, list[int]]]:
-    columns, limit = _emissions(network).config.label2id, _max_pieces(network)
-    features, cut_off = [], 0
-    for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows]), strict=True):
-        _, length = windows(pieces, limit, 0)[0]
-        tags = [columns[OUTSIDE]] * length
-        for span in row["entities"]:
-            if span["end"] > length:
-                cut_off += 1
-                continue
-            inside = columns[f"I-{span['label']}"]
-            tags[span["start"] : span["end"]] = [columns[f"B-{span['label']}"]] + [inside] * (
-                span["end"] - span["start"] - 1
-            )
-        features.append(_feature(cut(pieces, 0, length), tags))
-    if cut_off:
-        logger.warning("train: %d spans lie beyond what the encoder reads (split the sentences)", cut_off)
-    return features
-
-
-def _first_pieces(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """`[B, P]` labels to the pieces that carry units, `[B, L]`, and which of these are no padding, `[B, L]`."""
-    marked = labels != IGNORED
-    units = (~marked).long().argsort(dim=1, stable=True)[:, : int(marked.sum(dim=1).max())]
-    return units, marked.gather(1, units)
-
-
-def _gather(logits: Tensor, units: Tensor) -> Tensor:
-    return logits.gather(1, units.unsqueeze(-1).expand(-1, -1, logits.shape[-1]))  # [B, P, T] -> [B, L, T]
-
-
-@torch.inference_mode()
-def _tag(network: nn.Module, tokenizer, rows: Sequence[Row], batch_size: int, silent: bool = False):
-    network.eval()
-    emissions, collate = _emissions(network), DataCollatorForTokenClassification(tokenizer)
-    names, limit = emissions.config.id2label, _max_pieces(network)
-    encoded = encode_units(tokenizer, [row["tokens"] for row in rows])
-    ranges = [windows(pieces, limit, WINDOW_OVERLAP) for pieces in encoded]
-    jobs = [
-        (at, window, _feature(cut(encoded[at], start, end), [0] * (end - start)))
-        for at, cuts in enumerate(ranges)
-        for window, (start, end) in enumerate(cuts)
-    ]
-    jobs.sort(key=lambda job: len(job[2]["input_ids"]), reverse=True)
-    tags = [[OUTSIDE] * pieces.num_units for pieces in encoded]
-    scores = [[1.0] * pieces.num_units for pieces in encoded]
-    with tqdm(total=len(jobs), desc="tag", unit="sentence", disable=silent, leave=False) as bar:
-        for first in range(0, len(jobs), batch_size):
-            chunk = jobs[first : first + batch_size]
-            batch = collate([feature for _, _, feature in chunk]).to(emissions.device)
-            units, mask = _first_pieces(batch.pop("labels"))
-            logits = _gather(emissions(**batch).logits.float(), units)
-            probabilities, best = logits.softmax(-1).max(-1)
-            if isinstance(network, CrfTagger):
-                probabilities, best = torch.ones_like(probabilities), network.crf.decode(logits, mask)
-            else:
-                best = best.tolist()
-            for (at, window, _), columns, sure in zip(chunk, best, probabilities.tolist(), strict=True):
-                left, right = ranges[at][window]
-                for unit in range(left, right):
-                    if owner(unit, unit + 1, ranges[at]) == window:
-                        tags[at][unit], scores[at][unit] = names[columns[unit - left]], sure[unit - left]
-            bar.update(len(chunk))
-    found: list[list[FoundSpan]] = []
-    for row_tags, row_scores in zip(tags, scores, strict=True):
-        spans = [(span["start"], span["end"], span["label"]) for span in spans_of_tags(row_tags)]
-        found.append([(a, b, label, sum(row_scores[a:b]) / (b - a)) for a, b, label in spans])
-    return found

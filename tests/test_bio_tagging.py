@@ -1,13 +1,17 @@
 import json
+import shutil
 import subprocess
 import sys
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification
 
 from experiments.bio_tagging import predict_bio, train_bio
+from modeling_knowfree.layouts_knowfree import spans_of_tags
 from modeling_knowfree.metrics_knowfree import span_scores
 from modeling_knowfree.readers_knowfree import InputError, write_rows
 
@@ -55,7 +59,7 @@ def taggers(encoder, english_rows, tmp_path_factory):
         if head not in made:
             folder = tmp_path_factory.mktemp(head)
             write_rows(folder / "train.jsonl", english_rows)
-            returned = train_bio(**settings(head, encoder, folder))
+            returned = train_bio(**settings(head, encoder, folder, save_total_limit=5))
             made[head] = folder / head, returned
         return made[head]
 
@@ -66,7 +70,7 @@ def taggers(encoder, english_rows, tmp_path_factory):
 def test_eight_sentences_are_learnt_by_heart(head, taggers, english_rows):
     folder, returned = taggers(head)
     assert returned["validation"]["validation_f1"] == 1.0
-    assert returned["validation"]["validation_gold_spans"] == 15
+    assert returned["validation"]["validation_gold_spans"] == 16
     assert [update for update, _ in returned["curve"]] == [20, 40, 60, 80, 100]
     assert returned["curve"][0][1] < 1.0
     found = predict_bio(folder, english_rows, batch_size=3)
@@ -75,22 +79,36 @@ def test_eight_sentences_are_learnt_by_heart(head, taggers, english_rows):
     assert all(score == 1.0 for score in scores) if head == "bio_crf" else all(0.2 < score < 1.0 for score in scores)
 
 
-@pytest.mark.parametrize("head", HEADS)
-def test_a_fresh_process_and_any_batch_size_find_the_same(head, taggers, english_rows):
-    folder, _ = taggers(head)
+def test_a_fresh_process_and_any_batch_size_find_the_same(taggers, english_rows):
+    folders = [taggers(head)[0] for head in HEADS]
     rows = [row("the old bear crossed north harrow pass at 4 july ."), row("snow"), *english_rows]
-    here = predict_bio(folder, rows, batch_size=1)
-    tag = (
-        "import json, sys; from experiments.bio_tagging import predict_bio; "
-        "print(json.dumps(predict_bio(sys.argv[1], json.load(sys.stdin), batch_size=4)))"
+    here = [predict_bio(folder, rows, batch_size=1) for folder in folders]
+    code = (
+        "import json, sys; from experiments.bio_tagging import predict_bio; rows = json.load(sys.stdin); "
+        "print(json.dumps([predict_bio(folder, rows, batch_size=4) for folder in sys.argv[1:]]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", tag, str(folder)],
-        input=json.dumps(rows), cwd=ROOT, capture_output=True, text=True, check=True, timeout=120,
+        [sys.executable, "-c", code, *map(str, folders)],
+        input=json.dumps(rows), cwd=ROOT, capture_output=True, text=True, check=True, timeout=240,
     )  # fmt: skip
-    there = [[tuple(span) for span in sentence] for sentence in json.loads(done.stdout.splitlines()[-1])]
-    assert without_scores(there) == without_scores(here)
-    assert [s[3] for x in there for s in x] == pytest.approx([s[3] for x in here for s in x], abs=1e-5)
+    there = json.loads(done.stdout.splitlines()[-1])
+    for one, other in zip(here, there, strict=True):
+        assert without_scores(one) == [[tuple(span[:3]) for span in sentence] for sentence in other]
+        scores = [[span[3] for sentence in found for span in sentence] for found in (one, other)]
+        assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_checkpoint_best_on_dev_is_kept(head, taggers):
+    folder, returned = taggers(head)
+    best = max(returned["curve"], key=lambda point: point[1])[0]
+    assert best < 100
+    kept, chosen, last = (
+        load_file(path / "model.safetensors")
+        for path in (folder, folder / f"checkpoint-{best}", folder / "checkpoint-100")
+    )
+    assert all(torch.equal(kept[name], chosen[name]) for name in kept)
+    assert not all(torch.equal(kept[name], last[name]) for name in kept)
 
 
 def test_the_plain_head_is_a_model_of_transformers_own(taggers, english_rows):
@@ -116,11 +134,6 @@ def test_a_folder_holds_no_pickle_at_its_top(head, taggers):
 
 def test_viterbi_finds_the_best_path_of_all(taggers):
     """Brute force over every tag sequence of three units, from the saved weights alone."""
-    from itertools import product
-
-    from safetensors.torch import load_file
-    from transformers import AutoConfig
-
     folder, _ = taggers("bio_crf")
     weights = load_file(folder / "model.safetensors")
     emitter = BertForTokenClassification(AutoConfig.from_pretrained(folder / "bio_crf.json")).eval()
@@ -134,7 +147,7 @@ def test_viterbi_finds_the_best_path_of_all(taggers):
             return float(
                 weights["crf.start_transitions"][path[0]]
                 + sum(emissions[at, tag] for at, tag in enumerate(path))
-                + sum(weights["crf.transitions"][a, b] for a, b in zip(path, path[1:], strict=False))
+                + sum(weights["crf.transitions"][a, b] for a, b in pairwise(path))
                 + weights["crf.end_transitions"][path[-1]]
             )
 
@@ -144,8 +157,6 @@ def test_viterbi_finds_the_best_path_of_all(taggers):
 
 
 def tags_to_spans(tags: list[str]) -> list[tuple[int, int, str]]:
-    from modeling_knowfree.layouts_knowfree import spans_of_tags
-
     return [(span["start"], span["end"], span["label"]) for span in spans_of_tags(tags)]
 
 
@@ -175,29 +186,45 @@ def test_units_of_many_pieces_count_once(head, encoder, tmp_path):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_same_seed_same_tagger_and_every_parameter_moves(head, encoder, english_rows, tmp_path):
-    from safetensors.torch import load_file
-
     write_rows(tmp_path / "train.jsonl", english_rows)
     first, again, later = (
         train_and_load(settings(head, encoder, tmp_path, output_dir=str(tmp_path / name), max_steps=steps,
-                                validation_file=None, lr_scheduler_type="constant"), load_file)
+                                validation_file=None, lr_scheduler_type="constant"))
         for name, steps in (("first", 1), ("again", 1), ("later", 2))
     )  # fmt: skip
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert [name for name in first if torch.equal(first[name], later[name])] == []
 
 
-def train_and_load(arguments: dict, load_file) -> dict[str, torch.Tensor]:
+def train_and_load(arguments: dict) -> dict[str, torch.Tensor]:
     assert train_bio(**arguments) == {"validation": {}, "curve": []}
     return load_file(Path(arguments["output_dir"]) / "model.safetensors")
 
 
 @pytest.mark.parametrize("head", HEADS)
+def test_encoder_and_head_have_rates_of_their_own(head, encoder, english_rows, tmp_path):
+    write_rows(tmp_path / "train.jsonl", english_rows)
+    common = {"max_steps": 1, "validation_file": None, "lr_scheduler_type": "constant"}
+    still, encoder_alone, head_alone = (
+        train_and_load(settings(head, encoder, tmp_path, output_dir=str(tmp_path / name), **common, **rates))
+        for name, rates in (
+            ("still", {"learning_rate": 0.0, "head_learning_rate": 0.0}),
+            ("encoder", {"head_learning_rate": 0.0}),
+            ("head", {"learning_rate": 0.0}),
+        )
+    )
+    moved = [
+        {name for name in still if not torch.equal(still[name], weights[name])}
+        for weights in (encoder_alone, head_alone)
+    ]
+    plain = {"classifier.weight", "classifier.bias"}
+    crf = {"crf.transitions", "crf.start_transitions", "crf.end_transitions"}
+    assert moved[1] == (plain if head == "bio" else {f"emissions.{name}" for name in plain} | crf)
+    assert moved[0] == still.keys() - moved[1]
+
+
+@pytest.mark.parametrize("head", HEADS)
 def test_an_interrupted_training_goes_on_to_the_same_tagger(head, encoder, english_rows, tmp_path):
-    import shutil
-
-    from safetensors.torch import load_file
-
     write_rows(tmp_path / "train.jsonl", english_rows)
     whole = settings(head, encoder, tmp_path, output_dir=str(tmp_path / "whole"), max_steps=10, save_total_limit=5)
     train_bio(**whole)
@@ -248,10 +275,14 @@ def test_without_pytorch_crf_the_error_names_the_mend(encoder, english_rows, tmp
     assert not (tmp_path / "bio").exists()
 
 
-def test_a_folder_in_use_and_a_folder_of_something_else_are_refused(taggers, trained, encoder, tmp_path):
+def test_a_folder_in_use_and_a_folder_of_something_else_are_refused(taggers, encoder, tmp_path):
     folder, _ = taggers("bio")
     with pytest.raises(InputError, match="is not empty"):
         train_bio(**settings("bio", encoder, folder.parent))
-    for wrong, what in ((tmp_path / "none", "no such folder"), (trained, "no BIO tagger"), (tmp_path, "cannot be loaded")):
+    for wrong, what in (
+        (tmp_path / "none", "no such folder"),
+        (encoder, "no BIO tagger"),
+        (tmp_path, "cannot be loaded"),
+    ):
         with pytest.raises(InputError, match=what):
             predict_bio(wrong, [row("deep snow")])
