@@ -357,10 +357,14 @@ class KnowFreeTrainer(Trainer):
 
     args: KnowFreeTrainingArguments
 
-    def __init__(self, model: KnowFreeForTokenClassification, args: KnowFreeTrainingArguments, **kwargs: Any):
+    def __init__(self, model: torch.nn.Module, args: KnowFreeTrainingArguments, **kwargs: Any):
         kwargs.setdefault("compute_metrics", self.span_metrics)
         args.remove_unused_columns = False  # features are lists of dicts
         super().__init__(model=model, args=args, **kwargs)
+
+    def in_encoder(self, name: str) -> bool:
+        """Whether the parameter `name` learns at `learning_rate`; the others do at `head_learning_rate`."""
+        return "encoder." in name
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """AdamW over four groups: encoder and head, each with and without weight decay."""
@@ -369,7 +373,7 @@ class KnowFreeTrainer(Trainer):
         groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():  # type: ignore[union-attr]
             if parameter.requires_grad:
-                groups.setdefault(("encoder." in name, parameter.ndim >= 2), []).append(parameter)
+                groups.setdefault((self.in_encoder(name), parameter.ndim >= 2), []).append(parameter)
         settings: list[dict[str, Any]] = []
         for (encoder, matrix), parameters in groups.items():
             rate = self.args.learning_rate if encoder else self.args.head_learning_rate
