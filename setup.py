@@ -46,6 +46,7 @@ setup(
     package_data={
         "knowfree_demo": ["*.jsonl", "labels.txt"],
         "hub_cards": ["templates/*"],
+        "experiments": ["templates/*"],
         "augmentation": ["prompts/*", "templates/*", "*.json"],
     },
     py_modules=["knowfree", "push_to_hub"],

@@ -20,12 +20,14 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from augmentation import __version__
 from augmentation.normalisation import encoder_path
+from experiments.bio_tagging import predict_bio, train_bio
 from experiments.run_settings import RunSettings, Variant
 from experiments.tag import load_pipeline, tag
 from experiments.train import parse_arguments, plan_schedule, train
 from modeling_knowfree.metrics_knowfree import span_scores
 from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
 from modeling_knowfree.training_knowfree import DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 CELL_FILE, PREDICTIONS_FILE = "cell.json", "test_predictions.jsonl"
 BATCH_SIZE = 32
@@ -203,8 +205,7 @@ def _finish_span(cell: Cell, work: Path, test: list[Row]) -> Finished:
         results = train(cell.arguments(work))
     state = json.loads((work / "trainer_state.json").read_text(encoding="utf-8"))
     curve = [[entry["step"], entry["eval_f1"]] for entry in state["log_history"] if "eval_f1" in entry]
-    for checkpoint in work.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-        shutil.rmtree(checkpoint)
+    _remove_checkpoints(work)
     return results.get("validation", {}).get("validation_f1"), curve, list(tag_rows(work, test))
 
 
@@ -218,4 +219,44 @@ def tag_rows(model: Path, rows: list[Row]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
-    raise NotImplementedError
+    model_args, data_args, args = parse_arguments(cell.arguments(work))
+    assert data_args.train_file is not None
+    with redirect_stdout(sys.stderr):
+        results = train_bio(
+            data_args.train_file,
+            validation_file=data_args.validation_file,
+            output_dir=str(work),
+            model_name_or_path=model_args.model_name_or_path,
+            labels=data_args.labels,
+            crf=cell.definition.tagger == "bio_crf",
+            max_steps=cell.updates,
+            seed=cell.seed,
+            learning_rate=args.learning_rate,
+            head_learning_rate=args.head_learning_rate,
+            batch_size=args.per_device_train_batch_size,
+            dropout=model_args.head_dropout,
+            weight_decay=args.weight_decay,
+            eval_steps=args.eval_steps,
+            per_device_eval_batch_size=args.per_device_eval_batch_size,
+            use_cpu=args.use_cpu,
+        )
+    _remove_checkpoints(work)
+    predicted = [
+        [
+            {
+                "start": start,
+                "end": end,
+                "label": label,
+                "score": score,
+                "word": join_units(row["tokens"][start:end], infer_unit(test))[0],
+            }
+            for start, end, label, score in spans
+        ]
+        for row, spans in zip(test, predict_bio(work, test, BATCH_SIZE), strict=True)
+    ]
+    return results["validation"].get("validation_f1"), results["curve"], predicted
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        shutil.rmtree(checkpoint)

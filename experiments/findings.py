@@ -89,7 +89,7 @@ def scores(run: Run, differences: dict[tuple[str, str], Difference | None]) -> l
                     gold_rows=cells[0].gold_rows,
                     synthetic_rows=cells[0].synthetic_rows,
                     updates=cells[0].updates,
-                    seconds=spread([cell.training_seconds for cell in cells]).mean,
+                    seconds=spread([cell.seconds for cell in cells]).mean,
                 )
             )
     return table

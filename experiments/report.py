@@ -208,7 +208,7 @@ def _overview(run: Run) -> list[tuple[str, str]]:
         ("Subsets", ", ".join(run.subsets)),
         ("Seeds", ", ".join(map(str, dict.fromkeys(cell.seed for cell in cells)))),
         ("Trainings", f"{len(cells)} finished" + (f" of {planned}" if planned > len(cells) else "")),
-        ("Training time", _duration(sum(cell.training_seconds for cell in cells))),
+        ("Training time", _duration(sum(cell.seconds for cell in cells))),
         ("Test file", _section(lambda: f"{run.test_file.name}, {len(run.test_rows):,} sentences")),
         ("Dev file", Path(run.settings["validation_file"]).name if run.settings.get("validation_file") else "none"),
         ("Language", str(run.settings.get("language") or "not stated")),

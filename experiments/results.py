@@ -65,7 +65,7 @@ class Cell(BaseModel):
     gold_rows: Count
     synthetic_rows: Count
     updates: Count
-    training_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     per_label: dict[str, LabelScores]
     versions: dict[str, str] = {}
 

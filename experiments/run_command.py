@@ -49,6 +49,7 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
         def write_report(p):
             return p
 
+        from experiments.report import write_report
         from experiments.run import Run
         from experiments.run_settings import check_run, read_yaml
 
@@ -75,3 +76,4 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
             f"{output_dir / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "
             f"To push it: knowfree push {output_dir} --help"
         )
+        click.echo(f"report: {write_report(output_dir)}")

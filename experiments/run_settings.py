@@ -40,8 +40,8 @@ VARIANTS = {
     # baselines on the gold sentences
     "cnn": Variant(train={"span_mixer": "cnn"}),
     "plain": Variant(train={"span_mixer": "none"}),
-    "bio": Variant(tagger="bio"),
-    "bio_crf": Variant(tagger="bio_crf"),
+    "bio": Variant(tagger="bio", train={"head_dropout": 0.1}),
+    "bio_crf": Variant(tagger="bio_crf", train={"head_dropout": 0.1}),
     # who annotates the synthetic sentences (S7)
     **{
         f"fs_{annotator}": Variant(data="train", augment={"annotator": annotator})
