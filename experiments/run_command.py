@@ -46,9 +46,6 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
     with exit_codes():
         from transformers.utils.logging import disable_progress_bar, set_verbosity_warning
 
-        def write_report(p):
-            return p
-
         from experiments.report import write_report
         from experiments.run import Run
         from experiments.run_settings import check_run, read_yaml
