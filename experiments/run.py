@@ -161,7 +161,8 @@ class Run:
                 raise InputError(f"{gold}: holds other rows; name another --output_dir, or give --accept-changes")
             for variant in self._augmented_variants():
                 folder = self.augmented(subset, variant)
-                check_state(folder, check_settings(self._augment_values(subset, variant), f"augment of {variant}"))
+                if (folder / STATE_FILE).is_file():
+                    check_state(folder, check_settings(self._augment_values(subset, variant), f"augment of {variant}"))
 
     def _augmented_variants(self) -> list[str]:
         known = self.settings.known_variants
