@@ -14,8 +14,10 @@ AUGMENT = [
     "sentence-transformers>=5.0",
     "tenacity>=9.0",
 ]
+BENCHMARKS = ["pytorch-crf>=0.7.2"]
 TEST = [
     *AUGMENT,
+    *BENCHMARKS,
     *DEMO,
     "aiohttp>=3.9",
     "build>=1.2",
@@ -63,6 +65,6 @@ setup(
         "safetensors>=0.5",
         "tqdm>=4.66",
     ],
-    extras_require={"augment": AUGMENT, "demo": [*AUGMENT, *DEMO], "space": ["gradio>=6.0"], "test": TEST},
+    extras_require={"augment": AUGMENT, "benchmarks": BENCHMARKS, "demo": [*AUGMENT, *DEMO], "space": ["gradio>=6.0"], "test": TEST},
     entry_points={"console_scripts": ["knowfree=knowfree:main"]},
 )
