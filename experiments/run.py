@@ -146,7 +146,7 @@ class Run:
                 for seed in self.settings.seeds:
                     cell = self.cell(subset, variant, seed, updates)
                     self._annotate(cell)
-                    result = cell.result()
+                    result = cell.result() or self._recorded().get(cell.key())
                     if result is None:
                         logger.info("%s %s seed %d: %d updates", subset, variant, seed, updates)
                         result = finish(cell, self.test)
@@ -225,6 +225,8 @@ class Run:
             return
         folder = self.augmented(cell.subset, cell.variant)
         model = self.cell(cell.subset, annotator, cell.seed, cell.updates)
+        if model.result() is None:
+            finish(model, self.test)
         settings = check_settings(self._augment_values(cell.subset, cell.variant), cell.variant)
         made_from = hashlib.sha256(
             json.dumps(
@@ -251,7 +253,10 @@ class Run:
     # the results
 
     def results(self) -> list[dict[str, Any]]:
-        """The lines of all finished cells in the folder: those of the settings first, in their order."""
+        """
+        The lines of all finished cells: those of the settings first, in their order. A line of results.jsonl whose
+        model is gone, or was never here, counts: results can be carried on without the models.
+        """
         order: list[tuple[str, list[Any]]] = [
             ("subset", list(self.subsets)),
             ("variant", self.settings.all_variants),
@@ -261,21 +266,35 @@ class Run:
         def place(result: dict[str, Any]) -> list[int]:
             return [names.index(result[key]) if result[key] in names else len(names) for key, names in order]
 
-        paths = sorted(self.folder.glob(f"*/*/seed-*/{CELL_FILE}"))
-        return sorted((json.loads(path.read_text(encoding="utf-8")) for path in paths), key=place)
+        lines = [*self._recorded().values(), *self._on_disk()]
+        return sorted({(each["subset"], each["variant"], each["seed"]): each for each in lines}.values(), key=place)
 
-    def best(self) -> tuple[dict[str, Any], float | None]:
+    def _recorded(self) -> dict[str, dict[str, Any]]:
+        path = self.folder / RESULTS_FILE
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return {result["key"]: result for result in map(json.loads, lines)}
+
+    def _on_disk(self) -> list[dict[str, Any]]:
+        paths = sorted(self.folder.glob(f"*/*/seed-*/{CELL_FILE}"))
+        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+    def best(self) -> tuple[dict[str, Any], float | None] | None:
         """
         The cell to push, and the mean dev F1 of its subset and variant over seeds: the variant that is best on dev in
-        the mean, of it the seed that is. Without a validation file, the last variant of the last subset, and None.
+        the mean, of it the seed that is. Without a validation file, the first seed of the last subset and variant, and
+        None. None altogether where no model is here.
         """
-        results = [r for r in self.results() if self.settings.known_variants[r["variant"]].tagger == "span"]
-        if not self.settings.validation_file:
-            last = [result for result in results if result["variant"] == results[-1]["variant"]]
-            return next(result for result in last if result["subset"] == results[-1]["subset"]), None
         groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for result in results:
-            groups.setdefault((result["subset"], result["variant"]), []).append(result)
+        for result in self.results():
+            variant = self.settings.known_variants.get(result["variant"])
+            here = self.folder / result["subset"] / result["variant"] / f"seed-{result['seed']}" / CELL_FILE
+            scored = result["dev_f1"] is not None or not self.settings.validation_file
+            if variant and variant.tagger == "span" and scored and here.is_file():
+                groups.setdefault((result["subset"], result["variant"]), []).append(result)
+        if not groups:
+            return None
+        if not self.settings.validation_file:
+            return list(groups.values())[-1][0], None
         cells = max(groups.values(), key=lambda cells: mean(cell["dev_f1"] for cell in cells))
         return max(cells, key=lambda cell: cell["dev_f1"]), mean(cell["dev_f1"] for cell in cells)
 

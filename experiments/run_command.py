@@ -66,11 +66,12 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
                 f"{result['subset']:<8} {result['variant']:<12} seed {result['seed']}  test F1 {result['f1'] * 100:.2f}"
                 f"{dev}  {result['updates']} updates, {result['seconds']:.0f} s"
             )
-        cell, score = whole.best()
-        whole.lay_out(cell)
-        why = "last variant (no validation file)" if score is None else f"best on dev, mean F1 {score * 100:.2f}"
-        click.echo(
-            f"{output_dir / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "
-            f"To push it: knowfree push {output_dir} --help"
-        )
+        if best := whole.best():
+            cell, score = best
+            whole.lay_out(cell)
+            why = "last variant (no validation file)" if score is None else f"best on dev, mean F1 {score * 100:.2f}"
+            click.echo(
+                f"{output_dir / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "
+                f"To push it: knowfree push {output_dir} --help"
+            )
         click.echo(f"report: {write_report(output_dir)}")

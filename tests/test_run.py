@@ -138,6 +138,21 @@ def test_a_second_call_trains_nothing_and_other_settings_only_what_they_change(f
     }
 
 
+def test_recorded_results_are_carried_on_without_their_models(finished, data, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lines = (finished / "results.jsonl").read_text().splitlines(keepends=True)
+    (folder / "results.jsonl").write_text("".join(line for line in lines if '"variant": "base"' in line))
+    call(folder, data | {"variants": ["base", "fs_gold"], "seeds": [0]})
+    assert [(r["variant"], r["seed"]) for r in lines_of(folder / "results.jsonl")] == [
+        ("base", 0), ("base", 1), ("fs_gold", 0)
+    ]  # fmt: skip
+    # the model that annotates was trained again, and is what it was
+    name = "all/base/seed-0/test_predictions.jsonl"
+    assert (folder / name).read_bytes() == (finished / name).read_bytes()
+    assert not (folder / "all" / "base" / "seed-1").exists()
+
+
 def test_subsets_are_drawn_and_budgets_stop_with_code_3(data, tmp_path):
     output = call(
         tmp_path / "run", data | {"variants": ["base", "f"], "subsets": ["k1", 4]}, "--max-requests", 5, code=3
