@@ -4,7 +4,7 @@
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def extension_logits(model: str, rows: Sequence[Row], *, limit: int = HEATMAP_SE
 
 
 def sentence_map(
-    kinds: dict[str, Sequence[Row]], *, encoder: str, unit: str, limit: int = MAP_SENTENCES
+    kinds: Mapping[str, Sequence[Row]], *, encoder: str, unit: str, limit: int = MAP_SENTENCES
 ) -> dict[str, Any]:
     """
     Figure 5: sentences of several kinds in one plane, near where an encoder finds them alike (t-SNE).

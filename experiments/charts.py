@@ -2,7 +2,7 @@
 colours, so that they follow light, dark and print."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 400, 260
@@ -58,11 +58,11 @@ class Chart:
 
 def line_chart(
     title: str,
-    series: dict[str, Sequence[Point]],
+    series: Mapping[str, Sequence[Point]],
     *,
     x_name: str,
     y_name: str,
-    x_labels: dict[float, str] | None = None,
+    x_labels: Mapping[float, str] | None = None,
 ) -> Chart:
     """
     Lines over numbers.
@@ -95,8 +95,8 @@ def line_chart(
     def mark(name: str, point: Point) -> Mark:
         spread = "" if point.sd is None else f" ± {point.sd:.1f}"
         at = (x_labels or {}).get(point.x, f"{point.x:g}")
-        ends = (None, None) if point.sd is None else (up(point.y - point.sd), up(point.y + point.sd))
-        return Mark(across(point.x), up(point.y), *ends, f"{name}, {x_name} {at}: {point.y:.1f}{spread}")
+        low, high = (None, None) if point.sd is None else (up(point.y - point.sd), up(point.y + point.sd))
+        return Mark(across(point.x), up(point.y), low, high, f"{name}, {x_name} {at}: {point.y:.1f}{spread}")
 
     lines = []
     for name, line in series.items():
@@ -115,7 +115,7 @@ def line_chart(
 def round_numbers(low: float, high: float, *, count: int = 5, outside: bool = False) -> list[float]:
     """About `count` round numbers from `low` to `high`, steps 1, 2 or 5 times a power of ten; with `outside` the first
     and the last enclose them. At least two."""
-    if high <= low:
+    if high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     power = 10 ** math.floor(math.log10((high - low) / count))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * count >= (high - low) * (1 - 1e-9))

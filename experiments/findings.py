@@ -77,10 +77,12 @@ def scores(run: Run, differences: dict[tuple[str, str], Difference | None]) -> l
             on_dev = [cell.dev_f1 for cell in cells if cell.dev_f1 is not None]
             table.append(
                 Score(
-                    subset,
-                    variant,
-                    tuple(cell.seed for cell in cells),
-                    *(spread([getattr(cell, name) for cell in cells]) for name in ("f1", "precision", "recall")),
+                    subset=subset,
+                    variant=variant,
+                    seeds=tuple(cell.seed for cell in cells),
+                    f1=spread([cell.f1 for cell in cells]),
+                    precision=spread([cell.precision for cell in cells]),
+                    recall=spread([cell.recall for cell in cells]),
                     macro_f1=spread([cell.macro_f1 for cell in cells]),
                     dev_f1=spread(on_dev) if on_dev else None,
                     over_base=difference,
@@ -189,8 +191,10 @@ def label_merges(folder: Path) -> dict[str, Any] | None:
         for raw, entry in data["types"].items():
             names = ("count", "radius", "distance", "limit", "decision", "proposed", "source")
             groups.setdefault(entry["standard"], []).append({"raw": raw} | {name: entry[name] for name in names})
-        for members in groups.values():
-            members.sort(key=lambda one: (one["decision"] != "reference", -one["count"], one["raw"]))
+        for name, members in groups.items():
+            members.sort(key=lambda one: (-one["count"], one["raw"]))
+            reference = data["labels"][name]["reference"]
+            members.sort(key=lambda one, first=reference: one["raw"] != first)  # type: ignore[misc]
         several = {name: members for name, members in groups.items() if len(members) > 1}
         return {
             "groups": sorted(several.items(), key=lambda item: (-len(item[1]), item[0])),
@@ -249,9 +253,9 @@ def losses(folder: Path) -> dict[str, Any] | None:
                         }
                     )
         if numbers := counts.get("synthesis"):
-            reasons = [name for name in numbers if name not in ("explanations", "sentences", "kept")]
+            why = [name for name in numbers if name not in ("explanations", "sentences", "kept")]
             told = {"total": numbers.get("sentences", 0), "kept": numbers.get("kept", 0)}
-            lines.append({"part": "explanations", "what": "sentences", **told, "reasons": _named(numbers, reasons)})
+            lines.append({"part": "explanations", "what": "sentences", **told, "reasons": _named(numbers, why)})
     except (AttributeError, TypeError) as error:
         raise InputError(f"{path}: {error!r}; run `knowfree augment run {folder}` again") from error
     return {"lines": lines, "failed": _json_lines(folder / "failed.jsonl")}

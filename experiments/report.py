@@ -195,27 +195,28 @@ def _several(number: int, one: str, many: str | None = None) -> str:
 
 def _overview(run: Run) -> list[tuple[str, str]]:
     cells = run.cells
-    wanted = [run.settings.get(name) or () for name in ("subsets", "variants", "seeds")]
-    planned = len(wanted[0]) * len(wanted[1]) * len(wanted[2])
     versions: dict[str, dict[str, None]] = {}
     for cell in cells:
         for name, version in cell.versions.items():
             versions.setdefault(name, {})[version] = None
     finished = datetime.fromtimestamp((run.folder / RESULTS_FILE).stat().st_mtime, UTC)
-    facts = [
+    test = _section(lambda: f"{run.test_file.name}, {len(run.test_rows):,} sentences")
+    encoder = Path(str(run.settings.get("model_name_or_path") or "not stated"))
+    return [
         ("Data set", ", ".join(dict.fromkeys(cell.dataset for cell in cells))),
-        ("Encoder", Path(str(run.settings.get("model_name_or_path", "not stated"))).name),
+        (
+            "Encoder",
+            "/".join(encoder.parts[-2:]),
+        ),  # of a path its end: where it lies on this machine is nobody's business
         ("Subsets", ", ".join(run.subsets)),
         ("Seeds", ", ".join(map(str, dict.fromkeys(cell.seed for cell in cells)))),
-        ("Trainings", f"{len(cells)} finished" + (f" of {planned}" if planned > len(cells) else "")),
-        ("Training time", _duration(sum(cell.seconds for cell in cells))),
-        ("Test file", _section(lambda: f"{run.test_file.name}, {len(run.test_rows):,} sentences")),
+        ("Trainings", f"{len(cells)} finished, {_duration(sum(cell.seconds for cell in cells))} in all"),
+        ("Test file", test.content or test.missing or ""),
         ("Dev file", Path(run.settings["validation_file"]).name if run.settings.get("validation_file") else "none"),
         ("Language", str(run.settings.get("language") or "not stated")),
         ("Versions", ", ".join(f"{name} {' / '.join(found)}" for name, found in versions.items()) or "not stated"),
         ("Last result", f"{finished:%Y-%m-%d %H:%M} UTC"),
     ]
-    return [(name, (v.content or v.missing) if isinstance(v, Section) else v) for name, v in facts]
 
 
 def _differences(run: Run, analyses: Analyses) -> tuple[dict[tuple[str, str], Difference | None], list[str]]:
@@ -345,20 +346,17 @@ MAP_SHAPES = {"test": "●", "synthetic": "▲", "train": "◆"}
 def _map(run: Run, analyses: Analyses, subset: str) -> dict[str, Any] | None:
     """Figure 5 of a subset; None without an augmentation."""
     folder = augmented_folder(run, subset)
-    files = {
-        "test": run.test_file,
-        "synthetic": next((p for n in ("synthetic", "sentences") if (p := folder / f"{n}.jsonl").is_file()), None),
-        "train": run.folder / subset / "gold.jsonl",
-    }
-    if files["synthetic"] is None or not files["train"].is_file():
+    synthetic = [path for name in ("synthetic", "sentences") if (path := folder / f"{name}.jsonl").is_file()]
+    gold = run.folder / subset / "gold.jsonl"
+    if not synthetic or not gold.is_file():
         return None
     encoder = load_settings(folder).encoder
 
     def compute() -> dict[str, Any]:
-        rows = {"test": run.test_rows, "synthetic": read_rows(files["synthetic"]), "train": read_rows(files["train"])}
+        rows = {"test": run.test_rows, "synthetic": read_rows(synthetic[0]), "train": read_rows(gold)}
         return sentence_map(rows, encoder=encoder, unit=run.unit)
 
-    return analyses.get(f"sentence_map {subset}", [encoder, run.unit, *files.values()], compute)
+    return analyses.get(f"sentence_map {subset}", [encoder, run.unit, run.test_file, synthetic[0], gold], compute)
 
 
 def _examples(run: Run, subset: str) -> dict[str, Any] | None:
@@ -366,12 +364,12 @@ def _examples(run: Run, subset: str) -> dict[str, Any] | None:
     other = challenger(run, subset)
     if other is None or not run.of(subset, BASELINE):
         return None
-    both = [disagreement(run, subset, *pair, limit=EXAMPLES) for pair in ((other, BASELINE), (BASELINE, other))]
-    if None in both:
-        return None
     sides = []
-    for side in both:
-        pairs = [[(f"gold, and {side.right}", gold), (f"{side.wrong}", wrong)] for gold, _, wrong in side.examples]
+    for right, wrong in ((other, BASELINE), (BASELINE, other)):
+        side = disagreement(run, subset, right, wrong, limit=EXAMPLES)
+        if side is None:
+            return None
+        pairs = [[(f"gold, and {right}", gold), (wrong, tagged)] for gold, _, tagged in side.examples]
         sides.append((side, [[(name, _drawn(row, run.unit)) for name, row in pair] for pair in pairs]))
     return {"sides": sides}
 

@@ -59,7 +59,7 @@ def make_run(
                 **{"dataset": "trail", "subset": subset, "variant": variant, "seed": seed},
                 **{name: scores[name] for name in ("f1", "precision", "recall", "macro_f1", "per_label")},
                 **{"dev_f1": dev, "curve": [] if dev is None else [[10, dev / 2], [20, dev]]},
-                **{"train_rows": 6, "gold_rows": 6, "synthetic_rows": 0, "updates": 20, "training_seconds": 1.5},
+                **{"train_rows": 6, "gold_rows": 6, "synthetic_rows": 0, "updates": 20, "seconds": 1.5},
                 **{"versions": {"knowfree": "0.1.0", "torch": "2.13.0"}, "key": "0" * 64},
             }
         )

@@ -46,7 +46,7 @@ def test_a_system_that_is_always_better_lies_above_zero():
 def test_a_system_that_finds_nothing_has_f1_zero():
     assert paired_bootstrap(np.zeros((3, 3), int), np.zeros((3, 3), int), resamples=50) == (0.0, 0.0, 0.0)
     nothing = np.array([[0, 0, 1]] * 3)
-    assert paired_bootstrap(nothing + [1, 1, 0], nothing, resamples=50) == (1.0, 1.0, 1.0)
+    assert paired_bootstrap(np.array([[1, 1, 1]] * 3), nothing, resamples=50) == (1.0, 1.0, 1.0)
 
 
 def test_interval_is_that_of_plain_resampling():
