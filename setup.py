@@ -65,6 +65,12 @@ setup(
         "safetensors>=0.5",
         "tqdm>=4.66",
     ],
-    extras_require={"augment": AUGMENT, "benchmarks": BENCHMARKS, "demo": [*AUGMENT, *DEMO], "space": ["gradio>=6.0"], "test": TEST},
+    extras_require={
+        "augment": AUGMENT,
+        "benchmarks": BENCHMARKS,
+        "demo": [*AUGMENT, *DEMO],
+        "space": ["gradio>=6.0"],
+        "test": TEST,
+    },
     entry_points={"console_scripts": ["knowfree=knowfree:main"]},
 )

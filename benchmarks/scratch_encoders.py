@@ -4,7 +4,8 @@
 
 The absolute F1 means little (the encoder knows nothing but the 250 training sentences); that every preset trains,
 decodes and scores on real text is the point. Each run is appended to benchmarks/results/scratch_encoders.jsonl; a
-rerun continues with what is missing. `--encoder ROWS FOLDER` makes such an encoder alone, for benchmarks/runs/weibo.yaml.
+rerun continues with what is missing. `--encoder ROWS FOLDER` makes such an encoder alone, for
+benchmarks/runs/weibo.yaml.
 """
 
 import argparse

@@ -2,8 +2,8 @@
 
 A row is `{"id": str, "tokens": [str], "entities": [{"start": int, "end": int, "label": str}]}`: tokens are units,
 spans count in units, `end` is exclusive, `label` is a target label. A row may carry `extensions` (spans with a
-namespaced label and a `source`), `synthetic`, `parent_id`, and `uncertain`: target spans of a synthetic row on which its
-annotators disagree, which training counts neither as there nor as absent.
+namespaced label and a `source`), `synthetic`, `parent_id`, and `uncertain`: target spans of a synthetic row on which
+its annotators disagree, which training counts neither as there nor as absent.
 
 Training only: this file is never pushed to the Hub.
 """
