@@ -195,6 +195,8 @@ def label_merges(folder: Path) -> dict[str, Any] | None:
             members.sort(key=lambda one: (-one["count"], one["raw"]))
             reference = data["labels"][name]["reference"]
             members.sort(key=lambda one, first=reference: one["raw"] != first)  # type: ignore[misc]
+            if len(members) > 1 and members[0]["decision"] == "alone":
+                members[0]["decision"] = "reference"  # alone at first; types of synthetic sentences joined it later
         several = {name: members for name, members in groups.items() if len(members) > 1}
         return {
             "groups": sorted(several.items(), key=lambda item: (-len(item[1]), item[0])),

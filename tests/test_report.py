@@ -185,6 +185,13 @@ def test_broken_cache_is_made_anew(tmp_path, broken):
     assert kept(tmp_path)["difference k5 fs"]["result"]["seeds"] == [0]
 
 
+def test_report_does_without_a_cache(tmp_path, caplog):
+    make_run(tmp_path, cells=CELLS)
+    (tmp_path / "analyses.json").mkdir()
+    assert "−60.0 [" in report_html(tmp_path)
+    assert "analyses.json: not kept (Is a directory)" in caplog.text
+
+
 def test_page_of_a_bare_run_leaves_out_what_is_not_there(tmp_path):
     make_run(tmp_path, cells={("all", "base", 0): "without PLACE", ("all", "cnn", 0): "gold"})
     page = report_html(tmp_path)
@@ -192,7 +199,7 @@ def test_page_of_a_bare_run_leaves_out_what_is_not_there(tmp_path):
     assert "Best on dev: all not known, there are no dev scores." in seen
     assert "all: cnn right and base wrong: 4 test sentences of 8" in seen
     for part in ("curves", "extensions", "map", "merges", "dropped"):
-        assert f'id="{part}"' not in page and f"#{part}" not in page
+        assert f'id="{part}"' not in page and f'href="#{part}"' not in page
 
 
 def test_page_without_a_baseline_says_so(tmp_path):
