@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from experiments.tag import load_pipeline
 from modeling_knowfree.readers_knowfree import InputError
 from modeling_knowfree.rows_knowfree import Row
 from modeling_knowfree.units_knowfree import encode_units, join_units
+
+logger = logging.getLogger(__name__)
 
 CACHE_FILE = "analyses.json"
 HEATMAP_SENTENCES = 400
@@ -41,7 +44,7 @@ class Analyses:
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
             kept = json.loads(self.path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        except (OSError, json.JSONDecodeError, UnicodeDecodeError):
             return {}  # made anew: nothing in it is worth more than the time
         return kept if isinstance(kept, dict) else {}
 
@@ -55,7 +58,10 @@ class Analyses:
         if not isinstance(entry, dict) or entry.get("inputs") != key.hexdigest() or "result" not in entry:
             result = json.loads(json.dumps(compute()))
             self._kept[name] = {"inputs": key.hexdigest(), "result": result}
-            write_atomically(self.path, json.dumps(self._kept, ensure_ascii=False) + "\n")
+            try:
+                write_atomically(self.path, json.dumps(self._kept, ensure_ascii=False) + "\n")
+            except OSError as error:
+                logger.warning("%s: not kept (%s); the next report will take as long", self.path, error.strerror)
         return self._kept[name]["result"]
 
 

@@ -195,6 +195,8 @@ def label_merges(folder: Path) -> dict[str, Any] | None:
             members.sort(key=lambda one: (-one["count"], one["raw"]))
             reference = data["labels"][name]["reference"]
             members.sort(key=lambda one, first=reference: one["raw"] != first)  # type: ignore[misc]
+            if len(members) > 1 and members[0]["decision"] == "alone":
+                members[0]["decision"] = "reference"  # alone at first; types of synthetic sentences joined it later
         several = {name: members for name, members in groups.items() if len(members) > 1}
         return {
             "groups": sorted(several.items(), key=lambda item: (-len(item[1]), item[0])),
@@ -207,19 +209,23 @@ def label_merges(folder: Path) -> dict[str, Any] | None:
         raise InputError(f"{path}: {error!r}; run `knowfree augment run {folder}` again") from error
 
 
-_NAMED = ("pairs", ("exact", "normalised"), ("hallucinated", "off_border", "empty", "unknown_label", "overlap"))
+_NAMED = (
+    ("pairs", "unknown_label"),
+    ("exact", "normalised"),
+    ("hallucinated", "off_border", "empty", "unknown_label", "overlap"),
+)
 _LOSSES = {  # task: what there was, what came through, and why the rest did not
     "entities": ("entity mentions", *_NAMED),
     "targets": ("target mentions", *_NAMED),
-    "segmentation": ("words", "words", ("words",), ("unplaced",)),
-    "pos": ("words to tag", "words", ("tagged",), ("off_border",)),
+    "segmentation": ("words", ("words",), ("words",), ("unplaced",)),
+    "pos": ("words to tag", ("words",), ("tagged",), ("off_border",)),
 }
 _REASONS = {
     "hallucinated": "not in the text",
     "off_border": "not on unit borders",
     "empty": "without text",
     "unknown_label": "no label of the task",
-    "overlap": "inside or across a longer target",
+    "overlap": "places inside or across a longer target",
     "unplaced": "not found in the text",
     "failed": "answers that failed",
     "cut": "cut by the token limit",
@@ -247,7 +253,7 @@ def losses(folder: Path) -> dict[str, Any] | None:
                         {
                             "part": where,
                             "what": what,
-                            "total": numbers.get(total, 0),
+                            "total": sum(numbers.get(name, 0) for name in total),
                             "kept": sum(numbers.get(name, 0) for name in kept),
                             "reasons": _named(numbers, (*reasons, "failed")),
                         }

@@ -1,5 +1,6 @@
 """`knowfree report`: what a run found, on one page that needs nothing else, and as Markdown for cards."""
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -204,10 +205,7 @@ def _overview(run: Run) -> list[tuple[str, str]]:
     encoder = Path(str(run.settings.get("model_name_or_path") or "not stated"))
     return [
         ("Data set", ", ".join(dict.fromkeys(cell.dataset for cell in cells))),
-        (
-            "Encoder",
-            "/".join(encoder.parts[-2:]),
-        ),  # of a path its end: where it lies on this machine is nobody's business
+        ("Encoder", "/".join(encoder.parts[-2:])),  # of a path on this machine its end alone
         ("Subsets", ", ".join(run.subsets)),
         ("Seeds", ", ".join(map(str, dict.fromkeys(cell.seed for cell in cells)))),
         ("Trainings", f"{len(cells)} finished, {_duration(sum(cell.seconds for cell in cells))} in all"),
@@ -327,20 +325,14 @@ def _heatmap(run: Run, analyses: Analyses) -> dict[str, Any] | None:
 
 
 def _has_extensions(folder: Path) -> bool:
-    from transformers import AutoConfig
-
-    from modeling_knowfree import KnowFreeConfig
-
-    if not (folder / "config.json").is_file():
+    path = folder / "config.json"
+    if not path.is_file():
         return False
     try:
-        config = AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder}: its config.json cannot be read ({error}); run `knowfree run` again") from error
-    return isinstance(config, KnowFreeConfig) and bool(config.extension_labels)
-
-
-MAP_SHAPES = {"test": "●", "synthetic": "▲", "train": "◆"}
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return config.get("model_type") == "knowfree" and bool(config.get("extension_labels"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: {error}; remove the cell's folder and run `knowfree run` again") from error
 
 
 def _map(run: Run, analyses: Analyses, subset: str) -> dict[str, Any] | None:

@@ -185,6 +185,13 @@ def test_broken_cache_is_made_anew(tmp_path, broken):
     assert kept(tmp_path)["difference k5 fs"]["result"]["seeds"] == [0]
 
 
+def test_report_does_without_a_cache(tmp_path, caplog):
+    make_run(tmp_path, cells=CELLS)
+    (tmp_path / "analyses.json").mkdir()
+    assert "−60.0 [" in report_html(tmp_path)
+    assert "analyses.json: not kept (Is a directory)" in caplog.text
+
+
 def test_page_of_a_bare_run_leaves_out_what_is_not_there(tmp_path):
     make_run(tmp_path, cells={("all", "base", 0): "without PLACE", ("all", "cnn", 0): "gold"})
     page = report_html(tmp_path)
@@ -192,7 +199,7 @@ def test_page_of_a_bare_run_leaves_out_what_is_not_there(tmp_path):
     assert "Best on dev: all not known, there are no dev scores." in seen
     assert "all: cnn right and base wrong: 4 test sentences of 8" in seen
     for part in ("curves", "extensions", "map", "merges", "dropped"):
-        assert f'id="{part}"' not in page and f"#{part}" not in page
+        assert f'id="{part}"' not in page and f'href="#{part}"' not in page
 
 
 def test_page_without_a_baseline_says_so(tmp_path):
@@ -331,14 +338,14 @@ def test_losses_are_named(tmp_path):
         "source": {
             "entities": {"pairs": 9, "exact": 4, "normalised": 1, "hallucinated": 3, "off_border": 1, "failed": 2}
         },
-        "synthetic": {"targets": {"pairs": 3, "exact": 3, "unknown_label": 0, "overlap": 1}},
+        "synthetic": {"targets": {"pairs": 3, "exact": 3, "unknown_label": 2, "overlap": 1}},
         "synthesis": {"explanations": 2, "sentences": 7, "kept": 4, "in_dev_or_test": 2, "cut": 1},
     }
     (tmp_path / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
     found = losses(tmp_path)
     assert [(line["kept"], line["total"], line["reasons"]) for line in found["lines"]] == [
         (5, 9, [("not in the text", 3), ("not on unit borders", 1), ("answers that failed", 2)]),
-        (3, 3, [("inside or across a longer target", 1)]),
+        (3, 5, [("no label of the task", 2), ("places inside or across a longer target", 1)]),
         (4, 7, [("in dev or test", 2), ("cut by the token limit", 1)]),
     ]
     assert found["failed"] == []
