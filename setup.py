@@ -11,6 +11,8 @@ AUGMENT = [
     "json-repair>=0.40",
     "pydantic>=2.6",
     "pysbd>=0.3.4",
+    "scikit-learn>=1.3",
+    "scipy>=1.11",
     "sentence-transformers>=5.0",
     "tenacity>=9.0",
 ]
