@@ -185,6 +185,11 @@ def main() -> None:
             raise
         click.echo(f"knowfree: {error}", err=True)
         sys.exit(2)
+    except ModuleNotFoundError as error:
+        click.echo(
+            f'knowfree: {error.name} is not installed; augment and run need: pip install "knowfree[augment]"', err=True
+        )
+        sys.exit(1)
 
 
 if __name__ == "__main__":
