@@ -22,7 +22,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    options = argument_parser(__doc__, repeats=5).parse_args(arguments)
+    options = argument_parser(__doc__).parse_args(arguments)
 
     def runner(words: list[str]):
         return lambda: subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
