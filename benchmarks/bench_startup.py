@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
     def runner(words: list[str]):
         return lambda: subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
 
-    seconds = interleaved({name: runner(words) for name, words in COMMANDS.items()}, options.repeats)
+    seconds = interleaved({name: runner(words) for name, words in COMMANDS.items()}, options.repeats, options.clock)
     bare = statistics.median(seconds["python -c pass"])
     rows = [(name, statistics.median(times), statistics.median(times) - bare) for name, times in seconds.items()]
     report("startup", ["command", "seconds", "above bare Python"], rows, options)

@@ -166,14 +166,8 @@ def pool_pieces(pieces: Tensor, unit_ids: Tensor, length: int, how: str) -> Tens
 
 
 class UnitIndex:
-    """
-    Where the real units of a padded batch lie, so that the span head never works on padding.
-
-    Attributes:
-        mask: `[B, L]`, true on units.
-        before: `[U]`, units of the same sentence left of each unit.
-        after: `[U]`, units of the same sentence from each unit to the end, itself included.
-    """
+    """Where the real units of a padded batch lie, so that the span head never works on padding: `mask` `[B, L]`; and of
+    each unit, how many of its sentence lie `before` `[U]` and `after` it `[U]`, itself included."""
 
     def __init__(self, num_units: Tensor, length: int):
         position = torch.arange(length, device=num_units.device)
@@ -242,17 +236,8 @@ class MultiHeadBiaffine(nn.Module):
         return product.transpose(0, 1).contiguous().unflatten(2, (by_head.shape[2], -1))
 
     def forward(self, matrices: Tensor, ends: Tensor, terms: tuple, rows: Tensor, offsets: Tensor) -> Tensor:
-        """
-        Args:
-            matrices: `[R, h, y, d]`, `self.matrices` of the rows.
-            ends: `[U, D']` (eq 7).
-            terms: from `self.terms`.
-            rows: `[R]`, units that the spans start from.
-            offsets: `[C]`, last unit - first unit of the spans wanted.
-
-        Returns:
-            `[C, R, D̃]`; cells that leave the sentence hold numbers without meaning.
-        """
+        """Spans from the units `rows` `[R]` (`matrices` are theirs) to the units `offsets` `[C]` further: `[C, R, D̃]`.
+        `ends` `[U, D']` as in eq 7. Cells that leave the sentence hold numbers without meaning."""
         by_start, by_end, by_width = terms
         matrices = matrices.flatten(0, 1)  # (R·h, y, d)
         last = (rows + offsets[:, None]).clamp(0, len(ends) - 1)  # (C, R)
@@ -337,15 +322,8 @@ class LocalAttention(nn.Module):
         self.output = nn.Linear(config.span_size, config.span_size)
 
     def forward(self, spans: Tensor, width: int, borders: list[tuple[int, Tensor]]) -> Tensor:
-        """
-        Args:
-            spans: `[C, R, D̃]`, cells at offsets -ω, …
-            width: answers are wanted for the cells at offsets 0 … width-1; C ≤ width + 2ω.
-            borders: for `BandAttention`; neighbours beyond `spans` are among them.
-
-        Returns:
-            `[width·R, D̃]`.
-        """
+        """Cells `[C, R, D̃]` at offsets -ω, … -> `[width·R, D̃]`, those at offsets 0 … width-1; C ≤ width + 2ω, and
+        neighbours beyond C are among `borders`, see `BandAttention`."""
         rows, size = spans.shape[1:]
         by_head = (self.heads, size // self.heads)
         scale = by_head[1] ** -0.5
@@ -353,13 +331,8 @@ class LocalAttention(nn.Module):
         wanted = cells[:, self.window * rows : (self.window + width) * rows]
         queries = torch.addmm(scale * self.query.bias[:, None], scale * self.query.weight, wanted)
         keys_values = torch.cat([self.key.weight, self.value.weight]) @ cells  # (2·D̃, C·R)
-        mixed = BandAttention.apply(
-            queries.unflatten(0, by_head),
-            keys_values.unflatten(0, (2, *by_head)),
-            borders,
-            2 * self.window + 1,
-            rows,
-        )
+        queries, keys_values = queries.unflatten(0, by_head), keys_values.unflatten(0, (2, *by_head))
+        mixed = BandAttention.apply(queries, keys_values, borders, 2 * self.window + 1, rows)
         # Weights sum to 1: the value's bias comes through unchanged, and is added here to vectors, not to cells.
         bias = F.linear(self.value.bias, self.output.weight, self.output.bias)
         return F.linear(mixed.flatten(0, 1).t(), self.output.weight, bias)
@@ -430,9 +403,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
             wanted += len(self.config.extension_labels)
         score = self._score_dense if self.config.span_mixer == "cnn" else self._score_band
         logits = score(self.dropout(units), num_units, wanted)
-        loss = None
-        if span_labels is not None:
-            loss = self._loss(logits, num_units, span_labels, loss_weights)
+        loss = None if span_labels is None else self._loss(logits, num_units, span_labels, loss_weights)
         return KnowFreeOutput(loss=loss, logits=logits)
 
     def _classify(self, spans: Tensor, columns: int) -> Tensor:
@@ -462,22 +433,18 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
                 spans = self.biaffine(own, ends, terms, rows, offsets)  # (C, R, D̃)
                 wanted = spans[window : window + width].flatten(0, 1)  # (width·R, D̃)
                 if config.span_mixer == "local_attention":
-                    wanted = self._mix(spans, wanted, index.borders(rows, width, shortest, window))
+                    mixed = self.attention(spans, width, index.borders(rows, width, shortest, window))
+                    if config.formulation == "paper":
+                        mixed += wanted
+                    wanted = self.norm(mixed).add_(wanted)  # eqs 11, 12
                 pieces.append(self._classify(wanted, columns))  # eq 12
                 cells.append((slots[rows] + offsets[window : window + width]).t().flatten())
 
         found = torch.cat(pieces)
         lowest = torch.finfo(found.dtype).min
         logits = found.new_full((batch * length * limit, columns), lowest).index_copy_(0, torch.cat(cells), found)
-        outside = ~band_mask(num_units, length, limit)
-        return logits.view(batch, length, limit, columns).masked_fill_(outside.unsqueeze(-1), lowest)
-
-    def _mix(self, spans: Tensor, wanted: Tensor, borders: list[tuple[int, Tensor]]) -> Tensor:
-        """Eqs 9 to 11, and the sum of eq 12: all cells `[C, R, D̃]` and the wanted ones `[n, D̃]` -> `[n, D̃]`."""
-        attended = self.attention(spans, len(wanted) // spans.shape[1], borders)
-        if self.config.formulation == "paper":
-            attended += wanted
-        return self.norm(attended).add_(wanted)
+        logits.masked_fill_(~band_mask(num_units, length, limit).view(-1, 1), lowest)
+        return logits.view(batch, length, limit, columns)
 
     def _score_dense(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
         """The CNN mixer's way to the same band layout, through the L×L plane of each sentence."""
