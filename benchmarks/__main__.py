@@ -1,4 +1,9 @@
-"""The short form of every benchmark, some minutes altogether: `make bench`. One alone: `python -m benchmarks.NAME`."""
+"""The short form of every benchmark, some minutes altogether: `make bench`. One alone: `python -m benchmarks.NAME`.
+
+Arguments go to all of them: `python -m benchmarks --threads 1 --clock cpu` on a busy machine.
+"""
+
+import sys
 
 from benchmarks import bench_forward, bench_memory, bench_predict, bench_startup, bench_training_step
 from benchmarks.side_by_side import RESULTS
@@ -13,5 +18,5 @@ SHORT = {
 
 for benchmark, arguments in SHORT.items():
     name = benchmark.__name__.rpartition(".")[2]
-    print(f"\n{name} {' '.join(arguments)}")
-    benchmark.main([*arguments, "--output", str(RESULTS / "short" / f"{name}.json")])
+    print(f"\n{name} {' '.join(arguments)}", flush=True)
+    benchmark.main([*arguments, *sys.argv[1:], "--output", str(RESULTS / "short" / f"{name}.json")])

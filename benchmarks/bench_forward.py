@@ -16,6 +16,7 @@ from benchmarks.side_by_side import (
     TARGETS,
     argument_parser,
     bert_base_model,
+    dense_fits,
     extra_peak_mb,
     in_fresh_process,
     interleaved,
@@ -58,7 +59,7 @@ def memory(length: int, limit: int | None, name: str, threads: int) -> float:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argument_parser(__doc__, repeats=20)
+    parser = argument_parser(__doc__)
     parser.add_argument("--lengths", type=int, nargs="+", default=[32, 128, 256, 510])
     parser.add_argument("--dense-repeats", type=int, default=3, help="0 leaves the dense reference out")
     options = parser.parse_args(arguments)
@@ -70,10 +71,11 @@ def main(arguments: Sequence[str]) -> None:
         functions = contenders(length, limit)
         dense = functions.pop("dense", None)
         with torch.no_grad():
-            seconds = interleaved(functions, options.repeats)
+            seconds = interleaved(functions, options.repeats, options.clock)
             ratio, dense_ratio = median_ratio(seconds["ours"], seconds["encoder"]), None
-            if dense and options.dense_repeats:
-                beside = interleaved({"encoder": functions["encoder"], "dense": dense}, options.dense_repeats)
+            if dense and options.dense_repeats and dense_fits(length):
+                beside = {"encoder": functions["encoder"], "dense": dense}
+                beside = interleaved(beside, options.dense_repeats, options.clock)
                 dense_ratio = median_ratio(beside["dense"], beside["encoder"])
         names = ["encoder", "ours", *(["dense"] if dense_ratio else [])]
         peak = {name: in_fresh_process(memory, length, limit, name, options.threads) for name in names}

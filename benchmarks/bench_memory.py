@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 
 from benchmarks.bench_forward import contenders
-from benchmarks.side_by_side import argument_parser, extra_peak_mb, in_fresh_process, report
+from benchmarks.side_by_side import argument_parser, dense_fits, extra_peak_mb, in_fresh_process, report
 
 VARIANTS = {
     "encoder": (None, "encoder"),
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     measured: dict[str, dict[int, float]] = {}
     for variant, (limit, name) in VARIANTS.items():
-        lengths = [n for n in options.lengths if variant != "dense" or n <= options.dense_up_to]
+        lengths = [n for n in options.lengths if variant != "dense" or (n <= options.dense_up_to and dense_fits(n))]
         measured[variant] = dict(
             zip(lengths, in_fresh_process(peaks, limit, name, lengths, options.threads), strict=True)
         )

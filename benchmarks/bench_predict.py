@@ -3,50 +3,50 @@
     python -m benchmarks.bench_predict
 
 Both have the same BERT-base encoder with the same random weights, and output biases set so that each finds about as
-many entities as the data have; both run at their best batch size of those given. Lengths are those of real sentences
-(../shared/data where it lies beside the checkout, else drawn around the same means).
+many entities as the data have; both run at their best batch size of those given. Sentences are random characters or
+words, as long as those of the data sets named: lengths are drawn from the deciles of their test splits.
 """
 
-import json
+import argparse
+import os
 import random
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from transformers import BertConfig, BertForTokenClassification, BertModel, BertTokenizerFast, pipeline
 
-from benchmarks.side_by_side import argument_parser, interleaved, median_ratio, report
+from benchmarks.side_by_side import CLOCKS, argument_parser, interleaved, median_ratio, report
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.pipeline_knowfree import KnowFreePipeline
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
-# unit, mean units a sentence, mean entities a sentence, where the data are not there
-SETS = {"weibo": ("character", 54, 1.5), "mit-movie": ("word", 20, 2.9), "cmeee": ("character", 54, 4.1)}
+# unit; deciles of units a sentence, shortest and longest included; mean entities a sentence: the test splits'
+SETS = {
+    "weibo": ("character", (10, 15, 20, 25, 35, 45, 54, 70, 86, 117, 146), 1.5),
+    "mit-movie": ("word", (3, 15, 16, 17, 18, 19, 20, 21, 23, 27, 76), 2.9),
+    "cmeee": ("character", (7, 19, 25, 30, 35, 42, 49, 58, 70, 89, 500), 3.9),  # the longest: 1,804
+}
 LABELS = [f"T{column}" for column in range(8)]
 
 
 def sentences(name: str, count: int) -> list[list[str]]:
-    """Units of `count` sentences that any encoder reads whole."""
-    unit, mean, _ = SETS[name]
-    file = SHARED / name / "test.jsonl"
-    if file.exists():
-        rows = [json.loads(line)["tokens"] for line in file.read_text(encoding="utf-8").splitlines()]
-        rows = [tokens for tokens in rows if len(tokens) <= 500]
-    else:
-        drawn = random.Random(0)
-        letters = "abcdefghijklmnopqrstuvwxyz"
-        size = 1 if unit == "character" else 5
-        rows = [
-            ["".join(drawn.choices(letters, k=size)) for _ in range(max(3, round(drawn.gauss(mean, mean / 2))))]
-            for _ in range(count)
-        ]
-    return (rows * (count // len(rows) + 1))[:count]
+    """Units of `count` random sentences, Chinese characters or short words; lengths as in the data set `name`."""
+    unit, deciles, _ = SETS[name]
+    drawn = random.Random(0)
+    lengths = []
+    for at in range(count):
+        low, high = deciles[at % 10 : at % 10 + 2]  # each tenth of the distribution as often as the others
+        # Within the last tenth most sentences are far from the longest.
+        lengths.append(round(low + (high - low) * drawn.random() ** (4 if at % 10 == 9 else 1)))
+    drawn.shuffle(lengths)
+    symbols, size = (range(0x4E00, 0x5000), 1) if unit == "character" else (range(ord("a"), ord("z") + 1), 2)
+    letters = [chr(symbol) for symbol in symbols]
+    return [["".join(drawn.choices(letters, k=size)) for _ in range(length)] for length in lengths]
 
 
 def make_models(folder: Path, name: str, rows: list[list[str]], layers: int) -> tuple[KnowFreePipeline, Callable]:
@@ -104,26 +104,27 @@ def join(name: str, row: list[str]) -> str:
     return ("" if SETS[name][0] == "character" else " ").join(row)
 
 
-def best_batch_size(run: Callable[[int], object], sizes: Sequence[int]) -> int:
-    seconds = interleaved({str(size): (lambda size=size: run(size)) for size in sizes}, 2)
+def best_batch_size(run: Callable[[int], object], sizes: Sequence[int], clock: str) -> int:
+    seconds = interleaved({str(size): (lambda size=size: run(size)) for size in sizes}, 2, clock)
     return min(sizes, key=lambda size: min(seconds[str(size)]))
 
 
-def command_line(folder: Path, texts: list[str], batch_size: int) -> float:
+def command_line(folder: Path, texts: list[str], batch_size: int, options: argparse.Namespace) -> float:
     """Sentences a second of `knowfree predict`, start-up not counted: three times the file less the file once."""
-    seconds = []
+    now, seconds = CLOCKS[options.clock], []
     for times in (1, 3):
         (folder / "input.txt").write_text("\n".join(texts * times) + "\n", encoding="utf-8")
         command = [sys.executable, "-m", "knowfree", "predict", "--model", str(folder), "--input"]
         command += [str(folder / "input.txt"), "--text", "--batch_size", str(batch_size)]
-        start = time.perf_counter()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        seconds.append(time.perf_counter() - start)
+        environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+        start = now()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        seconds.append(now() - start)
     return 2 * len(texts) / (seconds[1] - seconds[0])
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argument_parser(__doc__, repeats=5)
+    parser = argument_parser(__doc__)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--sentences", type=int, default=128)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 8, 16, 32])
@@ -138,8 +139,10 @@ def main(arguments: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory() as directory:
             folder = Path(directory)
             ours, theirs = make_models(folder, name, units, options.layers)
-            our_size = best_batch_size(lambda size: ours(texts, batch_size=size), options.batch_sizes)  # noqa: B023
-            their_size = best_batch_size(lambda size: theirs(texts, batch_size=size), options.batch_sizes)  # noqa: B023
+            our_size, their_size = (
+                best_batch_size(lambda size: tagger(texts, batch_size=size), options.batch_sizes, options.clock)  # noqa: B023
+                for tagger in (ours, theirs)
+            )
             found = sum(map(len, ours(texts))) / len(texts), sum(map(len, theirs(texts))) / len(texts)
             seconds = interleaved(
                 {
@@ -147,12 +150,13 @@ def main(arguments: Sequence[str]) -> None:
                     "theirs": lambda: theirs(texts, batch_size=their_size),  # noqa: B023
                 },
                 options.repeats,
+                options.clock,
             )
             rate = {who: len(texts) / statistics.median(times) for who, times in seconds.items()}
             shell = None
             if not options.no_command_line:
                 ours.save_pretrained(folder)
-                shell = command_line(folder, texts, our_size)
+                shell = command_line(folder, texts, our_size, options)
         length = statistics.mean(map(len, units))
         rows.append(
             (

@@ -22,12 +22,12 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    options = argument_parser(__doc__, repeats=5).parse_args(arguments)
+    options = argument_parser(__doc__).parse_args(arguments)
 
     def runner(words: list[str]):
         return lambda: subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
 
-    seconds = interleaved({name: runner(words) for name, words in COMMANDS.items()}, options.repeats)
+    seconds = interleaved({name: runner(words) for name, words in COMMANDS.items()}, options.repeats, options.clock)
     bare = statistics.median(seconds["python -c pass"])
     rows = [(name, statistics.median(times), statistics.median(times) - bare) for name, times in seconds.items()]
     report("startup", ["command", "seconds", "above bare Python"], rows, options)

@@ -70,13 +70,13 @@ def largest_gradient_difference(length: int, size: int) -> float:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argument_parser(__doc__, repeats=7)
+    parser = argument_parser(__doc__)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--batch-size", type=int, default=8)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     case = options.length, options.batch_size
-    seconds = interleaved(contenders(*case)[1], options.repeats)
+    seconds = interleaved(contenders(*case)[1], options.repeats, options.clock)
     peak = {name: in_fresh_process(memory, *case, name, options.threads) for name in seconds}
     difference = largest_gradient_difference(*case)
 

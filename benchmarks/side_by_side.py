@@ -6,7 +6,9 @@ import json
 import multiprocessing
 import os
 import platform
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -23,24 +25,37 @@ RESULTS = Path(__file__).parent / "results"
 TARGETS, EXTENSIONS = 8, 32
 
 
-def argument_parser(description: str | None, repeats: int) -> argparse.ArgumentParser:
+def processor_seconds() -> float:
+    """What this process and its finished children have used."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+# Wall time is what a user waits for. Processor time leaves out what others took of a busy machine; with one thread it
+# stands for the wall time of a machine of one's own.
+CLOCKS = {"wall": time.perf_counter, "cpu": processor_seconds}
+
+
+def argument_parser(description: str | None, repeats: int = 20) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=repeats, help="interleaved rounds")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine, with --threads 1")
+    parser.add_argument("--repeats", type=int, default=repeats, help="interleaved rounds; the median counts")
     parser.add_argument("--output", type=Path, help="JSON file; default benchmarks/results/<benchmark>.json")
     return parser
 
 
-def interleaved(functions: dict[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
+def interleaved(functions: dict[str, Callable[[], Any]], repeats: int, clock: str = "wall") -> dict[str, list[float]]:
     """Seconds of each function, all of them once a round, so that what else the machine does hits all alike; one
     round more, at the start, is not counted."""
+    now = CLOCKS[clock]
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for round_ in range(repeats + 1):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = now()
             function()
             if round_:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(now() - start)
     return seconds
 
 
@@ -52,6 +67,20 @@ def in_fresh_process(function: Callable, *args: Any) -> Any:
     """`function(*args)` in a new interpreter, whose memory nothing before has touched."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, args)
+
+
+def free_gb() -> float:
+    """GB of memory that new processes may take (Linux)."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) / 1e6
+
+
+def dense_fits(length: int, sentences: int = 1) -> bool:
+    """Whether the dense reference's attention matrices, which grow with L³, fit in memory now; tells where not."""
+    needed = sentences * 11 * (length / 510) ** 3 + 1.5
+    if needed > (free := free_gb()):
+        print(f"dense at L={length} left out: needs {needed:.0f} GB, {free:.0f} GB are free", file=sys.stderr)
+    return needed <= free
 
 
 def extra_peak_mb(function: Callable[[], Any]) -> float:
@@ -106,6 +135,7 @@ def report(name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], opt
         "machine": f"{_processor()}, {os.cpu_count()} cores",
         "load_average": os.getloadavg(),
         "threads": options.threads,
+        "clock": options.clock,
         "repeats": options.repeats,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__},
         "rows": [dict(zip(columns, row, strict=True)) for row in rows],
@@ -114,7 +144,7 @@ def report(name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], opt
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=2) + "\n")
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(f"{result['machine']}; {options.threads} threads; load {load}; written to {path}")
+    print(f"{result['machine']}; {options.threads} threads, {options.clock} time; load {load}; written to {path}")
 
 
 def _text(value: Any) -> str:

@@ -22,6 +22,8 @@ from .configuration_knowfree import KnowFreeConfig
 MIN_WIDTH, MAX_WIDTH = -15, 14
 # Span cells worked on together: large enough to hide Python, small enough that a block's tensors stay in cache.
 CELLS_PER_BLOCK = {"cpu": 2000, "cuda": 65536}
+# Starts whose biaffine matrices (40 KB each) one product makes: enough that reading its weight costs nothing.
+STARTS_AT_ONCE = 256
 
 
 @dataclass
@@ -164,14 +166,8 @@ def pool_pieces(pieces: Tensor, unit_ids: Tensor, length: int, how: str) -> Tens
 
 
 class UnitIndex:
-    """
-    Where the real units of a padded batch lie, so that the span head never works on padding.
-
-    Attributes:
-        mask: `[B, L]`, true on units.
-        before: `[U]`, units of the same sentence left of each unit.
-        after: `[U]`, units of the same sentence from each unit to the end, itself included.
-    """
+    """Where the real units of a padded batch lie, so that the span head never works on padding: `mask` `[B, L]`; and of
+    each unit, how many of its sentence lie `before` `[U]` and `after` it `[U]`, itself included."""
 
     def __init__(self, num_units: Tensor, length: int):
         position = torch.arange(length, device=num_units.device)
@@ -179,21 +175,35 @@ class UnitIndex:
         self.before = position.expand_as(self.mask)[self.mask]
         self.after = (num_units[:, None] - position)[self.mask]
 
-    def blocks(self, widths: Tensor, cells: int):
-        """Yield `(rows, width)`: flat unit indices to start spans from, widest first, and the widest's `widths` `[U]`.
-        A block has about `cells` cells, and ends sooner where its narrower rows would waste more than a new block's
-        start costs."""
-        order = torch.argsort(widths, descending=True, stable=True)
-        by_width = widths[order]
-        longest, area = by_width.tolist(), [0, *by_width.cumsum(0).tolist()]
+    def blocks(self, limit: int, cells: int):
+        """Yield lists of `(rows, longest, shortest)`: flat unit indices to start spans from, widest first, and their
+        largest and smallest width, at most `limit`. A list has about `STARTS_AT_ONCE` rows. A block has about `cells`
+        cells, and ends sooner where its narrower rows would waste more than a new block's start costs."""
+        widths, order = self.after.clamp(max=limit).sort(descending=True, stable=True)
+        longest, area = widths.tolist(), [0, *widths.cumsum(0).tolist()]
         start = 0
         while start < len(longest):
-            width, before = longest[start], area[start] - start * longest[start]
-            stops = range(start + 1, min(len(longest), start + max(1, cells // width)) + 1)
-            waste = [stop * width - area[stop] + before for stop in stops]
-            stop = stops[bisect_right(waste, cells // 16) - 1]
-            yield order[start:stop], width
-            start = stop
+            group, enough = [], start + STARTS_AT_ONCE
+            while start < min(enough, len(longest)):
+                width, before = longest[start], area[start] - start * longest[start]
+                stops = range(start + 1, min(len(longest), start + max(1, cells // width)) + 1)
+                waste = [stop * width - area[stop] + before for stop in stops]
+                stop = stops[bisect_right(waste, cells // 16) - 1]
+                group.append((order[start:stop], width, longest[stop - 1]))
+                start = stop
+            yield group
+
+    def borders(self, rows: Tensor, width: int, shortest: int, window: int) -> list[tuple[int, Tensor]]:
+        """Which neighbours are not in the sentence, for the spans from `rows` at offsets 0 … width-1: pairs of a first
+        cell and a mask `[2ω+1, cells]`. Only the ω first offsets, and those from ω before the end of the shortest row,
+        can have such neighbours; no mask is made for the others."""
+        near = torch.arange(-window, window + 1, device=rows.device).view(-1, 1, 1)
+        found = []
+        for first, last in (0, min(window, width)), (max(window, shortest - window), width):
+            cells = near + torch.arange(first, max(first, last), device=rows.device).unsqueeze(-1)
+            outside = (cells < -self.before[rows]) | (cells >= self.after[rows])  # (2ω+1, offsets, R)
+            found.append((first * len(rows), outside.flatten(1)))
+        return found
 
 
 class MultiHeadBiaffine(nn.Module):
@@ -214,38 +224,30 @@ class MultiHeadBiaffine(nn.Module):
             self.width = nn.Linear(config.width_embedding_size, config.span_size, bias=False)
         self.dropout = nn.Dropout(config.head_dropout)
 
-    def terms(self, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-        """What all blocks share: start `[U, D̃]`, end `[U, D̃]` and width `[30, D̃]` summands of the linear term, and
-        the weight as `[h, x, y·d]`."""
+    def terms(self, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The linear term's summands: by start `[U, D̃]`, by end `[U, D̃]`, by width `[30, D̃]`."""
         by_width = self.width(self.dropout(self.width_embedding.weight)) if self.has_width else None
-        weight = self.weight.permute(0, 2, 3, 1).flatten(2)
-        return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width, weight
+        return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width
 
-    def forward(self, starts: Tensor, ends: Tensor, terms: tuple, rows: Tensor, offsets: Tensor) -> Tensor:
-        """
-        Args:
-            starts, ends: `[U, D']` (eq 7).
-            terms: from `self.terms`.
-            rows: `[R]`, units that the spans start from.
-            offsets: `[C]`, last unit - first unit of the spans wanted.
+    def matrices(self, starts: Tensor) -> Tensor:
+        """`[R, D']` -> `[R, h, y, d]`, `Σ_x H_s[i, h, x] W[h, d, x, y]`: the part of eq 8 that all ends share."""
+        by_head = starts.unflatten(1, (self.heads, -1)).transpose(0, 1)  # (h, R, x)
+        product = by_head @ self.weight.permute(0, 2, 3, 1).flatten(2)  # (h, R, y·d)
+        return product.transpose(0, 1).contiguous().unflatten(2, (by_head.shape[2], -1))
 
-        Returns:
-            `[C, R, D̃]`; cells that leave the sentence hold numbers without meaning.
-        """
-        by_start, by_end, by_width, weight = terms
-        size = starts.shape[1] // self.heads
+    def forward(self, matrices: Tensor, ends: Tensor, terms: tuple, rows: Tensor, offsets: Tensor) -> Tensor:
+        """Spans from the units `rows` `[R]` (`matrices` are theirs) to the units `offsets` `[C]` further: `[C, R, D̃]`.
+        `ends` `[U, D']` as in eq 7. Cells that leave the sentence hold numbers without meaning."""
+        by_start, by_end, by_width = terms
+        matrices = matrices.flatten(0, 1)  # (R·h, y, d)
         last = (rows + offsets[:, None]).clamp(0, len(ends) - 1)  # (C, R)
-        left = starts[rows].view(-1, self.heads, size).transpose(0, 1) @ weight  # (h, R, y·d)
-        left = left.transpose(0, 1).reshape(len(rows) * self.heads, size, -1)  # (R·h, y, d)
         # F.embedding is as fast as indexing, and its gradient much faster.
-        right = F.embedding(last, ends).view(len(offsets), -1, size).transpose(0, 1)  # (R·h, C, y)
-        product = torch.bmm(right, left).view(len(rows), self.heads, len(offsets), -1)  # (R, h, C, d)
+        right = F.embedding(last, ends).view(len(offsets), *matrices.shape[:2]).transpose(0, 1)  # (R·h, C, y)
+        product = torch.baddbmm(F.embedding(rows, by_start).view(len(matrices), 1, -1), right, matrices)  # (R·h, C, d)
         spans = F.embedding(last, by_end)  # (C, R, D̃)
-        spans += by_start[rows]
         if by_width is not None:
             spans += by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH].unsqueeze(1)
-        spans.unflatten(-1, (self.heads, -1)).add_(product.permute(2, 0, 1, 3))
-        return spans
+        return (spans.view(len(offsets), len(matrices), -1) + product.transpose(0, 1)).view_as(spans)
 
 
 class BandAttention(torch.autograd.Function):
@@ -255,23 +257,26 @@ class BandAttention(torch.autograd.Function):
     Autograd would give each shifted slice a gradient tensor of its own; `backward` adds them up in place.
 
     Shapes: queries `[K, c, n]`, keys and values `[2, K, c, m]`, cell i of the queries having neighbours i, i + step, …,
-    i + 2ω·step, of which `outside` `[2ω+1, n]` names those that are not in the sentence. Returns `[K, c, n]`.
+    i + 2ω·step. `borders` names neighbours that are not in the sentence: pairs of the first cell and a mask
+    `[2ω+1, cells]`. Returns `[K, c, n]`.
     """
 
     @staticmethod
-    def forward(ctx, queries: Tensor, keys_values: Tensor, outside: Tensor, step: int) -> Tensor:
-        reach, cells = outside.shape
-        near = _neighbours(keys_values, reach, step, cells)
-        scores = queries.new_empty(reach, len(queries), cells)
+    def forward(ctx, queries: Tensor, keys_values: Tensor, borders: list[tuple[int, Tensor]], reach: int, step: int):
+        near = _neighbours(keys_values, reach, step, queries.shape[-1])
+        scores = queries.new_empty(reach, len(queries), queries.shape[-1])
         product = torch.empty_like(queries)
         for score, (keys, _) in zip(scores, near, strict=True):
             here = keys.shape[-1]
             torch.mul(queries[..., :here], keys, out=product[..., :here])
             torch.sum(product, 1, out=score)
         # The finite minimum: a cell with no neighbour in the sentence must not become NaN.
-        weights = scores.masked_fill_(outside.unsqueeze(1), torch.finfo(scores.dtype).min).softmax(0)
-        mixed = torch.zeros_like(queries)
-        for weight, (_, values) in zip(weights.unsqueeze(2), near, strict=True):
+        for first, outside in borders:
+            at_border = scores[..., first : first + outside.shape[-1]]
+            at_border.masked_fill_(outside.unsqueeze(1), torch.finfo(scores.dtype).min)
+        weights = scores.softmax(0)
+        mixed = weights[0].unsqueeze(1) * near[0][1]
+        for weight, (_, values) in zip(weights[1:].unsqueeze(2), near[1:], strict=True):
             here = values.shape[-1]
             mixed[..., :here].addcmul_(weight[..., :here], values)
         ctx.save_for_backward(queries, keys_values, weights)
@@ -296,7 +301,7 @@ class BandAttention(torch.autograd.Function):
             here = keys.shape[-1]
             grad_queries[..., :here].addcmul_(grad_score[..., :here], keys)
             grad_keys.addcmul_(grad_score[..., :here], queries[..., :here])
-        return grad_queries, grad_keys_values, None, None
+        return grad_queries, grad_keys_values, None, None, None
 
 
 def _neighbours(cells: Tensor, reach: int, step: int, count: int) -> list[Tensor]:
@@ -316,30 +321,21 @@ class LocalAttention(nn.Module):
         self.value = nn.Linear(config.span_size, config.span_size)
         self.output = nn.Linear(config.span_size, config.span_size)
 
-    def forward(self, spans: Tensor, wanted: Tensor, inside: Tensor) -> Tensor:
-        """
-        Args:
-            spans: `[C, R, D̃]`, cells at offsets -ω, …
-            wanted: `[width, R, D̃]`, those at offsets 0 … width-1, which answers are wanted for; C ≤ width + 2ω.
-            inside: `[C, R]`, false for cells that are not in the sentence.
-
-        Returns:
-            `[width, R, D̃]`.
-        """
-        width, rows, size = wanted.shape
-        missing = width + 2 * self.window - len(spans)
-        outside = F.pad(~inside, (0, 0, 0, missing), value=True).unfold(0, width, 1).transpose(1, 2)  # (2ω+1, width, R)
+    def forward(self, spans: Tensor, width: int, borders: list[tuple[int, Tensor]]) -> Tensor:
+        """Cells `[C, R, D̃]` at offsets -ω, … -> `[width·R, D̃]`, those at offsets 0 … width-1; C ≤ width + 2ω, and
+        neighbours beyond C are among `borders`, see `BandAttention`."""
+        rows, size = spans.shape[1:]
         by_head = (self.heads, size // self.heads)
         scale = by_head[1] ** -0.5
-        # (D̃, width·R), then (2·D̃, C·R)
-        queries = torch.addmm(scale * self.query.bias[:, None], scale * self.query.weight, wanted.flatten(0, 1).t())
-        keys_values = torch.cat([self.key.weight, self.value.weight]) @ spans.flatten(0, 1).t()
-        mixed = BandAttention.apply(
-            queries.unflatten(0, by_head), keys_values.unflatten(0, (2, *by_head)), outside.flatten(1), rows
-        )
+        cells = spans.view(-1, size).t()  # (D̃, C·R)
+        wanted = cells[:, self.window * rows : (self.window + width) * rows]
+        queries = torch.addmm(scale * self.query.bias[:, None], scale * self.query.weight, wanted)
+        keys_values = torch.cat([self.key.weight, self.value.weight]) @ cells  # (2·D̃, C·R)
+        queries, keys_values = queries.unflatten(0, by_head), keys_values.unflatten(0, (2, *by_head))
+        mixed = BandAttention.apply(queries, keys_values, borders, 2 * self.window + 1, rows)
         # Weights sum to 1: the value's bias comes through unchanged, and is added here to vectors, not to cells.
         bias = F.linear(self.value.bias, self.output.weight, self.output.bias)
-        return F.linear(mixed.flatten(0, 1).t(), self.output.weight, bias).view_as(wanted)
+        return F.linear(mixed.flatten(0, 1).t(), self.output.weight, bias)
 
 
 class MaskedCNN(nn.Module):
@@ -408,9 +404,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
             wanted += len(self.config.extension_labels)
         score = self._score_dense if self.config.span_mixer == "cnn" else self._score_band
         logits = score(self.dropout(units), num_units, wanted)
-        loss = None
-        if span_labels is not None:
-            loss = self._loss(logits, num_units, span_labels, loss_weights)
+        loss = None if span_labels is None else self._loss(logits, num_units, span_labels, loss_weights)
         return KnowFreeOutput(loss=loss, logits=logits)
 
     def _classify(self, spans: Tensor, columns: int) -> Tensor:
@@ -430,26 +424,28 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
 
         pieces: list[Tensor] = []
         cells: list[Tensor] = []
-        slots = index.mask.flatten().nonzero().squeeze(1)  # (U,)
+        slots = index.mask.flatten().nonzero() * limit  # (U, 1)
         block_size = CELLS_PER_BLOCK.get(units.device.type, CELLS_PER_BLOCK["cpu"])
-        for rows, longest in index.blocks(index.after.clamp(max=limit + window), block_size):
-            width = min(longest, limit)
-            offsets = torch.arange(-window, longest, device=units.device)
-            inside = (offsets[:, None] >= -index.before[rows]) & (offsets[:, None] < index.after[rows])  # (C, R)
-            spans = self.biaffine(starts, ends, terms, rows, offsets)  # (C, R, D̃)
-            if config.span_mixer == "local_attention":
-                wanted = spans[window : window + width]
-                attended = self.attention(spans, wanted, inside)
-                if config.formulation == "paper":
-                    attended = attended + wanted
-                spans, inside = self.norm(attended).add_(wanted), inside[window : window + width]  # eqs 11, 12
-            pieces.append(self._classify(spans.flatten(0, 1), columns))  # eq 12, (width·R, columns)
-            cell = slots[rows] * limit + offsets[window : window + width, None]
-            cells.append(torch.where(inside, cell, batch * length * limit).flatten())
+        for group in index.blocks(limit + window, block_size):
+            matrices = self.biaffine.matrices(starts[torch.cat([rows for rows, _, _ in group])])
+            for (rows, longest, shortest), own in zip(group, matrices.split([len(b[0]) for b in group]), strict=True):
+                width = min(longest, limit)
+                offsets = torch.arange(-window, longest, device=units.device)
+                spans = self.biaffine(own, ends, terms, rows, offsets)  # (C, R, D̃)
+                wanted = spans[window : window + width].flatten(0, 1)  # (width·R, D̃)
+                if config.span_mixer == "local_attention":
+                    mixed = self.attention(spans, width, index.borders(rows, width, shortest, window))
+                    if config.formulation == "paper":
+                        mixed += wanted
+                    wanted = self.norm(mixed).add_(wanted)  # eqs 11, 12
+                pieces.append(self._classify(wanted, columns))  # eq 12
+                cells.append((slots[rows] + offsets[window : window + width]).t().flatten())
 
         found = torch.cat(pieces)
-        logits = found.new_full((batch * length * limit + 1, columns), torch.finfo(found.dtype).min)
-        return logits.index_copy_(0, torch.cat(cells), found)[:-1].view(batch, length, limit, columns)
+        lowest = torch.finfo(found.dtype).min
+        logits = found.new_full((batch * length * limit, columns), lowest).index_copy_(0, torch.cat(cells), found)
+        logits.masked_fill_(~band_mask(num_units, length, limit).view(-1, 1), lowest)
+        return logits.view(batch, length, limit, columns)
 
     def _score_dense(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
         """The CNN mixer's way to the same band layout, through the L×L plane of each sentence."""
@@ -458,11 +454,12 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         flat = units.flatten(0, 1)
         starts, ends = F.leaky_relu(self.start_mlp(flat)), F.leaky_relu(self.end_mlp(flat))
         terms = self.biaffine.terms(starts, ends)
+        matrices = self.biaffine.matrices(starts).unflatten(0, (batch, length)).unbind(1)
         position = torch.arange(length, device=units.device)
         planes = []
         for row in range(length):
             rows = torch.arange(batch, device=units.device) * length + row
-            planes.append(self.biaffine(starts, ends, terms, rows, position - row))
+            planes.append(self.biaffine(matrices[row], ends, terms, rows, position - row))
         spans = torch.stack(planes).permute(2, 0, 1, 3)  # (B, L, L, D̃)
         real = position < num_units[:, None]
         spans = spans + self.cnn(spans, real[:, :, None] & real[:, None, :])
