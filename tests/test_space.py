@@ -551,7 +551,7 @@ def test_markup_and_direction_overrides_do_nothing(visit, names, tmp_path):
     page = visit()
     choose(page, names.hostile)
     tag(page, f"{ENGLISH} {ATTACK}")
-    page.wait_for_selector("#spans td")
+    page.locator("#spans td", has_text="⟨RLO⟩").last.wait_for()
     for area in ("#drawn", "#spans"):
         shown = page.locator(area).inner_text()
         assert "<img src=x" in shown and "\u202e" not in shown and "⟨RLO⟩" in shown
