@@ -61,6 +61,7 @@ def apply_decisions(rows: Iterable[Row], decisions: Decisions, counts: Counter[s
 
     Synthetic rows of a rejected gold sample stay: they are reviewed by themselves.
     """
+    counts.update(samples=0, targets=0, extensions=0)
     for row in rows:
         decision = decisions.rows.get(row["id"], RowDecision())
         if decision.sample == "rejected":

@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -134,16 +133,18 @@ class Store:
                 batch.append(self._jobs.get())
             stopping = None in batch
             jobs = [job for job in batch if job is not None]
+            # Whoever stopped waiting has cancelled the future; what it stands for is written all the same.
+            waiting = [future for _, future in jobs if future.set_running_or_notify_cancel()]
             try:
                 with connection:
                     for statements, _ in jobs:
                         for sql, values in statements:
                             connection.execute(sql, values)
             except sqlite3.Error as error:
-                for _, future in jobs:
+                for future in waiting:
                     future.set_exception(StoreError(f"{self.path}: {error}; nothing that was stored is lost"))
             else:
-                for _, future in jobs:
+                for future in waiting:
                     future.set_result(None)
         connection.close()
 
@@ -302,13 +303,13 @@ def write_failed(store: Store, path: Path) -> int:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file whole: temporary file beside it, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("w", encoding="utf-8", newline="\n") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        temporary.replace(path)
     except BaseException:
-        os.unlink(name)
+        temporary.unlink(missing_ok=True)
         raise

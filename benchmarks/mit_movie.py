@@ -34,6 +34,7 @@ def run(data: Path, subset: str, seed: int, folder: str) -> dict:
         [
             *("--model_name_or_path", str(get_model_path()), "--train_file", str(data / f"{subset}.jsonl")),
             *("--validation_file", str(data / "dev.jsonl"), "--output_dir", folder, "--seed", str(seed)),
+            *("--labels", *(data / "labels.txt").read_text().split()),  # train_250 has no Soundtrack
             *("--per_device_eval_batch_size", "32", "--use_cpu", "--disable_tqdm", "true", "--report_to", "none"),
         ]
     )

@@ -6,7 +6,6 @@ D' = config.head_size, D̃ = config.span_size, W widths scored, N label columns,
 
 import shutil
 from bisect import bisect_right
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,14 +221,7 @@ class MultiHeadBiaffine(nn.Module):
         weight = self.weight.permute(0, 2, 3, 1).flatten(2)
         return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width, weight
 
-    def forward(
-        self,
-        starts: Tensor,
-        ends: Tensor,
-        terms: tuple[Tensor, Tensor, Tensor | None, Tensor],
-        rows: Tensor,
-        offsets: Tensor,
-    ) -> Tensor:
+    def forward(self, starts: Tensor, ends: Tensor, terms: tuple, rows: Tensor, offsets: Tensor) -> Tensor:
         """
         Args:
             starts, ends: `[U, D']` (eq 7).
@@ -269,18 +261,19 @@ class BandAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, queries: Tensor, keys_values: Tensor, outside: Tensor, step: int) -> Tensor:
         reach, cells = outside.shape
-        scores = queries.new_empty(reach, queries.shape[0], cells)
+        near = _neighbours(keys_values, reach, step, cells)
+        scores = queries.new_empty(reach, len(queries), cells)
         product = torch.empty_like(queries)
-        for shift, (keys, _) in _neighbours(keys_values, reach, step, cells):
+        for score, (keys, _) in zip(scores, near, strict=True):
             here = keys.shape[-1]
             torch.mul(queries[..., :here], keys, out=product[..., :here])
-            torch.sum(product, 1, out=scores[shift])
+            torch.sum(product, 1, out=score)
         # The finite minimum: a cell with no neighbour in the sentence must not become NaN.
         weights = scores.masked_fill_(outside.unsqueeze(1), torch.finfo(scores.dtype).min).softmax(0)
         mixed = torch.zeros_like(queries)
-        for shift, (_, values) in _neighbours(keys_values, reach, step, cells):
+        for weight, (_, values) in zip(weights.unsqueeze(2), near, strict=True):
             here = values.shape[-1]
-            mixed[..., :here].addcmul_(weights[shift, :, None, :here], values)
+            mixed[..., :here].addcmul_(weight[..., :here], values)
         ctx.save_for_backward(queries, keys_values, weights)
         ctx.step = step
         return mixed
@@ -289,30 +282,27 @@ class BandAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
         queries, keys_values, weights = ctx.saved_tensors
-        window = len(weights), ctx.step, queries.shape[-1]
+        shifts = len(weights), ctx.step, queries.shape[-1]
         grad_queries, grad_keys_values = torch.zeros_like(queries), torch.zeros_like(keys_values)
+        near, grad_near = _neighbours(keys_values, *shifts), _neighbours(grad_keys_values, *shifts)
         grad_weights, product = torch.zeros_like(weights), torch.empty_like(queries)
-        gradients = _neighbours(grad_keys_values, *window)
-        for (shift, (_, values)), (_, (_, grad_values)) in zip(
-            _neighbours(keys_values, *window), gradients, strict=True
-        ):
+        for at, ((_, values), (_, grad_values)) in enumerate(zip(near, grad_near, strict=True)):
             here = values.shape[-1]
             torch.mul(grad[..., :here], values, out=product[..., :here])
-            torch.sum(product[..., :here], 1, out=grad_weights[shift, :, :here])
-            grad_values.addcmul_(weights[shift, :, None, :here], grad[..., :here])
-        grad_scores = grad_weights.sub_((weights * grad_weights).sum(0)).mul_(weights)  # softmax
-        gradients = _neighbours(grad_keys_values, *window)
-        for (shift, (keys, _)), (_, (grad_keys, _)) in zip(_neighbours(keys_values, *window), gradients, strict=True):
+            torch.sum(product[..., :here], 1, out=grad_weights[at, :, :here])
+            grad_values.addcmul_(weights[at, :, None, :here], grad[..., :here])
+        grad_scores = grad_weights.sub_((weights * grad_weights).sum(0)).mul_(weights).unsqueeze(2)  # softmax
+        for grad_score, (keys, _), (grad_keys, _) in zip(grad_scores, near, grad_near, strict=True):
             here = keys.shape[-1]
-            grad_queries[..., :here].addcmul_(grad_scores[shift, :, None, :here], keys)
-            grad_keys.addcmul_(grad_scores[shift, :, None, :here], queries[..., :here])
+            grad_queries[..., :here].addcmul_(grad_score[..., :here], keys)
+            grad_keys.addcmul_(grad_score[..., :here], queries[..., :here])
         return grad_queries, grad_keys_values, None, None
 
 
-def _neighbours(cells: Tensor, reach: int, step: int, count: int) -> Iterator[tuple[int, Tensor]]:
-    """`(s, cells[…, s·step : s·step + count])` for the 2ω+1 shifts; shorter where the cells end: what would lie there
-    is in no sentence."""
-    return ((shift, cells[..., shift * step : shift * step + count]) for shift in range(reach))
+def _neighbours(cells: Tensor, reach: int, step: int, count: int) -> list[Tensor]:
+    """`cells[…, s·step : s·step + count]` for the 2ω+1 shifts s; shorter where the cells end: what would lie beyond is
+    in no sentence."""
+    return [cells[..., shift * step : shift * step + count] for shift in range(reach)]
 
 
 class LocalAttention(nn.Module):
@@ -341,10 +331,9 @@ class LocalAttention(nn.Module):
         outside = F.pad(~inside, (0, 0, 0, missing), value=True).unfold(0, width, 1).transpose(1, 2)  # (2ω+1, width, R)
         by_head = (self.heads, size // self.heads)
         scale = by_head[1] ** -0.5
-        queries = torch.addmm(  # (D̃, width·R)
-            (scale * self.query.bias).unsqueeze(1), scale * self.query.weight, wanted.flatten(0, 1).t()
-        )
-        keys_values = torch.cat([self.key.weight, self.value.weight]) @ spans.flatten(0, 1).t()  # (2·D̃, C·R)
+        # (D̃, width·R), then (2·D̃, C·R)
+        queries = torch.addmm(scale * self.query.bias[:, None], scale * self.query.weight, wanted.flatten(0, 1).t())
+        keys_values = torch.cat([self.key.weight, self.value.weight]) @ spans.flatten(0, 1).t()
         mixed = BandAttention.apply(
             queries.unflatten(0, by_head), keys_values.unflatten(0, (2, *by_head)), outside.flatten(1), rows
         )
@@ -440,7 +429,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
 
         pieces: list[Tensor] = []
         cells: list[Tensor] = []
-        slots = torch.arange(batch * length, device=units.device).view(batch, length)[index.mask]  # (U,)
+        slots = index.mask.flatten().nonzero().squeeze(1)  # (U,)
         block_size = CELLS_PER_BLOCK.get(units.device.type, CELLS_PER_BLOCK["cpu"])
         for rows, longest in index.blocks(index.after.clamp(max=limit + window), block_size):
             width = min(longest, limit)
@@ -459,8 +448,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
 
         found = torch.cat(pieces)
         logits = found.new_full((batch * length * limit + 1, columns), torch.finfo(found.dtype).min)
-        logits = logits.index_copy(0, torch.cat(cells), found)
-        return logits[:-1].view(batch, length, limit, columns)
+        return logits.index_copy_(0, torch.cat(cells), found)[:-1].view(batch, length, limit, columns)
 
     def _score_dense(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
         """The CNN mixer's way to the same band layout, through the L×L plane of each sentence."""
@@ -489,10 +477,9 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         weights = logits.new_ones(columns, dtype=exact)
         if self.config.extension_labels:
             weights[len(self.config.target_labels) :] = weights.new_tensor(self.config.extension_weights)
-        inside = band_mask(num_units, length, limit)
         # BCE(x, y) = softplus(x) - x·y: the gold is subtracted where it lies, no grid of targets is built.
-        everywhere = F.softplus(logits.to(exact))  # 0 where a cell outside the sentence holds the dtype's minimum
-        loss = (everywhere.sum((1, 2)) * weights).sum(-1)  # (B,)
+        # Cells outside the sentence hold the dtype's minimum, whose softplus is 0.
+        loss = (F.softplus(logits.to(exact)).sum((1, 2)) * weights).sum(-1)  # (B,)
         start, end, column = span_labels.clamp(min=0).unbind(-1)  # (B, S) each
         width = end - start - 1
         reachable = (span_labels[..., 0] >= 0) & (width < limit) & (end <= num_units[:, None])
@@ -500,7 +487,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         at_gold = logits[sentence, start.clamp(max=length - 1), width.clamp(0, limit - 1), column].to(exact)
         loss = loss - (at_gold * weights[column]).masked_fill(~reachable, 0).sum(-1)
         if self.config.loss_reduction == "mean":
-            loss = loss / inside.sum((1, 2)).clamp(min=1)
+            loss = loss / band_mask(num_units, length, limit).sum((1, 2)).clamp(min=1)
         if loss_weights is not None:
             loss = loss * loss_weights
         return loss.mean()

@@ -102,7 +102,7 @@ def test_page_shows_the_samples_asked_for(run_folder, tmp_path):
 
 @pytest.fixture
 def browser():
-    """A headless Chromium."""
+    """A headless Chromium. Ask for it after `run_folder`: Playwright keeps an event loop running in this thread."""
     sync_api = pytest.importorskip("playwright.sync_api")
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
@@ -122,7 +122,7 @@ def opened(browser, path):
 
 
 @needs_chromium
-def test_filter_reject_save_and_export(browser, run_folder, tmp_path):
+def test_filter_reject_save_and_export(run_folder, browser, tmp_path):
     call("review", run_folder)
     page, troubles = opened(browser, run_folder / "review.html")
     article = {name: page.locator(f'article[data-id="{name}"]') for name in ("r1", "r2", "r1#1")}
@@ -202,7 +202,7 @@ def test_filter_reject_save_and_export(browser, run_folder, tmp_path):
 
 
 @needs_chromium
-def test_decision_can_be_taken_back(browser, run_folder):
+def test_decision_can_be_taken_back(run_folder, browser):
     call("review", run_folder)
     page, _ = opened(browser, run_folder / "review.html")
     button = page.locator('article[data-id="r2"] button.reject')
@@ -210,10 +210,22 @@ def test_decision_can_be_taken_back(browser, run_folder):
     assert button.get_attribute("aria-pressed") == "true"
     button.click()
     assert button.get_attribute("aria-pressed") == "false"
-    page.select_option("#label", "")
     with page.expect_download() as download:
         page.click("#save")
     assert json.loads(download.value.path().read_text(encoding="utf-8")) == {"rows": {}}
+
+
+@needs_chromium
+def test_words_and_tags_can_be_left_undrawn_and_take_no_room_then(run_folder, browser):
+    call("review", run_folder)
+    page, _ = opened(browser, run_folder / "review.html")
+    drawn = page.locator('article[data-id="r1"] .spans')
+    tall = drawn.bounding_box()["height"]
+    assert drawn.get_by_text("NOUN").first.is_visible()
+    page.uncheck("#extensions")
+    assert not drawn.get_by_text("NOUN").first.is_visible()
+    assert drawn.get_by_text("ENT:Stream").is_visible()
+    assert tall - drawn.bounding_box()["height"] >= 16  # a line of labels
 
 
 @pytest.mark.parametrize(

@@ -273,3 +273,11 @@ def test_an_error_of_the_rows_themselves_comes_out_as_it_is(recorded, store):
     with pytest.raises(KeyError, match="row 4"):
         Runner(recorded, store, concurrency=1).run(broken())
     assert Runner(recorded, store).run(requests(3)).cached == 3
+
+
+def test_a_cancelled_wait_does_not_stop_the_store(store):
+    (request,) = requests(1)
+    for _ in range(200):
+        store.fail(request, "m", "kind", "reason").cancel()
+    store.fail(request, "m", "kind", "reason").result(timeout=30)
+    assert len(list(store.failures())) == 1
