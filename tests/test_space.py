@@ -372,7 +372,8 @@ def test_bad_calls_get_a_message_and_the_space_lives_on(client, names, call, mes
 
 
 def test_half_a_surrogate_pair_gets_a_message(space):
-    sent = httpx.post(f"{space}/gradio_api/call/tag", content=b'{"data": ["a \\ud800", null, null, null]}')
+    body = b'{"data": ["a \\ud800", null, null, null]}'
+    sent = httpx.post(f"{space}/gradio_api/call/tag", content=body, headers={"Content-Type": "application/json"})
     answer = httpx.get(f"{space}/gradio_api/call/tag/{sent.json()['event_id']}", timeout=60).text
     assert answer.startswith("event: error") and "Character 2 is half of a surrogate pair (U+D800)" in answer
 
