@@ -155,7 +155,7 @@ def pack_dataset(folder: Path, repo_id: str, details: Details, work: Path) -> Pa
     """
     from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
     from augmentation.export import build_datasets
-    from hub_cards.cards import dataset_card
+    from hub_cards.cards import TableSize, dataset_card
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --augmented FOLDER, one that `knowfree augment run` filled")
@@ -170,7 +170,9 @@ def pack_dataset(folder: Path, repo_id: str, details: Details, work: Path) -> Pa
         files[f"{config}/train.parquet"] = path
     features = {config: splits["train"].features for config, splits in built.items()}
     sizes = {
-        config: (len(splits["train"]), (work / config / "train.parquet").stat().st_size)
+        config: TableSize(
+            len(splits["train"]), (work / config / "train.parquet").stat().st_size, splits["train"].data.nbytes
+        )
         for config, splits in built.items()
     }
 

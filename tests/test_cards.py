@@ -5,13 +5,13 @@ import re
 from dataclasses import replace
 
 import pytest
-from datasets import Features
+from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augmentation.export import label_map_features, provenance_features, row_features
-from hub_cards.cards import dataset_card, inert, model_card
+from hub_cards.cards import TableSize, dataset_card, inert, model_card
 from hub_cards.details import Details, Source, read_details
 from hub_cards.facts import ModelFacts, Overlap, read_augmentation, read_model, read_results
 from modeling_knowfree.rows_knowfree import InputError
@@ -157,7 +157,11 @@ def dataset_card_of(augmented, details=DETAILS) -> DatasetCard:
     features = dict.fromkeys(("fusion", "synthetic", "train"), row_features())
     features |= {"label_map": label_map_features(), "provenance": provenance_features()}
     return dataset_card(
-        "org/trail-aug", read_augmentation(augmented), details, features, {name: (6, 100) for name in features}
+        "org/trail-aug",
+        read_augmentation(augmented),
+        details,
+        features,
+        dict.fromkeys(features, TableSize(6, 100, 900)),
     )
 
 
@@ -172,10 +176,11 @@ def test_dataset_card_has_what_the_hub_asks_for(augmented):
     configs = [config["config_name"] for config in read.configs]
     assert configs == ["fusion", "synthetic", "train", "label_map", "provenance"]
     assert [config["config_name"] for config in read.configs if config.get("default")] == ["train"]
-    infos = {info["config_name"]: Features._from_yaml_list(info["features"]) for info in read.dataset_info}
-    assert infos["fusion"] == row_features()
-    assert infos["label_map"] == label_map_features()
-    assert infos["provenance"] == provenance_features()
+    infos = DatasetInfosDict.from_dataset_card_data(read)
+    assert infos["fusion"].features == row_features()
+    assert infos["label_map"].features == label_map_features()
+    assert infos["provenance"].features == provenance_features()
+    assert (infos["train"].splits["train"].num_examples, infos["train"].download_size) == (6, 100)
 
 
 def test_dataset_card_tells_counts_losses_and_overlap(augmented):

@@ -93,7 +93,13 @@ def in_fresh_process(hub: Hub, home: Path, *command: object, cwd: Path, **enviro
 def answer_of(process: subprocess.Popen) -> str:
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
+    assert "Ignoring part of dataset_info" not in err, err  # what datasets says of a card that it cannot use
     return out
+
+
+def told(out: str) -> dict[str, dict]:
+    """What `--json` printed, by repository; progress bars may stand before it."""
+    return {each["repo_id"]: each for each in json.loads(out[out.index("[{") :].splitlines()[0])}
 
 
 @pytest.fixture
@@ -130,6 +136,10 @@ def command(hub, monkeypatch, tmp_path):
     """`command(…)` -> (exit code, output and errors) of `knowfree push`; a token is at hand."""
     monkeypatch.setenv("HF_TOKEN", hub.token)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    # Read from HF_ENDPOINT when huggingface_hub is imported.
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
 
     def run(*argv: object) -> tuple[int, str]:
         result = CliRunner().invoke(push, [str(argument) for argument in argv])
@@ -144,7 +154,7 @@ def test_everything_pushed_loads_for_a_stranger(hub, hub_run, tmp_path):
     process = in_fresh_process(
         hub, tmp_path / "pusher", "push_to_hub.py", hub_run, "--repo_id", "org/trail", "--json", cwd=ROOT
     )
-    pushed = {each["repo_id"]: each for each in json.loads(answer_of(process).splitlines()[-1])}
+    pushed = told(answer_of(process))
     assert set(pushed) == {"org/trail", "org/trail-aug", "org/span_f1", "org/trail-demo"}
     assert all(each["private"] for each in pushed.values())
     assert hub.count("lfs_upload") == 6  # weights and five tables
@@ -193,7 +203,7 @@ def test_a_push_killed_half_way_and_repeated_is_complete(
     uploads = hub.count("lfs_upload")
     code, out = command(*arguments)
     assert code == 0, out
-    pushed, parcel = json.loads(out.splitlines()[-1])[0], pack_trained()
+    pushed, parcel = told(out)["org/m"], pack_trained()
     assert hub.count("lfs_upload") - uploads == uploaded_again
     assert set(repository.files) == {*parcel.files, "README.md", ".gitattributes"}
     assert f'revision="{pushed["revision"]}"' in repository.files["README.md"].content.decode()
@@ -215,8 +225,7 @@ def test_four_pushes_killed_among_them_and_repeated_are_complete(hub, hub_run, c
 
     code, out = command(*arguments)
     assert code == 0, out
-    pushed = {each["repo_id"]: each for each in json.loads(out[out.index("[{") :].splitlines()[0])}
-    assert set(pushed) == {"org/trail", "org/trail-aug", "org/span_f1", "org/trail-demo"}
+    assert set(told(out)) == {"org/trail", "org/trail-aug", "org/span_f1", "org/trail-demo"}
     assert len(done.commits) == 3  # nothing to add
     assert {f"{config}/train.parquet" for config in CONFIGS} | {"README.md"} <= set(done.files)
     assert CODE | {"config.json", "model.safetensors", "README.md"} <= set(begun.files)
