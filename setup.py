@@ -48,6 +48,7 @@ setup(
         "knowfree_demo": ["*.jsonl", "labels.txt"],
         "knowfree_spaces": ["*/*"],
         "hub_cards": ["templates/*"],
+        "experiments": ["templates/*"],
         "augmentation": ["prompts/*", "templates/*", "*.json"],
     },
     py_modules=["knowfree", "push_to_hub"],

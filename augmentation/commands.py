@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from augmentation.pipeline import Augmentation
-    from augmentation.runner import Progress
-    from augmentation.settings import Settings
-
-DONE, FAILED, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+from augmentation.session import ProgressLine, exit_codes, open_run
 
 
-def _option(name: str, **attributes: Any) -> Callable[[Any], Any]:
+def option(name: str, **attributes: Any) -> Callable[[Any], Any]:
     """An option spelled with underscores, as Hugging Face's are, or with dashes."""
     spellings = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
     return click.option(*spellings, name, **attributes)
@@ -31,136 +24,28 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
 _FILE = click.Path(dir_okay=False)
 
 
-def _client_options(command: Any) -> Any:
-    for option in (
-        _option("concurrency", type=click.IntRange(min=1), help="Requests in flight at once."),
-        _option("answers", type=_FILE, multiple=True, help="File of recorded answers (client recorded)."),
-        _option("token_env", help="Environment variable that holds the token."),
-        _option("provider", help="Which of the Hub's providers."),
-        _option("base_url", help="Server; without one the Hub's providers are asked."),
-        _option("model", help="Model id, or the name the server knows its model by."),
-        _option("client", type=click.Choice(["hub", "tgi", "recorded"]), help="Who answers."),
+def client_options(command: Any) -> Any:
+    for each in (
+        option("concurrency", type=click.IntRange(min=1), help="Requests in flight at once."),
+        option("answers", type=_FILE, multiple=True, help="File of recorded answers (client recorded)."),
+        option("token_env", help="Environment variable that holds the token."),
+        option("provider", help="Which of the Hub's providers."),
+        option("base_url", help="Server; without one the Hub's providers are asked."),
+        option("model", help="Model id, or the name the server knows its model by."),
+        option("client", type=click.Choice(["hub", "tgi", "recorded"]), help="Who answers."),
     ):
-        command = option(command)
+        command = each(command)
     return command
 
 
-def _budget_options(command: Any) -> Any:
-    for option in (
-        _option("max_requests", type=click.IntRange(min=0), help="Stop after so many HTTP requests (exit code 3)."),
-        _option("max_tokens", type=click.IntRange(min=0), help="Stop before so many tokens are used (exit code 3)."),
-        _option("max_usd", type=click.FloatRange(min=0), help="Stop before so many dollars are spent (exit code 3)."),
+def budget_options(command: Any) -> Any:
+    for each in (
+        option("max_requests", type=click.IntRange(min=0), help="Stop after so many HTTP requests (exit code 3)."),
+        option("max_tokens", type=click.IntRange(min=0), help="Stop before so many tokens are used (exit code 3)."),
+        option("max_usd", type=click.FloatRange(min=0), help="Stop before so many dollars are spent (exit code 3)."),
     ):
-        command = option(command)
+        command = each(command)
     return command
-
-
-@contextlib.contextmanager
-def _exit_codes() -> Iterator[None]:
-    """Errors that people can mend become one line and an exit code."""
-    from augmentation.dialogue import StoppedError, UnansweredError
-    from augmentation.protocol import StopRunError
-    from augmentation.recorded import RecordedAnswersError
-    from augmentation.store import StoreError
-    from modeling_knowfree.rows_knowfree import InputError
-
-    try:
-        yield
-    except (InputError, RecordedAnswersError, StoreError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(BAD_INPUT)
-    except (StopRunError, UnansweredError) as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(FAILED)
-    except StoppedError as error:
-        click.echo(f"stopped: {error}. Everything answered is kept; run the same command to go on.", err=True)
-        sys.exit(INTERRUPTED if error.progress.outcome == "interrupted" else STOPPED)
-
-
-@contextlib.contextmanager
-def _opened(
-    folder: Path,
-    settings: Settings,
-    *,
-    offline: bool,
-    budget: dict[str, Any] | None = None,
-    accept_changes: bool = False,
-) -> Iterator[Augmentation]:
-    """A run folder with its store and, unless `offline`, the client that its settings name."""
-    from augmentation.budget import Budget
-    from augmentation.clients import open_client
-    from augmentation.dialogue import OfflineClient
-    from augmentation.normalisation import sentence_encoder
-    from augmentation.pipeline import STORE_FILE, Augmentation
-    from augmentation.protocol import Client
-    from augmentation.runner import Runner
-    from augmentation.settings import check_state
-    from augmentation.store import Store
-    from modeling_knowfree.rows_knowfree import InputError
-
-    check_state(folder, settings, accept_changes=accept_changes)
-    client: Client = OfflineClient(settings.model_name)
-    if not offline:
-        client = open_client(
-            settings.client,
-            model=settings.model,
-            base_url=settings.base_url,
-            provider=settings.provider,
-            token_env=settings.token_env,
-            answers=tuple(str(folder / path) for path in settings.answers),
-        )
-    prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
-    try:
-        limits = Budget(**(budget or {}), **prices)
-    except ValueError as error:
-        raise InputError(f"{folder}: {error}") from error
-    with Store(folder / STORE_FILE) as store:
-        runner = Runner(
-            client,
-            store,
-            concurrency=settings.concurrency,
-            requests_per_minute=settings.requests_per_minute,
-            timeout_seconds=settings.timeout_seconds,
-            budget=limits,
-        )
-        yield Augmentation(
-            folder,
-            settings,
-            runner,
-            lambda texts: sentence_encoder(settings.encoder)(texts),
-            accept_changes=accept_changes,
-        )
-
-
-class _ProgressLine:
-    """One live line a stage: done of planned, failed, cached, tokens, cost, rate, time left."""
-
-    def __init__(self) -> None:
-        from tqdm import tqdm
-
-        self._tqdm = tqdm
-        self._bar: tqdm[Any] | None = None
-        self._progress: Progress | None = None
-
-    def __call__(self, stage: str, progress: Progress) -> None:
-        if progress is not self._progress:
-            self.close()
-            self._bar = self._tqdm(total=progress.planned, desc=stage, unit="answer", file=sys.stderr)
-            self._progress = progress
-        assert self._bar is not None
-        self._bar.update(progress.settled - self._bar.n)
-        numbers = {
-            "failed": progress.failed,
-            "cached": progress.cached,
-            "tokens": progress.prompt_tokens + progress.completion_tokens,
-            "usd": f"{progress.usd:.4f}",
-        }
-        self._bar.set_postfix(numbers, refresh=False)
-
-    def close(self) -> None:
-        """End the line."""
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _from_folder(folder: Path, path: str) -> str:
@@ -185,18 +70,18 @@ def augment() -> None:
 
 @augment.command()
 @_FOLDER
-@_option("train_file", required=True, type=_FILE, help="Gold rows to augment.")
-@_option("dev_file", type=_FILE, help="Its sentences never become synthetic ones.")
-@_option("test_file", type=_FILE, help="Its sentences never become synthetic ones.")
-@_option("language", required=True, type=click.Choice(["zh", "en", "ja", "ko"]), help="Of prompts and tag names.")
-@_option("task", type=click.Choice(["ner", "nested_ner", "segmentation", "pos"]), help="The target task.")
-@_client_options
+@option("train_file", required=True, type=_FILE, help="Gold rows to augment.")
+@option("dev_file", type=_FILE, help="Its sentences never become synthetic ones.")
+@option("test_file", type=_FILE, help="Its sentences never become synthetic ones.")
+@option("language", required=True, type=click.Choice(["zh", "en", "ja", "ko"]), help="Of prompts and tag names.")
+@option("task", type=click.Choice(["ner", "nested_ner", "segmentation", "pos"]), help="The target task.")
+@client_options
 def init(folder: Path, **options: Any) -> None:
     """Make a run folder: FOLDER/augment.yaml with every setting and its meaning.
 
     Checks the data, sends nothing. Then edit the file, or go on with `plan` and `run`.
     """
-    with _exit_codes():
+    with exit_codes():
         from augmentation.settings import SETTINGS_FILE, check_files, check_settings, settings_text
         from augmentation.store import write_atomically
         from modeling_knowfree.readers_knowfree import read_rows
@@ -227,12 +112,12 @@ def init(folder: Path, **options: Any) -> None:
 @_JSON
 def plan(folder: Path, prompts: bool, as_json: bool) -> None:
     """Show what `run` will ask and cost. Sends nothing."""
-    with _exit_codes():
+    with exit_codes():
         from augmentation.plan import make_plan
         from augmentation.settings import load_settings
 
         settings = load_settings(folder)
-        with _opened(folder, settings, offline=True, accept_changes=True) as run:
+        with open_run(folder, settings, offline=True, accept_changes=True) as run:
             result = make_plan(run)
         if as_json:
             click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
@@ -259,9 +144,9 @@ def _range(pair: tuple[int, int]) -> str:
 
 @augment.command()
 @_FOLDER
-@_client_options
-@_budget_options
-@_option("accept_changes", is_flag=True, help="Go on although input or settings changed since the last run.")
+@client_options
+@budget_options
+@option("accept_changes", is_flag=True, help="Go on although input or settings changed since the last run.")
 @_JSON
 def run(folder: Path, accept_changes: bool, as_json: bool, **options: Any) -> None:
     """Ask what is missing, then build the results. Safe to interrupt and to run again.
@@ -274,8 +159,8 @@ def run(folder: Path, accept_changes: bool, as_json: bool, **options: Any) -> No
 
 @augment.command("retry-failed")
 @_FOLDER
-@_client_options
-@_budget_options
+@client_options
+@budget_options
 @_JSON
 def retry_failed(folder: Path, as_json: bool, **options: Any) -> None:
     """Ask the failed requests again from the start, then build the results anew."""
@@ -283,7 +168,7 @@ def retry_failed(folder: Path, as_json: bool, **options: Any) -> None:
 
 
 def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, Any], *, retry: bool) -> None:
-    with _exit_codes():
+    with exit_codes():
         from augmentation.normalisation import sentence_encoder
         from augmentation.settings import change_settings, load_settings
 
@@ -293,12 +178,12 @@ def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, A
             changes["answers"] = [_from_folder(folder, path) for path in changes["answers"]]
         settings = load_settings(folder, changes)
         sentence_encoder(settings.encoder)  # a wrong name shall stop the run before it costs anything
-        with _opened(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as run:
+        with open_run(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as run:
             if changes:
                 change_settings(folder, changes)
             if retry:
                 click.echo(f"{run.runner.store.release_failures()} failed requests to ask again", err=True)
-            line = _ProgressLine()
+            line = ProgressLine()
             try:
                 run.ask(line)
             finally:
@@ -338,7 +223,7 @@ def _tell(folder: Path, counts: dict[str, Any]) -> None:
 @_JSON
 def status(folder: Path, as_json: bool) -> None:
     """Show what is stored, what failed, what was spent, and which results are there. Sends nothing."""
-    with _exit_codes():
+    with exit_codes():
         from dataclasses import asdict
 
         from augmentation.pipeline import STORE_FILE
@@ -380,12 +265,12 @@ def labels(folder: Path, as_json: bool, **options: Any) -> None:
 
     The new values are written into FOLDER/augment.yaml.
     """
-    with _exit_codes():
+    with exit_codes():
         from augmentation.settings import change_settings, check_state, load_settings
 
         check_state(folder, load_settings(folder))
         changes = {name: value for name, value in options.items() if value is not None}
-        with _opened(folder, load_settings(folder, changes), offline=True, accept_changes=True) as run:
+        with open_run(folder, load_settings(folder, changes), offline=True, accept_changes=True) as run:
             counts = run.write()
             run.record_state()
             change_settings(folder, changes)
@@ -410,7 +295,7 @@ def export(folder: Path, format_: str, output: Path, decisions: Path | None) -> 
     datasets: Parquet with typed features, for `load_dataset(OUTPUT, "fusion")`. jsonl: rows as `knowfree train` reads
     them. conll: target labels only.
     """
-    with _exit_codes():
+    with exit_codes():
         from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
         from augmentation.export import export_conll, export_datasets, export_jsonl
 
@@ -433,7 +318,7 @@ def review(folder: Path, output: Path | None, start: int, limit: int) -> None:
 
     Save the page's decisions as FOLDER/decisions.json; `export` honours them.
     """
-    with _exit_codes():
+    with exit_codes():
         from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
         from augmentation.review import review_page
         from augmentation.settings import load_settings
@@ -441,7 +326,7 @@ def review(folder: Path, output: Path | None, start: int, limit: int) -> None:
 
         path = folder / DECISIONS_FILE
         decisions = read_decisions(path) if path.exists() else Decisions()
-        with _opened(folder, load_settings(folder), offline=True) as run:
+        with open_run(folder, load_settings(folder), offline=True) as run:
             page = review_page(run, decisions, start=start, limit=limit)
         output = output or folder / "review.html"
         write_atomically(output, page)

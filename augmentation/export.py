@@ -84,6 +84,7 @@ def row_features() -> Any:
             "tokens": List(text),
             "entities": List({"start": count, "end": count, "label": text, "score": Value("float32")}),
             "extensions": List({"start": count, "end": count, "label": text, "source": text}),
+            "uncertain": List({"start": count, "end": count, "label": text}),
             "synthetic": Value("bool"),
             "parent_id": text,
         }
@@ -139,7 +140,7 @@ def build_datasets(folder: Path, decisions: Decisions) -> tuple[dict[str, "Datas
 
 
 def _with_scores(row: Row) -> Row:
-    return row | {"entities": [{"score": None, **entity} for entity in row["entities"]]}
+    return {"uncertain": []} | row | {"entities": [{"score": None, **entity} for entity in row["entities"]]}
 
 
 def export_datasets(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:

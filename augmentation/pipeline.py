@@ -17,7 +17,7 @@ from augmentation.annotation import Annotation, TargetSettings, annotate, annota
 from augmentation.dialogue import Finished, Work, answer_all, both, finished
 from augmentation.fusion import fuse, fused_rows, label_counts
 from augmentation.label_merging import LabelMap, TypeClass, new_classes, type_classes
-from augmentation.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups
+from augmentation.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
 from augmentation.runner import Progress, Runner
 from augmentation.settings import RESULTS, STATE_FILE, Settings, check_state
 from augmentation.store import write_atomically
@@ -29,7 +29,6 @@ from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 STORE_FILE = "answers.sqlite"
 
-AnnotateTargets = Callable[[Sequence[Sequence[str]]], Sequence[Sequence[dict[str, Any]]]]
 """Sentences as tokens -> for each its target spans, `{"start", "end", "label"}` and, where known, `"score"`."""
 
 
@@ -50,8 +49,6 @@ class Augmentation:
         settings: as loaded from the folder.
         runner: asks the LLM and knows the stored answers.
         embed: the sentence encoder; needed by `write` alone.
-        annotate_with_model: the trained annotator of S7 for `annotator: model`. Without it the synthetic sentences
-            stay without targets, in `sentences.jsonl`.
 
     Raises:
         InputError: a row breaks the contract, a file is missing, or the folder was made from other input or settings.
@@ -63,7 +60,6 @@ class Augmentation:
         settings: Settings,
         runner: Runner,
         embed: Embed,
-        annotate_with_model: AnnotateTargets | None = None,
         *,
         accept_changes: bool = False,
     ) -> None:
@@ -71,7 +67,6 @@ class Augmentation:
         self.settings = settings
         self.runner = runner
         self.embed = embed
-        self.annotate_with_model = annotate_with_model
         self.state = check_state(folder, settings, accept_changes=accept_changes)
         self.unit = settings.unit or infer_unit(self.rows())
         self.annotation = settings.annotation(self.unit)
@@ -131,11 +126,13 @@ class Augmentation:
         return Explanation(outcome.parsed.value, outcome.parsed.cut) if outcome.parsed else Explanation(None)
 
     def synthetic_work(self, row: Row) -> Work[tuple[Annotation, Annotation | None]]:
-        """All questions about a synthetic sentence (S9): extensions and, by the annotator `llm`, targets."""
-        targets = self.targets if self.settings.annotator == "llm" else None
+        """Questions about a synthetic sentence (S9): extensions and, for the annotators `llm` and `agree`, targets."""
+        targets = self.targets if self.settings.asks_targets else None
         return annotate_synthetic(row["id"], row["tokens"], self.annotation, targets)
 
     def _propose(self, known: Proposal | None, classes: Sequence[TypeClass], name: str) -> Work[Proposal]:
+        if not self.settings.merge_labels:
+            return unmerged(classes)
         language, max_tokens = self.settings.language, self.settings.max_tokens["merge"]
         return propose_groups(known, classes, row_id=name, language=language, max_tokens=max_tokens)
 
@@ -225,7 +222,7 @@ class Augmentation:
         counts["failed"] = dict(Counter(failure["task"] for failure in failures))
 
         files = {"fusion": self._fused(label_map)}
-        targeted = self.settings.annotator == "llm" or self.annotate_with_model is not None
+        targeted = self.settings.asks_targets
         if self.settings.explain:
             files["synthetic" if targeted else "sentences"] = self._synthetic(label_map)
         paths = {name: self.folder / f"{name}.jsonl" for name in files}
@@ -257,29 +254,16 @@ class Augmentation:
         return entities, annotation.tags, words
 
     def _synthetic(self, label_map: LabelMap) -> Iterator[Row]:
-        """Synthetic rows with targets and extensions (S9), without those that have too few or no known targets."""
-        batch: list[tuple[Row, Annotation, Annotation | None]] = []
+        """Synthetic rows with extensions and, where the LLM was asked for them, targets (S9), without those that have
+        too few of these or whose answer failed."""
         for row, done in self.annotated_sentences():
-            batch.append((row, *done.value))
-            if len(batch) == 256:
-                yield from self._targeted(batch, label_map)
-                batch = []
-        yield from self._targeted(batch, label_map)
-
-    def _targeted(self, batch: list[tuple[Row, Annotation, Annotation | None]], label_map: LabelMap) -> Iterator[Row]:
-        spans: Sequence[Sequence[dict[str, Any]]]
-        if self.annotate_with_model is not None:
-            spans = self.annotate_with_model([row["tokens"] for row, _, _ in batch])
-        else:
-            spans = [_target_spans(targets) if targets else [] for _, _, targets in batch]
-        for (row, annotation, targets), entities in zip(batch, spans, strict=True):
-            failed = self.annotate_with_model is None and targets and targets.counts["targets"]["failed"]
-            if (
-                not failed and len(entities) >= self.settings.min_targets
-            ):  # without targets it would be a false negative
-                targeted = row | {"entities": list(entities)}
+            annotation, targets = done.value
+            if targets and targets.counts["targets"]["failed"]:  # without targets it would be a false negative
+                continue
+            entities = _target_spans(targets) if targets else []
+            if targets is None or len(entities) >= self.settings.min_targets:
                 extensions = self._extensions(annotation, label_map)
-                yield fuse(targeted, *extensions, synthetic=True, parent_id=row["parent_id"])
+                yield fuse(row | {"entities": entities}, *extensions, synthetic=True, parent_id=row["parent_id"])
 
     def _provenance(self, merges: Iterable[Finished[Any]]) -> Iterator[dict[str, Any]]:
         works: list[Iterable[Finished[Any]]] = [(done for _, done in self.annotated())]

@@ -124,9 +124,9 @@ def _later(run: Augmentation, missing: Counter[str], cached: Counter[str]) -> di
     pending = missing["explanation"]
     if pending:
         low, high = (pending * sentences for sentences in SENTENCES_PER_EXPLANATION)
-        for task in asked + ["targets"] * (run.settings.annotator == "llm"):
+        for task in asked + ["targets"] * run.settings.asks_targets:
             later[task] = (later[task][0] + low, later[task][1] + high)
-    if "entities" in kinds and missing["entities"]:
+    if "entities" in kinds and run.settings.merge_labels and missing["entities"]:
         types = [run.size * share for share in TYPES_PER_ROW]
         later["merge"] = (max(1, int(types[0] / CHUNK_SIZE)), 1 + int(types[1] * (3 if pending else 1) / CHUNK_SIZE))
         later["merge_standard"] = (1, 2)
@@ -149,12 +149,12 @@ def _samples(run: Augmentation) -> Iterator[Request]:
             start, end = windows(row["tokens"], run.settings.window_units)[0]
             text = run.text(row["tokens"][start:end])
             yield pos_request(row["id"], text, list(text[:4]), language=language, max_tokens=limits["pos"])
-        if run.settings.explain and run.settings.annotator == "llm":
+        if run.settings.explain and run.settings.asks_targets:
             works.append(ask_targets(row["id"], row["tokens"], run.annotation, run.targets))
     for work in works:
         state = replay(work, lambda _: None)
         yield from state.requests if isinstance(state, Unanswered) else ()
-    if "entities" in run.annotation.kinds:
+    if "entities" in run.annotation.kinds and run.settings.merge_labels:
         labels = list(run.targets.labels)
         yield merge_request("merge", labels, {}, language=language, max_tokens=limits["merge"])
         yield merge_request("merge", labels, {}, language=language, max_tokens=limits["merge"], second_pass=True)

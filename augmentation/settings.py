@@ -20,6 +20,7 @@ STATE_FILE = "state.json"
 RESULTS = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "train.jsonl")
 RECORDS = ("label_map.json", "provenance.jsonl", "failed.jsonl", "counts.json")
 
+Annotator = Literal["llm", "fusion", "gold", "agree"]
 Kind = Literal["entities", "pos", "segmentation"]
 KINDS_BY_TASK: dict[str, tuple[Kind, ...]] = {
     "ner": ("entities", "pos", "segmentation"),
@@ -71,22 +72,30 @@ class Settings(BaseModel):
     p: int = Field(5, ge=1, description="farthest vectors that make the radius of a type (equation 6)")
     epsilon: float = Field(1.5, ge=0, description="a type joins within so many radii of the reference")
     reference: Literal["samples", "radius"] = _field("samples", "what makes the reference type of a group")
+    merge_labels: bool = _field(True, "merge synonymous entity types; false: identical forms only (Table 3, w/o S.L.)")
     singletons: Literal["keep", "split"] = _field("keep", "reference of one sample: keep the LLM's merge, or split")
 
     explain: bool = _field(True, "generate synthetic sentences by explanations")
     seed: int = _field(0, "of the explanations")
     type_names: dict[str, str] = _field({}, "readable names of labels for the explanation prompt, e.g. {PER: person}")
-    annotator: Literal["llm", "model"] = _field(
-        "llm", "who puts targets on synthetic sentences: llm, or a trained model"
+    annotator: Annotator = _field(
+        "llm",
+        "who puts targets on synthetic sentences: llm; fusion or gold, a model trained on these (`knowfree run`); "
+        "agree, llm and fusion",
     )
-    guidelines: str = _field("", "annotation guidelines for the annotator llm")
-    target_examples: int = Field(64, ge=0, description="gold sentences shown to the annotator llm")
+    guidelines: str = _field("", "annotation guidelines for the annotators llm and agree")
+    target_examples: int = Field(64, ge=0, description="gold sentences shown to the annotators llm and agree")
     min_targets: int = Field(0, ge=0, description="synthetic sentences with fewer targets are dropped")
 
     @property
     def extension_kinds(self) -> frozenset[str]:
         """Extension labels wanted: `kinds`, or what the task leaves (S3)."""
         return frozenset(self.kinds if self.kinds is not None else KINDS_BY_TASK[self.task])
+
+    @property
+    def asks_targets(self) -> bool:
+        """Whether the LLM is asked for the targets of synthetic sentences (S7)."""
+        return self.annotator in ("llm", "agree")
 
     @property
     def model_name(self) -> str:

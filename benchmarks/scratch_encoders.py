@@ -4,7 +4,7 @@
 
 The absolute F1 means little (the encoder knows nothing but the 250 training sentences); that every preset trains,
 decodes and scores on real text is the point. Each run is appended to benchmarks/results/scratch_encoders.jsonl; a
-rerun continues with what is missing.
+rerun continues with what is missing. `--encoder ROWS FOLDER` makes such an encoder alone, for benchmarks/runs/weibo.yaml.
 """
 
 import argparse
@@ -34,7 +34,7 @@ RUNS = {
 
 def make_encoder(folder: Path, rows: Iterable[dict]) -> None:
     """A two-layer BERT with random weights whose vocabulary is the tokens of `rows`."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     tokens = sorted({token for row in rows for token in row["tokens"] if token.strip()})
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *tokens]
     (folder / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
@@ -97,10 +97,14 @@ def run(data: Path, task: str, segmentation: bool, work: Path, steps: int) -> di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--data", type=Path, help="folder of the data sets")
+    parser.add_argument("--encoder", type=Path, nargs=2, metavar=("ROWS", "FOLDER"), help="only make an encoder")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    if options.encoder:
+        rows, folder = options.encoder
+        return make_encoder(folder, read_rows(rows))
     torch.set_num_threads(options.threads)
     RESULTS.parent.mkdir(exist_ok=True)
     done = {json.loads(line)["run"] for line in RESULTS.read_text().splitlines()} if RESULTS.exists() else set()

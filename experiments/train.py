@@ -190,7 +190,7 @@ def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
         InputError: anything wrong with arguments, files or folders; nothing has been written then.
     """
     model_args, data_args, args = parse_arguments(argv)
-    resume = _checkpoint(args)
+    resume = checkpoint_to_resume(args)
     origin = _origin(model_args, data_args)
     splits = read_splits(data_args, flat=model_args.decoding == "flat")
     if data_args.dataset_name and "validation" in splits:
@@ -243,7 +243,7 @@ def _origin(model_args: ModelArguments, data_args: DataArguments) -> dict[str, s
     }
 
 
-def _checkpoint(args: KnowFreeTrainingArguments) -> str | None:
+def checkpoint_to_resume(args: KnowFreeTrainingArguments) -> str | None:
     """The checkpoint to resume from, if any; refuses to train into a folder that holds something else."""
     if args.output_dir is None:
         raise InputError("give --output_dir: the folder for the trained model")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
@@ -89,6 +90,7 @@ def model_card(
         revision: commit that the snippets pin; None while nothing is pushed.
         dropped_extension_labels: columns that training had and the pushed checkpoint has not.
     """
+    details = _completed(details, facts, augmentation)
     datasets = [name for name in (details.source.dataset_id, dataset_id) if name]
     metadata = ModelCardData(
         language=list(details.language) or None,
@@ -119,6 +121,19 @@ def model_card(
         example=text,
     )
     return ModelCard(content)
+
+
+def _completed(details: Details, facts: ModelFacts, augmentation: AugmentationFacts | None) -> Details:
+    """What people said, and where they said nothing, what the files know."""
+    source = details.source
+    name = source.name or (None if source.dataset_id else facts.cell.get("dataset"))
+    return replace(
+        details,
+        base_model=details.base_model or facts.base_model,
+        variant=details.variant or facts.variant,
+        language=details.language or ((augmentation.settings.language,) if augmentation else ()),
+        source=replace(source, name=name, dataset_id=source.dataset_id or facts.dataset_id),
+    )
 
 
 def _eval_results(facts: ModelFacts, details: Details, dataset_id: str | None) -> list[EvalResult] | None:

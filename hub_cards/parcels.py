@@ -104,7 +104,7 @@ def pack_model(
         files |= {path.name: path for path in sorted(work.iterdir())}
         facts = read_model(work, results).with_scores_of(facts)
     # A model of the gold sentences alone may lie beside an augmentation that it never saw.
-    learned = bool(facts.extension_kinds) or dropped > 0 or details.variant in ("KnowFREE-F", "KnowFREE-FS")
+    learned = facts.augmented or dropped > 0 or details.variant in ("KnowFREE-F", "KnowFREE-FS")
     augmentation = read_augmentation(augmented) if augmented and learned else None
     if not learned:
         ids["dataset_id"] = None

@@ -397,7 +397,8 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         Args:
             input_ids, attention_mask, unit_ids: `[B, P]`, see `KnowFreeModel.forward`.
             num_units: `[B]`.
-            span_labels: `[B, S, 3]`, start, end (exclusive), label column; rows of -100 are padding.
+            span_labels: `[B, S, 3]`, start, end (exclusive), label column; rows of -100 are padding. The column `~c`
+                leaves label c of that span out of the loss.
             loss_weights: `[B]`, 1, or β for synthetic sentences (eq 14).
             output_extension_logits: score the extension labels too.
         """
@@ -480,11 +481,13 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         # BCE(x, y) = softplus(x) - x·y: the gold is subtracted where it lies, no grid of targets is built.
         # Cells outside the sentence hold the dtype's minimum, whose softplus is 0.
         loss = (F.softplus(logits.to(exact)).sum((1, 2)) * weights).sum(-1)  # (B,)
-        start, end, column = span_labels.clamp(min=0).unbind(-1)  # (B, S) each
+        start, end, column = span_labels.unbind(-1)  # (B, S) each
+        left_out, column = column < 0, torch.where(column < 0, ~column, column).clamp(max=columns - 1)
         width = end - start - 1
-        reachable = (span_labels[..., 0] >= 0) & (width < limit) & (end <= num_units[:, None])
+        reachable = (start >= 0) & (width < limit) & (end <= num_units[:, None])
         sentence = torch.arange(len(logits), device=logits.device)[:, None]
-        at_gold = logits[sentence, start.clamp(max=length - 1), width.clamp(0, limit - 1), column].to(exact)
+        at_gold = logits[sentence, start.clamp(0, length - 1), width.clamp(0, limit - 1), column].to(exact)
+        at_gold = torch.where(left_out, F.softplus(at_gold), at_gold)
         loss = loss - (at_gold * weights[column]).masked_fill(~reachable, 0).sum(-1)
         if self.config.loss_reduction == "mean":
             loss = loss / band_mask(num_units, length, limit).sum((1, 2)).clamp(min=1)

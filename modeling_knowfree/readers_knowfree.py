@@ -185,6 +185,8 @@ def _checked(row: Row, place: Place, check: RowChecker, *, default_id: str) -> R
     if row.get("extensions") is not None:
         keys = ("start", "end", "label", "source")
         clean["extensions"] = [{key: span.get(key) for key in keys} for span in row["extensions"]]
+    if row.get("uncertain"):
+        clean["uncertain"] = [{key: span[key] for key in ("start", "end", "label")} for span in row["uncertain"]]
     clean.update((key, row[key]) for key in ("synthetic", "parent_id") if row.get(key) is not None)
     return clean
 

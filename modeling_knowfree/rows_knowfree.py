@@ -2,7 +2,8 @@
 
 A row is `{"id": str, "tokens": [str], "entities": [{"start": int, "end": int, "label": str}]}`: tokens are units,
 spans count in units, `end` is exclusive, `label` is a target label. A row may carry `extensions` (spans with a
-namespaced label and a `source`), `synthetic` and `parent_id`.
+namespaced label and a `source`), `synthetic`, `parent_id`, and `uncertain`: target spans of a synthetic row on which its
+annotators disagree, which training counts neither as there nor as absent.
 
 Training only: this file is never pushed to the Hub.
 """
@@ -107,8 +108,9 @@ class RowChecker:
         self._check_spans(row["entities"], "entities", len(tokens), place)
         if self._flat:
             _check_flat(row["entities"], tokens, place)
-        if row.get("extensions") is not None:
-            self._check_spans(row["extensions"], "extensions", len(tokens), place)
+        for key in ("extensions", "uncertain"):
+            if row.get(key) is not None:
+                self._check_spans(row[key], key, len(tokens), place)
         for key, kind, allowed in (("synthetic", bool, "true or false"), ("parent_id", str, "a string or null")):
             value = row.get(key)
             if value is not None and not isinstance(value, kind):
@@ -163,11 +165,11 @@ class RowChecker:
             problem = f"extension label {show(label)} has no namespace"
             mend = f"write it as {show('ENT:' + label)}, or move the span to entities"
             bad_input(place, problem, allowed="ENT:..., POS:... or SEG:...", mend=mend)
-        if key == "entities" and namespaced:
+        if key != "extensions" and namespaced:
             problem = f"target label {show(label)} starts like an extension label"
             mend = "rename the label, or move the span to extensions"
             bad_input(place, problem, allowed="any label that does not start with ENT:, POS: or SEG:", mend=mend)
-        if key == "entities" and self._labels is not None and label not in self._labels:
+        if key != "extensions" and self._labels is not None and label not in self._labels:
             mend = "correct the label, put a sentence that has it into the training file, or name all with --labels"
             allowed = ", ".join(map(show, sorted(self._labels))) or "none"
             bad_input(place, f"unknown label {show(label)}", allowed=allowed, mend=mend)

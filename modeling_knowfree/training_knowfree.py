@@ -327,6 +327,9 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
             pieces = cut(pieces, 0, body[limit - special])
         spans = [*row["entities"], *row.get("extensions", ())]
         labelled = {(s["start"], s["end"], columns[s["label"]]) for s in spans if s["label"] in columns}
+        left_out = {
+            (s["start"], s["end"], ~columns[s["label"]]) for s in row.get("uncertain", ()) if s["label"] in columns
+        }
         for start, end, column in labelled:
             if column < targets:
                 gold += 1
@@ -339,7 +342,7 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
                 "input_ids": pieces.input_ids,
                 "unit_ids": pieces.unit_ids,
                 "num_units": pieces.num_units,
-                "span_labels": sorted(labelled),
+                "span_labels": sorted(labelled | left_out),
                 "loss_weights": beta if row.get("synthetic") else 1.0,
             }
         )
@@ -354,10 +357,14 @@ class KnowFreeTrainer(Trainer):
 
     args: KnowFreeTrainingArguments
 
-    def __init__(self, model: KnowFreeForTokenClassification, args: KnowFreeTrainingArguments, **kwargs: Any):
+    def __init__(self, model: torch.nn.Module, args: KnowFreeTrainingArguments, **kwargs: Any):
         kwargs.setdefault("compute_metrics", self.span_metrics)
         args.remove_unused_columns = False  # features are lists of dicts
         super().__init__(model=model, args=args, **kwargs)
+
+    def in_encoder(self, name: str) -> bool:
+        """Whether the parameter `name` learns at `learning_rate`; the others do at `head_learning_rate`."""
+        return "encoder." in name
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """AdamW over four groups: encoder and head, each with and without weight decay."""
@@ -366,7 +373,7 @@ class KnowFreeTrainer(Trainer):
         groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():  # type: ignore[union-attr]
             if parameter.requires_grad:
-                groups.setdefault(("encoder." in name, parameter.ndim >= 2), []).append(parameter)
+                groups.setdefault((self.in_encoder(name), parameter.ndim >= 2), []).append(parameter)
         settings: list[dict[str, Any]] = []
         for (encoder, matrix), parameters in groups.items():
             rate = self.args.learning_rate if encoder else self.args.head_learning_rate

@@ -272,34 +272,36 @@ def offline(demo):
     """Make an `Augmentation` of the copied run that sends nothing."""
     stores = []
 
-    def make(annotate_with_model=None, **changes):
+    def make(**changes):
         settings = load_settings(demo, changes)
         store = Store(demo / "answers.sqlite")
         stores.append(store)
         runner = Runner(OfflineClient("recorded"), store)
-        return Augmentation(demo, settings, runner, hashed_vectors, annotate_with_model, accept_changes=True)
+        return Augmentation(demo, settings, runner, hashed_vectors, accept_changes=True)
 
     yield make
     for store in stores:
         store.close()
 
 
-def test_trained_annotator_gives_the_targets_of_synthetic_sentences(offline, demo):
-    offline(annotator="model").write()
+def test_sentences_that_a_model_will_annotate_carry_extensions_alone(offline, demo):
+    offline(annotator="fusion").write()
     assert not (demo / "synthetic.jsonl").exists() and not (demo / "train.jsonl").exists()
     sentences = lines_of(demo / "sentences.jsonl")
     assert len(sentences) == 177 and not any(row["entities"] for row in sentences)
+    assert all(row["extensions"] for row in sentences)
 
-    def first_word(batch):
-        return [[{"start": 0, "end": 1, "label": "PLACE", "score": 0.75}] * (len(tokens) > 20) for tokens in batch]
 
-    counts = offline(first_word, annotator="model").write()
-    rows = lines_of(demo / "synthetic.jsonl")
-    assert rows[0]["entities"] == [{"start": 0, "end": 1, "label": "PLACE", "score": 0.75}]
-    assert len(rows) == 177 and not (demo / "sentences.jsonl").exists()
-    assert set(counts["labels"]["synthetic"]["targets"]) == {"PLACE"}
-    offline(first_word, annotator="model", min_targets=1).write()
-    assert len(lines_of(demo / "synthetic.jsonl")) == sum(len(row["tokens"]) > 20 for row in rows) < 177
+def test_synthetic_sentences_with_too_few_targets_go(offline, demo):
+    targets = [len(row["entities"]) for row in lines_of(demo / "synthetic.jsonl")]
+    offline(min_targets=3).write()
+    assert len(lines_of(demo / "synthetic.jsonl")) == sum(number >= 3 for number in targets) < 177
+
+
+def test_without_merging_only_identical_types_share_a_label(offline, demo):
+    merged = offline().write()["types"]["with_synthetic"]
+    alone = offline(merge_labels=False).write()["types"]["with_synthetic"]
+    assert alone["classes"] == alone["standard"] == merged["classes"] > merged["standard"]
 
 
 def test_task_pos_has_no_pos_extension(offline, demo):

@@ -52,7 +52,8 @@ def facts_with(labels: list[str], **more) -> ModelFacts:
         "pooling": "max",
     }
     scores = {"f1": 0.75, "precision": 0.8, "recall": 0.7058824} | {f"f1_{label}": 0.5 for label in labels}
-    return ModelFacts(config, {"test": scores}, {"seed": 3, "load_best_model_at_end": True}, 1_234_567, **more)
+    noted = {"training": {"seed": 3, "load_best_model_at_end": True}, "origin": {}, "cell": {}} | more
+    return ModelFacts(config, {"test": scores}, parameters=1_234_567, **noted)
 
 
 DETAILS = Details(

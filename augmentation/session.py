@@ -1,0 +1,127 @@
+"""What every command of a run folder needs: exit codes, the folder opened with store and client, a progress line. Heavy
+imports stay inside the functions."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from augmentation.pipeline import Augmentation
+    from augmentation.runner import Progress
+    from augmentation.settings import Settings
+
+DONE, FAILED, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """Errors that people can mend become one line and an exit code."""
+    from augmentation.dialogue import StoppedError, UnansweredError
+    from augmentation.protocol import StopRunError
+    from augmentation.recorded import RecordedAnswersError
+    from augmentation.store import StoreError
+    from modeling_knowfree.rows_knowfree import InputError
+
+    try:
+        yield
+    except (InputError, RecordedAnswersError, StoreError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(BAD_INPUT)
+    except (StopRunError, UnansweredError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(FAILED)
+    except StoppedError as error:
+        click.echo(f"stopped: {error}. Everything answered is kept; run the same command to go on.", err=True)
+        sys.exit(INTERRUPTED if error.progress.outcome == "interrupted" else STOPPED)
+
+
+@contextlib.contextmanager
+def open_run(
+    folder: Path,
+    settings: Settings,
+    *,
+    offline: bool,
+    budget: dict[str, Any] | None = None,
+    accept_changes: bool = False,
+) -> Iterator[Augmentation]:
+    """A run folder with its store and, unless `offline`, the client that its settings name."""
+    from augmentation.budget import Budget
+    from augmentation.clients import open_client
+    from augmentation.dialogue import OfflineClient
+    from augmentation.normalisation import sentence_encoder
+    from augmentation.pipeline import STORE_FILE, Augmentation
+    from augmentation.protocol import Client
+    from augmentation.runner import Runner
+    from augmentation.settings import check_state
+    from augmentation.store import Store
+    from modeling_knowfree.rows_knowfree import InputError
+
+    check_state(folder, settings, accept_changes=accept_changes)
+    client: Client = OfflineClient(settings.model_name)
+    if not offline:
+        client = open_client(
+            settings.client,
+            model=settings.model,
+            base_url=settings.base_url,
+            provider=settings.provider,
+            token_env=settings.token_env,
+            answers=tuple(str(folder / path) for path in settings.answers),
+        )
+    prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
+    try:
+        limits = Budget(**(budget or {}), **prices)
+    except ValueError as error:
+        raise InputError(f"{folder}: {error}") from error
+    with Store(folder / STORE_FILE) as store:
+        runner = Runner(
+            client,
+            store,
+            concurrency=settings.concurrency,
+            requests_per_minute=settings.requests_per_minute,
+            timeout_seconds=settings.timeout_seconds,
+            budget=limits,
+        )
+        yield Augmentation(
+            folder,
+            settings,
+            runner,
+            lambda texts: sentence_encoder(settings.encoder)(texts),
+            accept_changes=accept_changes,
+        )
+
+
+class ProgressLine:
+    """One live line a stage: done of planned, failed, cached, tokens, cost, rate, time left."""
+
+    def __init__(self) -> None:
+        from tqdm import tqdm
+
+        self._tqdm = tqdm
+        self._bar: tqdm[Any] | None = None
+        self._progress: Progress | None = None
+
+    def __call__(self, stage: str, progress: Progress) -> None:
+        if progress is not self._progress:
+            self.close()
+            self._bar = self._tqdm(total=progress.planned, desc=stage, unit="answer", file=sys.stderr)
+            self._progress = progress
+        assert self._bar is not None
+        self._bar.update(progress.settled - self._bar.n)
+        numbers = {
+            "failed": progress.failed,
+            "cached": progress.cached,
+            "tokens": progress.prompt_tokens + progress.completion_tokens,
+            "usd": f"{progress.usd:.4f}",
+        }
+        self._bar.set_postfix(numbers, refresh=False)
+
+    def close(self) -> None:
+        """End the line."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,262 @@
+"""A cell of a run: one variant trained on one subset with one seed, then scored on the test set."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import torch
+from transformers import AutoConfig
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from augmentation import __version__
+from augmentation.normalisation import encoder_path
+from experiments.bio_tagging import predict_bio, train_bio
+from experiments.run_settings import RunSettings, Variant
+from experiments.tag import load_pipeline, tag
+from experiments.train import parse_arguments, plan_schedule, train
+from modeling_knowfree.metrics_knowfree import span_scores
+from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
+from modeling_knowfree.training_knowfree import DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.units_knowfree import infer_unit, join_units
+
+CELL_FILE, PREDICTIONS_FILE = "cell.json", "test_predictions.jsonl"
+BATCH_SIZE = 32
+SET_BY_RUN = frozenset(
+    "train_file validation_file test_file labels task model_name_or_path output_dir seed max_steps "
+    "dataset_name dataset_config_name resume_from_checkpoint".split()
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """
+    What is trained, and where it lies.
+
+    Args:
+        train_file: rows of the subset, of the kind that the variant wants.
+        folder: of the finished model.
+        updates: of the training.
+    """
+
+    settings: RunSettings
+    subset: str
+    variant: str
+    seed: int
+    train_file: Path
+    folder: Path
+    updates: int
+
+    @property
+    def definition(self) -> Variant:
+        """What the variant's name stands for."""
+        return self.settings.known_variants[self.variant]
+
+    def arguments(self, output_dir: Path) -> list[str]:
+        """The arguments of `knowfree train` for this cell."""
+        own = {"train_file": self.train_file, "validation_file": self.settings.validation_file, "seed": self.seed}
+        own |= {"output_dir": output_dir, "max_steps": self.updates}
+        own |= {"model_name_or_path": encoder_path(self.settings.model_name_or_path)}
+        return shaping_arguments(self.settings, self.definition) + flags(own)
+
+    def key(self) -> str:
+        """sha256 of everything that shapes the cell: arguments, files by content, encoder."""
+        settings = self.settings
+        files = [self.train_file, settings.validation_file, settings.test_file]
+        shaping = [
+            self.definition.tagger,
+            shaping_arguments(settings, self.definition),
+            [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
+            [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files if path],
+        ]
+        return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+
+    def result(self) -> dict[str, Any] | None:
+        """Its line of results.jsonl, if it is finished and nothing that shapes it has changed."""
+        path = self.folder / CELL_FILE
+        if not path.is_file():
+            return None
+        result = json.loads(path.read_text(encoding="utf-8"))
+        return result if result["key"] == self.key() else None
+
+
+def shaping_arguments(settings: RunSettings, variant: Variant) -> list[str]:
+    """What `knowfree train` is told for a variant, but for encoder, files, seed and updates."""
+    arguments = {"task": settings.task, "labels": settings.labels, "report_to": "none"}
+    return flags(arguments | settings.train | variant.train)
+
+
+def check_arguments(settings: RunSettings, variant: str) -> None:
+    """
+    Check the encoder and what a variant's training is told.
+
+    Raises:
+        InputError: no such encoder, an argument that `knowfree train` does not know or that the run itself sets, or a
+            value that it refuses.
+    """
+    own = settings.train | settings.known_variants[variant].train
+    kinds = (ModelArguments, DataArguments, KnowFreeTrainingArguments)
+    known = {each.name for kind in kinds for each in fields(kind)} - SET_BY_RUN
+    for name in own:
+        if name not in known:
+            why = "the run sets it itself" if name in SET_BY_RUN else "`knowfree train --help` lists them"
+            raise InputError(f"train of {variant}: no argument {name!r} is to be given here: {why}")
+    updates_of_recipe(settings, settings.known_variants[variant], 1)
+    try:
+        AutoConfig.from_pretrained(encoder_path(settings.model_name_or_path))
+    except (OSError, ValueError) as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"model_name_or_path {settings.model_name_or_path}: {message:.300}") from error
+
+
+def flags(arguments: Mapping[str, Any]) -> list[str]:
+    """`{"seed": 1, "labels": ["A", "B"]}` as `--seed 1 --labels A B`; None is left out."""
+    line: list[str] = []
+    for name, value in arguments.items():
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            line += [f"--{name}", *(str(each).lower() if isinstance(each, bool) else str(each) for each in values)]
+    return line
+
+
+def encoder_fingerprint(name: str) -> str:
+    """The name of an encoder on the Hub; of one in a folder, the hash of its config and the sizes of its files."""
+    folder = Path(encoder_path(name))
+    if not folder.is_dir():
+        return name
+    sizes = sorted((path.name, path.stat().st_size) for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256((folder / "config.json").read_bytes() + repr(sizes).encode()).hexdigest()
+
+
+def updates_of_recipe(settings: RunSettings, variant: Variant, rows: int) -> int:
+    """How many updates the recipe wants for so many training sentences."""
+    given = {"train_file": settings.train_file, "output_dir": "unused", "model_name_or_path": "unused"}
+    _, data_args, args = parse_arguments(shaping_arguments(settings, variant) + flags(given))
+    plan_schedule(data_args, args, rows)
+    return args.max_steps
+
+
+def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
+    """
+    Train a cell, tag the test set, and put the finished folder in its place in one step: a cell that was killed starts
+    anew and ends in the same result.
+
+    Returns:
+        Its line of results.jsonl.
+    """
+    work = cell.folder.with_name(f".{cell.folder.name}.unfinished")
+    shutil.rmtree(work, ignore_errors=True)
+    started = time.perf_counter()
+    dev_f1, curve, predicted = (_finish_span if cell.definition.tagger == "span" else _finish_bio)(cell, work, test)
+    seconds = time.perf_counter() - started
+    write_rows(
+        work / PREDICTIONS_FILE,
+        (
+            {"id": row["id"], "tokens": row["tokens"], "entities": spans}
+            for row, spans in zip(test, predicted, strict=True)
+        ),
+    )
+    rows = [json.loads(line) for line in cell.train_file.read_text(encoding="utf-8").splitlines()]
+    scores = span_scores(
+        [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in test],
+        [[(span["start"], span["end"], span["label"]) for span in spans] for spans in predicted],
+    )
+    synthetic = sum(bool(row.get("synthetic")) for row in rows)
+    result = {
+        "dataset": cell.settings.dataset,
+        "subset": cell.subset,
+        "variant": cell.variant,
+        "seed": cell.seed,
+        **{name: scores[name] for name in ("f1", "precision", "recall", "macro_f1")},
+        "dev_f1": dev_f1,
+        "curve": curve,
+        "train_rows": len(rows),
+        "gold_rows": len(rows) - synthetic,
+        "synthetic_rows": synthetic,
+        "updates": cell.updates,
+        "seconds": round(seconds, 1),
+        "threads": torch.get_num_threads(),
+        "per_label": scores["per_label"],
+        "versions": {"knowfree": __version__}
+        | {name: version(name) for name in ("torch", "transformers")}
+        | {"python": python_version()},
+        "key": cell.key(),
+    }
+    (work / CELL_FILE).write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
+    shutil.rmtree(cell.folder, ignore_errors=True)
+    os.replace(work, cell.folder)
+    return result
+
+
+Finished = tuple[float | None, list[list[float]], list[list[dict[str, Any]]]]
+
+
+def _finish_span(cell: Cell, work: Path, test: list[Row]) -> Finished:
+    with redirect_stdout(sys.stderr):  # what the Trainer logs
+        results = train(cell.arguments(work))
+    state = json.loads((work / "trainer_state.json").read_text(encoding="utf-8"))
+    curve = [[entry["step"], entry["eval_f1"]] for entry in state["log_history"] if "eval_f1" in entry]
+    _remove_checkpoints(work)
+    return results.get("validation", {}).get("validation_f1"), curve, list(tag_rows(work, test))
+
+
+def tag_rows(model: Path, rows: list[Row]) -> Iterator[list[dict[str, Any]]]:
+    """The spans that a finished model finds in each row: `start`, `end`, `label`, `score`, `word`."""
+    for _, spans in tag(load_pipeline(str(model)), ({"tokens": row["tokens"]} for row in rows), batch_size=BATCH_SIZE):
+        yield [
+            {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
+            for s in spans
+        ]
+
+
+def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
+    model_args, data_args, args = parse_arguments(cell.arguments(work))
+    assert data_args.train_file is not None
+    with redirect_stdout(sys.stderr):
+        results = train_bio(
+            data_args.train_file,
+            validation_file=data_args.validation_file,
+            output_dir=str(work),
+            model_name_or_path=model_args.model_name_or_path,
+            labels=data_args.labels,
+            crf=cell.definition.tagger == "bio_crf",
+            max_steps=cell.updates,
+            seed=cell.seed,
+            learning_rate=args.learning_rate,
+            head_learning_rate=args.head_learning_rate,
+            batch_size=args.per_device_train_batch_size,
+            dropout=model_args.head_dropout,
+            weight_decay=args.weight_decay,
+            eval_steps=args.eval_steps,
+            per_device_eval_batch_size=args.per_device_eval_batch_size,
+            use_cpu=args.use_cpu,
+        )
+    _remove_checkpoints(work)
+    predicted = [
+        [
+            {
+                "start": start,
+                "end": end,
+                "label": label,
+                "score": score,
+                "word": join_units(row["tokens"][start:end], infer_unit(test))[0],
+            }
+            for start, end, label, score in spans
+        ]
+        for row, spans in zip(test, predict_bio(work, test, BATCH_SIZE), strict=True)
+    ]
+    return results["validation"].get("validation_f1"), results["curve"], predicted
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        shutil.rmtree(checkpoint)

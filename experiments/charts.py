@@ -1,0 +1,126 @@
+"""Geometry of the report's charts: numbers to places on a canvas. The template draws them as SVG, in the page's own
+colours, so that they follow light, dark and print."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 400, 260
+LEFT, RIGHT, TOP, BOTTOM = 40, 12, 12, 40
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value with, where known, its standard deviation; `x` and `y` in the data's units."""
+
+    x: float
+    y: float
+    sd: float | None = None
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point on the canvas: its place, the ends of its error bar, and its value in words."""
+
+    x: float
+    y: float
+    low: float | None
+    high: float | None
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A series: its name, `points` as SVG's polyline wants them, and its marks."""
+
+    name: str
+    points: str
+    marks: list[Mark]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A line chart; ticks are (place, text). Units of the canvas are those of its viewBox."""
+
+    title: str
+    x_name: str
+    y_name: str
+    x_ticks: list[tuple[float, str]]
+    y_ticks: list[tuple[float, str]]
+    lines: list[Line]
+    width: int = WIDTH
+    height: int = HEIGHT
+    left: int = LEFT
+    right: int = WIDTH - RIGHT
+    top: int = TOP
+    bottom: int = HEIGHT - BOTTOM
+
+
+def line_chart(
+    title: str,
+    series: dict[str, Sequence[Point]],
+    *,
+    x_name: str,
+    y_name: str,
+    x_labels: dict[float, str] | None = None,
+) -> Chart:
+    """
+    Lines over numbers.
+
+    Args:
+        series: by name its points, in order of x.
+        x_labels: where ticks stand and what they say; round numbers by default.
+
+    Raises:
+        ValueError: no point at all.
+    """
+    points = [point for line in series.values() for point in line]
+    if not points:
+        raise ValueError(f"chart {title!r}: no point to draw")
+    x_ticks = x_labels or {x: f"{x:g}" for x in round_numbers(min(p.x for p in points), max(p.x for p in points))}
+    heights = round_numbers(
+        min(p.y - (p.sd or 0) for p in points), max(p.y + (p.sd or 0) for p in points), outside=True
+    )
+    x_low, x_high = min(*x_ticks, *(p.x for p in points)), max(*x_ticks, *(p.x for p in points))
+    margin = 0.04 * (x_high - x_low) or 1
+
+    def across(x: float) -> float:
+        share = (x - x_low + margin) / (x_high - x_low + 2 * margin)
+        return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
+
+    def up(y: float) -> float:
+        share = (y - heights[0]) / (heights[-1] - heights[0])
+        return round(HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM), 1)
+
+    def mark(name: str, point: Point) -> Mark:
+        spread = "" if point.sd is None else f" ± {point.sd:.1f}"
+        at = (x_labels or {}).get(point.x, f"{point.x:g}")
+        ends = (None, None) if point.sd is None else (up(point.y - point.sd), up(point.y + point.sd))
+        return Mark(across(point.x), up(point.y), *ends, f"{name}, {x_name} {at}: {point.y:.1f}{spread}")
+
+    lines = []
+    for name, line in series.items():
+        marks = [mark(name, point) for point in line]
+        lines.append(Line(name, " ".join(f"{one.x},{one.y}" for one in marks), marks))
+    return Chart(
+        title,
+        x_name,
+        y_name,
+        [(across(x), text) for x, text in x_ticks.items()],
+        [(up(y), f"{y:g}") for y in heights],
+        lines,
+    )
+
+
+def round_numbers(low: float, high: float, *, count: int = 5, outside: bool = False) -> list[float]:
+    """About `count` round numbers from `low` to `high`, steps 1, 2 or 5 times a power of ten; with `outside` the first
+    and the last enclose them. At least two."""
+    if high <= low:
+        low, high = low - 0.5, high + 0.5
+    power = 10 ** math.floor(math.log10((high - low) / count))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * count >= (high - low) * (1 - 1e-9))
+    first, last = (math.floor, math.ceil) if outside else (math.ceil, math.floor)
+    begin, end = first(low / step + (0 if outside else -1e-9)), last(high / step + (0 if outside else 1e-9))
+    if end <= begin:
+        end = begin + 1
+    return [round(i * step, 10) for i in range(begin, end + 1)]

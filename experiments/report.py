@@ -1,0 +1,397 @@
+"""`knowfree report`: what a run found, on one page that needs nothing else, and as Markdown for cards."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from tqdm import tqdm
+
+from augmentation.settings import load_settings
+from augmentation.span_html import STYLE, drawn_spans, render, visible
+from augmentation.store import write_atomically
+from experiments.analyses import Analyses, extension_logits, sentence_map
+from experiments.charts import Chart, Point, line_chart
+from experiments.comparison import LEVEL, RESAMPLES, Difference, Spread, compare, spread
+from experiments.findings import (
+    BASELINE,
+    VARIANTS,
+    augmented_folder,
+    best_on_dev,
+    challenger,
+    disagreement,
+    label_merges,
+    label_scores,
+    losses,
+    scores,
+)
+from experiments.results import PREDICTIONS_FILE, RESULTS_FILE, Cell, Run, read_run
+from hub_cards.cards import inert
+from modeling_knowfree.readers_knowfree import InputError, read_rows
+
+REPORT_FILE = "report.html"
+EXAMPLES = 5
+HEATMAP_LABELS = 30
+FAILURES_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: its content, or why there is none."""
+
+    content: Any = None
+    missing: str | None = None
+
+
+def _section(build: Callable[[], Any]) -> Section:
+    try:
+        return Section(build())
+    except InputError as error:
+        return Section(missing=str(error))
+
+
+def write_report(run: Path, output: Path | None = None) -> Path:
+    """
+    Write the HTML report of a run folder; what took long is kept in its analyses.json.
+
+    Args:
+        run: the `--output_dir` of `knowfree run`, finished or not.
+        output: where to; `RUN/report.html` by default.
+
+    Returns:
+        The file written.
+
+    Raises:
+        InputError: no run folder, or its run.yaml or results.jsonl is broken. What else is missing is said on the page.
+    """
+    output = output or run / REPORT_FILE
+    if output.is_dir():
+        raise InputError(f"--output {output}: is a folder; name a file, for example {output / REPORT_FILE}")
+    page = report_html(run)
+    try:
+        write_atomically(output, page)
+    except OSError as error:
+        raise InputError(f"--output {output}: {error.strerror}; name a file that can be written") from error
+    return output
+
+
+def report_html(folder: Path) -> str:
+    """
+    The report of a run folder as one page.
+
+    Raises:
+        InputError: as `write_report`.
+    """
+    run = read_run(folder)
+    analyses = Analyses(folder)
+    differences, troubles = _differences(run, analyses)
+
+    def by_subset(build: Callable[[str], Any]) -> list[tuple[str, Section]]:
+        sections = [(subset, _section(partial(build, subset))) for subset in run.subsets]
+        return [(subset, section) for subset, section in sections if section.content or section.missing]
+
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=f"KnowFREE on {run.cells[0].dataset}",
+            language=run.settings.get("language") or "en",
+            overview=_overview(run),
+            variants=[(name, VARIANTS.get(name, "as run.yaml defines it")) for name in run.variants()],
+            table=scores(run, differences),
+            troubles=troubles,
+            bests=[(subset, best_on_dev(run, subset)) for subset in run.subsets],
+            shots=_by_subset(run),
+            curves=_curves(run),
+            heatmap=_section(lambda: _heatmap(run, analyses)),
+            maps=by_subset(lambda subset: _map(run, analyses, subset)),
+            merges=by_subset(lambda subset: label_merges(augmented_folder(run, subset))),
+            labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
+            examples=by_subset(lambda subset: _examples(run, subset)),
+            losses=_losses(run),
+            failures_shown=FAILURES_SHOWN,
+            level=LEVEL,
+            resamples=RESAMPLES,
+            baseline=BASELINE,
+            span_style=Markup(STYLE),
+        )
+    )
+
+
+def report_markdown(folder: Path) -> str:
+    """
+    The tables of a run as Markdown, for cards: scores, who is best on dev, scores by label.
+
+    Raises:
+        InputError: as `write_report`.
+    """
+    run = read_run(folder)
+    differences, troubles = _differences(run, Analyses(folder))
+    text = (
+        _environment()
+        .get_template("report.md.j2")
+        .render(
+            dataset=run.cells[0].dataset,
+            table=scores(run, differences),
+            troubles=troubles,
+            bests=[(subset, best_on_dev(run, subset)) for subset in run.subsets],
+            labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
+            variants=[(name, VARIANTS.get(name, "as run.yaml defines it")) for name in run.variants()],
+            level=LEVEL,
+            resamples=RESAMPLES,
+            baseline=BASELINE,
+        )
+    )
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("experiments"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+    )
+    environment.filters |= {"percent": _percent, "spread": _spread, "difference": _difference, "inert": inert}
+    environment.filters |= {"duration": _duration, "several": _several}
+    return environment
+
+
+def _shown(value: Any) -> Any:
+    """Text of data with its control characters shown; markup that this program made, as it is."""
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.1f}"
+
+
+def _spread(values: Spread | None) -> str:
+    if values is None:
+        return "–"
+    return _percent(values.mean) + ("" if values.sd is None else f" ± {100 * values.sd:.1f}")
+
+
+def _difference(found: Difference) -> str:
+    value, low, high = (f"{100 * number:+.1f}".replace("-", "−") for number in (found.value, found.low, found.high))
+    return f"{value} [{low}, {high}]"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _several(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _overview(run: Run) -> list[tuple[str, str]]:
+    cells = run.cells
+    wanted = [run.settings.get(name) or () for name in ("subsets", "variants", "seeds")]
+    planned = len(wanted[0]) * len(wanted[1]) * len(wanted[2])
+    versions: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        for name, version in cell.versions.items():
+            versions.setdefault(name, {})[version] = None
+    finished = datetime.fromtimestamp((run.folder / RESULTS_FILE).stat().st_mtime, UTC)
+    facts = [
+        ("Data set", ", ".join(dict.fromkeys(cell.dataset for cell in cells))),
+        ("Encoder", Path(str(run.settings.get("model_name_or_path", "not stated"))).name),
+        ("Subsets", ", ".join(run.subsets)),
+        ("Seeds", ", ".join(map(str, dict.fromkeys(cell.seed for cell in cells)))),
+        ("Trainings", f"{len(cells)} finished" + (f" of {planned}" if planned > len(cells) else "")),
+        ("Training time", _duration(sum(cell.seconds for cell in cells))),
+        ("Test file", _section(lambda: f"{run.test_file.name}, {len(run.test_rows):,} sentences")),
+        ("Dev file", Path(run.settings["validation_file"]).name if run.settings.get("validation_file") else "none"),
+        ("Language", str(run.settings.get("language") or "not stated")),
+        ("Versions", ", ".join(f"{name} {' / '.join(found)}" for name, found in versions.items()) or "not stated"),
+        ("Last result", f"{finished:%Y-%m-%d %H:%M} UTC"),
+    ]
+    return [(name, (v.content or v.missing) if isinstance(v, Section) else v) for name, v in facts]
+
+
+def _differences(run: Run, analyses: Analyses) -> tuple[dict[tuple[str, str], Difference | None], list[str]]:
+    """Each variant against the baseline of its subset, from the cache where predictions are the same; and why some
+    could not be compared."""
+    pairs = [
+        (subset, variant)
+        for subset in run.subsets
+        if run.of(subset, BASELINE)
+        for variant in run.variants(subset)
+        if variant != BASELINE
+    ]
+    found: dict[tuple[str, str], Difference | None] = {}
+    troubles: dict[str, None] = {}
+    for subset, variant in tqdm(pairs, desc="bootstrap", unit="variant"):
+        cells = [*run.of(subset, variant).values(), *run.of(subset, BASELINE).values()]
+        inputs = [f"{RESAMPLES} {LEVEL}", *(str(cell.seed) for cell in cells)]
+        files = [run.test_file, *(run.cell_folder(cell) / PREDICTIONS_FILE for cell in cells)]
+
+        def compute(subset: str = subset, variant: str = variant) -> dict[str, Any] | None:
+            difference = compare(run, subset, variant, BASELINE)
+            return None if difference is None else vars(difference)
+
+        try:
+            kept = analyses.get(f"difference {subset} {variant}", [*inputs, *files], compute)
+        except InputError as error:
+            troubles[str(error)] = None
+        else:
+            found[subset, variant] = None if kept is None else Difference(**kept | {"seeds": tuple(kept["seeds"])})
+    return found, list(troubles)
+
+
+_SIZE = re.compile(r"(?:k|train_|n)?(\d+)")
+
+
+def _by_subset(run: Run) -> Chart | None:
+    """Figure 4: F1 over k or size; None with a single subset."""
+    if len(run.subsets) < 2:
+        return None
+    sizes = [_SIZE.fullmatch(subset) for subset in run.subsets]
+    numbers = [float(size[1]) for size in sizes if size]
+    if len(set(numbers)) < len(run.subsets):
+        numbers = [float(at) for at in range(len(run.subsets))]  # in the order given: their names are no sizes
+    place = dict(zip(run.subsets, numbers, strict=True))
+    series = {}
+    for variant in run.variants():
+        line = []
+        for subset in sorted(run.subsets, key=lambda name: place[name]):
+            if cells := run.of(subset, variant):
+                line.append(_point(place[subset], [cell.f1 for cell in cells.values()]))
+        series[variant] = line
+    labels = {place[subset]: subset for subset in sorted(run.subsets, key=lambda name: place[name])}
+    return line_chart("Test F1 by subset", series, x_name="subset", y_name="test F1", x_labels=labels)
+
+
+def _point(x: float, ratios: Sequence[float]) -> Point:
+    values = spread(ratios)
+    return Point(x, 100 * values.mean, None if values.sd is None else 100 * values.sd)
+
+
+def _curves(run: Run) -> list[Chart]:
+    """Dev F1 over updates, one chart a subset that has curves; at each update the seeds that were scored there."""
+    charts = []
+    for subset in run.subsets:
+        series = {}
+        for variant in run.variants(subset):
+            by_update: dict[int, list[float]] = {}
+            for cell in run.of(subset, variant).values():
+                for update, f1 in cell.curve:
+                    by_update.setdefault(update, []).append(f1)
+            if by_update:
+                series[variant] = [_point(update, by_update[update]) for update in sorted(by_update)]
+        if series:
+            charts.append(line_chart(subset, series, x_name="update", y_name="dev F1"))
+    return charts
+
+
+def _heatmap(run: Run, analyses: Analyses) -> dict[str, Any] | None:
+    """Figure 8 of the model with extension columns that is best on dev, or else of the last one trained."""
+    cells = [cell for cell in run.cells if _has_extensions(run.cell_folder(cell))]
+    if not cells:
+        return None
+    cell: Cell = max(reversed(cells), key=lambda one: -1 if one.dev_f1 is None else one.dev_f1)
+    folder = run.cell_folder(cell)
+    files = [folder / "config.json", *sorted(folder.glob("*.safetensors")), run.test_file]
+    found = analyses.get("extension_logits", files, lambda: extension_logits(str(folder), run.test_rows))
+    met = [at for at, spans in enumerate(found["spans"]) if spans]
+    if not met:
+        raise InputError(f"{run.test_file}: no sentence read has a gold span, so there is nothing to look at")
+    lines = [
+        (label, [logits[at] for at in met]) for label, logits in zip(found["extensions"], found["logits"], strict=True)
+    ]
+    strongest = sorted(lines, key=lambda line: -max(line[1]))[:HEATMAP_LABELS]
+    shown = [value for _, values in strongest for value in values]
+    low, high = min(shown), max(shown)
+    return {
+        "cell": cell,
+        "sentences": found["sentences"],
+        "skipped": found["skipped"],
+        "of": len(run.test_rows),
+        "extensions": len(lines),
+        "targets": [(found["targets"][at], found["spans"][at]) for at in met],
+        "lines": [
+            (label, [(value, round(100 * (value - low) / ((high - low) or 1))) for value in values])
+            for label, values in strongest
+        ],
+    }
+
+
+def _has_extensions(folder: Path) -> bool:
+    from transformers import AutoConfig
+
+    from modeling_knowfree import KnowFreeConfig
+
+    if not (folder / "config.json").is_file():
+        return False
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: its config.json cannot be read ({error}); run `knowfree run` again") from error
+    return isinstance(config, KnowFreeConfig) and bool(config.extension_labels)
+
+
+MAP_SHAPES = {"test": "●", "synthetic": "▲", "train": "◆"}
+
+
+def _map(run: Run, analyses: Analyses, subset: str) -> dict[str, Any] | None:
+    """Figure 5 of a subset; None without an augmentation."""
+    folder = augmented_folder(run, subset)
+    files = {
+        "test": run.test_file,
+        "synthetic": next((p for n in ("synthetic", "sentences") if (p := folder / f"{n}.jsonl").is_file()), None),
+        "train": run.folder / subset / "gold.jsonl",
+    }
+    if files["synthetic"] is None or not files["train"].is_file():
+        return None
+    encoder = load_settings(folder).encoder
+
+    def compute() -> dict[str, Any]:
+        rows = {"test": run.test_rows, "synthetic": read_rows(files["synthetic"]), "train": read_rows(files["train"])}
+        return sentence_map(rows, encoder=encoder, unit=run.unit)
+
+    return analyses.get(f"sentence_map {subset}", [encoder, run.unit, *files.values()], compute)
+
+
+def _examples(run: Run, subset: str) -> dict[str, Any] | None:
+    """Sentences that the challenger gets right and the baseline wrong, and the other way round."""
+    other = challenger(run, subset)
+    if other is None or not run.of(subset, BASELINE):
+        return None
+    both = [disagreement(run, subset, *pair, limit=EXAMPLES) for pair in ((other, BASELINE), (BASELINE, other))]
+    if None in both:
+        return None
+    sides = []
+    for side in both:
+        pairs = [[(f"gold, and {side.right}", gold), (f"{side.wrong}", wrong)] for gold, _, wrong in side.examples]
+        sides.append((side, [[(name, _drawn(row, run.unit)) for name, row in pair] for pair in pairs]))
+    return {"sides": sides}
+
+
+def _losses(run: Run) -> dict[str, Any]:
+    """What was dropped, side by side: `lines` of (part, what, by subset the numbers or None), and by subset what
+    failed, or why nothing can be told."""
+    told = {subset: _section(partial(losses, augmented_folder(run, subset))) for subset in run.subsets}
+    known = {subset: section.content for subset, section in told.items() if section.content}
+    by_line: dict[tuple[str, str], dict[str, Any]] = {}
+    for subset, content in known.items():
+        for line in content["lines"]:
+            by_line.setdefault((line["part"], line["what"]), {})[subset] = line
+    return {
+        "subsets": list(known),
+        "lines": [(*names, [found.get(subset) for subset in known]) for names, found in by_line.items()],
+        "failed": [(subset, content["failed"]) for subset, content in known.items() if content["failed"]],
+        "missing": [(subset, section.missing) for subset, section in told.items() if section.missing],
+    }
+
+
+def _drawn(row: dict[str, Any], unit: str) -> Markup:
+    return Markup(render(row["tokens"], drawn_spans({"entities": row["entities"]}), unit=unit))

@@ -1,0 +1,198 @@
+"""What `knowfree run` leaves in its folder, read back: cells, their predictions, the gold of the test file."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from modeling_knowfree.metrics_knowfree import LabelledSpan
+from modeling_knowfree.readers_knowfree import InputError, read_rows
+from modeling_knowfree.rows_knowfree import Row
+from modeling_knowfree.units_knowfree import infer_unit
+
+SETTINGS_FILE, RESULTS_FILE, PREDICTIONS_FILE = "run.yaml", "results.jsonl", "test_predictions.jsonl"
+
+
+def _folder_name(name: str) -> str:
+    if name in ("", ".", "..") or set(name) & set("/\\\0"):
+        raise ValueError("it names a folder of the run, so it may hold no path")
+    return name
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class LabelScores(BaseModel):
+    """Of one label on the test file: ratios, gold spans (`support`) and predicted spans."""
+
+    f1: Ratio
+    precision: Ratio
+    recall: Ratio
+    support: Count
+    predicted: Count
+
+
+class Cell(BaseModel):
+    """
+    One line of results.jsonl: one training and its test scores. All ratios are in [0, 1].
+
+    Args:
+        dev_f1: null without a validation file.
+        curve: (update, dev F1) pairs; empty without a validation file.
+        train_rows: sentences trained on, of which `gold_rows` and `synthetic_rows`.
+        updates: optimizer steps.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    dataset: str
+    subset: FolderName
+    variant: FolderName
+    seed: int
+    f1: Ratio
+    precision: Ratio
+    recall: Ratio
+    macro_f1: Ratio
+    dev_f1: Ratio | None = None
+    curve: list[tuple[Count, Ratio]] = []
+    train_rows: Count
+    gold_rows: Count
+    synthetic_rows: Count
+    updates: Count
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    per_label: dict[str, LabelScores]
+    versions: dict[str, str] = {}
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """
+    The cells of a results.jsonl, in its order.
+
+    Raises:
+        InputError: no such file, no line, a line that is no cell, or the same cell twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}; run `knowfree run --config run.yaml --output_dir {path.parent}`") from error
+    cells: dict[tuple[str, str, int], Cell] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        where, mend = f"{path}, line {number}", "run `knowfree run` again, it rebuilds the file from the finished cells"
+        try:
+            cell = Cell.model_validate_json(line)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"])) or "the line"
+            got = "" if first["type"] == "missing" else f", got {first['input']!r:.60}"
+            raise InputError(f"{where}: {field}: {first['msg']}{got}; {mend}") from error
+        key = cell.subset, cell.variant, cell.seed
+        if key in cells:
+            raise InputError(f"{where}: subset {key[0]}, variant {key[1]}, seed {key[2]} stands there twice; {mend}")
+        cells[key] = cell
+    if not cells:
+        raise InputError(f"{path}: no finished cell yet; let `knowfree run` finish one")
+    return list(cells.values())
+
+
+@dataclass
+class Run:
+    """
+    A run folder.
+
+    Args:
+        folder: as `knowfree run --output_dir` names it.
+        settings: its run.yaml.
+        cells: its finished cells, in the order of results.jsonl.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    cells: Sequence[Cell]
+
+    @property
+    def subsets(self) -> list[str]:
+        """In the order of the results."""
+        return list(dict.fromkeys(cell.subset for cell in self.cells))
+
+    def variants(self, subset: str | None = None) -> list[str]:
+        """Of one subset or of all, in the order of the results."""
+        return list(dict.fromkeys(cell.variant for cell in self.cells if subset in (None, cell.subset)))
+
+    def of(self, subset: str, variant: str) -> dict[int, Cell]:
+        """The cells of a subset and variant by seed; empty where none has finished."""
+        return {cell.seed: cell for cell in self.cells if (cell.subset, cell.variant) == (subset, variant)}
+
+    def cell_folder(self, cell: Cell) -> Path:
+        """Where the cell's model and predictions lie."""
+        return self.folder / cell.subset / cell.variant / f"seed-{cell.seed}"
+
+    @property
+    def test_file(self) -> Path:
+        """The annotated sentences that every cell was scored on."""
+        return Path(self.settings["test_file"])
+
+    @cached_property
+    def test_rows(self) -> list[Row]:
+        """
+        Raises:
+            InputError: the file is gone or broken.
+        """
+        if not self.test_file.exists():
+            raise InputError(
+                f"{self.test_file}: the test file of {self.folder} is not here; call from the folder where "
+                "`knowfree run` was called, its paths are relative to that"
+            )
+        return read_rows(self.test_file, unit=self.settings.get("unit"))
+
+    @property
+    def unit(self) -> str:
+        """What the tokens are: `character` or `word`."""
+        return self.settings.get("unit") or infer_unit(self.test_rows)
+
+    def predictions(self, cell: Cell) -> list[Row]:
+        """
+        The test rows with the cell's spans as their entities.
+
+        Raises:
+            InputError: no predictions, or of other sentences than the test file has now.
+        """
+        path = self.cell_folder(cell) / PREDICTIONS_FILE
+        rows = read_rows(path)
+        if [row["tokens"] for row in rows] != [row["tokens"] for row in self.test_rows]:
+            raise InputError(
+                f"{path}: its sentences are not those of {self.test_file}; put the test file of the run back, or "
+                "remove the cell's folder and run `knowfree run` again"
+            )
+        return rows
+
+
+def span_sets(rows: Iterable[Row]) -> list[set[LabelledSpan]]:
+    """The entities of each row as `(start, end, label)`."""
+    return [{(span["start"], span["end"], span["label"]) for span in row["entities"]} for row in rows]
+
+
+def read_run(folder: Path) -> Run:
+    """
+    A run folder, its cells checked.
+
+    Raises:
+        InputError: no run folder, or run.yaml or results.jsonl broken.
+    """
+    path = folder / SETTINGS_FILE
+    if not path.is_file():
+        raise InputError(f"{folder}: no run folder, it has no {SETTINGS_FILE}; give the --output_dir of `knowfree run`")
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict) or not isinstance(settings.get("test_file"), str):
+        raise InputError(f"{path}: names no test_file; write `test_file: test.jsonl`, the file the run was scored on")
+    return Run(folder, settings, read_cells(folder / RESULTS_FILE))

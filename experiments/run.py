@@ -1,0 +1,325 @@
+"""A whole run: subsets, augmentation, every variant trained and scored, the best one laid out for pushing."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from augmentation.annotators import annotate_by_model
+from augmentation.fusion import fused_rows
+from augmentation.pipeline import STORE_FILE
+from augmentation.session import ProgressLine, open_run
+from augmentation.settings import (
+    SETTINGS_FILE,
+    STATE_FILE,
+    change_settings,
+    check_files,
+    check_settings,
+    check_state,
+    load_settings,
+    settings_text,
+    state_of,
+)
+from augmentation.store import write_atomically
+from experiments.cells import CELL_FILE, Cell, check_arguments, finish, tag_rows, updates_of_recipe
+from experiments.run_settings import RUN_FILE, RunSettings, Variant, run_text
+from experiments.sampling import k_shot_subsets, random_subsets
+from modeling_knowfree.readers_knowfree import iterate_rows, read_rows
+from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
+from modeling_knowfree.training_knowfree import target_labels
+from modeling_knowfree.units_knowfree import infer_unit
+
+logger = logging.getLogger(__name__)
+RESULTS_FILE = "results.jsonl"
+
+
+class Run:
+    """
+    A run folder. Every stage leaves its result there, and is skipped while what it is made from stays the same.
+
+    Args:
+        settings: of the run; `labels` are filled in.
+        folder: made when it is not there.
+
+    Raises:
+        InputError: anything wrong with settings or data; nothing has been written then.
+    """
+
+    def __init__(self, settings: RunSettings, folder: Path) -> None:
+        self.folder = folder
+        flat = settings.task != "nested_ner"
+        self.train_rows = read_rows(settings.train_file, flat=flat, labels=settings.labels)
+        labels = settings.labels or target_labels(self.train_rows)
+        if not labels:
+            raise InputError(f"{settings.train_file}: no row has an entity: there is nothing to learn")
+        unit = infer_unit(self.train_rows)
+        if settings.validation_file:
+            read_rows(settings.validation_file, unit=unit, flat=flat, labels=labels)
+        self.test = read_rows(settings.test_file, unit=unit, flat=flat, labels=labels)
+        self.settings = settings.model_copy(update={"labels": labels})
+        self.subsets = self._subsets(flat)
+        for subset in self.subsets:
+            for variant in self._augmented_variants():
+                check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+        for variant in self.settings.all_variants:
+            check_arguments(self.settings, variant)
+
+    def _subsets(self, flat: bool) -> dict[str, list[Row]]:
+        subsets: dict[str, list[Row]] = {}
+        seed, name = self.settings.sampling_seed, self.settings.train_file
+        for subset in self.settings.subsets:
+            if subset == "all":
+                subsets[subset] = self.train_rows
+            elif re.fullmatch(r"k\d+", subset):
+                subsets[subset] = k_shot_subsets(self.train_rows, [int(subset[1:])], seed=seed, name=name)[
+                    int(subset[1:])
+                ]
+            elif subset.isdecimal():
+                subsets[subset] = random_subsets(self.train_rows, [int(subset)], seed=seed, name=name)[int(subset)]
+            elif Path(subset).is_file():
+                if Path(subset).stem in subsets:
+                    raise InputError(f"subsets: two are called {Path(subset).stem}; rename one of the files")
+                subsets[Path(subset).stem] = read_rows(subset, flat=flat, labels=self.settings.labels)
+            else:
+                raise InputError(f"subsets: {subset!r} is none; write k5, a number of sentences, all, or name a file")
+        return subsets
+
+    # where things lie
+
+    def gold(self, subset: str) -> Path:
+        """The gold sentences of a subset."""
+        return self.folder / subset / "gold.jsonl"
+
+    def augmented(self, subset: str, variant: str) -> Path:
+        """The augmentation that a variant learns from; one with settings of its own has a folder of its own."""
+        own = self.settings.known_variants[variant].augment
+        return self.folder / subset / (f"augmented-{variant}" if own else "augmented")
+
+    def cell(self, subset: str, variant: str, seed: int, updates: int) -> Cell:
+        """One cell; its training file need not be there yet."""
+        folder = self.folder / subset / variant / f"seed-{seed}"
+        data = self.settings.known_variants[variant].data
+        if data == "gold":
+            train_file = self.gold(subset)
+        elif data == "fusion":
+            train_file = self.augmented(subset, variant) / "fusion.jsonl"
+        elif self.settings.annotator_of(variant):
+            train_file = folder.parent / f"train-{seed}.jsonl"
+        else:
+            train_file = self.augmented(subset, variant) / "train.jsonl"
+        return Cell(self.settings, subset, variant, seed, train_file, folder, updates)
+
+    # the stages
+
+    def go(self, *, budget: Mapping[str, Any] | None = None, accept_changes: bool = False) -> Iterator[dict[str, Any]]:
+        """
+        Do what is not done yet.
+
+        Args:
+            budget: `max_requests`, `max_tokens`, `max_usd` of each augmentation.
+            accept_changes: ask the LLM anew where input or settings of an augmentation changed.
+
+        Yields:
+            the results of each cell as it finishes, or at once where it was finished before.
+
+        Raises:
+            InputError: the folder was made from other rows, or with other settings of the augmentation.
+            StoppedError: budget or Ctrl-C; call again to go on.
+        """
+        if not accept_changes:
+            self._check_unchanged()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / RUN_FILE, run_text(self.settings))
+        for subset, rows in self.subsets.items():
+            write_rows(self.gold(subset), rows)
+            for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
+                self._augment(subset, variant, dict(budget or {}), accept_changes)
+            updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), self._most_rows(subset))
+            for variant in self.settings.all_variants:
+                for seed in self.settings.seeds:
+                    cell = self.cell(subset, variant, seed, updates)
+                    self._annotate(cell)
+                    result = cell.result()
+                    if result is None:
+                        logger.info("%s %s seed %d: %d updates", subset, variant, seed, updates)
+                        result = finish(cell, self.test)
+                    write_rows(self.folder / RESULTS_FILE, self.results())
+                    yield result
+
+    def _check_unchanged(self) -> None:
+        for subset, rows in self.subsets.items():
+            if not (gold := self.gold(subset)).is_file():
+                continue
+            if list(iterate_rows(gold)) != rows:
+                raise InputError(f"{gold}: holds other rows; name another --output_dir, or give --accept-changes")
+            for variant in self._augmented_variants():
+                folder = self.augmented(subset, variant)
+                check_state(folder, check_settings(self._augment_values(subset, variant), f"augment of {variant}"))
+
+    def _augmented_variants(self) -> list[str]:
+        known = self.settings.known_variants
+        return [variant for variant in self.settings.all_variants if known[variant].data != "gold"]
+
+    def _augment_values(self, subset: str, variant: str) -> dict[str, Any]:
+        """The settings of an augmentation; paths from its folder."""
+        folder = self.augmented(subset, variant)
+        settings = self.settings
+        values = settings.augment | settings.known_variants[variant].augment
+        files = {"train_file": self.gold(subset), "dev_file": settings.validation_file, "test_file": settings.test_file}
+        values |= {name: os.path.relpath(path, folder) for name, path in files.items() if path}
+        values["answers"] = [os.path.relpath(path, folder) for path in values.get("answers", ())]
+        return values | {"task": settings.task, "language": settings.language, "unit": infer_unit(self.train_rows)}
+
+    def _augment(self, subset: str, variant: str, budget: dict[str, Any], accept_changes: bool) -> None:
+        folder = self.augmented(subset, variant)
+        settings = check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+        check_files(folder, settings)
+        state, counts = folder / STATE_FILE, folder / "counts.json"
+        if counts.exists() and json.loads(state.read_text(encoding="utf-8")) == state_of(folder, settings):
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        self._share_answers(subset, folder)
+        with open_run(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as augmentation:
+            counts.unlink(missing_ok=True)
+            write_atomically(folder / SETTINGS_FILE, settings_text(settings))
+            line = ProgressLine()
+            try:
+                augmentation.ask(line)
+            finally:
+                line.close()
+            augmentation.write()
+
+    def _share_answers(self, subset: str, folder: Path) -> None:
+        """Answers that another augmentation of this subset has paid for need no second question."""
+        paid = self.folder / subset / "augmented" / STORE_FILE
+        if not (folder / STORE_FILE).exists() and paid.is_file():
+            temporary = folder / f"{STORE_FILE}.tmp"
+            temporary.unlink(missing_ok=True)
+            with sqlite3.connect(paid) as source, sqlite3.connect(temporary) as target:
+                source.backup(target)
+            source.close()
+            target.close()
+            os.replace(temporary, folder / STORE_FILE)
+
+    def _most_rows(self, subset: str) -> int:
+        """Sentences of the largest training set of a subset."""
+        sizes = [len(self.subsets[subset])]
+        for variant in self.settings.all_variants:
+            if self.settings.known_variants[variant].data == "train":
+                folder = self.augmented(subset, variant)
+                sizes.append(sizes[0] + sum(1 for _ in fused_rows(_synthetic(folder))))
+        return max(sizes)
+
+    def _annotate(self, cell: Cell) -> None:
+        """The training rows of a cell whose synthetic sentences a model annotates (S9, S10)."""
+        annotator = self.settings.annotator_of(cell.variant)
+        if annotator is None:
+            return
+        folder = self.augmented(cell.subset, cell.variant)
+        model = self.cell(cell.subset, annotator, cell.seed, cell.updates)
+        settings = check_settings(self._augment_values(cell.subset, cell.variant), cell.variant)
+        made_from = hashlib.sha256(
+            json.dumps(
+                [
+                    json.loads((model.folder / CELL_FILE).read_text(encoding="utf-8"))["key"],
+                    settings.annotator,
+                    settings.min_targets,
+                    *(
+                        hashlib.sha256(path.read_bytes()).hexdigest()
+                        for path in (folder / "fusion.jsonl", _synthetic(folder))
+                    ),
+                ]
+            ).encode()
+        ).hexdigest()
+        stamp = cell.train_file.with_suffix(".sha256")
+        if cell.train_file.exists() and stamp.exists() and stamp.read_text() == made_from:
+            return
+        rows = list(fused_rows(_synthetic(folder)))
+        predicted = tag_rows(model.folder, rows)
+        annotated = annotate_by_model(rows, predicted, settings.annotator, settings.min_targets)
+        write_rows(cell.train_file, [*fused_rows(folder / "fusion.jsonl"), *annotated])
+        write_atomically(stamp, made_from)
+
+    # the results
+
+    def results(self) -> list[dict[str, Any]]:
+        """The lines of all finished cells in the folder: those of the settings first, in their order."""
+        order: list[tuple[str, list[Any]]] = [
+            ("subset", list(self.subsets)),
+            ("variant", self.settings.all_variants),
+            ("seed", self.settings.seeds),
+        ]
+
+        def place(result: dict[str, Any]) -> list[int]:
+            return [names.index(result[key]) if result[key] in names else len(names) for key, names in order]
+
+        paths = sorted(self.folder.glob(f"*/*/seed-*/{CELL_FILE}"))
+        return sorted((json.loads(path.read_text(encoding="utf-8")) for path in paths), key=place)
+
+    def best(self) -> tuple[dict[str, Any], float | None]:
+        """
+        The cell to push, and the mean dev F1 of its subset and variant over seeds: the variant that is best on dev in
+        the mean, of it the seed that is. Without a validation file, the last variant of the last subset, and None.
+        """
+        results = [r for r in self.results() if self.settings.known_variants[r["variant"]].tagger == "span"]
+        if not self.settings.validation_file:
+            last = [result for result in results if result["variant"] == results[-1]["variant"]]
+            return next(result for result in last if result["subset"] == results[-1]["subset"]), None
+        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for result in results:
+            groups.setdefault((result["subset"], result["variant"]), []).append(result)
+        cells = max(groups.values(), key=lambda cells: mean(cell["dev_f1"] for cell in cells))
+        return max(cells, key=lambda cell: cell["dev_f1"]), mean(cell["dev_f1"] for cell in cells)
+
+    def lay_out(self, result: Mapping[str, Any]) -> None:
+        """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them."""
+        cell = self.cell(result["subset"], result["variant"], result["seed"], result["updates"])
+        _replace_folder(cell.folder, self.folder / "model")
+        shutil.rmtree(self.folder / "augmented", ignore_errors=True)
+        if cell.definition.data == "gold":
+            return
+        source, target = self.augmented(cell.subset, cell.variant), self.folder / "augmented"
+        _replace_folder(source, target)
+        settings = load_settings(source)
+        files = {name: getattr(settings, name) for name in ("train_file", "dev_file", "test_file")}
+        moved = {name: os.path.relpath(source / path, target) for name, path in files.items() if path}
+        change_settings(
+            target, moved | {"answers": [os.path.relpath(source / path, target) for path in settings.answers]}
+        )
+        if self.settings.annotator_of(cell.variant):
+            rows = list(fused_rows(cell.train_file))
+            (target / "sentences.jsonl").unlink(missing_ok=True)
+            write_rows(target / "train.jsonl", rows)
+            write_rows(target / "synthetic.jsonl", [row for row in rows if row["synthetic"]])
+
+
+def _replace_folder(source: Path, target: Path) -> None:
+    """A copy that takes no space: hard links where the file system has them. All that is linked is only ever replaced,
+    never changed in place; a data base is, and is copied."""
+
+    def link(path: str, copy: str) -> None:
+        try:
+            if not path.endswith(".sqlite"):
+                return os.link(path, copy)
+        except OSError:
+            pass
+        shutil.copy2(path, copy)
+
+    temporary = target.with_name(f".{target.name}.unfinished")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary, copy_function=link)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(temporary, target)
+
+
+def _synthetic(augmented: Path) -> Path:
+    """Synthetic sentences of an augmentation: with the LLM's targets, or without any."""
+    annotated = augmented / "synthetic.jsonl"
+    return annotated if annotated.exists() else augmented / "sentences.jsonl"

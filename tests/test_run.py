@@ -1,0 +1,228 @@
+"""`knowfree run` as its users meet it: stages, results, resumption, refusals. The LLM's answers are the demo's."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from experiments.run_command import run
+from experiments.run_settings import VARIANTS
+from modeling_knowfree.readers_knowfree import read_rows, write_rows
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "examples" / "demo"
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory, encoder) -> dict:
+    """Settings of a run on eight demo sentences that takes seconds."""
+    folder = tmp_path_factory.mktemp("data")
+    rows = read_rows(DEMO / "train.jsonl")
+    write_rows(folder / "train.jsonl", rows[:8])
+    write_rows(folder / "dev.jsonl", rows[8:12])
+    write_rows(folder / "test.jsonl", rows[12:18])
+    return {
+        "dataset": "trails",
+        "train_file": str(folder / "train.jsonl"),
+        "validation_file": str(folder / "dev.jsonl"),
+        "test_file": str(folder / "test.jsonl"),
+        "language": "en",
+        "model_name_or_path": str(encoder),
+        "updates": 6,
+        "train": {"learning_rate": "1e-3", "use_cpu": True},
+        "augment": {"client": "recorded", "answers": [str(DEMO / "answers.jsonl")]},
+    }
+
+
+def call(folder: Path, settings: dict, *arguments: object, code: int = 0) -> str:
+    config = folder.parent / f"{folder.name}.yaml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    line = ["--config", str(config), "--output_dir", str(folder), *map(str, arguments)]
+    result = CliRunner().invoke(run, line)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, data) -> Path:
+    """A finished run of seven variants."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    variants = ["base", "f", "fs", "fs_agree", "fs_gold", "f_without_pos", "cnn"]
+    call(folder, data | {"variants": variants, "seeds": [0, 1]})
+    return folder
+
+
+def test_every_cell_is_trained_scored_and_told(finished):
+    results = lines_of(finished / "results.jsonl")
+    order = [(result["variant"], result["seed"]) for result in results]
+    variants = ("base", "f", "fs", "fs_agree", "fs_gold", "f_without_pos", "cnn")
+    assert order == [(variant, seed) for variant in variants for seed in (0, 1)]
+    for result in results:
+        assert {"dataset": "trails", "subset": "all", "updates": 6, "gold_rows": 8}.items() <= result.items()
+        assert [update for update, _ in result["curve"]] == [2, 4, 6]
+        assert result["dev_f1"] == max(f1 for _, f1 in result["curve"])
+        cell = finished / "all" / result["variant"] / f"seed-{result['seed']}"
+        predictions = lines_of(cell / "test_predictions.jsonl")
+        assert [row["id"] for row in predictions] == [f"trails-train-{n}" for n in range(12, 18)] or len(
+            predictions
+        ) == 6
+        assert json.loads((cell / "cell.json").read_text()) == result
+        assert not list(cell.glob("checkpoint-*"))
+    assert (finished / "report.html").is_file()
+
+
+def test_variants_learn_from_what_their_names_say(finished):
+    def rows(name):
+        return lines_of(finished / "all" / name)
+
+    labels = {
+        extension["label"] for row in rows("augmented-f_without_pos/fusion.jsonl") for extension in row["extensions"]
+    }
+    assert {label.partition(":")[0] for label in labels} == {"ENT", "SEG"}
+    synthetic = [row for row in rows("augmented/train.jsonl") if row["synthetic"]]
+    told = {row["id"]: row["entities"] for row in synthetic}
+    for row in rows("fs_gold/train-0.jsonl"):
+        assert row["synthetic"] == (row["id"] in told)
+        assert not row["synthetic"] or all("score" in span for span in row["entities"])
+    doubts = 0
+    for row in rows("fs_agree/train-0.jsonl"):
+        if row["synthetic"]:
+            sure = {(span["start"], span["end"], span["label"]) for span in row["entities"]}
+            unsure = {(span["start"], span["end"], span["label"]) for span in row["uncertain"]}
+            llm = {(span["start"], span["end"], span["label"]) for span in told[row["id"]]}
+            assert sure <= llm <= sure | unsure
+            doubts += len(unsure)
+    assert doubts
+    sizes = {r["variant"]: (r["gold_rows"], r["synthetic_rows"]) for r in lines_of(finished / "results.jsonl")}
+    assert sizes["base"] == sizes["f"] == sizes["cnn"] == (8, 0)
+    assert sizes["fs"] == sizes["fs_agree"] == (8, len(synthetic))
+    config = json.loads((finished / "all" / "cnn" / "seed-0" / "config.json").read_text())
+    assert config["span_mixer"] == "cnn"
+
+
+def test_the_best_on_dev_is_laid_out_for_pushing(finished):
+    results = lines_of(finished / "results.jsonl")
+    by_variant: dict[str, list[dict]] = {}
+    for result in results:
+        by_variant.setdefault(result["variant"], []).append(result)
+    best = max(by_variant.values(), key=lambda cells: sum(cell["dev_f1"] for cell in cells))
+    chosen = json.loads((finished / "model" / "cell.json").read_text())
+    assert chosen == max(best, key=lambda cell: cell["dev_f1"])
+    assert (finished / "augmented" / "train.jsonl").exists() == (VARIANTS[chosen["variant"]].data != "gold")
+
+
+def test_a_second_call_trains_nothing_and_other_settings_only_what_they_change(finished, data, tmp_path):
+    def times():
+        return {path: path.stat().st_mtime_ns for path in finished.glob("all/*/seed-*/model.safetensors")}
+
+    before, lines = times(), (finished / "results.jsonl").read_text()
+    variants = ["base", "f", "fs", "fs_agree", "fs_gold", "f_without_pos", "cnn"]
+    call(finished, data | {"variants": variants, "seeds": [0, 1]})
+    assert times() == before and (finished / "results.jsonl").read_text() == lines
+    call(finished, data | {"variants": ["base"], "seeds": [0, 1], "train": data["train"] | {"beta": 0.7}})
+    assert {path for path, time in times().items() if time != before[path]} == {
+        finished / "all" / "base" / f"seed-{seed}" / "model.safetensors" for seed in (0, 1)
+    }
+
+
+def test_subsets_are_drawn_and_budgets_stop_with_code_3(data, tmp_path):
+    output = call(
+        tmp_path / "run", data | {"variants": ["base", "f"], "subsets": ["k1", 4]}, "--max-requests", 5, code=3
+    )
+    assert "run the same command to go on" in output
+    gold = lines_of(tmp_path / "run" / "k1" / "gold.jsonl")
+    counts = {label: 0 for row in gold for label in [span["label"] for span in row["entities"]]}
+    assert len(counts) >= 5 and len(gold) < 8
+    call(
+        tmp_path / "run",
+        data | {"variants": ["base", "f"], "subsets": ["k1", 4], "validation_file": None, "updates": 1},
+    )
+    results = lines_of(tmp_path / "run" / "results.jsonl")
+    assert [(r["subset"], r["variant"], r["dev_f1"], r["curve"]) for r in results] == [
+        (subset, variant, None, []) for subset in ("k1", "4") for variant in ("base", "f")
+    ]
+    assert len(lines_of(tmp_path / "run" / "4" / "gold.jsonl")) == 4
+
+
+def comparable(folder: Path) -> list[dict]:
+    volatile = ("seconds",)
+    return [{k: v for k, v in line.items() if k not in volatile} for line in lines_of(folder / "results.jsonl")]
+
+
+def test_killed_at_random_points_it_ends_in_the_same_results(data, tmp_path):
+    settings = data | {"variants": ["base", "fs_fusion"], "updates": 4}
+    call(tmp_path / "whole", settings)
+    config, folder = tmp_path / "whole.yaml", tmp_path / "killed"
+    command = [sys.executable, "-m", "knowfree", "run", "--config", str(config), "--output_dir", str(folder)]
+    luck, kills = random.Random(0), 0
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    while True:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        places = list(folder.rglob("*"))
+        deadline = time.monotonic() + 120
+        # killed a moment after it has left something new on disk: in a stage of its own each time
+        while kills < 5 and process.poll() is None and time.monotonic() < deadline:
+            if len(list(folder.rglob("*"))) != len(places):
+                time.sleep(luck.uniform(0, 1.5))
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+                break
+            time.sleep(0.02)
+        if process.wait() == 0:
+            break
+    assert kills == 5 or kills >= 3
+    assert comparable(folder) == comparable(tmp_path / "whole")
+    for name in (
+        "augmented-fs_fusion/fusion.jsonl",
+        "fs_fusion/train-0.jsonl",
+        "fs_fusion/seed-0/test_predictions.jsonl",
+    ):
+        assert (folder / "all" / name).read_bytes() == (tmp_path / "whole" / "all" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"variants": ["base", "best"]}, "no variant 'best'"),
+        ({"colour": 1}, "no setting 'colour'"),
+        ({"subsets": ["k0"]}, "k"),
+        ({"subsets": ["half"]}, "'half'"),
+        ({"subsets": [9]}, "9 rows asked for"),
+        ({"seeds": []}, "name at least one"),
+        ({"define": {"base": {}}}, "a name of its own"),
+        ({"define": {"mine": {"data": "silver"}}, "variants": ["mine"]}, "silver"),
+        ({"augment": {"annotator": "oracle"}}, "oracle"),
+        ({"language": "fr"}, "fr"),
+        ({"test_file": "nowhere.jsonl"}, "nowhere.jsonl"),
+        ({"updates": 0}, "updates"),
+        ({"train": {"learning_rates": 1}, "variants": ["base"]}, "learning_rates"),
+        ({"model_name_or_path": "no/such-encoder", "variants": ["base"]}, "no/such-encoder"),
+    ],
+)
+def test_bad_settings_are_one_line_code_2_and_leave_nothing(data, tmp_path, change, told):
+    output = call(tmp_path / "run", data | change, code=2)
+    assert told in output.splitlines()[-1] and "Traceback" not in output
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_of_other_data_is_refused(finished, data, tmp_path):
+    before = (finished / "run.yaml").read_bytes()
+    write_rows(tmp_path / "more.jsonl", read_rows(DEMO / "train.jsonl")[:9])
+    output = call(finished, data | {"train_file": str(tmp_path / "more.jsonl")}, code=2)
+    assert "gold.jsonl: holds other rows" in output and "--accept-changes" in output
+    assert (finished / "run.yaml").read_bytes() == before
