@@ -191,7 +191,7 @@ def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
     """
     model_args, data_args, args = parse_arguments(argv)
     resume = checkpoint_to_resume(args)
-    origin = _origin(model_args, data_args)
+    origin = origin_of(model_args, data_args)
     splits = read_splits(data_args, flat=model_args.decoding == "flat")
     if data_args.dataset_name and "validation" in splits:
         data_args.validation_file = data_args.dataset_name
@@ -228,8 +228,8 @@ def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
     return results
 
 
-def _origin(model_args: ModelArguments, data_args: DataArguments) -> dict[str, str | None]:
-    """What the model is made of, for its card: Hub ids as they are, of files and folders only the names."""
+def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str, str | None]:
+    """What a model is made of, for its card: Hub ids as they are, of files the names, of folders `./` and the names."""
 
     def hub_id_or_folder(name: str | None) -> str | None:
         return f"./{Path(name).resolve().name}" if name and Path(name).exists() else name

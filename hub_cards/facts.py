@@ -16,6 +16,7 @@ from modeling_knowfree.rows_knowfree import InputError
 from modeling_knowfree.units_knowfree import join_units
 
 SCORES = ("f1", "precision", "recall", "macro_f1")
+CELL = ("dataset", "subset", "variant", "gold_rows", "synthetic_rows", "per_label", *SCORES)
 # What the paper calls the variants of `knowfree run`; others keep their names.
 VARIANTS = {"base": "KnowFREE", "f": "KnowFREE-F", "fs": "KnowFREE-FS"}
 
@@ -137,6 +138,8 @@ def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
         for name in ("training_args.json", "data_args.json", "cell.json")
     )
     if cell:  # measured through the pipeline
+        if missing := [name for name in CELL if name not in cell]:
+            raise InputError(f"{folder / 'cell.json'}: no {missing[0]}; run the cell again with `knowfree run`")
         per_label = {f"f1_{label}": label_scores["f1"] for label, label_scores in cell["per_label"].items()}
         scores["test"] = {name: cell[name] for name in SCORES} | per_label
     return ModelFacts(

@@ -82,7 +82,6 @@ def pack_model(
         InputError: the folder would not load from the Hub.
     """
     from hub_cards.cards import model_card
-    from hub_cards.facts import read_augmentation
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --model FOLDER, one that `knowfree train` wrote")

@@ -305,6 +305,38 @@ def test_dry_run_lists_files_and_cards_and_sends_nothing(hub, command, hub_run):
         assert told in out
 
 
+def test_a_run_without_augmentation_has_no_data_set_to_push(hub, command, run_copy):
+    shutil.rmtree(run_copy / "augmented")
+    code, out = command(run_copy, "--repo_id", "org/trail", "--dry-run")
+    assert code == 0 and "no data set is pushed" in out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("== ")] == [
+        "org/span_f1:", "org/trail:", "org/trail-demo:",
+    ]  # fmt: skip
+
+
+def test_a_folder_of_knowfree_run_needs_only_licences(hub, command, run_copy):
+    (run_copy / "card.yaml").unlink()
+    scores = {"f1": 0.5, "precision": 0.4, "recall": 0.6, "macro_f1": 0.25, "dev_f1": None, "curve": []}
+    cells = [
+        {"dataset": "trail", "subset": "k5", "variant": variant, "seed": 0, "train_rows": 9, "gold_rows": 6}
+        | {"synthetic_rows": 3 if variant == "fs" else 0, "updates": 120, "per_label": {"PLACE": {"f1": 1.0}}, **scores}
+        for variant in ("base", "f", "fs")
+    ]
+    (run_copy / "results.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
+    (run_copy / "model" / "cell.json").write_text(json.dumps(cells[-1]))
+    for name in ("test_predictions.jsonl", "train.jsonl"):
+        (run_copy / "model" / name).write_text("{}\n")
+    licences = ("--license", "apache-2.0", "--dataset_license", "cc-by-sa-4.0")
+    code, out = command(run_copy, "--repo_id", "org/trail", *licences, "--dry-run")
+    assert code == 0, out
+    model = out[out.index("== org/trail:") : out.index("== org/trail-demo:")]
+    for told in ("A KnowFREE-FS span tagger", "subset k5: 6 gold sentences and 3 synthetic ones", "- en\n"):
+        assert told in model
+    for name in ("KnowFREE", "KnowFREE-F", "KnowFREE-FS"):
+        assert f"| {name} &#40;trail, k5&#41; | 0 | 50.00 | 50.00 – 50.00 |" in model
+    assert not any(name in model for name in ("cell.json", "predictions", "train.jsonl", "data_args.json"))
+
+
 def test_a_model_push_is_what_inference_needs(pack_trained):
     parcel = pack_trained()
     assert set(parcel.files) - {"special_tokens_map.json", "vocab.txt"} == CODE | {
