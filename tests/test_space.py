@@ -150,6 +150,15 @@ def test_models_come_from_the_variable_and_bad_ones_are_told(app, trained, encod
     assert "not a KnowFREE one" in problems[0]
 
 
+def test_models_of_the_same_name_are_told_apart(app, trained, nested, tmp_path, monkeypatch):
+    folders = [str(tmp_path / subset / "base" / "seed-0") for subset in ("k5", "k10")]
+    for source, folder in zip((trained, nested), folders, strict=True):
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
+    monkeypatch.setenv("KNOWFREE_MODELS", ",".join([*folders, str(trained), folders[0]]))
+    taggers, _ = app.tagger.load_taggers()
+    assert [tagger.name for tagger in taggers] == [*folders, "/".join(trained.parts[-2:])]
+
+
 def test_in_a_checkout_the_demo_run_is_found(app, trained, nested, tmp_path, monkeypatch):
     monkeypatch.delenv("KNOWFREE_MODELS", raising=False)
     monkeypatch.setattr(app.tagger, "__file__", str(tmp_path / "spaces" / "knowfree_demo" / "tagger.py"))
@@ -158,6 +167,12 @@ def test_in_a_checkout_the_demo_run_is_found(app, trained, nested, tmp_path, mon
     assert any((tmp_path / "runs/demo/gold").glob("checkpoint-*"))
     taggers, problems = app.tagger.load_taggers()
     assert [tagger.name for tagger in taggers] == ["demo/gold", "demo/fused"] and problems == []
+    # As `knowfree run` leaves it: the cells, one of them unfinished, and a copy of the best.
+    shutil.copytree(nested, tmp_path / "runs" / "demo" / "all" / "f" / "seed-0")
+    shutil.copytree(trained, tmp_path / "runs" / "demo" / "all" / "base" / "seed-0")
+    shutil.copytree(nested, tmp_path / "runs" / "demo" / "all" / "fs" / ".seed-0.unfinished")
+    taggers, problems = app.tagger.load_taggers()
+    assert [tagger.name for tagger in taggers] == ["demo/all/base/seed-0", "demo/all/f/seed-0"] and problems == []
 
 
 def test_without_any_model_the_page_names_the_command(app, tmp_path, monkeypatch):
