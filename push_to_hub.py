@@ -164,6 +164,9 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
         from hub_cards.checks import check
 
         parts = only or PARTS
+        if not only and run is not None and run.is_dir() and not (options["augmented"] or (run / "augmented").exists()):
+            parts = tuple(part for part in PARTS if part != "dataset")
+            click.echo(f"{run}: no augmented/, as where gold alone taught the model; no data set is pushed", err=True)
         with TemporaryDirectory() as work:
             parcels = pack(run, repo_id, parts, Path(work), **options)
             token = get_token()

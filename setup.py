@@ -45,10 +45,12 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["modeling_knowfree", "augmentation", "experiments", "hub_cards", "knowfree_demo"],
-    package_dir={"knowfree_demo": "examples/demo"},
+    packages=["modeling_knowfree", "augmentation", "experiments", "hub_cards", "knowfree_demo", "knowfree_spaces"],
+    # gradio imports a package called `spaces`: ours is installed under another name.
+    package_dir={"knowfree_demo": "examples/demo", "knowfree_spaces": "spaces"},
     package_data={
         "knowfree_demo": ["*.jsonl", "labels.txt"],
+        "knowfree_spaces": ["*/*"],
         "hub_cards": ["templates/*"],
         "experiments": ["templates/*"],
         "augmentation": ["prompts/*", "templates/*", "*.json"],

@@ -1,5 +1,6 @@
 """`knowfree train`: one model from one training file."""
 
+import json
 import logging
 import math
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ from modeling_knowfree.training_knowfree import (
 from modeling_knowfree.units_knowfree import KnowFreeCollator, infer_unit
 
 logger = logging.getLogger(__name__)
+ORIGIN_FILE = "data_args.json"
 Arguments = tuple[ModelArguments, DataArguments, KnowFreeTrainingArguments]
 
 
@@ -189,6 +191,7 @@ def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
     """
     model_args, data_args, args = parse_arguments(argv)
     resume = checkpoint_to_resume(args)
+    origin = origin_of(model_args, data_args)
     splits = read_splits(data_args, flat=model_args.decoding == "flat")
     if data_args.dataset_name and "validation" in splits:
         data_args.validation_file = data_args.dataset_name
@@ -211,6 +214,8 @@ def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
     )
     trained = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()
+    if args.should_save:
+        (Path(str(args.output_dir)) / ORIGIN_FILE).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
     trainer.save_metrics("train", trained.metrics)
     trainer.save_state()
     results: dict[str, dict[str, float]] = {}
@@ -221,6 +226,21 @@ def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
             trainer.save_metrics(name, metrics)
             results[name] = metrics
     return results
+
+
+def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str, str | None]:
+    """What a model is made of, for its card: Hub ids as they are, of files the names, of folders `./` and the names."""
+
+    def hub_id_or_folder(name: str | None) -> str | None:
+        return f"./{Path(name).resolve().name}" if name and Path(name).exists() else name
+
+    files = {name: getattr(data_args, name) for name in ("train_file", "validation_file", "test_file")}
+    return {
+        "model_name_or_path": hub_id_or_folder(model_args.model_name_or_path),
+        "dataset_name": hub_id_or_folder(data_args.dataset_name),
+        "dataset_config_name": data_args.dataset_config_name,
+        **{name: Path(path).name if path else None for name, path in files.items()},
+    }
 
 
 def checkpoint_to_resume(args: KnowFreeTrainingArguments) -> str | None:

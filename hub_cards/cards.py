@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,6 +26,14 @@ SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_
 SCORE_NAMES = {"f1": "Micro F1", "precision": "Precision", "recall": "Recall", "macro_f1": "Macro F1"}
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
 MARKUP = re.compile(r"[\\`*_\[\]{}<>()#+!|~&\"'$:@/]")
+
+
+class TableSize(NamedTuple):
+    """Size of one config's table: rows, bytes of its Parquet file, bytes in memory as Arrow."""
+
+    rows: int
+    parquet_bytes: int
+    arrow_bytes: int
 
 
 def one_line(value: object) -> str:
@@ -81,6 +90,7 @@ def model_card(
         revision: commit that the snippets pin; None while nothing is pushed.
         dropped_extension_labels: columns that training had and the pushed checkpoint has not.
     """
+    details = _completed(details, facts, augmentation)
     datasets = [name for name in (details.source.dataset_id, dataset_id) if name]
     metadata = ModelCardData(
         language=list(details.language) or None,
@@ -113,6 +123,19 @@ def model_card(
     return ModelCard(content)
 
 
+def _completed(details: Details, facts: ModelFacts, augmentation: AugmentationFacts | None) -> Details:
+    """What people said, and where they said nothing, what the files know."""
+    source = details.source
+    name = source.name or (None if source.dataset_id else facts.cell.get("dataset"))
+    return replace(
+        details,
+        base_model=details.base_model or facts.base_model,
+        variant=details.variant or facts.variant,
+        language=details.language or ((augmentation.settings.language,) if augmentation else ()),
+        source=replace(source, name=name, dataset_id=source.dataset_id or facts.dataset_id),
+    )
+
+
 def _eval_results(facts: ModelFacts, details: Details, dataset_id: str | None) -> list[EvalResult] | None:
     """Every measured score for `model-index`; nothing where nothing was measured."""
     results = []
@@ -142,7 +165,7 @@ def dataset_card(
     facts: AugmentationFacts,
     details: Details,
     features: Mapping[str, Any],
-    sizes: Mapping[str, tuple[int, int]],
+    sizes: Mapping[str, TableSize],
     *,
     revision: str | None = None,
 ) -> DatasetCard:
@@ -151,10 +174,10 @@ def dataset_card(
 
     Args:
         features: by config its `datasets.Features`.
-        sizes: by config rows and bytes of its Parquet file.
+        sizes: by config.
     """
     name = one_line(details.source.name or repo_id.split("/")[1])
-    rows = max(count for config, (count, _) in sizes.items() if config in ("fusion", "train"))
+    rows = max(size.rows for config, size in sizes.items() if config in ("fusion", "train"))
     metadata = DatasetCardData(
         pretty_name=f"{name}, augmented (KnowFREE)",
         language=list(details.language) or [facts.settings.language],
@@ -167,7 +190,7 @@ def dataset_card(
         task_categories=["token-classification"],
         tags=["knowfree", "span-tagging", "data-augmentation", "synthetic"],
         configs=[_config(config, default="train" if "train" in features else "fusion") for config in features],
-        dataset_info=[_info(config, features[config], sizes[config][0]) for config in features],
+        dataset_info=[_info(config, features[config], sizes[config]) for config in features],
     )
     content = _render(
         "dataset.md.j2",
@@ -190,9 +213,14 @@ def _config(name: str, default: str) -> dict[str, Any]:
     return {"config_name": name, "data_files": files} | ({"default": True} if name == default else {})
 
 
-def _info(name: str, features: Any, rows: int) -> dict[str, Any]:
-    splits = [{"name": "train", "num_examples": rows}]
-    return {"config_name": name, "features": features._to_yaml_list(), "splits": splits}
+def _info(name: str, features: Any, size: TableSize) -> dict[str, Any]:
+    return {
+        "config_name": name,
+        "features": features._to_yaml_list(),
+        "splits": [{"name": "train", "num_bytes": size.arrow_bytes, "num_examples": size.rows}],
+        "download_size": size.parquet_bytes,
+        "dataset_size": size.arrow_bytes,
+    }
 
 
 def _columns(features: Any) -> list[tuple[str, str]]:

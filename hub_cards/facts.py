@@ -8,11 +8,17 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
 from modeling_knowfree.readers_knowfree import iterate_rows
 from modeling_knowfree.rows_knowfree import InputError
 from modeling_knowfree.units_knowfree import join_units
 
 SCORES = ("f1", "precision", "recall", "macro_f1")
+CELL = ("dataset", "subset", "variant", "gold_rows", "synthetic_rows", "per_label", *SCORES)
+# What the paper calls the variants of `knowfree run`; others keep their names.
+VARIANTS = {"base": "KnowFREE", "f": "KnowFREE-F", "fs": "KnowFREE-FS"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class ModelFacts:
         config: its config.json.
         scores: by split (`validation`, `test`) what `knowfree train` measured, ratios in [0, 1].
         training: its training_args.json; empty where there is none.
+        origin: its data_args.json: encoder and data it was trained on; empty where there is none.
+        cell: its cell.json: the variant, subset and rows it was trained on, where `knowfree run` made it; else empty.
         parameters: number of weights.
         repeated: the same over seeds, from results.jsonl.
     """
@@ -42,6 +50,8 @@ class ModelFacts:
     config: Mapping[str, Any]
     scores: Mapping[str, Mapping[str, float]]
     training: Mapping[str, Any]
+    origin: Mapping[str, str | None]
+    cell: Mapping[str, Any]
     parameters: int
     repeated: Sequence[Repeated] = ()
 
@@ -55,14 +65,45 @@ class ModelFacts:
         """Extension labels by namespace."""
         return dict(Counter(label.split(":")[0] for label in self.config.get("extension_labels") or []))
 
+    @property
+    def variant(self) -> str | None:
+        """What it is called, where `knowfree run` made it."""
+        if "variant" not in self.cell:
+            return None
+        return VARIANTS.get(self.cell["variant"], f"KnowFREE ({self.cell['variant']})")
+
+    @property
+    def base_model(self) -> str | None:
+        """Hub id of the encoder; None where it came from a folder or was not noted."""
+        return _hub_id(self.origin.get("model_name_or_path"))
+
+    @property
+    def dataset_id(self) -> str | None:
+        """Hub id of the data it was trained on."""
+        return _hub_id(self.origin.get("dataset_name"))
+
+    @property
+    def augmented(self) -> bool:
+        """Whether anything but gold annotation taught it, as far as the folder tells."""
+        return bool(self.extension_kinds or self.cell.get("synthetic_rows"))
+
     def with_scores_of(self, other: "ModelFacts") -> "ModelFacts":
         """These weights, with what was measured and noted beside others that predict the same."""
-        return replace(self, scores=other.scores, training=other.training)
+        return replace(other, config=self.config, parameters=self.parameters)
 
     @property
     def selected_on_dev(self) -> bool:
         """Whether the checkpoint is the best on the validation set, not the last."""
         return bool(self.training.get("load_best_model_at_end"))
+
+
+def _hub_id(name: str | None) -> str | None:
+    """`name` if it can be an id of the Hub: `knowfree train` writes those of folders with `./` before them."""
+    try:
+        validate_repo_id(name or "")
+    except HFValidationError:
+        return None
+    return name
 
 
 def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
@@ -92,11 +133,21 @@ def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
         if path.exists():
             prefix = f"{split}_"
             scores[split] = {name.removeprefix(prefix): value for name, value in read_json(path).items()}
-    training = folder / "training_args.json"
+    training, origin, cell = (
+        read_json(folder / name) if (folder / name).exists() else {}
+        for name in ("training_args.json", "data_args.json", "cell.json")
+    )
+    if cell:  # measured through the pipeline
+        if missing := [name for name in CELL if name not in cell]:
+            raise InputError(f"{folder / 'cell.json'}: no {missing[0]}; run the cell again with `knowfree run`")
+        per_label = {f"f1_{label}": label_scores["f1"] for label, label_scores in cell["per_label"].items()}
+        scores["test"] = {name: cell[name] for name in SCORES} | per_label
     return ModelFacts(
         config,
         scores,
-        read_json(training) if training.exists() else {},
+        training,
+        origin,
+        cell,
         parameters,
         read_results(results) if results else (),
     )
@@ -119,7 +170,8 @@ def read_results(path: Path) -> list[Repeated]:
         try:
             row = json.loads(line)
             setting = ", ".join(str(row[name]) for name in ("dataset", "subset") if row.get(name))
-            name = f"{row['variant']} ({setting})" if setting else row["variant"]
+            variant = VARIANTS.get(row["variant"], row["variant"])
+            name = f"{variant} ({setting})" if setting else variant
             groups.setdefault(name, {})[int(row["seed"])] = float(row["f1"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
             raise InputError(

@@ -82,7 +82,6 @@ def pack_model(
         InputError: the folder would not load from the Hub.
     """
     from hub_cards.cards import model_card
-    from hub_cards.facts import read_augmentation
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --model FOLDER, one that `knowfree train` wrote")
@@ -104,7 +103,7 @@ def pack_model(
         files |= {path.name: path for path in sorted(work.iterdir())}
         facts = read_model(work, results).with_scores_of(facts)
     # A model of the gold sentences alone may lie beside an augmentation that it never saw.
-    learned = bool(facts.extension_kinds) or dropped > 0 or details.variant in ("KnowFREE-F", "KnowFREE-FS")
+    learned = facts.augmented or dropped > 0 or details.variant in ("KnowFREE-F", "KnowFREE-FS")
     augmentation = read_augmentation(augmented) if augmented and learned else None
     if not learned:
         ids["dataset_id"] = None
@@ -155,7 +154,7 @@ def pack_dataset(folder: Path, repo_id: str, details: Details, work: Path) -> Pa
     """
     from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
     from augmentation.export import build_datasets
-    from hub_cards.cards import dataset_card
+    from hub_cards.cards import TableSize, dataset_card
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --augmented FOLDER, one that `knowfree augment run` filled")
@@ -170,7 +169,9 @@ def pack_dataset(folder: Path, repo_id: str, details: Details, work: Path) -> Pa
         files[f"{config}/train.parquet"] = path
     features = {config: splits["train"].features for config, splits in built.items()}
     sizes = {
-        config: (len(splits["train"]), (work / config / "train.parquet").stat().st_size)
+        config: TableSize(
+            len(splits["train"]), (work / config / "train.parquet").stat().st_size, splits["train"].data.nbytes
+        )
         for config, splits in built.items()
     }
 

@@ -112,6 +112,47 @@ def trained(encoder, english_rows, tmp_path_factory) -> Path:
     return folder / "model"
 
 
+@pytest.fixture(scope="session")
+def nested(encoder, tmp_path_factory) -> Path:
+    """Folder of a model of Chinese characters with nested spans and extension columns, overfitted on eight sentences."""
+    import json
+
+    from experiments.train import train
+    from tests.space_rows import EXTENSIONS, NESTED_ROWS
+
+    rows = []
+    for number, (text, *spans) in enumerate(NESTED_ROWS):
+        found = []
+        for span in spans:
+            word, label = span.split()
+            start = text.index(word)
+            found.append({"start": start, "end": start + len(word), "label": label})
+        extensions = [{**span, "label": EXTENSIONS[span["label"]], "source": "llm"} for span in found]
+        rows.append({"id": str(number), "tokens": list(text), "entities": found, "extensions": extensions})
+    folder = tmp_path_factory.mktemp("nested")
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "train.jsonl").write_text(lines, encoding="utf-8")
+    train(
+        [
+            *("--model_name_or_path", str(encoder), "--train_file", str(folder / "train.jsonl"), "--use_cpu"),
+            *("--task", "nested_ner", "--output_dir", str(folder / "chinese"), "--max_steps", "150"),
+            *("--learning_rate", "1e-3", "--disable_tqdm", "true", "--report_to", "none"),
+        ]
+    )
+    return folder / "chinese"
+
+
+@pytest.fixture(scope="session")
+def pipelines(trained, nested) -> dict:
+    """The pipelines of the two trained models, `english` and `chinese`."""
+    from transformers import pipeline
+
+    return {
+        name: pipeline("knowfree", model=str(folder), trust_remote_code=True)
+        for name, folder in (("english", trained), ("chinese", nested))
+    }
+
+
 @pytest.fixture
 def shared_rows():
     """Reader of the development data beside the checkout; skips, saying so, where they are not."""
@@ -194,9 +235,3 @@ def hub(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     with Hub() as server:
         yield server
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        if item.module.__name__.endswith("test_space") and {"space", "browser"} & set(item.fixturenames):
-            item.add_marker("browser")

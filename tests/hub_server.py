@@ -114,7 +114,7 @@ class Hub:
         self.calls: list[tuple[str, str]] = []
         self.unknown: list[str] = []
         self.held = threading.Event()
-        self._hold: str | None = None
+        self._hold: tuple[str, str] | None = None
         self._started = threading.Event()
 
     def __enter__(self) -> Hub:
@@ -144,10 +144,11 @@ class Hub:
         }
         return environment | ({"HF_TOKEN": self.token} if token else {})
 
-    def hold(self, name: str | None) -> None:
-        """Let calls of this name wait, unanswered and without effect, until `hold(None)`; `held` tells of the first."""
+    def hold(self, name: str | None, below: str = "/") -> None:
+        """Let calls of this name, `below` a path, wait unanswered and without effect until `hold(None)`; `held` tells
+        of the first."""
         self.held.clear()
-        self._hold = name
+        self._hold = name and (name, below)
 
     def count(self, name: str) -> int:
         """How often a call was made."""
@@ -205,9 +206,10 @@ class Hub:
                 return web.json_response({"error": "the Hub on loopback does not know this call"}, status=501)
             self.calls.append((name, request.path))
             await request.read()
-            if self._hold == name:
+            held = self._hold
+            if held and held[0] == name and request.path.startswith(held[1]):
                 self.held.set()
-                while self._hold == name:
+                while self._hold == held:
                     await asyncio.sleep(0.01)
                 if request.transport is None or request.transport.is_closing():
                     return web.Response(status=499)  # the caller was killed meanwhile: as if it had never called

@@ -2,19 +2,23 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from datasets import Features
+from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augmentation.export import label_map_features, provenance_features, row_features
-from hub_cards.cards import dataset_card, inert, model_card
+from experiments.train import origin_of
+from hub_cards.cards import TableSize, dataset_card, inert, model_card
 from hub_cards.details import Details, Source, read_details
 from hub_cards.facts import ModelFacts, Overlap, read_augmentation, read_model, read_results
 from modeling_knowfree.rows_knowfree import InputError
+from modeling_knowfree.training_knowfree import DataArguments, ModelArguments
 
 AWKWARD = [
     "ORG: 公司 #1",
@@ -52,7 +56,8 @@ def facts_with(labels: list[str], **more) -> ModelFacts:
         "pooling": "max",
     }
     scores = {"f1": 0.75, "precision": 0.8, "recall": 0.7058824} | {f"f1_{label}": 0.5 for label in labels}
-    return ModelFacts(config, {"test": scores}, {"seed": 3, "load_best_model_at_end": True}, 1_234_567, **more)
+    noted = {"training": {"seed": 3, "load_best_model_at_end": True}, "origin": {}, "cell": {}} | more
+    return ModelFacts(config, {"test": scores}, parameters=1_234_567, **noted)
 
 
 DETAILS = Details(
@@ -157,7 +162,11 @@ def dataset_card_of(augmented, details=DETAILS) -> DatasetCard:
     features = dict.fromkeys(("fusion", "synthetic", "train"), row_features())
     features |= {"label_map": label_map_features(), "provenance": provenance_features()}
     return dataset_card(
-        "org/trail-aug", read_augmentation(augmented), details, features, {name: (6, 100) for name in features}
+        "org/trail-aug",
+        read_augmentation(augmented),
+        details,
+        features,
+        dict.fromkeys(features, TableSize(6, 100, 900)),
     )
 
 
@@ -172,10 +181,11 @@ def test_dataset_card_has_what_the_hub_asks_for(augmented):
     configs = [config["config_name"] for config in read.configs]
     assert configs == ["fusion", "synthetic", "train", "label_map", "provenance"]
     assert [config["config_name"] for config in read.configs if config.get("default")] == ["train"]
-    infos = {info["config_name"]: Features._from_yaml_list(info["features"]) for info in read.dataset_info}
-    assert infos["fusion"] == row_features()
-    assert infos["label_map"] == label_map_features()
-    assert infos["provenance"] == provenance_features()
+    infos = DatasetInfosDict.from_dataset_card_data(read)
+    assert infos["fusion"].features == row_features()
+    assert infos["label_map"].features == label_map_features()
+    assert infos["provenance"].features == provenance_features()
+    assert (infos["train"].splits["train"].num_examples, infos["train"].download_size) == (6, 100)
 
 
 def test_dataset_card_tells_counts_losses_and_overlap(augmented):
@@ -216,7 +226,78 @@ def test_facts_of_a_trained_folder(hub_run):
     assert facts.scores["test"]["f1"] == 0.625
     assert facts.parameters > 10_000
     assert not facts.selected_on_dev
+    assert facts.origin["train_file"] == "train.jsonl" and facts.base_model is None
     assert facts.repeated[0].seeds == (0, 1)
+
+
+def test_encoder_and_data_are_told_by_what_train_noted(encoder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = DataArguments(train_file="/somewhere/private/train.jsonl", test_file="test.conll")
+    noted = origin_of(ModelArguments("bert-base-chinese"), data)
+    assert noted == {
+        "model_name_or_path": "bert-base-chinese",
+        "dataset_name": None,
+        "dataset_config_name": None,
+        "train_file": "train.jsonl",
+        "validation_file": None,
+        "test_file": "test.conll",
+    }
+    card = model_card("org/m", facts_with(["PER"], origin=noted), Details(license="mit"))
+    assert (card.data.base_model, card.data.datasets) == ("bert-base-chinese", None)
+
+    (tmp_path / "org" / "encoder").mkdir(parents=True)  # a folder that looks like an id
+    noted = origin_of(ModelArguments("org/encoder"), DataArguments(dataset_name="org/trail"))
+    assert (noted["model_name_or_path"], noted["dataset_name"]) == ("./encoder", "org/trail")
+    card = model_card("org/m", facts_with(["PER"], origin=noted), Details(license="mit"))
+    assert (card.data.base_model, card.data.datasets) == (None, ["org/trail"])
+    card = model_card("org/m", facts_with(["PER"], origin=noted), DETAILS)
+    assert card.data.base_model == "bert-base-chinese"
+
+    noted = origin_of(ModelArguments(str(encoder)), data)
+    assert noted["model_name_or_path"] == f"./{encoder.name}"
+
+
+CELL = {
+    **{"dataset": "trail", "subset": "k5", "variant": "fs", "seed": 1, "gold_rows": 27, "synthetic_rows": 129},
+    **{"f1": 0.5, "precision": 0.4, "recall": 0.6, "macro_f1": 0.25, "dev_f1": 0.5},
+    "per_label": {"PLACE": {"f1": 0.75}, "GEAR": {"f1": 0.0}},
+}
+
+
+def test_the_cell_of_a_run_tells_variant_subset_and_test_scores(hub_run, tmp_path):
+    folder = Path(shutil.copytree(hub_run / "model", tmp_path / "model"))
+    (folder / "cell.json").write_text(json.dumps(CELL))
+    facts = read_model(folder)
+    assert facts.variant == "KnowFREE-FS" and facts.augmented
+    card = model_card("org/m", facts, Details(license="mit"))
+    assert card.text.split("\n\n")[1].startswith("A KnowFREE-FS span tagger:")
+    assert "Trained on the subset k5: 27 gold sentences and 129 synthetic ones." in card.text
+    assert "Gold annotation: trail." in card.text
+    assert ["test", "50.00", "40.00", "60.00", "25.00"] in table(card.text, "Scores")
+    assert ["PLACE", "not stated", "75.00"] in table(card.text, "Labels")
+    assert {(r.dataset_name, r.metric_name): r.metric_value for r in card.data.eval_results}["trail", "Micro F1"] == 0.5
+
+    (folder / "cell.json").write_text(json.dumps(CELL | {"variant": "cnn", "synthetic_rows": 0}))
+    facts = read_model(folder)
+    assert not facts.augmented
+    text = model_card("org/m", facts, Details(license="mit")).text
+    assert "A KnowFREE &#40;cnn&#41; span tagger:" in text and "27 gold sentences.\n" in text
+    assert "A KnowFREE-F span tagger:" in model_card("org/m", facts, Details(variant="KnowFREE-F")).text
+
+    (folder / "cell.json").write_text('{"variant": "fs"}')
+    with pytest.raises(InputError, match=r"cell\.json: no dataset"):
+        read_model(folder)
+
+
+def test_results_of_a_run_have_the_names_of_the_paper(tmp_path):
+    cells = [CELL | {"variant": name, "seed": seed} for name in ("base", "f", "fs", "bio") for seed in (0, 1)]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
+    assert [(row.setting, row.seeds, row.mean) for row in read_results(tmp_path / "results.jsonl")] == [
+        ("KnowFREE (trail, k5)", (0, 1), 0.5),
+        ("KnowFREE-F (trail, k5)", (0, 1), 0.5),
+        ("KnowFREE-FS (trail, k5)", (0, 1), 0.5),
+        ("bio (trail, k5)", (0, 1), 0.5),
+    ]
 
 
 @pytest.mark.parametrize(

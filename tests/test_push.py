@@ -29,8 +29,25 @@ CODE = {f"{name}_knowfree.py" for name in ("configuration", "modeling", "decodin
 CONFIGS = ["fusion", "synthetic", "train", "label_map", "provenance"]
 
 STRANGER = """
-import importlib.util, json, sys
-assert not any(importlib.util.find_spec(name) for name in ("modeling_knowfree", "augmentation", "push_to_hub"))
+import importlib, json, sys
+
+class NotInstalled:
+    names = {
+        "modeling_knowfree", "augmentation", "experiments", "hub_cards", "knowfree", "push_to_hub",
+        "knowfree_demo", "knowfree_spaces",
+    }
+
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in NotInstalled.names:
+            raise ModuleNotFoundError(f"{name} is not installed here", name=name)
+
+sys.meta_path.insert(0, NotInstalled)
+for name in NotInstalled.names:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        continue
+    raise SystemExit(f"{name} can be imported")
 import evaluate
 from datasets import load_dataset
 from transformers import AutoModel, AutoModelForTokenClassification, pipeline
@@ -50,6 +67,7 @@ for config in ("fusion", "synthetic", "train", "label_map", "provenance"):
 metric = evaluate.load(f"{owner}/span_f1")
 gold = [[{"start": 0, "end": 2, "label": "A"}]]
 f1 = metric.compute(predictions=gold, references=gold)["f1"]
+assert not NotInstalled.names & sys.modules.keys()
 print(json.dumps({"names": names, "spans": spans, "pinned": pinned, "sets": sets, "f1": f1}))
 """
 
@@ -60,11 +78,11 @@ def loopback_is_no_network(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
 
 
-def in_fresh_process(hub: Hub, home: Path, *command: object, cwd: Path, token: bool = True) -> subprocess.Popen:
+def in_fresh_process(hub: Hub, home: Path, *command: object, cwd: Path, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
         cwd=cwd,
-        env=hub.clients_environment(home, token=token),
+        env=hub.clients_environment(home) | environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
@@ -75,7 +93,13 @@ def in_fresh_process(hub: Hub, home: Path, *command: object, cwd: Path, token: b
 def answer_of(process: subprocess.Popen) -> str:
     out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
+    assert "Ignoring part of dataset_info" not in err, err  # what datasets says of a card that it cannot use
     return out
+
+
+def told(out: str) -> dict[str, dict]:
+    """What `--json` printed, by repository; progress bars may stand before it."""
+    return {each["repo_id"]: each for each in json.loads(out[out.index("[{") :].splitlines()[0])}
 
 
 @pytest.fixture
@@ -112,6 +136,10 @@ def command(hub, monkeypatch, tmp_path):
     """`command(…)` -> (exit code, output and errors) of `knowfree push`; a token is at hand."""
     monkeypatch.setenv("HF_TOKEN", hub.token)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    # Read from HF_ENDPOINT when huggingface_hub is imported.
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
 
     def run(*argv: object) -> tuple[int, str]:
         result = CliRunner().invoke(push, [str(argument) for argument in argv])
@@ -122,21 +150,20 @@ def command(hub, monkeypatch, tmp_path):
     return run
 
 
-@pytest.mark.browser  # fails where this package is installed: to be mended with issue 5
 def test_everything_pushed_loads_for_a_stranger(hub, hub_run, tmp_path):
     process = in_fresh_process(
         hub, tmp_path / "pusher", "push_to_hub.py", hub_run, "--repo_id", "org/trail", "--json", cwd=ROOT
     )
-    pushed = {each["repo_id"]: each for each in json.loads(answer_of(process).splitlines()[-1])}
+    pushed = told(answer_of(process))
     assert set(pushed) == {"org/trail", "org/trail-aug", "org/span_f1", "org/trail-demo"}
     assert all(each["private"] for each in pushed.values())
     assert hub.count("lfs_upload") == 6  # weights and five tables
     revision = pushed["org/trail"]["revision"]
     assert f'revision="{revision}"' in hub.repositories["model", "org/trail"].files["README.md"].content.decode()
 
-    process = in_fresh_process(
-        hub, tmp_path / "stranger", "-W", "ignore", "-c", STRANGER, "org", revision, SENTENCE, cwd=tmp_path
-    )
+    # On its path lies the checkout, as where this package is installed: the stranger must refuse to import it.
+    call = ("-W", "ignore", "-c", STRANGER, "org", revision, SENTENCE)
+    process = in_fresh_process(hub, tmp_path / "stranger", *call, cwd=tmp_path, PYTHONPATH=str(ROOT))
     answer = json.loads(answer_of(process).splitlines()[-1])
     local = local_pipeline("knowfree", model=str(hub_run / "model"), trust_remote_code=True)(SENTENCE)
     assert answer["names"] == ["KnowFreeModel", "KnowFreeForTokenClassification"]
@@ -156,12 +183,12 @@ def test_everything_pushed_loads_for_a_stranger(hub, hub_run, tmp_path):
 
 @pytest.mark.parametrize(("call", "uploaded_again"), [("lfs_upload", 1), ("commit", 0), ("validate_yaml", 0)])
 def test_a_push_killed_half_way_and_repeated_is_complete(
-    call, uploaded_again, hub, api, hub_run, pack_trained, tmp_path
+    call, uploaded_again, hub, hub_run, pack_trained, command, tmp_path
 ):
     """Killed before the weights are up, before the commit, and between the commit and its card."""
-    arguments = ["push_to_hub.py", hub_run, "--repo_id", "org/m", "--only", "model"]
+    arguments = (hub_run, "--repo_id", "org/m", "--only", "model", "--json")
     hub.hold(call)
-    process = in_fresh_process(hub, tmp_path / "home", *arguments, cwd=ROOT)
+    process = in_fresh_process(hub, tmp_path / "home", "knowfree.py", "push", *arguments, cwd=ROOT)
     assert hub.held.wait(300), process.communicate()[1]
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -174,13 +201,35 @@ def test_a_push_killed_half_way_and_repeated_is_complete(
         assert set(repository.files) == {".gitattributes"}
 
     uploads = hub.count("lfs_upload")
-    parcel = pack_trained()
-    pushed = push_parcel(parcel, api)
+    code, out = command(*arguments)
+    assert code == 0, out
+    pushed, parcel = told(out)["org/m"], pack_trained()
     assert hub.count("lfs_upload") - uploads == uploaded_again
     assert set(repository.files) == {*parcel.files, "README.md", ".gitattributes"}
     assert f'revision="{pushed["revision"]}"' in repository.files["README.md"].content.decode()
     at_revision = repository.at(pushed["revision"])[1]
     assert all(at_revision[path].content == Path(content).read_bytes() for path, content in parcel.files.items())
+
+
+def test_four_pushes_killed_among_them_and_repeated_are_complete(hub, hub_run, command, tmp_path):
+    arguments = (hub_run, "--repo_id", "org/trail", "--json")
+    hub.hold("preupload", "/api/models/")
+    process = in_fresh_process(hub, tmp_path / "home", "knowfree.py", "push", *arguments, cwd=ROOT)
+    assert hub.held.wait(300), process.communicate()[1]
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    hub.hold(None)
+    done, begun = hub.repositories["dataset", "org/trail-aug"], hub.repositories["model", "org/trail"]
+    assert len(done.commits) == 3 and set(begun.files) == {".gitattributes"}
+    assert ("space", "org/trail-demo") not in hub.repositories
+
+    code, out = command(*arguments)
+    assert code == 0, out
+    assert set(told(out)) == {"org/trail", "org/trail-aug", "org/span_f1", "org/trail-demo"}
+    assert len(done.commits) == 3  # nothing to add
+    assert {f"{config}/train.parquet" for config in CONFIGS} | {"README.md"} <= set(done.files)
+    assert CODE | {"config.json", "model.safetensors", "README.md"} <= set(begun.files)
+    assert "span_html.py" in hub.repositories["space", "org/trail-demo"].files
 
 
 def test_a_repeated_push_commits_nothing_and_a_changed_one_updates(hub, api, pack_trained, hub_run, tmp_path):
@@ -254,6 +303,38 @@ def test_dry_run_lists_files_and_cards_and_sends_nothing(hub, command, hub_run):
         "KNOWFREE_MODELS=org/trail",
     ):
         assert told in out
+
+
+def test_a_run_without_augmentation_has_no_data_set_to_push(hub, command, run_copy):
+    shutil.rmtree(run_copy / "augmented")
+    code, out = command(run_copy, "--repo_id", "org/trail", "--dry-run")
+    assert code == 0 and "no data set is pushed" in out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("== ")] == [
+        "org/span_f1:", "org/trail:", "org/trail-demo:",
+    ]  # fmt: skip
+
+
+def test_a_folder_of_knowfree_run_needs_only_licences(hub, command, run_copy):
+    (run_copy / "card.yaml").unlink()
+    scores = {"f1": 0.5, "precision": 0.4, "recall": 0.6, "macro_f1": 0.25, "dev_f1": None, "curve": []}
+    cells = [
+        {"dataset": "trail", "subset": "k5", "variant": variant, "seed": 0, "train_rows": 9, "gold_rows": 6}
+        | {"synthetic_rows": 3 if variant == "fs" else 0, "updates": 120, "per_label": {"PLACE": {"f1": 1.0}}, **scores}
+        for variant in ("base", "f", "fs")
+    ]
+    (run_copy / "results.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
+    (run_copy / "model" / "cell.json").write_text(json.dumps(cells[-1]))
+    for name in ("test_predictions.jsonl", "train.jsonl"):
+        (run_copy / "model" / name).write_text("{}\n")
+    licences = ("--license", "apache-2.0", "--dataset_license", "cc-by-sa-4.0")
+    code, out = command(run_copy, "--repo_id", "org/trail", *licences, "--dry-run")
+    assert code == 0, out
+    model = out[out.index("== org/trail:") : out.index("== org/trail-demo:")]
+    for told in ("A KnowFREE-FS span tagger", "subset k5: 6 gold sentences and 3 synthetic ones", "- en\n"):
+        assert told in model
+    for name in ("KnowFREE", "KnowFREE-F", "KnowFREE-FS"):
+        assert f"| {name} &#40;trail, k5&#41; | 0 | 50.00 | 50.00 – 50.00 |" in model
+    assert not any(name in model for name in ("cell.json", "predictions", "train.jsonl", "data_args.json"))
 
 
 def test_a_model_push_is_what_inference_needs(pack_trained):

@@ -6,6 +6,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 from collections.abc import Iterator
 from html import escape
+from itertools import count
 from typing import Any, Literal
 
 import gradio as gr
@@ -39,6 +40,7 @@ ROWS_A_STEP = 16  # of a file, between two moves of the progress bar
 MOST_TABLE_ROWS = 500
 OWN_DECODING = "model's own"
 MODES = ["flat", "nested", "all"]
+NOTHING = ("", 0)  # to show: a text and the number of the request for it
 BY_SPAN, BY_LABEL = "each span", "mean of each label"
 
 Found = list[tuple[Tagger, list[Prediction]]]
@@ -88,7 +90,7 @@ def _fill(desk: "Desk") -> None:
         text = gr.Textbox(label="Text", lines=4, max_lines=12, placeholder="Write or paste a text", elem_id="text")
         examples = gr.Examples([[example] for example in EXAMPLES], [text], label="Or choose one", cache_examples=False)
         button = gr.Button("Tag", variant="primary", elem_id="tag")
-        shown = gr.State("")
+        shown = gr.State(NOTHING)
         drawn = gr.HTML(elem_id="drawn")
         table = gr.Dataframe(
             headers=["model", *SPAN_COLUMNS], datatype=["str", "number", "number", "str", "number", "str"],
@@ -103,10 +105,10 @@ def _fill(desk: "Desk") -> None:
         results = [drawn, table, as_json, as_csv, extensions]
         limits: dict[str, Any] = {"concurrency_id": "models", "concurrency_limit": AT_ONCE, "api_visibility": "private"}
         for event in (button.click, text.submit, examples.load_input_event.then):
-            accepted = event(desk.accept, [text], [shown], api_visibility="private", show_progress="hidden")
-            accepted.success(desk.show, [shown, *settings, columns], results, **limits)
+            event(desk.accept, [text, models], [shown], show_progress_on=drawn, **limits)
+        # One event for all that changes the results: an older answer never arrives after a newer one.
         gr.on(
-            [threshold.change, decoding.change, models.change, columns.change],
+            [shown.change, threshold.change, decoding.change, models.change, columns.change],
             desk.show, [shown, *settings, columns], results,
             show_progress="hidden", trigger_mode="always_last", api_visibility="private",
             concurrency_id="views", concurrency_limit=VIEWS_AT_ONCE,
@@ -129,12 +131,14 @@ def _fill(desk: "Desk") -> None:
             datatype=["str", "str", "number", "number", "str", "number", "str"],
             label=f"First {MOST_TABLE_ROWS} spans", interactive=False, elem_id="preview", type="array",
         )  # fmt: skip
-        run = start.click(
+        # The buttons apart from the run itself, whose answers are those of the API: before it and after it.
+        closed = start.click(
+            lambda: [gr.DownloadButton(interactive=False)] * 2, None, [lines, sheet], api_visibility="private"
+        )
+        run = closed.then(
             desk.tag_file, [file, *settings], [state, lines, sheet, preview],
             **{**limits, "api_visibility": "public"}, api_name="tag_file",
         )  # fmt: skip
-        # Apart from the run itself, whose answers are those of the API.
-        start.click(lambda: [gr.DownloadButton(interactive=False)] * 2, None, [lines, sheet], api_visibility="private")
         run.success(lambda: [gr.DownloadButton(interactive=True)] * 2, None, [lines, sheet], api_visibility="private")
         stop.click(None, cancels=[run], api_visibility="private")
     gr.api(desk.tag, api_name="tag", concurrency_id="models", concurrency_limit=AT_ONCE)
@@ -147,21 +151,27 @@ class Desk:
     def __init__(self, taggers: list[Tagger]):
         self.taggers = {tagger.name: tagger for tagger in taggers}
         self.default_threshold = min(max(taggers[0].config.threshold, FLOOR), 0.95)
+        self._accepted = count(1)
         self.has_extensions = any(tagger.config.extension_labels for tagger in taggers)
 
-    def accept(self, text: str) -> str:
-        """The text to tag, if it is one."""
+    def accept(self, text: str, names: list[str]) -> tuple[str, int]:
+        """The text to show, if it is one, once the models have read it; numbered, so that each time is a new one."""
         try:
             check_text(text)
         except Refused as error:
             raise _message(error) from error
-        return text
+        if text.strip():
+            self._tag(text, self.default_threshold, None, names)
+        return text, next(self._accepted)
 
-    def show(self, text: str, threshold: float, decoding: str, names: list[str], columns: str) -> tuple[Any, ...]:
+    def show(
+        self, shown: tuple[str, int], threshold: float, decoding: str, names: list[str], columns: str
+    ) -> tuple[Any, ...]:
         """All outputs of the text tab; no encoder runs where the text was tagged before."""
+        text, _ = shown
         if not text.strip():
             return "", [], gr.DownloadButton(interactive=False), gr.DownloadButton(interactive=False), ""
-        mode = None if decoding == OWN_DECODING else decoding
+        mode = _mode(decoding)
         found = self._tag(text, threshold, mode, names)
         rows = [[name, *span.values()] for name, spans in _plain(text, found).items() for span in spans]
         answer = {"text": text, "threshold": threshold, "decoding": mode, "models": _plain(text, found)}
@@ -227,7 +237,7 @@ class Desk:
         self, path: str | None, threshold: float, decoding: str, names: list[str], progress: Any = gr.Progress()  # noqa: B008
     ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
         """Tag the texts of a `.txt` or `.jsonl` file: a message, the spans as JSON lines and as CSV, a preview."""
-        mode = None if decoding == OWN_DECODING else decoding
+        mode = _mode(decoding)
         yield "", None, None, []
         tagged: list[dict[str, Any]] = []
         try:
@@ -267,6 +277,10 @@ class Desk:
         if not names:
             raise Refused("Choose at least one model.")
         return [self.taggers[name] for name in names]
+
+
+def _mode(decoding: str) -> str | None:
+    return None if decoding == OWN_DECODING else decoding
 
 
 def _plain(text: str, found: Found) -> dict[str, list[dict[str, Any]]]:

@@ -182,20 +182,24 @@ def load_taggers() -> tuple[list[Tagger], list[str]]:
 
 
 def _named_models() -> list[tuple[str, str]]:
-    models = [model.strip() for model in os.environ.get(MODELS, "").split(",") if model.strip()]
-    return [(model, "/".join(Path(model).parts[-2:]) if Path(model).is_dir() else model) for model in models]
+    """Ids by themselves, folders by the end of their paths unless two would be called the same."""
+    models = dict.fromkeys(model.strip() for model in os.environ.get(MODELS, "").split(",") if model.strip())
+    short = {model: "/".join(Path(model).parts[-2:]) if Path(model).is_dir() else model for model in models}
+    called = list(short.values())
+    return [(model, name if called.count(name) == 1 else model) for model, name in short.items()]
 
 
 def _demo_models() -> list[tuple[str, str]]:
+    """The models of `make demo`: every finished cell of its run, or else the one in `model/`; gold alone first."""
     here = Path(__file__).resolve().parent
     if here.parent.name != "spaces":
         return []
-    runs = here.parent.parent / "runs"
+    demo = here.parent.parent / "runs" / "demo"
+    files = sorted(demo.glob("[!.]*/*/seed-*/config.json")) or sorted(demo.glob("**/config.json"))
     found = []
-    for file in (runs / "demo").rglob("config.json"):
-        if file.parent.name.startswith("checkpoint-"):
-            continue
+    for file in files:
         config = json.loads(file.read_text(encoding="utf-8"))
-        if config.get("model_type") == "knowfree":
-            found.append((len(config.get("extension_labels", [])) > 0, str(file.parent.relative_to(runs)), file.parent))
-    return [(str(folder), name) for _, name, folder in sorted(found)]
+        if config.get("model_type") == "knowfree" and not file.parent.name.startswith("checkpoint-"):
+            name = str(file.parent.relative_to(demo.parent))
+            found.append((len(config.get("extension_labels", [])) > 0, name, str(file.parent)))
+    return [(folder, name) for _, name, folder in sorted(found)]
