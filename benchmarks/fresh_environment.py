@@ -1,10 +1,10 @@
 """Push a run to a Hub on loopback, then use it from a new virtual environment that has never heard of this project.
 
-`PYTHONPATH=. python benchmarks/fresh_environment.py --run runs/demo` (minutes: it installs torch). The environment
-has
-torch, transformers, datasets and evaluate, nothing else; there the model loads by its classes and as a pipeline, at the
-head and at the pinned revision, the data set loads config by config, the metric loads, and predictions on the demo
-corpus' test sentences must equal those of the local folder.
+python -m benchmarks.fresh_environment --run runs/demo     (minutes: it installs torch)
+
+The environment has torch, transformers, datasets and evaluate, nothing else; there the model loads by its classes and
+as a pipeline, at the head and at the pinned revision, the data set loads config by config, the metric loads, and
+predictions on the demo corpus' test sentences must equal those of the local folder.
 """
 
 import argparse
