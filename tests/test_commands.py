@@ -209,6 +209,24 @@ def test_predict_streams_json_lines_in_input_order(command, trained, tmp_path):
     assert len(read_rows(tmp_path / "out.jsonl")) == 3  # what predict writes, train reads
 
 
+def test_predict_by_two_processes_writes_the_bytes_of_one(command, trained, tmp_path):
+    """41 lines in batches of one: each process has 16 in the first round, and the second none of the last 9."""
+    words = "the bear left harrow creek trailhead at 5 am".split()
+    lines = [json.dumps({"id": str(at), "tokens": words[at % 7 : at % 7 + 1 + at % 5]}) for at in range(41)]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    words = ["predict", "--model", str(trained), "--input", str(tmp_path / "in.jsonl"), "--batch_size", "1"]
+    code, out, _ = command(*words)
+    config = ROOT / "examples" / "accelerate" / "two_cpu_processes.yaml"
+    launch = ["-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port", "0"]
+    both = subprocess.run(
+        [sys.executable, *launch, "-m", "knowfree", *words], capture_output=True, cwd=ROOT, check=True
+    )
+    assert code == 0
+    assert [json.loads(line)["id"] for line in out.splitlines()] == [str(at) for at in range(41)]
+    assert both.stdout == out.encode()
+    assert b"predict: 41" in both.stderr  # the progress bar, of one process alone
+
+
 def test_predict_reads_raw_text_from_standard_input(command, trained, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("the bear left at 5 am\n\n"))
     code, out, _ = command("predict", "--model", trained, "--input", "-", "--text")
