@@ -118,7 +118,10 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded):
         while sum(1 for entry in server.answered() if entry["task"]) < 20:
             assert process.poll() is None
             time.sleep(0.05)
-        time.sleep(0.25)  # half a round: what was answered has long been stored
+        stored = {(entry["task"], entry["input"]) for entry in server.answered() if entry["task"]}
+        time.sleep(
+            0.25
+        )  # half a round: these have long been stored; of the later ones, at most those in flight are lost
         process.kill()
         process.wait(10)
         answered = {(entry["task"], entry["input"]) for entry in server.answered() if entry["task"]}
@@ -127,5 +130,6 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded):
         server.latency_seconds = 0.0
         assert knowfree("run", run).exit_code == 0
         again = {(entry["task"], entry["input"]) for entry in server.log[before:]}
-    assert not answered & again
+    assert len(answered & again) <= 16  # settings' concurrency
+    assert not stored & again
     assert results(run) == results(calm)
