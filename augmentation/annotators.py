@@ -1,8 +1,12 @@
 """A trained model annotates the targets of synthetic sentences (S7, S9), alone or beside the LLM."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from augmentation import __version__
+from augmentation.export import provenance_features
 from augmentation.settings import Annotator
 
 Row = dict[str, Any]
@@ -31,3 +35,17 @@ def annotate_by_model(
             row = row | {"uncertain": [{"start": start, "end": end, "label": label} for start, end, label in doubtful]}
         if len(found) >= min_targets:
             yield row | {"entities": found}
+
+
+def model_provenance(name: str, weights: Path) -> dict[str, Any]:
+    """The provenance of targets that a frozen model gave: one line for all synthetic sentences, `prompt_sha256` the
+    hash of its weights."""
+    return dict.fromkeys(provenance_features()) | {
+        "task": "targets",
+        "model": name,
+        "mode": "frozen model",
+        "repaired": False,
+        "prompt_id": "weights",
+        "prompt_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "package_version": __version__,
+    }

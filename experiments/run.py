@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from augmentation.annotators import annotate_by_model
+from augmentation.annotators import annotate_by_model, model_provenance
 from augmentation.fusion import fused_rows
 from augmentation.pipeline import STORE_FILE
 from augmentation.session import ProgressLine, open_run
@@ -313,7 +313,11 @@ class Run:
         change_settings(
             target, moved | {"answers": [os.path.relpath(source / path, target) for path in settings.answers]}
         )
-        if self.settings.annotator_of(cell.variant):
+        if annotator := self.settings.annotator_of(cell.variant):
+            model = self.cell(cell.subset, annotator, cell.seed, cell.updates).folder
+            answers = map(json.loads, (source / "provenance.jsonl").read_text(encoding="utf-8").splitlines())
+            name = f"{annotator} seed {cell.seed}"
+            write_rows(target / "provenance.jsonl", [*answers, model_provenance(name, model / "model.safetensors")])
             rows = list(fused_rows(cell.train_file))
             (target / "sentences.jsonl").unlink(missing_ok=True)
             write_rows(target / "train.jsonl", rows)

@@ -1,8 +1,10 @@
 """`knowfree run` as its users meet it: stages, results, resumption, refusals. The LLM's answers are the demo's."""
 
+import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +15,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from experiments.run_command import run
-from experiments.run_settings import VARIANTS
+from experiments.run import Run
+from experiments.run_command import run as run_command
+from experiments.run_settings import VARIANTS, check_run
+from hub_cards.facts import read_augmentation
 from modeling_knowfree.readers_knowfree import read_rows, write_rows
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +55,7 @@ def call(folder: Path, settings: dict, *arguments: object, code: int = 0) -> str
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
     line = ["--config", str(config), "--output_dir", str(folder), *map(str, arguments)]
-    result = CliRunner().invoke(run, line)
+    result = CliRunner().invoke(run_command, line)
     assert result.exit_code == code, result.output
     return result.output
 
@@ -122,6 +126,20 @@ def test_the_best_on_dev_is_laid_out_for_pushing(finished):
     chosen = json.loads((finished / "model" / "cell.json").read_text())
     assert chosen == max(best, key=lambda cell: cell["dev_f1"])
     assert (finished / "augmented" / "train.jsonl").exists() == (VARIANTS[chosen["variant"]].data != "gold")
+
+
+def test_a_model_that_annotated_stands_in_the_provenance(finished, data, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    run = Run(check_run(data | {"variants": ["fs_gold"], "seeds": [1]}, "test"), tmp_path / "run")
+    [result] = [r for r in run.results() if (r["variant"], r["seed"]) == ("fs_gold", 1)]
+    run.lay_out(result)
+    augmented = tmp_path / "run" / "augmented"
+    line = lines_of(augmented / "provenance.jsonl")[-1]
+    assert (line["task"], line["model"], line["mode"]) == ("targets", "base seed 1", "frozen model")
+    weights = (tmp_path / "run" / "all" / "base" / "seed-1" / "model.safetensors").read_bytes()
+    assert line["prompt_sha256"] == hashlib.sha256(weights).hexdigest()
+    facts = read_augmentation(augmented)
+    assert facts.rows["train"] == 8 + facts.rows["synthetic"] == result["train_rows"]
 
 
 def test_a_second_call_trains_nothing_and_other_settings_only_what_they_change(finished, data, tmp_path):
