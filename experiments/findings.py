@@ -15,7 +15,7 @@ from modeling_knowfree.rows_knowfree import Row
 BASELINE = "base"
 VARIANTS = {
     "base": "gold sentences only (KnowFREE)",
-    "f": "gold sentences with the LLM's extension labels fused in (KnowFREE-F)",
+    "f": "gold sentences with extension labels of the LLM fused in (KnowFREE-F)",
     "fs": "the same and synthetic sentences from explanations (KnowFREE-FS)",
     "cnn": "gold only, masked CNN in place of local attention",
     "plain": "gold only, no mixing of spans: plain biaffine",
