@@ -7,12 +7,15 @@ import os
 import re
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from augmentation.annotators import annotate_by_model, model_provenance
+from augmentation.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions
 from augmentation.fusion import fused_rows
 from augmentation.pipeline import STORE_FILE
 from augmentation.session import ProgressLine, open_run
@@ -110,10 +113,11 @@ class Run:
             train_file = self.gold(subset)
         elif data == "fusion":
             train_file = self.augmented(subset, variant) / "fusion.jsonl"
-        elif self.settings.annotator_of(variant):
-            train_file = folder.parent / f"train-{seed}.jsonl"
         else:
             train_file = self.augmented(subset, variant) / "train.jsonl"
+        reviewed = data != "gold" and (self.augmented(subset, variant) / DECISIONS_FILE).exists()
+        if reviewed or self.settings.annotator_of(variant):
+            train_file = folder.parent / f"train-{seed}.jsonl"
         return Cell(self.settings, subset, variant, seed, train_file, folder, updates)
 
     # the stages
@@ -145,7 +149,7 @@ class Run:
             for variant in self.settings.all_variants:
                 for seed in self.settings.seeds:
                     cell = self.cell(subset, variant, seed, updates)
-                    self._annotate(cell)
+                    self._make_rows(cell)
                     result = cell.result() or self._recorded().get(cell.key())
                     if result is None:
                         logger.info("%s %s seed %d: %d updates", subset, variant, seed, updates)
@@ -218,37 +222,35 @@ class Run:
                 sizes.append(sizes[0] + sum(1 for _ in fused_rows(_synthetic(folder))))
         return max(sizes)
 
-    def _annotate(self, cell: Cell) -> None:
-        """The training rows of a cell whose synthetic sentences a model annotates (S9, S10)."""
-        annotator = self.settings.annotator_of(cell.variant)
-        if annotator is None:
-            return
+    def _make_rows(self, cell: Cell) -> None:
+        """The training rows of a cell that are not a result of the augmentation as it is: synthetic sentences that a
+        model annotates (S9, S10), and what is left where people reviewed the augmentation."""
         folder = self.augmented(cell.subset, cell.variant)
-        model = self.cell(cell.subset, annotator, cell.seed, cell.updates)
-        if model.result() is None:
-            finish(model, self.test)
-        settings = check_settings(self._augment_values(cell.subset, cell.variant), cell.variant)
-        made_from = hashlib.sha256(
-            json.dumps(
-                [
-                    json.loads((model.folder / CELL_FILE).read_text(encoding="utf-8"))["key"],
-                    settings.annotator,
-                    settings.min_targets,
-                    *(
-                        hashlib.sha256(path.read_bytes()).hexdigest()
-                        for path in (folder / "fusion.jsonl", _synthetic(folder))
-                    ),
-                ]
-            ).encode()
-        ).hexdigest()
-        stamp = cell.train_file.with_suffix(".sha256")
-        if cell.train_file.exists() and stamp.exists() and stamp.read_text() == made_from:
+        annotator = self.settings.annotator_of(cell.variant)
+        if cell.train_file.parent != cell.folder.parent:
             return
-        rows = list(fused_rows(_synthetic(folder)))
-        predicted = tag_rows(model.folder, rows)
-        annotated = annotate_by_model(rows, predicted, settings.annotator, settings.min_targets)
-        write_rows(cell.train_file, [*fused_rows(folder / "fusion.jsonl"), *annotated])
-        write_atomically(stamp, made_from)
+        reviewed = folder / DECISIONS_FILE
+        decisions = read_decisions(reviewed) if reviewed.exists() else Decisions()
+        settings = check_settings(self._augment_values(cell.subset, cell.variant), cell.variant)
+        made_from: list[Any] = [settings.annotator, settings.min_targets, decisions.model_dump()]
+        if annotator:
+            model = self.cell(cell.subset, annotator, cell.seed, cell.updates)
+            self._make_rows(model)
+            if model.result() is None:
+                finish(model, self.test)
+            made_from.append(json.loads((model.folder / CELL_FILE).read_text(encoding="utf-8"))["key"])
+        files = [folder / "fusion.jsonl"] + [_synthetic(folder)] * (cell.definition.data == "train")
+        made_from += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+        stamp = cell.train_file.with_suffix(".sha256")
+        key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        if cell.train_file.exists() and stamp.exists() and stamp.read_text() == key:
+            return
+        fusion, *synthetic = (list(apply_decisions(fused_rows(path), decisions, Counter())) for path in files)
+        if annotator:
+            predicted = tag_rows(model.folder, synthetic[0])
+            synthetic = [list(annotate_by_model(synthetic[0], predicted, settings.annotator, settings.min_targets))]
+        write_rows(cell.train_file, chain(fusion, *synthetic))
+        write_atomically(stamp, key)
 
     # the results
 

@@ -142,6 +142,27 @@ def test_a_model_that_annotated_stands_in_the_provenance(finished, data, tmp_pat
     assert facts.rows["train"] == 8 + facts.rows["synthetic"] == result["train_rows"]
 
 
+def test_what_a_review_rejected_is_not_learnt(finished, data, tmp_path):
+    folder = tmp_path / "run"
+    for name in ("augmented", "base/seed-0"):
+        shutil.copytree(finished / "all" / name, folder / "all" / name)
+    augmented = folder / "all" / "augmented"
+    rows = lines_of(augmented / "train.jsonl")
+    gold, synthetic = rows[0], rows[-1]
+    span = gold["extensions"][0]
+    decisions = {
+        gold["id"]: {"spans": {f"{span['start']}-{span['end']}-{span['label']}": "rejected"}},
+        synthetic["id"]: {"sample": "rejected"},
+    }
+    (augmented / "decisions.json").write_text(json.dumps({"rows": decisions}))
+    call(folder, data | {"variants": ["base", "fs"], "seeds": [0]})
+    fs = lines_of(folder / "results.jsonl")[-1]
+    assert fs["train_rows"] == len(rows) - 1
+    learnt = lines_of(folder / "all" / "fs" / "train-0.jsonl")
+    assert span not in learnt[0]["extensions"] and len(learnt[0]["extensions"]) == len(gold["extensions"]) - 1
+    assert synthetic["id"] not in {row["id"] for row in learnt}
+
+
 def test_a_second_call_trains_nothing_and_other_settings_only_what_they_change(finished, data, tmp_path):
     def times():
         return {path: path.stat().st_mtime_ns for path in finished.glob("all/*/seed-*/model.safetensors")}
