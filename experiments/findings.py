@@ -15,6 +15,10 @@ from modeling_knowfree.rows_knowfree import Row
 BASELINE = "base"
 VARIANTS = {
     "base": "gold sentences only (KnowFREE)",
+    "f_cnn": "F, masked CNN in place of local attention",
+    "f_without_merging": "F, synonymous entity types not merged (Table 3, w/o S.L.)",
+    "f_without_entities": "F without entity labels (Table 3)",
+    "f_without_pos": "F without POS labels (Table 3)",
     "f": "gold sentences with extension labels of the LLM fused in (KnowFREE-F)",
     "fs": "the same and synthetic sentences from explanations (KnowFREE-FS)",
     "cnn": "gold only, masked CNN in place of local attention",
