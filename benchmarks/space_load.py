@@ -42,6 +42,7 @@ def one_user(url: str, texts: list[str]) -> list[float]:
 @click.option("--calls", default=10, show_default=True, help="Calls of each user, every one a text of its own.")
 @click.option("--output", type=click.Path(path_type=Path), help="JSON file.")
 def main(models: Path, users: int, calls: int, output: Path | None) -> None:
+    models = models.resolve()  # the Space runs in a folder of its own
     folders = [models] if (models / "config.json").exists() else sorted(p.parent for p in models.glob("*/config.json"))
     # Different texts, so that no answer comes from memory.
     pool = sentences()
