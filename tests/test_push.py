@@ -16,10 +16,8 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from safetensors.torch import load_file
 from transformers import pipeline as local_pipeline
 
-from hub_cards.checks import SECRETS, check
 from hub_cards.details import Details, read_details
 from hub_cards.parcels import pack_dataset, pack_metric, pack_model, pack_space
-from modeling_knowfree.rows_knowfree import InputError
 from push_to_hub import push, push_parcel
 from tests.hub_server import Hub
 
@@ -485,43 +483,6 @@ def test_without_a_token_nothing_is_sent(hub, command, hub_run, monkeypatch):
     code, out = command(hub_run, "--repo_id", "org/span", "--only", "metric")
     assert code == 2
     assert "hf auth login" in out and "HF_TOKEN" in out
-
-
-@pytest.mark.parametrize(
-    ("name", "secret"),
-    [
-        ("a Hugging Face token", "hf_" + "aB3" * 11 + "x"),
-        ("an API key (sk-…)", "sk-" + "proj-" + "aB3" * 11),
-        ("a GitHub token", "ghp_" + "aB3" * 12),
-        ("an AWS key", "AKIA" + "ABCD1234" * 2),
-        ("a Google key", "AIza" + "aB3_-" * 7),
-        ("a Slack token", "xoxb-" + "123456-" * 3),
-        ("a private key", "-----BEGIN " + "RSA PRIVATE KEY-----"),
-        ("a password in a URL", "https://" + "user:pass" + "@host/x"),
-    ],
-)
-def test_every_kind_of_secret_is_found(name, secret, tmp_path):
-    assert name in SECRETS
-    parcel = pack_metric("org/span_f1")
-    check(parcel, None)
-    parcel.files["notes.txt"] = f"first line\nkey = {secret}\n".encode()
-    with pytest.raises(InputError, match=r"notes\.txt, line 2") as error:
-        check(parcel, None)
-    assert name in str(error.value) and secret not in str(error.value)
-
-
-def test_plain_text_is_no_secret():
-    parcel = pack_metric("org/span_f1")
-    plain = "hf_hub_download hf_auth sk-learn task-specific AKIA https://host:80/a@b mail@host http://t.cn/a:b@c"
-    parcel.files["notes.txt"] = plain.encode()
-    check(parcel, "hf_" + "zzz" * 12)
-
-
-def test_a_pickle_is_refused():
-    parcel = pack_metric("org/span_f1")
-    parcel.files["model.pkl"] = b""
-    with pytest.raises(InputError, match=r"model\.pkl is a pickle"):
-        check(parcel, None)
 
 
 def test_the_dataset_is_the_same_on_a_second_push(hub, api, hub_run, tmp_path):
