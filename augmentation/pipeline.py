@@ -29,8 +29,6 @@ from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 STORE_FILE = "answers.sqlite"
 
-"""Sentences as tokens -> for each its target spans, `{"start", "end", "label"}` and, where known, `"score"`."""
-
 
 @dataclass(frozen=True)
 class Explanation:

@@ -21,6 +21,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from augmentation import __version__
 from augmentation.normalisation import encoder_path
 from experiments.bio_tagging import predict_bio, train_bio
+from experiments.results import PREDICTIONS_FILE
 from experiments.run_settings import RunSettings, Variant
 from experiments.tag import load_pipeline, tag
 from experiments.train import parse_arguments, plan_schedule, train
@@ -29,7 +30,7 @@ from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
 from modeling_knowfree.training_knowfree import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
-CELL_FILE, PREDICTIONS_FILE = "cell.json", "test_predictions.jsonl"
+CELL_FILE = "cell.json"
 BATCH_SIZE = 32
 SET_BY_RUN = frozenset(
     "train_file validation_file test_file labels task model_name_or_path output_dir seed max_steps "
@@ -241,6 +242,7 @@ def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
             use_cpu=args.use_cpu,
         )
     _remove_checkpoints(work)
+    unit = infer_unit(test)
     predicted = [
         [
             {
@@ -248,7 +250,7 @@ def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
                 "end": end,
                 "label": label,
                 "score": score,
-                "word": join_units(row["tokens"][start:end], infer_unit(test))[0],
+                "word": join_units(row["tokens"][start:end], unit)[0],
             }
             for start, end, label, score in spans
         ]

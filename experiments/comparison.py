@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import bootstrap
 
-from experiments.results import Cell, Run, span_sets
+from experiments.results import FinishedRun, Result, span_sets
 from modeling_knowfree.metrics_knowfree import LabelledSpan
 
 RESAMPLES = 10_000
@@ -126,7 +126,9 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return above / np.maximum(below, 1)  # nothing predicted and nothing to find: 0, as `span_scores` has it
 
 
-def compare(run: Run, subset: str, variant: str, baseline: str, *, resamples: int = RESAMPLES) -> Difference | None:
+def compare(
+    run: FinishedRun, subset: str, variant: str, baseline: str, *, resamples: int = RESAMPLES
+) -> Difference | None:
     """
     Two variants of a run on one subset, over the seeds that both have.
 
@@ -142,7 +144,7 @@ def compare(run: Run, subset: str, variant: str, baseline: str, *, resamples: in
         return None
     gold = span_sets(run.test_rows)
 
-    def pooled(found: Mapping[int, Cell]) -> np.ndarray:
+    def pooled(found: Mapping[int, Result]) -> np.ndarray:
         return np.sum([span_counts(gold, span_sets(run.predictions(found[seed]))) for seed in seeds], axis=0)
 
     counts, base_counts = pooled(cells), pooled(others)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.comparison import Difference, Spread, spread
-from experiments.results import Cell, Run, span_sets
+from experiments.results import FinishedRun, Result, span_sets
 from modeling_knowfree.readers_knowfree import InputError
 from modeling_knowfree.rows_knowfree import Row
 
@@ -54,7 +54,7 @@ class Score:
     seconds: float
 
 
-def best_on_dev(run: Run, subset: str, among: Iterable[str] | None = None) -> str | None:
+def best_on_dev(run: FinishedRun, subset: str, among: Iterable[str] | None = None) -> str | None:
     """The variant with the highest mean dev F1 on a subset, the first of equals; None where no cell has a dev F1."""
     means = {}
     for variant in among if among is not None else run.variants(subset):
@@ -64,7 +64,7 @@ def best_on_dev(run: Run, subset: str, among: Iterable[str] | None = None) -> st
     return max(means, key=lambda variant: means[variant]) if means else None
 
 
-def scores(run: Run, differences: dict[tuple[str, str], Difference | None]) -> list[Score]:
+def scores(run: FinishedRun, differences: dict[tuple[str, str], Difference | None]) -> list[Score]:
     """
     The table of scores, by subset and variant in the order of the results.
 
@@ -101,7 +101,7 @@ def scores(run: Run, differences: dict[tuple[str, str], Difference | None]) -> l
     return table
 
 
-def challenger(run: Run, subset: str) -> str | None:
+def challenger(run: FinishedRun, subset: str) -> str | None:
     """Whom to hold against the baseline in examples: of the -FS variants the best on dev, else of all others."""
     others = [variant for variant in run.variants(subset) if variant != BASELINE]
     synthetic = [variant for variant in others if variant.startswith("fs")]
@@ -129,7 +129,7 @@ class Disagreement:
     examples: list[tuple[Row, Row, Row]]
 
 
-def disagreement(run: Run, subset: str, right: str, wrong: str, *, limit: int) -> Disagreement | None:
+def disagreement(run: FinishedRun, subset: str, right: str, wrong: str, *, limit: int) -> Disagreement | None:
     """
     Sentences that `right` gets right with every seed and `wrong` with none; `limit` of them drawn by a fixed seed.
 
@@ -145,7 +145,7 @@ def disagreement(run: Run, subset: str, right: str, wrong: str, *, limit: int) -
         return None
     gold = span_sets(run.test_rows)
 
-    def tagged(cells: dict[int, Cell]) -> tuple[list[Row], list[list[bool]]]:
+    def tagged(cells: dict[int, Result]) -> tuple[list[Row], list[list[bool]]]:
         rows = [run.predictions(cells[seed]) for seed in seeds]
         hits = [[given == wanted for given, wanted in zip(span_sets(of), gold, strict=True)] for of in rows]
         return rows[0], [list(by_seed) for by_seed in zip(*hits, strict=True)]
@@ -157,7 +157,7 @@ def disagreement(run: Run, subset: str, right: str, wrong: str, *, limit: int) -
     return Disagreement(right, wrong, seeds, len(found), len(gold), examples)
 
 
-def label_scores(run: Run, subset: str) -> tuple[list[str], list[dict[str, Any]]]:
+def label_scores(run: FinishedRun, subset: str) -> tuple[list[str], list[dict[str, Any]]]:
     """F1 of each target label by variant: the variants, and a line a label, the most frequent first, with `label`,
     `support` (gold spans) and `f1` (a `Spread` for each variant, None where it never met the label)."""
     variants = run.variants(subset)
@@ -173,7 +173,7 @@ def label_scores(run: Run, subset: str) -> tuple[list[str], list[dict[str, Any]]
     return variants, lines
 
 
-def augmented_folder(run: Run, subset: str) -> Path:
+def augmented_folder(run: FinishedRun, subset: str) -> Path:
     """Where the subset's augmentation lies, if it has one."""
     return run.folder / subset / "augmented"
 

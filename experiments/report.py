@@ -31,7 +31,7 @@ from experiments.findings import (
     losses,
     scores,
 )
-from experiments.results import PREDICTIONS_FILE, RESULTS_FILE, Cell, Run, read_run
+from experiments.results import PREDICTIONS_FILE, RESULTS_FILE, FinishedRun, Result, read_run
 from hub_cards.cards import inert
 from modeling_knowfree.readers_knowfree import InputError, read_rows
 
@@ -194,7 +194,7 @@ def _several(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def _overview(run: Run) -> list[tuple[str, str]]:
+def _overview(run: FinishedRun) -> list[tuple[str, str]]:
     cells = run.cells
     versions: dict[str, dict[str, None]] = {}
     for cell in cells:
@@ -217,7 +217,7 @@ def _overview(run: Run) -> list[tuple[str, str]]:
     ]
 
 
-def _differences(run: Run, analyses: Analyses) -> tuple[dict[tuple[str, str], Difference | None], list[str]]:
+def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, str], Difference | None], list[str]]:
     """Each variant against the baseline of its subset, from the cache where predictions are the same; and why some
     could not be compared."""
     pairs = [
@@ -250,7 +250,7 @@ def _differences(run: Run, analyses: Analyses) -> tuple[dict[tuple[str, str], Di
 _SIZE = re.compile(r"(?:k|train_|n)?(\d+)")
 
 
-def _by_subset(run: Run) -> Chart | None:
+def _by_subset(run: FinishedRun) -> Chart | None:
     """Figure 4: F1 over k or size; None with a single subset."""
     if len(run.subsets) < 2:
         return None
@@ -275,7 +275,7 @@ def _point(x: float, ratios: Sequence[float]) -> Point:
     return Point(x, 100 * values.mean, None if values.sd is None else 100 * values.sd)
 
 
-def _curves(run: Run) -> list[Chart]:
+def _curves(run: FinishedRun) -> list[Chart]:
     """Dev F1 over updates, one chart a subset that has curves; at each update the seeds that were scored there."""
     charts = []
     for subset in run.subsets:
@@ -292,12 +292,12 @@ def _curves(run: Run) -> list[Chart]:
     return charts
 
 
-def _heatmap(run: Run, analyses: Analyses) -> dict[str, Any] | None:
+def _heatmap(run: FinishedRun, analyses: Analyses) -> dict[str, Any] | None:
     """Figure 8 of the model with extension columns that is best on dev, or else of the last one trained."""
     cells = [cell for cell in run.cells if _has_extensions(run.cell_folder(cell))]
     if not cells:
         return None
-    cell: Cell = max(reversed(cells), key=lambda one: -1 if one.dev_f1 is None else one.dev_f1)
+    cell: Result = max(reversed(cells), key=lambda one: -1 if one.dev_f1 is None else one.dev_f1)
     folder = run.cell_folder(cell)
     files = [folder / "config.json", *sorted(folder.glob("*.safetensors")), run.test_file]
     found = analyses.get("extension_logits", files, lambda: extension_logits(str(folder), run.test_rows))
@@ -335,7 +335,7 @@ def _has_extensions(folder: Path) -> bool:
         raise InputError(f"{path}: {error}; remove the cell's folder and run `knowfree run` again") from error
 
 
-def _map(run: Run, analyses: Analyses, subset: str) -> dict[str, Any] | None:
+def _map(run: FinishedRun, analyses: Analyses, subset: str) -> dict[str, Any] | None:
     """Figure 5 of a subset; None without an augmentation."""
     folder = augmented_folder(run, subset)
     synthetic = [path for name in ("synthetic", "sentences") if (path := folder / f"{name}.jsonl").is_file()]
@@ -351,7 +351,7 @@ def _map(run: Run, analyses: Analyses, subset: str) -> dict[str, Any] | None:
     return analyses.get(f"sentence_map {subset}", [encoder, run.unit, run.test_file, synthetic[0], gold], compute)
 
 
-def _examples(run: Run, subset: str) -> dict[str, Any] | None:
+def _examples(run: FinishedRun, subset: str) -> dict[str, Any] | None:
     """Sentences that the challenger gets right and the baseline wrong, and the other way round."""
     other = challenger(run, subset)
     if other is None or not run.of(subset, BASELINE):
@@ -366,7 +366,7 @@ def _examples(run: Run, subset: str) -> dict[str, Any] | None:
     return {"sides": sides}
 
 
-def _losses(run: Run) -> dict[str, Any]:
+def _losses(run: FinishedRun) -> dict[str, Any]:
     """What was dropped, side by side: `lines` of (part, what, by subset the numbers or None), and by subset what
     failed, or why nothing can be told."""
     told = {subset: _section(partial(losses, augmented_folder(run, subset))) for subset in run.subsets}

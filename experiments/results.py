@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from experiments.run_settings import RUN_FILE
 from modeling_knowfree.metrics_knowfree import LabelledSpan
 from modeling_knowfree.readers_knowfree import InputError, read_rows
 from modeling_knowfree.rows_knowfree import Row
 from modeling_knowfree.units_knowfree import infer_unit
 
-SETTINGS_FILE, RESULTS_FILE, PREDICTIONS_FILE = "run.yaml", "results.jsonl", "test_predictions.jsonl"
+RESULTS_FILE, PREDICTIONS_FILE = "results.jsonl", "test_predictions.jsonl"
 
 
 def _folder_name(name: str) -> str:
@@ -38,7 +39,7 @@ class LabelScores(BaseModel):
     predicted: Count
 
 
-class Cell(BaseModel):
+class Result(BaseModel):
     """
     One line of results.jsonl: one training and its test scores. All ratios are in [0, 1].
 
@@ -70,7 +71,7 @@ class Cell(BaseModel):
     versions: dict[str, str] = {}
 
 
-def read_cells(path: Path) -> list[Cell]:
+def read_cells(path: Path) -> list[Result]:
     """
     The cells of a results.jsonl, in its order.
 
@@ -81,13 +82,13 @@ def read_cells(path: Path) -> list[Cell]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: {error}; run `knowfree run --config run.yaml --output_dir {path.parent}`") from error
-    cells: dict[tuple[str, str, int], Cell] = {}
+    cells: dict[tuple[str, str, int], Result] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where, mend = f"{path}, line {number}", "run `knowfree run` again, it rebuilds the file from the finished cells"
         try:
-            cell = Cell.model_validate_json(line)
+            cell = Result.model_validate_json(line)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"])) or "the line"
@@ -103,7 +104,7 @@ def read_cells(path: Path) -> list[Cell]:
 
 
 @dataclass
-class Run:
+class FinishedRun:
     """
     A run folder.
 
@@ -115,7 +116,7 @@ class Run:
 
     folder: Path
     settings: Mapping[str, Any]
-    cells: Sequence[Cell]
+    cells: Sequence[Result]
 
     @property
     def subsets(self) -> list[str]:
@@ -126,11 +127,11 @@ class Run:
         """Of one subset or of all, in the order of the results."""
         return list(dict.fromkeys(cell.variant for cell in self.cells if subset in (None, cell.subset)))
 
-    def of(self, subset: str, variant: str) -> dict[int, Cell]:
+    def of(self, subset: str, variant: str) -> dict[int, Result]:
         """The cells of a subset and variant by seed; empty where none has finished."""
         return {cell.seed: cell for cell in self.cells if (cell.subset, cell.variant) == (subset, variant)}
 
-    def cell_folder(self, cell: Cell) -> Path:
+    def cell_folder(self, cell: Result) -> Path:
         """Where the cell's model and predictions lie."""
         return self.folder / cell.subset / cell.variant / f"seed-{cell.seed}"
 
@@ -150,14 +151,14 @@ class Run:
                 f"{self.test_file}: the test file of {self.folder} is not here; call from the folder where "
                 "`knowfree run` was called, its paths are relative to that"
             )
-        return read_rows(self.test_file, unit=self.settings.get("unit"))
+        return read_rows(self.test_file)
 
     @property
     def unit(self) -> str:
         """What the tokens are: `character` or `word`."""
-        return self.settings.get("unit") or infer_unit(self.test_rows)
+        return infer_unit(self.test_rows)
 
-    def predictions(self, cell: Cell) -> list[Row]:
+    def predictions(self, cell: Result) -> list[Row]:
         """
         The test rows with the cell's spans as their entities.
 
@@ -179,20 +180,20 @@ def span_sets(rows: Iterable[Row]) -> list[set[LabelledSpan]]:
     return [{(span["start"], span["end"], span["label"]) for span in row["entities"]} for row in rows]
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path) -> FinishedRun:
     """
     A run folder, its cells checked.
 
     Raises:
         InputError: no run folder, or run.yaml or results.jsonl broken.
     """
-    path = folder / SETTINGS_FILE
+    path = folder / RUN_FILE
     if not path.is_file():
-        raise InputError(f"{folder}: no run folder, it has no {SETTINGS_FILE}; give the --output_dir of `knowfree run`")
+        raise InputError(f"{folder}: no run folder, it has no {RUN_FILE}; give the --output_dir of `knowfree run`")
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: {' '.join(str(error).split())}") from error
     if not isinstance(settings, dict) or not isinstance(settings.get("test_file"), str):
         raise InputError(f"{path}: names no test_file; write `test_file: test.jsonl`, the file the run was scored on")
-    return Run(folder, settings, read_cells(folder / RESULTS_FILE))
+    return FinishedRun(folder, settings, read_cells(folder / RESULTS_FILE))

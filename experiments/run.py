@@ -32,6 +32,7 @@ from augmentation.settings import (
 )
 from augmentation.store import write_atomically
 from experiments.cells import CELL_FILE, Cell, check_arguments, finish, tag_rows, updates_of_recipe
+from experiments.results import RESULTS_FILE
 from experiments.run_settings import RUN_FILE, RunSettings, Variant, run_text
 from experiments.sampling import k_shot_subsets, random_subsets
 from modeling_knowfree.readers_knowfree import iterate_rows, read_rows
@@ -40,7 +41,6 @@ from modeling_knowfree.training_knowfree import target_labels
 from modeling_knowfree.units_knowfree import infer_unit
 
 logger = logging.getLogger(__name__)
-RESULTS_FILE = "results.jsonl"
 
 
 class Run:
@@ -62,7 +62,7 @@ class Run:
         labels = settings.labels or target_labels(self.train_rows)
         if not labels:
             raise InputError(f"{settings.train_file}: no row has an entity: there is nothing to learn")
-        unit = infer_unit(self.train_rows)
+        unit = self.unit = infer_unit(self.train_rows)
         if settings.validation_file:
             read_rows(settings.validation_file, unit=unit, flat=flat, labels=labels)
         self.test = read_rows(settings.test_file, unit=unit, flat=flat, labels=labels)
@@ -180,7 +180,7 @@ class Run:
         files = {"train_file": self.gold(subset), "dev_file": settings.validation_file, "test_file": settings.test_file}
         values |= {name: os.path.relpath(path, folder) for name, path in files.items() if path}
         values["answers"] = [os.path.relpath(path, folder) for path in values.get("answers", ())]
-        return values | {"task": settings.task, "language": settings.language, "unit": infer_unit(self.train_rows)}
+        return values | {"task": settings.task, "language": settings.language, "unit": self.unit}
 
     def _augment(self, subset: str, variant: str, budget: dict[str, Any], accept_changes: bool) -> None:
         folder = self.augmented(subset, variant)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from experiments.results import Run, read_run
+from experiments.results import FinishedRun, read_run
 from modeling_knowfree.metrics_knowfree import span_scores
 from modeling_knowfree.readers_knowfree import write_rows
 from tests.conftest import row
@@ -36,7 +36,7 @@ def make_run(
     cells: Mapping[tuple[str, str, int], str],
     rows: list[dict] = TEST_ROWS,
     dev_f1: Mapping[tuple[str, str, int], float] | None = None,
-) -> Run:
+) -> FinishedRun:
     """
     A run folder that tags `rows`.
 
