@@ -3,11 +3,13 @@
     python -m benchmarks.bench_predict
 
 Both have the same BERT-base encoder with the same random weights, and output biases set so that each finds about as
-many entities as the data have; both run at their best batch size of those given. Sentences are random characters or
-words, as long as those of the data sets named: lengths are drawn from the deciles of their test splits.
+many entities as the data have; both run at their best batch size of those given. `--data` names the folder of the data
+sets, of whose test sentences a sample is tagged. Without it sentences are random characters or words, as long as those
+of the data sets: lengths are drawn from the deciles of their test splits.
 """
 
 import argparse
+import json
 import os
 import random
 import statistics
@@ -25,16 +27,24 @@ from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.pipeline_knowfree import KnowFreePipeline
 
+LONGEST = 500  # units: what both pipelines tag without cutting the sentence
 # unit; deciles of units a sentence, shortest and longest included; mean entities a sentence: the test splits'
 SETS = {
     "weibo": ("character", (10, 15, 20, 25, 35, 45, 54, 70, 86, 117, 146), 1.5),
     "mit-movie": ("word", (3, 15, 16, 17, 18, 19, 20, 21, 23, 27, 76), 2.9),
-    "cmeee": ("character", (7, 19, 25, 30, 35, 42, 49, 58, 70, 89, 500), 3.9),  # the longest: 1,804
+    "cmeee": ("character", (7, 19, 25, 30, 35, 42, 49, 58, 70, 89, LONGEST), 3.9),  # the longest: 1,804
 }
 LABELS = [f"T{column}" for column in range(8)]
 
 
-def sentences(name: str, count: int) -> list[list[str]]:
+def real_sentences(data: Path, name: str, count: int) -> list[list[str]]:
+    """Units of `count` random test sentences of `data/name/test.jsonl`."""
+    lines = (data / name / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [tokens for line in lines if len(tokens := json.loads(line)["tokens"]) <= LONGEST]
+    return random.Random(0).sample(rows, min(count, len(rows)))
+
+
+def random_sentences(name: str, count: int) -> list[list[str]]:
     """Units of `count` random sentences, Chinese characters or short words; lengths as in the data set `name`."""
     unit, deciles, _ = SETS[name]
     drawn = random.Random(0)
@@ -126,6 +136,7 @@ def command_line(folder: Path, texts: list[str], batch_size: int, options: argpa
 def main(arguments: Sequence[str]) -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--data", type=Path, help="folder of real data sets: its weibo/test.jsonl and so on are tagged")
     parser.add_argument("--sentences", type=int, default=128)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 4, 8, 16, 32])
     parser.add_argument("--layers", type=int, default=12, help="of the encoder")
@@ -134,7 +145,10 @@ def main(arguments: Sequence[str]) -> None:
     torch.set_num_threads(options.threads)
     rows = []
     for name in options.sets:
-        units = sentences(name, options.sentences)
+        if options.data:
+            units = real_sentences(options.data, name, options.sentences)
+        else:
+            units = random_sentences(name, options.sentences)
         texts = [join(name, row) for row in units]
         with tempfile.TemporaryDirectory() as directory:
             folder = Path(directory)

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from transformers import BertTokenizerFast
 
-from benchmarks.bench_predict import LABELS, SETS, join, sentences
+from benchmarks.bench_predict import LABELS, SETS, join, random_sentences
 from benchmarks.side_by_side import CLOCKS, argument_parser, report
 from experiments.tag import load_pipeline
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    few = sentences(options.data, 2000)
+    few = random_sentences(options.data, 2000)
     lines = [join(options.data, units) for units in few]
     rows = []
     with tempfile.TemporaryDirectory() as directory:
