@@ -25,7 +25,8 @@ EXAMPLES = {"character": ("我们一起在嘉鱼", "zh"), "word": ("we left harr
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 SCORE_NAMES = {"f1": "Micro F1", "precision": "Precision", "recall": "Recall", "macro_f1": "Macro F1"}
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
-MARKUP = re.compile(r"[\\`*_\[\]{}<>()#+!|~&\"'$:@/]")
+# An underscore between letters or digits is no markup, and stays: names of variants are read in terminals too.
+MARKUP = re.compile(r"[\\`*\[\]{}<>()#+!|~&\"'$:@/]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 class TableSize(NamedTuple):
