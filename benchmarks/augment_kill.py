@@ -1,6 +1,6 @@
 """A run killed with SIGKILL at 20 random moments and resumed each time, beside an undisturbed one.
 
-`PYTHONPATH=. python benchmarks/augment_kill.py [--kills 20] [--rows 500] [--seed 0]`
+`python -m benchmarks.augment_kill [--kills 20] [--rows 500] [--seed 0]`
 
 The server of the fault test misbehaves as there. Exit status 1 where a request was sent again whose complete valid
 answer had arrived, or where the final files differ. An answer that the server finished writing within the last

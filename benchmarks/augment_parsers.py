@@ -1,6 +1,6 @@
 """100,000 mutated answers through the parsers: no exception but the declared one, in under two minutes.
 
-`PYTHONPATH=. python benchmarks/augment_parsers.py [--count 100000] [--seed 0]`
+`python -m benchmarks.augment_parsers [--count 100000] [--seed 0]`
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`knowfree augment` from recorded answers on mit-movie k20, weibo k20 and the demo corpus, and once more.
 
-    PYTHONPATH=. python benchmarks/augment_recorded.py --data ../shared/data --answers ../shared/llm
+    python -m benchmarks.augment_recorded --data ../shared/data --answers ../shared/llm
 
 The second run has its result files deleted and may send nothing; every file must come back byte for byte. The answers
 were written by a large language model from a brief derived from the prompts, not from their rendered text, and stored

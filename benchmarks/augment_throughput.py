@@ -1,6 +1,6 @@
 """Throughput, CPU and memory of the runner, against a server with a fixed latency in a process of its own.
 
-`PYTHONPATH=. python benchmarks/augment_throughput.py [--requests 2000] [--concurrency 64] [--latency-seconds 0.5]`
+`python -m benchmarks.augment_throughput [--requests 2000] [--concurrency 64] [--latency-seconds 0.5]`
 
 Time runs from the first request to the last answer, the probe not counted. Memory: rows planned with every answer
 already stored (nothing to send) and, for the same number, rows planned while a budget stops the sending.

@@ -1,7 +1,7 @@
 """KnowFREE trained on gold alone: mit-movie with the packaged MiniLM encoder and the default recipe.
 
-    python benchmarks/mit_movie.py --data ../shared/data/mit-movie [--threads 2]
-    python benchmarks/mit_movie.py --table
+    python -m benchmarks.mit_movie --data ../shared/data/mit-movie [--threads 2]
+    python -m benchmarks.mit_movie --table
 
 Each cell is what `knowfree train --train_file … --validation_file dev.jsonl` does with nothing but its defaults. Its
 test score is that of the checkpoint chosen on dev; `test_f1_last` is that of the last checkpoint, the one that training

@@ -1,6 +1,6 @@
 """Which training recipe suits small data? One change at a time from a common base, scored on dev, never on test.
 
-    python benchmarks/recipe_search.py --data ../shared/data/mit-movie --threads 2
+    python -m benchmarks.recipe_search --data ../shared/data/mit-movie --threads 2
 
 Every finished run is appended to benchmarks/results/recipe_search.jsonl; a rerun continues with what is missing.
 The encoder is the packaged MiniLM. Each run reports dev F1 along the way (`curve`) and at its last step, which is the

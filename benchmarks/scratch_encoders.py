@@ -1,6 +1,6 @@
 """Every task preset end to end on real data, with a small encoder made from scratch.
 
-    python benchmarks/scratch_encoders.py --data ../shared/data
+    python -m benchmarks.scratch_encoders --data ../shared/data
 
 The absolute F1 means little (the encoder knows nothing but the 250 training sentences); that every preset trains,
 decodes and scores on real text is the point. Each run is appended to benchmarks/results/scratch_encoders.jsonl; a

@@ -283,11 +283,19 @@ def test_the_cell_of_a_run_tells_variant_subset_and_test_scores(hub_run, tmp_pat
     assert not facts.augmented
     text = model_card("org/m", facts, Details(license="mit")).text
     assert "A KnowFREE &#40;cnn&#41; span tagger:" in text and "27 gold sentences.\n" in text
+    assert "synthetic sentences were used" not in text
     assert "A KnowFREE-F span tagger:" in model_card("org/m", facts, Details(variant="KnowFREE-F")).text
 
     (folder / "cell.json").write_text('{"variant": "fs"}')
     with pytest.raises(InputError, match=r"cell\.json: no dataset"):
         read_model(folder)
+
+
+@pytest.mark.parametrize(("synthetic", "config"), [(129, "train"), (0, "fusion")])
+def test_a_card_names_the_config_that_the_model_learnt_from(synthetic, config, augmented):
+    facts = replace(facts_with(["PER"]), cell=CELL | {"synthetic_rows": synthetic})
+    card = model_card("org/m", facts, DETAILS, augmentation=read_augmentation(augmented), dataset_id="org/m-aug")
+    assert f'load_dataset("org/m-aug", "{config}")' in card.text
 
 
 def test_results_of_a_run_have_the_names_of_the_paper(tmp_path):
