@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from augmentation.decisions import Decisions, apply_decisions
 from augmentation.fusion import fused_rows
 from augmentation.store import write_atomically
-from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
+from modeling_knowfree.rows_knowfree import InputError, Row, read_lines, write_rows
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -134,7 +134,7 @@ def build_datasets(folder: Path, decisions: Decisions) -> tuple[dict[str, "Datas
     types = json.loads((folder / "label_map.json").read_text(encoding="utf-8"))["types"]
     label_rows = [{"raw": raw, **entry} for raw, entry in types.items()]
     built["label_map"] = DatasetDict(train=Dataset.from_list(label_rows, features=label_map_features()))
-    answers = [json.loads(line) for line in (folder / "provenance.jsonl").read_text(encoding="utf-8").splitlines()]
+    answers = [json.loads(line.text) for line in read_lines(folder / "provenance.jsonl")]
     built["provenance"] = DatasetDict(train=Dataset.from_list(answers, features=provenance_features()))
     return built, counts
 

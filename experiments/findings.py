@@ -10,7 +10,7 @@ from typing import Any
 from experiments.comparison import Difference, Spread, spread
 from experiments.results import FinishedRun, Result, span_sets
 from modeling_knowfree.readers_knowfree import InputError
-from modeling_knowfree.rows_knowfree import Row
+from modeling_knowfree.rows_knowfree import Row, read_lines
 
 BASELINE = "base"
 VARIANTS = {
@@ -288,8 +288,8 @@ def _json(path: Path) -> dict[str, Any]:
 def _json_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
+    lines = [line.text for line in read_lines(path) if line.text.strip()]
     try:
-        found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return [{name: str(one[name]) for name in ("id", "task", "reason")} for one in found]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [{name: str(one[name]) for name in ("id", "task", "reason")} for one in map(json.loads, lines)]
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: {error!r}; run `knowfree augment run {path.parent}` again") from error

@@ -12,7 +12,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from modeling_knowfree.readers_knowfree import iterate_rows
-from modeling_knowfree.rows_knowfree import InputError
+from modeling_knowfree.rows_knowfree import InputError, read_lines
 from modeling_knowfree.units_knowfree import join_units
 
 SCORES = ("f1", "precision", "recall", "macro_f1")
@@ -161,10 +161,10 @@ def read_results(path: Path) -> list[Repeated]:
     they are there.
 
     Raises:
-        InputError: not JSON lines, or a line without one of the three.
+        InputError: no such file, not JSON lines, or a line without one of the three.
     """
     groups: dict[str, dict[int, float]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in read_lines(path):
         if not line.strip():
             continue
         try:
@@ -289,8 +289,8 @@ def _key(tokens: Sequence[str], unit: str) -> str:
 def _prompts(path: Path) -> list[dict[str, Any]]:
     groups: Counter[tuple] = Counter()
     repaired: Counter[tuple] = Counter()
-    for line in path.read_text(encoding="utf-8").splitlines():
-        answer = json.loads(line)
+    for line in read_lines(path):
+        answer = json.loads(line.text)
         names = ("task", "prompt_id", "prompt_version", "prompt_sha256", "model", "temperature", "top_p")
         key = tuple(answer[name] for name in names)
         groups[key] += 1

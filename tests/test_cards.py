@@ -12,12 +12,13 @@ from huggingface_hub import DatasetCard, ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from augmentation.export import label_map_features, provenance_features, row_features
+from augmentation.decisions import Decisions
+from augmentation.export import build_datasets, label_map_features, provenance_features, row_features
 from experiments.train import origin_of
 from hub_cards.cards import TableSize, dataset_card, inert, model_card
 from hub_cards.details import Details, Source, read_details
 from hub_cards.facts import ModelFacts, Overlap, read_augmentation, read_model, read_results
-from modeling_knowfree.rows_knowfree import InputError
+from modeling_knowfree.rows_knowfree import InputError, write_rows
 from modeling_knowfree.training_knowfree import DataArguments, ModelArguments
 
 AWKWARD = [
@@ -219,6 +220,25 @@ def test_results_over_seeds(tmp_path):
     path.write_text('{"variant": "KnowFREE", "f1": 0.5}\n')
     with pytest.raises(InputError, match=r"line 1.*seed"):
         read_results(path)
+
+
+LINE_ENDS_OF_UNICODE = "trail\u2028\u2029\u0085s"  # JSON may hold them as they are, inside a string
+
+
+def test_a_unicode_line_end_in_a_name_ends_no_line_of_results(tmp_path):
+    write_rows(tmp_path / "results.jsonl", [{"dataset": LINE_ENDS_OF_UNICODE, "variant": "base", "seed": 0, "f1": 0.5}])
+    [result] = read_results(tmp_path / "results.jsonl")
+    assert result.setting == f"KnowFREE ({LINE_ENDS_OF_UNICODE})"
+
+
+def test_a_unicode_line_end_in_an_id_ends_no_line_of_provenance(augmented, tmp_path):
+    shutil.copytree(augmented, tmp_path / "augmented")
+    path = tmp_path / "augmented" / "provenance.jsonl"
+    first, *rest = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    write_rows(path, [first | {"row_id": LINE_ENDS_OF_UNICODE}, *rest])
+    built, _ = build_datasets(tmp_path / "augmented", Decisions())
+    assert built["provenance"]["train"]["row_id"][0] == LINE_ENDS_OF_UNICODE
+    assert read_augmentation(tmp_path / "augmented").prompts == read_augmentation(augmented).prompts
 
 
 def test_facts_of_a_trained_folder(hub_run):

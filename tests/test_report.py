@@ -19,7 +19,7 @@ from experiments.findings import best_on_dev, challenger, disagreement, label_me
 from experiments.report import report_html, report_markdown, write_report
 from experiments.report_command import report
 from experiments.results import read_run
-from modeling_knowfree.readers_knowfree import InputError
+from modeling_knowfree.readers_knowfree import InputError, write_rows
 from tests.run_folder import TEST_ROWS, make_run
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -47,7 +47,6 @@ def hostile(rows):
 def tagger(encoder, tmp_path_factory) -> Path:
     """A model with extension columns, trained on the test sentences, one of its labels markup."""
     from experiments.train import train
-    from modeling_knowfree.readers_knowfree import write_rows
 
     folder = tmp_path_factory.mktemp("tagger")
     rows = hostile(TEST_ROWS)
@@ -349,6 +348,9 @@ def test_losses_are_named(tmp_path):
         (4, 7, [("in dev or test", 2), ("cut by the token limit", 1)]),
     ]
     assert found["failed"] == []
+    failed = {"id": "r\u20281", "task": "pos", "reason": "no JSON:\u2029\u0085"}  # JSON holds them as they are
+    write_rows(tmp_path / "failed.jsonl", [failed])
+    assert losses(tmp_path)["failed"] == [failed]
 
 
 def test_extension_logits_are_those_of_the_model_alone(tagger):
