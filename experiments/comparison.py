@@ -9,6 +9,7 @@ from scipy.stats import bootstrap
 
 from experiments.results import FinishedRun, Result, span_sets
 from modeling_knowfree.metrics_knowfree import LabelledSpan
+from modeling_knowfree.rows_knowfree import InputError
 
 RESAMPLES = 10_000
 LEVEL = 0.95
@@ -136,13 +137,15 @@ def compare(
         None where they share no seed.
 
     Raises:
-        InputError: predictions or the test file are missing or do not fit each other.
+        InputError: predictions or the test file are missing or do not fit each other, or it has a single sentence.
     """
     cells, others = run.of(subset, variant), run.of(subset, baseline)
     seeds = tuple(seed for seed in cells if seed in others)
     if not seeds:
         return None
     gold = span_sets(run.test_rows)
+    if len(gold) < 2:
+        raise InputError(f"{run.test_file}: has 1 sentence; an interval needs at least 2 to resample, add sentences")
 
     def pooled(found: Mapping[int, Result]) -> np.ndarray:
         return np.sum([span_counts(gold, span_sets(run.predictions(found[seed]))) for seed in seeds], axis=0)

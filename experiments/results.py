@@ -1,5 +1,6 @@
 """What `knowfree run` leaves in its folder, read back: cells, their predictions, the gold of the test file."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from experiments.run_settings import RUN_FILE
-from modeling_knowfree.metrics_knowfree import LabelledSpan
+from modeling_knowfree.metrics_knowfree import LabelledSpan, span_scores
 from modeling_knowfree.readers_knowfree import InputError, read_rows
 from modeling_knowfree.rows_knowfree import Row
 from modeling_knowfree.units_knowfree import infer_unit
@@ -163,7 +164,8 @@ class FinishedRun:
         The test rows with the cell's spans as their entities.
 
         Raises:
-            InputError: no predictions, or of other sentences than the test file has now.
+            InputError: no predictions, or the test file has now other sentences, or other gold spans, than they were
+                scored on.
         """
         path = self.cell_folder(cell) / PREDICTIONS_FILE
         rows = read_rows(path)
@@ -171,6 +173,15 @@ class FinishedRun:
             raise InputError(
                 f"{path}: its sentences are not those of {self.test_file}; put the test file of the run back, or "
                 "remove the cell's folder and run `knowfree run` again"
+            )
+        now = span_scores(span_sets(self.test_rows), span_sets(rows))
+        support = {label: scores["support"] for label, scores in now["per_label"].items() if scores["support"]}
+        scored_on = {label: scores.support for label, scores in cell.per_label.items() if scores.support}
+        if support != scored_on or not math.isclose(now["f1"], cell.f1, abs_tol=1e-6):
+            raise InputError(
+                f"{path}: the gold spans of {self.test_file} are not those of the run: F1 {now['f1']:.4f} now, "
+                f"{cell.f1:.4f} in {RESULTS_FILE}; put the test file of the run back, or run `knowfree run` again, it "
+                "trains and scores anew"
             )
         return rows
 

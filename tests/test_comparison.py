@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from experiments.comparison import Spread, compare, paired_bootstrap, span_counts, spread
-from modeling_knowfree.readers_knowfree import InputError
-from tests.run_folder import make_run
+from modeling_knowfree.readers_knowfree import InputError, write_rows
+from tests.run_folder import TEST_ROWS, make_run
 
 
 def test_spread_is_mean_and_sample_deviation():
@@ -130,4 +130,27 @@ def test_predictions_of_other_sentences_are_refused(tmp_path):
     path = tmp_path / "k2" / "fs" / "seed-0" / "test_predictions.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace("bear", "boar"), encoding="utf-8")
     with pytest.raises(InputError, match=r"test_predictions\.jsonl: its sentences are not those of .*test\.jsonl"):
+        compare(run, "k2", "fs", "base")
+
+
+@pytest.mark.parametrize("label", ["PLACE", "TIME"])  # base finds no PLACE: without them its F1 is another
+def test_gold_spans_that_the_run_was_not_scored_on_are_refused(label, tmp_path):
+    run = make_run(tmp_path, cells={("k2", "base", 0): "without PLACE", ("k2", "fs", 0): "gold"})
+    kept = [one | {"entities": [span for span in one["entities"] if span["label"] != label]} for one in TEST_ROWS]
+    write_rows(run.test_file, kept)
+    with pytest.raises(InputError, match=r"test\.jsonl are not those of the run: F1 0\.\d+ now, 1\.0000 in"):
+        compare(run, "k2", "fs", "base")
+
+
+def test_gold_spans_moved_where_nobody_found_any_are_refused(tmp_path):
+    run = make_run(tmp_path, cells={("k2", "base", 0): "nothing", ("k2", "fs", 0): "nothing"})
+    text = run.test_file.read_text(encoding="utf-8")
+    run.test_file.write_text(text.replace('"GEAR"', '"PLACE"'), encoding="utf-8")
+    with pytest.raises(InputError, match=r"gold spans of .* are not those of the run"):
+        compare(run, "k2", "fs", "base")
+
+
+def test_one_sentence_has_no_interval(tmp_path):
+    run = make_run(tmp_path, cells={("k2", "base", 0): "gold", ("k2", "fs", 0): "nothing"}, rows=TEST_ROWS[:1])
+    with pytest.raises(InputError, match=r"test\.jsonl: has 1 sentence; an interval needs at least 2"):
         compare(run, "k2", "fs", "base")

@@ -171,9 +171,9 @@ def test_second_report_takes_what_the_first_found(run_folder):
     (run_folder / "analyses.json").write_text(json.dumps(found), encoding="utf-8")
     assert "+12.3 [" in report_html(run_folder)
     path = run_folder / "k5" / "fs" / "seed-0" / "test_predictions.jsonl"
-    shutil.copy(run_folder / "k5" / "base" / "seed-0" / "test_predictions.jsonl", path)
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     assert "+12.3 [" not in report_html(run_folder)
-    assert kept(run_folder)["difference k5 fs"]["result"]["value"] == 0.0
+    assert kept(run_folder)["difference k5 fs"]["result"]["value"] == pytest.approx(-0.6)
 
 
 @pytest.mark.parametrize("broken", ["", "[1]", '{"difference k5 fs": 3}', "\xff"])
@@ -213,6 +213,24 @@ def test_missing_predictions_cost_only_what_needs_them(run_folder):
     assert "No interval: " in seen and "seed-1/test_predictions.jsonl: No such file or directory; run `knowfree" in seen
     assert "k2 fs best on dev 100.0 ± 0.0 – 75.0" in seen
     assert re.search(r"k5 fs best on dev 40\.0 −60\.0 \[", seen)
+
+
+def test_one_test_sentence_is_reported_without_intervals(tmp_path):
+    make_run(tmp_path, cells={("k2", "base", 0): "gold", ("k2", "fs", 0): "nothing"}, rows=TEST_ROWS[:1])
+    assert "No interval: " in report_markdown(tmp_path)
+    seen = words(report_html(tmp_path))
+    assert "test.jsonl: has 1 sentence; an interval needs at least 2" in seen and "k2 fs 0.0 – –" in seen
+    assert "k2: base right and fs wrong: 1 test sentence of 1" in seen
+
+
+def test_other_gold_than_that_of_the_run_is_said_and_nothing_compared(run_folder):
+    path = run_folder / "test.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"PLACE"', '"TIME"'), encoding="utf-8")
+    page = report_html(run_folder)
+    seen = words(page)
+    assert "No interval: " in seen and "are not those of the run: F1" in seen and "put the test file of the" in seen
+    assert "k2 fs best on dev 100.0 ± 0.0 – 75.0" in seen and 'class="example"' not in page
+    assert "are not those of the run" in report_markdown(run_folder)
 
 
 def test_missing_test_file_is_said(run_folder):
