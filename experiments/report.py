@@ -300,7 +300,7 @@ def _heatmap(run: FinishedRun, analyses: Analyses) -> dict[str, Any] | None:
     cell: Result = max(reversed(cells), key=lambda one: -1 if one.dev_f1 is None else one.dev_f1)
     folder = run.cell_folder(cell)
     files = [folder / "config.json", *sorted(folder.glob("*.safetensors")), run.test_file]
-    found = analyses.get("extension_logits", files, lambda: extension_logits(str(folder), run.test_rows))
+    found = analyses.get("extension_logits", [run.unit, *files], lambda: extension_logits(str(folder), run.test_rows))
     met = [at for at, spans in enumerate(found["spans"]) if spans]
     if not met:
         raise InputError(f"{run.test_file}: no sentence read has a gold span, so there is nothing to look at")

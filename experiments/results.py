@@ -152,12 +152,12 @@ class FinishedRun:
                 f"{self.test_file}: the test file of {self.folder} is not here; call from the folder where "
                 "`knowfree run` was called, its paths are relative to that"
             )
-        return read_rows(self.test_file)
+        return read_rows(self.test_file, unit=self.settings.get("unit"))
 
     @property
     def unit(self) -> str:
         """What the tokens are: `character` or `word`."""
-        return infer_unit(self.test_rows)
+        return self.settings.get("unit") or infer_unit(self.test_rows)  # older runs do not say
 
     def predictions(self, cell: Result) -> list[Row]:
         """

@@ -48,7 +48,7 @@ class Run:
     A run folder. Every stage leaves its result there, and is skipped while what it is made from stays the same.
 
     Args:
-        settings: of the run; `labels` are filled in.
+        settings: of the run; `labels` and `unit` are filled in.
         folder: made when it is not there.
 
     Raises:
@@ -58,15 +58,17 @@ class Run:
     def __init__(self, settings: RunSettings, folder: Path) -> None:
         self.folder = folder
         flat = settings.task != "nested_ner"
-        self.train_rows = read_rows(settings.train_file, flat=flat, labels=settings.labels)
+        self.train_rows = read_rows(settings.train_file, unit=settings.unit, flat=flat, labels=settings.labels)
         labels = settings.labels or target_labels(self.train_rows)
         if not labels:
             raise InputError(f"{settings.train_file}: no row has an entity: there is nothing to learn")
         unit = self.unit = infer_unit(self.train_rows)
+        if settings.unit not in (None, unit):
+            raise InputError(f"unit is {settings.unit!r}, but {settings.train_file} has {unit} tokens; leave unit out")
         if settings.validation_file:
             read_rows(settings.validation_file, unit=unit, flat=flat, labels=labels)
         self.test = read_rows(settings.test_file, unit=unit, flat=flat, labels=labels)
-        self.settings = settings.model_copy(update={"labels": labels})
+        self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
         self.subsets = self._subsets(flat)
         for subset in self.subsets:
             for variant in self._augmented_variants():
@@ -89,7 +91,8 @@ class Run:
             elif Path(subset).is_file():
                 if Path(subset).stem in subsets:
                     raise InputError(f"subsets: two are called {Path(subset).stem}; rename one of the files")
-                subsets[Path(subset).stem] = read_rows(subset, flat=flat, labels=self.settings.labels)
+                rows = read_rows(subset, unit=self.unit, flat=flat, labels=self.settings.labels)
+                subsets[Path(subset).stem] = rows
             else:
                 raise InputError(f"subsets: {subset!r} is none; write k5, a number of sentences, all, or name a file")
         return subsets

