@@ -9,6 +9,7 @@ from typing import Any
 
 from experiments.comparison import Difference, Spread, spread
 from experiments.results import FinishedRun, Result, span_sets
+from experiments.run_settings import augmented_folder
 from modeling_knowfree.readers_knowfree import InputError
 from modeling_knowfree.rows_knowfree import Row, read_lines
 
@@ -173,9 +174,12 @@ def label_scores(run: FinishedRun, subset: str) -> tuple[list[str], list[dict[st
     return variants, lines
 
 
-def augmented_folder(run: FinishedRun, subset: str) -> Path:
-    """Where the subset's augmentation lies, if it has one."""
-    return run.folder / subset / "augmented"
+def augmentations(run: FinishedRun, subset: str) -> dict[str, Path]:
+    """The folders of a subset's augmentations: the shared one by the name of the subset, first, then those of variants
+    with settings of their own, with the variant's name."""
+    folders = {subset: augmented_folder(run.folder, subset)}
+    folders |= {f"{subset}, {name}": augmented_folder(run.folder, subset, name) for name in run.variants(subset)}
+    return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 
 def label_merges(folder: Path) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -22,7 +22,7 @@ from experiments.comparison import LEVEL, RESAMPLES, Difference, Spread, compare
 from experiments.findings import (
     BASELINE,
     VARIANTS,
-    augmented_folder,
+    augmentations,
     best_on_dev,
     challenger,
     disagreement,
@@ -92,9 +92,11 @@ def report_html(folder: Path) -> str:
     analyses = Analyses(folder)
     differences, troubles = _differences(run, analyses)
 
-    def by_subset(build: Callable[[str], Any]) -> list[tuple[str, Section]]:
-        sections = [(subset, _section(partial(build, subset))) for subset in run.subsets]
-        return [(subset, section) for subset, section in sections if section.content or section.missing]
+    augmented = {name: folder for subset in run.subsets for name, folder in augmentations(run, subset).items()}
+
+    def by_name(build: Callable[[str], Any], names: Iterable[str]) -> list[tuple[str, Section]]:
+        sections = [(name, _section(partial(build, name))) for name in names]
+        return [(name, section) for name, section in sections if section.content or section.missing]
 
     return (
         _environment()
@@ -110,11 +112,11 @@ def report_html(folder: Path) -> str:
             shots=_by_subset(run),
             curves=_curves(run),
             heatmap=_section(lambda: _heatmap(run, analyses)),
-            maps=by_subset(lambda subset: _map(run, analyses, subset)),
-            merges=by_subset(lambda subset: label_merges(augmented_folder(run, subset))),
+            maps=by_name(lambda subset: _map(run, analyses, subset), run.subsets),
+            merges=by_name(lambda name: label_merges(augmented[name]), augmented),
             labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
-            examples=by_subset(lambda subset: _examples(run, subset)),
-            losses=_losses(run),
+            examples=by_name(lambda subset: _examples(run, subset), run.subsets),
+            losses=_losses(augmented),
             failures_shown=FAILURES_SHOWN,
             level=LEVEL,
             resamples=RESAMPLES,
@@ -336,13 +338,14 @@ def _has_extensions(folder: Path) -> bool:
 
 
 def _map(run: FinishedRun, analyses: Analyses, subset: str) -> dict[str, Any] | None:
-    """Figure 5 of a subset; None without an augmentation."""
-    folder = augmented_folder(run, subset)
-    synthetic = [path for name in ("synthetic", "sentences") if (path := folder / f"{name}.jsonl").is_file()]
+    """Figure 5 of a subset, from the first of its augmentations that has synthetic sentences; None without one."""
+    folders = augmentations(run, subset).values()
+    files = [folder / f"{name}.jsonl" for folder in folders for name in ("synthetic", "sentences")]
+    synthetic = [path for path in files if path.is_file()]
     gold = run.folder / subset / "gold.jsonl"
     if not synthetic or not gold.is_file():
         return None
-    encoder = load_settings(folder).encoder
+    encoder = load_settings(synthetic[0].parent).encoder
 
     def compute() -> dict[str, Any]:
         rows = {"test": run.test_rows, "synthetic": read_rows(synthetic[0]), "train": read_rows(gold)}
@@ -366,20 +369,20 @@ def _examples(run: FinishedRun, subset: str) -> dict[str, Any] | None:
     return {"sides": sides}
 
 
-def _losses(run: FinishedRun) -> dict[str, Any]:
-    """What was dropped, side by side: `lines` of (part, what, by subset the numbers or None), and by subset what
-    failed, or why nothing can be told."""
-    told = {subset: _section(partial(losses, augmented_folder(run, subset))) for subset in run.subsets}
-    known = {subset: section.content for subset, section in told.items() if section.content}
+def _losses(augmented: Mapping[str, Path]) -> dict[str, Any]:
+    """What was dropped, side by side: `lines` of (part, what, by augmentation the numbers or None), and by augmentation
+    what failed, or why nothing can be told."""
+    told = {name: _section(partial(losses, folder)) for name, folder in augmented.items()}
+    known = {name: section.content for name, section in told.items() if section.content}
     by_line: dict[tuple[str, str], dict[str, Any]] = {}
-    for subset, content in known.items():
+    for name, content in known.items():
         for line in content["lines"]:
-            by_line.setdefault((line["part"], line["what"]), {})[subset] = line
+            by_line.setdefault((line["part"], line["what"]), {})[name] = line
     return {
-        "subsets": list(known),
-        "lines": [(*names, [found.get(subset) for subset in known]) for names, found in by_line.items()],
-        "failed": [(subset, content["failed"]) for subset, content in known.items() if content["failed"]],
-        "missing": [(subset, section.missing) for subset, section in told.items() if section.missing],
+        "augmentations": list(known),
+        "lines": [(*names, [found.get(name) for name in known]) for names, found in by_line.items()],
+        "failed": [(name, content["failed"]) for name, content in known.items() if content["failed"]],
+        "missing": [(name, section.missing) for name, section in told.items() if section.missing],
     }
 
 

@@ -33,7 +33,7 @@ from augmentation.settings import (
 from augmentation.store import write_atomically
 from experiments.cells import CELL_FILE, Cell, check_arguments, finish, tag_rows, updates_of_recipe
 from experiments.results import RESULTS_FILE
-from experiments.run_settings import RUN_FILE, RunSettings, Variant, run_text
+from experiments.run_settings import RUN_FILE, RunSettings, Variant, augmented_folder, run_text
 from experiments.sampling import k_shot_subsets, random_subsets
 from modeling_knowfree.readers_knowfree import iterate_rows, read_rows
 from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
@@ -106,7 +106,7 @@ class Run:
     def augmented(self, subset: str, variant: str) -> Path:
         """The augmentation that a variant learns from; one with settings of its own has a folder of its own."""
         own = self.settings.known_variants[variant].augment
-        return self.folder / subset / (f"augmented-{variant}" if own else "augmented")
+        return augmented_folder(self.folder, subset, variant if own else None)
 
     def cell(self, subset: str, variant: str, seed: int, updates: int) -> Cell:
         """One cell; its training file need not be there yet."""
@@ -206,7 +206,7 @@ class Run:
 
     def _share_answers(self, subset: str, folder: Path) -> None:
         """Answers that another augmentation of this subset has paid for need no second question."""
-        paid = self.folder / subset / "augmented" / STORE_FILE
+        paid = augmented_folder(self.folder, subset) / STORE_FILE
         if not (folder / STORE_FILE).exists() and paid.is_file():
             temporary = folder / f"{STORE_FILE}.tmp"
             temporary.unlink(missing_ok=True)

@@ -115,6 +115,11 @@ class RunSettings(BaseModel):
         return list(ordered)
 
 
+def augmented_folder(run: Path, subset: str, variant: str | None = None) -> Path:
+    """Where an augmentation lies: the one that variants of a subset share, or that of one with settings of its own."""
+    return run / subset / ("augmented" if variant is None else f"augmented-{variant}")
+
+
 def load_run(folder: Path) -> RunSettings:
     """
     The settings that a run folder was made with.

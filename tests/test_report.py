@@ -246,6 +246,17 @@ def test_broken_augmentation_is_said(run_folder, name):
     assert re.search(rf'<p class="missing">k2: [^<]*{re.escape(name)}', report_html(run_folder))
 
 
+def test_augmentations_of_variants_with_settings_of_their_own_are_told(run_folder):
+    subset = run_folder / "k2"
+    (subset / "augmented").rename(subset / "augmented-f")
+    shutil.copytree(subset / "augmented-f", subset / "augmented-fs")
+    seen = words(report_html(run_folder))
+    for name in ("k2, f", "k2, fs"):
+        assert re.search(rf"{name}: \d+ raw types became", seen) and f"{name}: 1 request failed" in seen
+    assert "In What was kept k2, f k2, fs " in seen
+    assert re.search(r"test, 8 synthetic, \d+ train, 6 k2\. Encoder", seen)
+
+
 def broken_results(change):
     def apply(folder: Path) -> None:
         path = folder / "results.jsonl"
