@@ -4,7 +4,8 @@
 
 k5, seed 0, the packaged MiniLM, best dev F1 of five evaluations; test is never read. One setting after the other is
 varied (`SEARCHES`), the best value stays. Every finished trial is a line of benchmarks/results/bio_search.jsonl, and a
-rerun continues with what is missing. The last lines name the best trial of each head.
+rerun continues with what is missing; the folder's name is the name of the data set. The last lines name the best trial
+of each head.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from experiments.bio_tagging import train_bio
 from experiments.train import train
 
 RESULTS = Path(__file__).parent / "results" / "bio_search.jsonl"
+DATA_SET = "mit-movie"  # of lines that name none
 SAME = "same"  # the head learns at the encoder's rate
 BIO_START = {"learning_rate": 1e-4, "head_learning_rate": 1e-3, "dropout": 0.1}
 BIO_STEPS: dict[str, list] = {
@@ -67,9 +69,9 @@ def run_cnn(settings: dict, data: Path, updates: int, folder: str) -> dict:
 
 def trial(head: str, settings: dict, data: Path, updates: int, output: Path) -> dict:
     """The line of a trial, run unless it is in `output`."""
-    wanted = {"head": head, "updates": updates, "settings": settings}
+    wanted = {"dataset": data.resolve().name, "head": head, "updates": updates, "settings": settings}
     for line in output.read_text().splitlines() if output.exists() else []:
-        done = json.loads(line)
+        done = {"dataset": DATA_SET, **json.loads(line)}
         if all(done[key] == value for key, value in wanted.items()):
             return done
     started = time.perf_counter()
@@ -113,6 +115,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
+    if not options.data.is_dir():
+        parser.error(f"--data {options.data}: no such folder; name one with k5.jsonl, dev.jsonl and labels.txt")
     torch.set_num_threads(options.threads)
     set_verbosity_error()
     disable_progress_bar()

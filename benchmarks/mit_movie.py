@@ -6,7 +6,8 @@
 Each cell is what `knowfree train --train_file … --validation_file dev.jsonl` does with nothing but its defaults. Its
 test score is that of the checkpoint chosen on dev; `test_f1_last` is that of the last checkpoint, the one that training
 without a validation file keeps: the same recipe, the same number of updates, no selection. Finished cells are appended
-to benchmarks/results/mit_movie.jsonl; a rerun continues with what is missing.
+to benchmarks/results/mit_movie.jsonl; a rerun continues with what is missing. The folder's name is the name of the data
+set.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from experiments.tag import evaluate
 from experiments.train import train
 
 RESULTS = Path(__file__).parent / "results" / "mit_movie.jsonl"
+DATA_SET = "mit-movie"  # of lines that name none
 
 
 def run(data: Path, subset: str, seed: int, folder: str) -> dict:
@@ -53,8 +55,15 @@ def run(data: Path, subset: str, seed: int, folder: str) -> dict:
     }
 
 
-def table() -> None:
-    cells = [json.loads(line) for line in RESULTS.read_text().splitlines()]
+def finished(dataset: str) -> list[dict]:
+    """The cells of a data set in `RESULTS`."""
+    lines = RESULTS.read_text().splitlines() if RESULTS.exists() else []
+    cells = [{"dataset": DATA_SET, **json.loads(line)} for line in lines]
+    return [cell for cell in cells if cell["dataset"] == dataset]
+
+
+def table(dataset: str) -> None:
+    cells = finished(dataset)
     print("| training set | seeds | dev-selected: test F1 mean (range) | last checkpoint: test F1 mean (range) |")
     print("| --- | --- | --- | --- |")
     for subset in dict.fromkeys(cell["subset"] for cell in cells):
@@ -68,24 +77,27 @@ def table() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="folder with k5.jsonl, k20.jsonl, train_250.jsonl, dev and test")
+    files = "k5.jsonl, k20.jsonl, train_250.jsonl, dev, test and labels.txt"
+    parser.add_argument("--data", type=Path, default=Path(DATA_SET), help=f"folder with {files}")
     parser.add_argument("--subsets", nargs="+", default=["k5", "k20", "train_250"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--table", action="store_true", help="print the table of finished cells")
     options = parser.parse_args()
+    dataset = options.data.resolve().name
     if options.table:
-        return table()
+        return table(dataset)
+    if not options.data.is_dir():
+        parser.error(f"--data {options.data}: no such folder; name one with {files}")
     torch.set_num_threads(options.threads)
     RESULTS.parent.mkdir(exist_ok=True)
     for subset in options.subsets:
         for seed in options.seeds:
-            done = [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
-            if any((cell["subset"], cell["seed"]) == (subset, seed) for cell in done):
+            if any((cell["subset"], cell["seed"]) == (subset, seed) for cell in finished(dataset)):
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 result = run(options.data, subset, seed, folder)
-            cell = {"subset": subset, "seed": seed, **result, "threads": options.threads}
+            cell = {"dataset": dataset, "subset": subset, "seed": seed, **result, "threads": options.threads}
             cell |= {"machine": f"{platform.machine()}, {os.cpu_count()} cores", "torch": torch.__version__}
             with RESULTS.open("a") as file:
                 file.write(json.dumps(cell) + "\n")

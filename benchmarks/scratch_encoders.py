@@ -4,7 +4,7 @@
 
 The absolute F1 means little (the encoder knows nothing but the 250 training sentences); that every preset trains,
 decodes and scores on real text is the point. Each run is appended to benchmarks/results/scratch_encoders.jsonl; a
-rerun continues with what is missing. `--encoder ROWS FOLDER` makes such an encoder alone, for
+rerun continues with what is missing at that `--steps`. `--encoder ROWS FOLDER` makes such an encoder alone, for
 benchmarks/runs/weibo.yaml.
 """
 
@@ -106,11 +106,15 @@ def main() -> None:
     if options.encoder:
         rows, folder = options.encoder
         return make_encoder(folder, read_rows(rows))
+    for folder, _, _ in RUNS.values():
+        if options.data is None or not (options.data / folder).is_dir():
+            parser.error(f"--data {options.data}: has no folder {folder}; name the folder of the data sets")
     torch.set_num_threads(options.threads)
     RESULTS.parent.mkdir(exist_ok=True)
-    done = {json.loads(line)["run"] for line in RESULTS.read_text().splitlines()} if RESULTS.exists() else set()
+    lines = map(json.loads, RESULTS.read_text().splitlines() if RESULTS.exists() else [])
+    done = {(line["run"], line["steps"]) for line in lines}
     for name, (folder, task, segmentation) in RUNS.items():
-        if name in done:
+        if (name, options.steps) in done:
             continue
         with tempfile.TemporaryDirectory() as work:
             result = run(options.data / folder, task, segmentation, Path(work), options.steps)
