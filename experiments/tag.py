@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from safetensors import SafetensorError
@@ -17,6 +18,12 @@ from modeling_knowfree.metrics_knowfree import span_scores
 from modeling_knowfree.readers_knowfree import InputError, Row, read_rows
 
 BATCHES_AT_ONCE = 16  # sentences are sorted by length within this many batches
+
+
+def processes() -> PartialState:
+    """The processes that this command runs in: their number, this one's index and device."""
+    # Unless told that it is on a CPU, each of several processes there believes itself alone.
+    return PartialState(cpu=not torch.accelerator.is_available())
 
 
 def load_pipeline(model: str) -> KnowFreePipeline:
@@ -47,7 +54,7 @@ def load_pipeline(model: str) -> KnowFreePipeline:
             f"--model {model}: has no tokenizer; copy the encoder's there: "
             'AutoTokenizer.from_pretrained("<encoder>").save_pretrained("<folder>")'
         ) from error
-    return KnowFreePipeline(model=network, tokenizer=tokenizer, task="knowfree", device=PartialState().device)
+    return KnowFreePipeline(model=network, tokenizer=tokenizer, task="knowfree", device=processes().device)
 
 
 def tag(pipe: KnowFreePipeline, rows: Iterable[Row], *, batch_size: int, **options: Any) -> Iterator[tuple[Row, list]]:
@@ -62,7 +69,7 @@ def tag(pipe: KnowFreePipeline, rows: Iterable[Row], *, batch_size: int, **optio
     Raises:
         InputError: a row unlike the first.
     """
-    state = PartialState()
+    state = processes()
     stream = iter(rows)
     share = BATCHES_AT_ONCE * batch_size
     key = None
@@ -96,7 +103,7 @@ def evaluate(model: str, data: str, *, batch_size: int = 8, **options: Any) -> d
     """
     pipe = load_pipeline(model)
     rows = read_rows(data, unit=pipe.model.config.unit, labels=pipe.model.config.target_labels)
-    main = PartialState().is_main_process
+    main = processes().is_main_process
     tagged = tag(pipe, rows, batch_size=batch_size, **options)
     predicted = [
         [(span["start"], span["end"], span["entity_group"]) for span in spans]
@@ -130,7 +137,7 @@ def predict(
     pipe = load_pipeline(model)
     rows = ({"text": line.rstrip("\r\n")} for line in lines) if text else _parse(lines, name)
     tagged = tag(pipe, rows, batch_size=batch_size, **options)
-    for row, spans in tqdm(tagged, desc="predict", unit="sentence", disable=not PartialState().is_main_process):
+    for row, spans in tqdm(tagged, desc="predict", unit="sentence", disable=not processes().is_main_process):
         row["entities"] = [
             {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
             for s in spans

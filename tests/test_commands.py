@@ -14,8 +14,7 @@ import knowfree
 from modeling_knowfree.readers_knowfree import read_rows, write_rows
 
 from .bad_input import CASES, GOOD_ROWS
-
-ROOT = Path(__file__).parents[1]
+from .conftest import ROOT, launch
 
 
 @pytest.fixture
@@ -216,13 +215,10 @@ def test_predict_by_two_processes_writes_the_bytes_of_one(command, trained, tmp_
     (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
     words = ["predict", "--model", str(trained), "--input", str(tmp_path / "in.jsonl"), "--batch_size", "1"]
     code, out, _ = command(*words)
-    config = ROOT / "examples" / "accelerate" / "two_cpu_processes.yaml"
-    launch = ["-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port", "0"]
-    both = subprocess.run(
-        [sys.executable, *launch, "-m", "knowfree", *words], capture_output=True, cwd=ROOT, check=True
-    )
+    both = launch(2, *words)
     assert code == 0
     assert [json.loads(line)["id"] for line in out.splitlines()] == [str(at) for at in range(41)]
+    assert both.returncode == 0
     assert both.stdout == out.encode()
     assert b"predict: 41" in both.stderr  # the progress bar, of one process alone
 
