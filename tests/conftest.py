@@ -84,13 +84,14 @@ def row(text: str, *spans: tuple[int, int, str], id: str | None = None, **more) 
     return {"id": id or text, "tokens": tokens, "entities": entities, **more}
 
 
-def launch(processes: int, *argv: object) -> subprocess.CompletedProcess[bytes]:
+def launch(processes: int, *argv: object, stdin: str = "") -> subprocess.CompletedProcess[bytes]:
     """`knowfree` in so many processes, each of which must know of all."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     answer = subprocess.run(
         [*command, "-m", "tests.knowfree_process", *map(str, argv)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        input=stdin.encode(),
         capture_output=True,
     )
     assert answer.stderr.count(b"one of %d\n" % processes) == processes, answer.stderr[-3000:]

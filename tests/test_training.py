@@ -1,7 +1,6 @@
 import json
 import math
 import subprocess
-from pathlib import Path
 
 import pytest
 import torch
