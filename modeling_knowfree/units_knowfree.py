@@ -122,8 +122,8 @@ def _shorten_units(pieces: Pieces, units: Sequence[str], max_pieces: int) -> Pie
     for unit, number in count.items():
         if unit >= 0 and number > room:
             logger.warning(
-                "%.20r… has %d pieces, the encoder reads %d at once: the rest of it is left out",
-                units[unit],
+                "%r… has %d pieces, the encoder reads %d at once: the rest of it is left out",
+                units[unit][:20],
                 number,
                 room,
             )
