@@ -138,7 +138,7 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: f
 
 @cli.command(context_settings=CONTEXT)
 @model_option
-@click.option("--input", "source", required=True, help="File, or - for standard input.")
+@click.option("--input", "source", required=True, help="File, or - for standard input, answered batch by batch.")
 @click.option("--text", is_flag=True, help="Lines are raw text, not JSON.")
 @threshold_option
 @decoding_option
@@ -152,7 +152,7 @@ def predict(model: str, source: str, text: bool, batch_size: int, **options: flo
     from modeling_knowfree.readers_knowfree import InputError
 
     try:
-        lines = sys.stdin if source == "-" else open(source, encoding="utf-8-sig")  # noqa: SIM115
+        lines = click.open_file(source, "rb")
     except OSError as error:
         raise InputError(f"--input {source}: {error.strerror}; name a file, or - for standard input") from error
     with lines:

@@ -34,7 +34,6 @@ ENCODER = {
     "num_attention_heads": 2,
     "intermediate_size": 128,
 }
-CPU_PROCESSES = Path(__file__).parents[1] / "examples" / "accelerate" / "two_cpu_processes.yaml"
 # Runs the command given and prints the peak resident KB of the largest process.
 WATCHED = """
 import resource, subprocess, sys
@@ -69,15 +68,7 @@ def command(folder: Path, source: Path, processes: int, options: Namespace) -> t
     words = ["-m", "knowfree", "predict", "--model", str(folder), "--input", str(source), "--text"]
     words += ["--batch_size", str(options.batch_size)]
     if processes > 1:
-        words = [
-            "-m",
-            "accelerate.commands.launch",
-            "--config_file",
-            str(CPU_PROCESSES),
-            "--num_processes",
-            str(processes),
-            *words,
-        ]
+        words = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), *words]
     output, told = folder / "output.jsonl", folder / "progress.txt"
     now = CLOCKS[options.clock]
     start = now()

@@ -65,8 +65,9 @@ def bio_tags(labels: Sequence[str]) -> list[str]:
 def bio_features(rows: Sequence[Row], tokenizer, config) -> list[dict[str, list[int]]]:
     """Rows to `{"input_ids", "labels"}`; what the encoder cannot read at once is cut off, and told."""
     features, lost = [], 0
-    for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows]), strict=True):
-        _, length = windows(pieces, max_pieces(config), 0)[0]
+    limit = max_pieces(config)
+    for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows], limit), strict=True):
+        _, length = windows(pieces, limit, 0)[0]
         tags = [OUTSIDE] * length
         for span in row["entities"]:
             if span["end"] <= length:
@@ -122,7 +123,7 @@ def tag(
     network.eval()
     config = emission_model(network).config
     limit = max_pieces(config)
-    encoded = encode_units(tokenizer, [row["tokens"] for row in rows])
+    encoded = encode_units(tokenizer, [row["tokens"] for row in rows], limit)
     ranges = [windows(pieces, limit, WINDOW_OVERLAP) for pieces in encoded]
     jobs = [
         (at, window, _feature(cut(encoded[at], start, end), [0] * (end - start)))

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from safetensors import SafetensorError
@@ -15,8 +16,15 @@ from transformers import AutoConfig, AutoTokenizer
 from modeling_knowfree import KnowFreeConfig, KnowFreeForTokenClassification, KnowFreePipeline
 from modeling_knowfree.metrics_knowfree import span_scores
 from modeling_knowfree.readers_knowfree import InputError, Row, read_rows
+from modeling_knowfree.rows_knowfree import Line, Place, bad_input, check_encodable, decode_lines, show
 
 BATCHES_AT_ONCE = 16  # sentences are sorted by length within this many batches
+
+
+def processes() -> PartialState:
+    """The processes that this command runs in: their number, this one's index and device."""
+    # Unless told that it is on a CPU, each of several processes there believes itself alone.
+    return PartialState(cpu=not torch.accelerator.is_available())
 
 
 def load_pipeline(model: str) -> KnowFreePipeline:
@@ -47,30 +55,31 @@ def load_pipeline(model: str) -> KnowFreePipeline:
             f"--model {model}: has no tokenizer; copy the encoder's there: "
             'AutoTokenizer.from_pretrained("<encoder>").save_pretrained("<folder>")'
         ) from error
-    return KnowFreePipeline(model=network, tokenizer=tokenizer, task="knowfree", device=PartialState().device)
+    return KnowFreePipeline(model=network, tokenizer=tokenizer, task="knowfree", device=processes().device)
 
 
-def tag(pipe: KnowFreePipeline, rows: Iterable[Row], *, batch_size: int, **options: Any) -> Iterator[tuple[Row, list]]:
+def tag(
+    pipe: KnowFreePipeline,
+    rows: Iterable[Row],
+    *,
+    batch_size: int,
+    batches_at_once: int = BATCHES_AT_ONCE,
+    **options: Any,
+) -> Iterator[tuple[Row, list]]:
     """
     Rows with their spans, in input order; every process reads all rows and tags its share, the main process yields.
     Memory does not grow with the number of rows.
 
     Args:
         rows: all with `tokens`, or all with `text`.
+        batches_at_once: how many batches of rows each process reads before it tags any.
         options: `threshold`, `decoding`.
-
-    Raises:
-        InputError: a row unlike the first.
     """
-    state = PartialState()
+    state = processes()
     stream = iter(rows)
-    share = BATCHES_AT_ONCE * batch_size
-    key = None
+    share = batches_at_once * batch_size
     while chunk := list(islice(stream, share * state.num_processes)):
-        key = key or ("tokens" if "tokens" in chunk[0] else "text")
-        for row in chunk:
-            if key not in row:
-                raise InputError(f"row {row.get('id', row)!r:.80} has no {key!r}, the first row has: give one kind")
+        key = "tokens" if "tokens" in chunk[0] else "text"
         mine = [row[key] for row in chunk[state.process_index * share : (state.process_index + 1) * share]]
         found = pipe(mine, batch_size=batch_size, is_split_into_words=key == "tokens", **options) if mine else []
         # One object a process: gather_object joins lists, and keeps the order of processes.
@@ -96,7 +105,7 @@ def evaluate(model: str, data: str, *, batch_size: int = 8, **options: Any) -> d
     """
     pipe = load_pipeline(model)
     rows = read_rows(data, unit=pipe.model.config.unit, labels=pipe.model.config.target_labels)
-    main = PartialState().is_main_process
+    main = processes().is_main_process
     tagged = tag(pipe, rows, batch_size=batch_size, **options)
     predicted = [
         [(span["start"], span["end"], span["entity_group"]) for span in spans]
@@ -109,15 +118,15 @@ def evaluate(model: str, data: str, *, batch_size: int = 8, **options: Any) -> d
 
 
 def predict(
-    model: str, lines: Iterable[str], *, name: str, text: bool, batch_size: int = 8, **options: Any
+    model: str, lines: Iterable[bytes], *, name: str, text: bool, batch_size: int = 8, **options: Any
 ) -> Iterator[str]:
     """
     JSON lines for JSON lines, or for lines of raw text, in input order.
 
     Args:
         model: folder or Hub id.
-        lines: each a JSON object with `tokens` or `text`; with `text=True` each a text.
-        name: what errors call the input.
+        lines: in UTF-8, each a JSON object with `tokens` or `text`; with `text=True` each a text.
+        name: what errors call the input; `-` for standard input, which is answered batch by batch.
         options: `threshold`, `decoding`.
 
     Yields:
@@ -125,12 +134,18 @@ def predict(
         tokens, in characters for text.
 
     Raises:
-        InputError: a bad model folder or line.
+        InputError: a bad model folder or line, a line unlike the first, standard input for several processes.
     """
+    piped = name == "-"
+    if piped and processes().num_processes > 1:
+        raise InputError("--input -: only one process can read standard input; name a file, or start one process")
     pipe = load_pipeline(model)
-    rows = ({"text": line.rstrip("\r\n")} for line in lines) if text else _parse(lines, name)
-    tagged = tag(pipe, rows, batch_size=batch_size, **options)
-    for row, spans in tqdm(tagged, desc="predict", unit="sentence", disable=not PartialState().is_main_process):
+    numbered = decode_lines(lines, name)
+    rows = ({"text": line.text} for line in numbered) if text else _parse(numbered, name)
+    # Whoever writes to a pipe may wait for the answer.
+    at_once = 1 if piped else BATCHES_AT_ONCE
+    tagged = tag(pipe, rows, batch_size=batch_size, batches_at_once=at_once, **options)
+    for row, spans in tqdm(tagged, desc="predict", unit="sentence", disable=not processes().is_main_process):
         row["entities"] = [
             {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
             for s in spans
@@ -138,21 +153,34 @@ def predict(
         yield json.dumps(row, ensure_ascii=False)
 
 
-def _parse(lines: Iterable[str], name: str) -> Iterator[Row]:
-    for number, line in enumerate(lines, 1):
+def _parse(lines: Iterable[Line], name: str) -> Iterator[Row]:
+    key = None
+    for number, line in lines:
         if not line.strip():
             continue
-        where = f"{name}, line {number}"
+        place = Place(name, number)
+        allowed = '{"tokens": ["…", "…"]} or {"text": "…"}'
         try:
-            row = json.loads(line.lstrip("\ufeff"))
-        except ValueError as error:
-            raise InputError(f"{where}: not JSON ({error}): {line.strip()!r:.60}; for raw text add --text") from error
-        if not isinstance(row, dict) or not (isinstance(row.get("text"), str) or _are_units(row.get("tokens"))):
-            raise InputError(
-                f'{where}: {line.strip()!r:.60}; write {{"tokens": ["…", "…"]}} or {{"text": "…"}}, or add --text'
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            bad_input(place, f"not JSON ({error}): {show(line)}", allowed=allowed, mend="for raw text add --text")
+        given = _kinds(row)
+        if not given:
+            bad_input(place, show(line), allowed=allowed, mend="write it as one of these; for raw text add --text")
+        key = key or given[0]
+        if key not in given:
+            bad_input(
+                place, f"has {given[0]!r}, the first line has {key!r}", allowed="one of the two", mend="tag two files"
             )
-        yield {key: row[key] for key in ("id", "tokens" if "tokens" in row else "text") if key in row}
+        row = {kept: row[kept] for kept in ("id", key) if kept in row}
+        check_encodable(json.dumps(row, ensure_ascii=False), "the row", place)
+        yield row
 
 
-def _are_units(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(unit, str) for unit in value)
+def _kinds(row: Any) -> list[str]:
+    """Which of `tokens` and `text` a parsed line has, in a form that can be tagged."""
+    if not isinstance(row, dict):
+        return []
+    tokens = row.get("tokens")
+    are_units = isinstance(tokens, list) and all(isinstance(unit, str) for unit in tokens)
+    return ["tokens"] * are_units + ["text"] * isinstance(row.get("text"), str)

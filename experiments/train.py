@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from transformers import AutoTokenizer, HfArgumentParser, set_seed
 from transformers.trainer_utils import get_last_checkpoint
@@ -62,6 +63,8 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     if not {"-h", "--help"} & set(argv):
         task, recipe = chosen("task", TASK_PRESETS), chosen("preset", RECIPES)
         parser.set_defaults(**TASK_PRESETS[task], **RECIPES[recipe])
+    # Unless told that it is on a CPU, each of several processes there trains by itself.
+    parser.set_defaults(use_cpu=not torch.accelerator.is_available())
     # An argument from the file is as good as given: argparse must not ask for it again.
     parser.set_defaults(**from_file)
     for name in from_file:

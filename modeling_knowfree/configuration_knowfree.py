@@ -141,5 +141,19 @@ class KnowFreeConfig(PretrainedConfig):
 
 # Encoders of the RoBERTa family number positions from pad_token_id + 1.
 _POSITIONS_AFTER_PADDING = frozenset(
-    ("camembert", "data2vec-text", "longformer", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xmod")
+    (
+        "camembert",
+        "data2vec-text",
+        "ibert",
+        "lilt",
+        "longformer",
+        "luke",
+        "markuplm",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "xlm-roberta",
+        "xlm-roberta-xl",
+        "xmod",
+    )
 )

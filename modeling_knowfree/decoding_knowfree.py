@@ -9,12 +9,18 @@ from torch import Tensor
 
 
 class Span(NamedTuple):
-    """A scored span: units `[start, end)`, label column, probability."""
+    """A scored span: units `[start, end)`, label column, probability, and its logit (of gold spans without end)."""
 
     start: int
     end: int
     label: int
     score: float
+    logit: float = math.inf
+
+
+def best_first(span: Span) -> tuple:
+    """Key that sorts better spans first. By logit: probabilities near 1 are equal in floating point, logits are not."""
+    return -span.logit, span.start, -span.end, span.label
 
 
 def find_hits(logits: Tensor, threshold: float) -> list[list[Span]]:
@@ -33,16 +39,12 @@ def find_hits(logits: Tensor, threshold: float) -> list[list[Span]]:
     logit = logits[sentence, start, width, column].double()
     end = start + width + 1
     found: list[list[Span]] = [[] for _ in range(len(logits))]
-    columns = (sentence, start, end, column, logit, logit.sigmoid())
-    # Sorted by logit: probabilities near 1 are equal in floating point where logits are not.
-    for b, s, e, c, _, p in sorted(zip(*(x.tolist() for x in columns), strict=True), key=_preference):
-        found[b].append(Span(s, e, c, p))
+    columns = (sentence, start, end, column, logit.sigmoid(), logit)
+    for b, *span in zip(*(values.tolist() for values in columns), strict=True):
+        found[b].append(Span(*span))
+    for spans in found:
+        spans.sort(key=best_first)
     return found
-
-
-def _preference(hit: tuple) -> tuple:
-    _, start, end, column, logit, _ = hit
-    return -logit, start, -end, column
 
 
 def resolve(hits: Iterable[Span], mode: str, multi_label: bool) -> list[Span]:
@@ -121,5 +123,5 @@ def decode(logits: Tensor, threshold: float, mode: str, multi_label: bool) -> li
 def pad_spans(sentences: list[list[Span]], device: torch.device) -> Tensor:
     """Spans of B sentences as one tensor `[B, S, 4]`: start, end, label column, score; padded with -100."""
     longest = max([1, *map(len, sentences)])
-    rows = [[*map(list, spans), *[[-100.0] * 4] * (longest - len(spans))] for spans in sentences]
+    rows = [[*(list(span[:4]) for span in spans), *[[-100.0] * 4] * (longest - len(spans))] for spans in sentences]
     return torch.tensor(rows, dtype=torch.float32, device=device)

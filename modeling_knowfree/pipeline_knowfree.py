@@ -1,12 +1,13 @@
 """The `"knowfree"` pipeline: raw text or units in, labelled spans out."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
 from transformers import Pipeline
 
-from .decoding_knowfree import Span, find_hits, resolve
+from .decoding_knowfree import best_first, find_hits, resolve
 from .units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, owner, split_text, windows
 
 
@@ -23,7 +24,7 @@ class KnowFreePipeline(Pipeline):
         batch_size (`int`): windows run together, default 8.
         is_split_into_words (`bool`): the input is units; `start` and `end` of the output then count units.
         overflow (`str`): text longer than the encoder reads is cut into overlapping windows (`"window"`, default), or
-            refused (`"error"`), or cut off (`"truncate"`).
+            refused (`"error"`), or cut off (`"truncate"`). A unit longer than that by itself keeps its beginning.
         window_overlap (`int`): units that windows share, default 64.
 
     Returns:
@@ -31,7 +32,8 @@ class KnowFreePipeline(Pipeline):
         are characters of the input string, end exclusive.
 
     Raises:
-        ValueError: inputs that are neither text nor units, unknown options, text too long with `overflow="error"`.
+        ValueError: inputs that are neither text nor units, unknown options, a `batch_size` below 1, text too long with
+            `overflow="error"`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -69,11 +71,14 @@ class KnowFreePipeline(Pipeline):
     def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
         before, _, after = self._sanitize_parameters(**kwargs)
         before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
-        size = batch_size or self._batch_size or 8
+        size = (self._batch_size or 8) if batch_size is None else batch_size
+        if size < 1:
+            raise ValueError(f"batch_size={size}: give 1 or more")
         units_given = before.get("is_split_into_words", False)
-        if isinstance(inputs, str) or (units_given and inputs and isinstance(inputs[0], str)):
+        is_list = isinstance(inputs, (list, tuple))
+        if isinstance(inputs, str) or (units_given and is_list and inputs and isinstance(inputs[0], str)):
             return self._tag([inputs], size, before, after)[0]
-        if isinstance(inputs, (list, tuple)):
+        if is_list:
             return self._tag(inputs, size, before, after)
         if isinstance(inputs, Iterable) and not isinstance(inputs, (dict, bytes)):
             return self._stream(inputs, size, before, after)
@@ -83,14 +88,10 @@ class KnowFreePipeline(Pipeline):
 
     def _stream(self, inputs: Iterable, size: int, before: dict, after: dict) -> Iterator[list[dict]]:
         # Enough inputs at a time that sorting by length has something to sort.
-        chunk: list = []
-        for item in inputs:
-            chunk.append(item)
-            if len(chunk) == 16 * size:
-                yield from self._tag(chunk, size, before, after)
-                chunk = []
-        if chunk:
-            yield from self._tag(chunk, size, before, after)
+        stream, first = iter(inputs), 0
+        while chunk := list(islice(stream, 16 * size)):
+            yield from self._tag(chunk, size, {**before, "first": first}, after)
+            first += len(chunk)
 
     def _tag(self, inputs: Sequence, size: int, before: dict, after: dict) -> list[list[dict]]:
         documents = self.preprocess(inputs, **before)
@@ -112,32 +113,34 @@ class KnowFreePipeline(Pipeline):
         is_split_into_words: bool = False,
         overflow: str = "window",
         window_overlap: int = 64,
+        first: int = 0,
     ) -> list[dict[str, Any]]:
-        """Each input's units, their offsets, and its windows as pieces."""
+        """Each input's units, their offsets, and its windows as pieces; errors count inputs from `first`."""
         documents: list[dict[str, Any]] = []
-        for at, item in enumerate(inputs):
+        for at, item in enumerate(inputs, first):
             if is_split_into_words:
                 if isinstance(item, str) or not all(isinstance(unit, str) for unit in item):
                     raise ValueError(f"input {at}: is_split_into_words=True takes a list of strings, got {item!r:.80}")
-                documents.append({"units": list(item), "offsets": None, "text": None})
+                documents.append({"input": at, "units": list(item), "offsets": None, "text": None})
             elif isinstance(item, str):
                 offsets = split_text(item, self.model.config.unit) if item.strip() else []
                 units = [item[start:end] for start, end in offsets]
-                documents.append({"units": units, "offsets": offsets, "text": item})
+                documents.append({"input": at, "units": units, "offsets": offsets, "text": item})
             else:
                 raise ValueError(f"input {at}: takes text, got {type(item).__name__}: {item!r:.80}")
         filled = [document for document in documents if any(unit.strip() for unit in document["units"])]
-        encoded = encode_units(self.tokenizer, [document["units"] for document in filled])
         limit = self.model.config.max_pieces
+        units_of = [document["units"] for document in filled]
+        encoded = encode_units(self.tokenizer, units_of, None if overflow == "error" else limit)
         for document in documents:
             document["ranges"], document["windows"] = [], []
         for document, pieces in zip(filled, encoded, strict=True):
-            ranges = windows(pieces, limit, window_overlap)
-            if len(ranges) > 1 and overflow == "error":
+            if overflow == "error" and limit is not None and len(pieces.input_ids) > limit:
                 raise ValueError(
-                    f"input {documents.index(document)} has {len(pieces.input_ids)} pieces, the encoder reads {limit}: "
+                    f"input {document['input']} has {len(pieces.input_ids)} pieces, the encoder reads {limit}: "
                     'overflow="window" tags it all, overflow="truncate" its beginning'
                 )
+            ranges = windows(pieces, limit, window_overlap)
             if overflow == "truncate":
                 ranges = ranges[:1]
             document["ranges"] = ranges
@@ -156,13 +159,13 @@ class KnowFreePipeline(Pipeline):
         labels = config.target_labels
         ranges = document["ranges"]
         hits = [
-            Span(hit.start + left, hit.end + left, hit.label, hit.score)
+            hit._replace(start=hit.start + left, end=hit.end + left)
             for at, ((left, _), window) in enumerate(zip(ranges, document["windows"], strict=True))
             for hit in window["hits"]
             if len(ranges) == 1 or owner(hit.start + left, hit.end + left, ranges) == at
         ]
         if len(ranges) > 1:
-            hits.sort(key=lambda hit: (-hit.score, hit.start, -hit.end, hit.label))
+            hits.sort(key=best_first)
         gap = "" if config.unit == "character" else " "
         found = []
         for span in resolve(hits, decoding or config.decoding, config.multi_label):

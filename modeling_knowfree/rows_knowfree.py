@@ -137,7 +137,7 @@ class RowChecker:
             if not isinstance(token, str) or not token:
                 mend = "put the token in quotes, or take it out and move the spans behind it"
                 bad_input(place, f"token {index} is {show(token)}", allowed="a string that is not empty", mend=mend)
-        _check_encodable("".join(tokens), "tokens", place)
+        check_encodable("".join(tokens), "tokens", place)
 
     def _check_spans(self, spans: Any, key: str, length: int, place: Place) -> None:
         if not isinstance(spans, list | tuple):
@@ -159,7 +159,7 @@ class RowChecker:
     def _check_label(self, label: Any, key: str, place: Place) -> None:
         if not isinstance(label, str) or not label.strip():
             bad_input(place, f"label is {show(label)}", allowed="a string that is not blank", mend="name the label")
-        _check_encodable(label, "label", place)
+        check_encodable(label, "label", place)
         namespaced = label.startswith(NAMESPACES)
         if key == "extensions" and not namespaced:
             problem = f"extension label {show(label)} has no namespace"
@@ -215,7 +215,8 @@ def _check_flat(spans: Sequence[Row], tokens: Sequence[str], place: Place) -> No
             bad_input(place, f"spans {pair} overlap", allowed="no overlap in a flat task", mend=mend)
 
 
-def _check_encodable(text: str, what: str, place: Place) -> None:
+def check_encodable(text: str, what: str, place: Place) -> None:
+    """Raises InputError where `text`, which errors call `what`, has half a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -260,7 +261,6 @@ def read_lines(path: Path) -> Iterator[Line]:
     Raises InputError where the file cannot be read; at the line where it is not UTF-8.
     """
     place = Place(str(path))
-    number = 0
     if path.is_dir():
         inside = sorted(entry.name for entry in path.iterdir() if entry.is_file())
         mend = f"name a file in it{', such as ' + show(inside[0]) if inside else ''}"
@@ -269,17 +269,23 @@ def read_lines(path: Path) -> Iterator[Line]:
         bad_input(place, "no such file", allowed="a file that exists", mend="check the path")
     try:
         with path.open("rb") as file:
-            for line in file:
-                number += 1
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-                yield Line(number, text.rstrip("\r\n"))
-    except UnicodeDecodeError as error:
-        place = Place(str(path), number)
-        problem = f"byte {error.start + 1} of the line, 0x{error.object[error.start]:02x}, is not UTF-8"
-        mend = f"iconv -f <its encoding> -t UTF-8 {path} > <new file>"
-        bad_input(place, problem, allowed="UTF-8 text", mend=mend)
+            yield from decode_lines(file, str(path))
     except OSError as error:
         bad_input(place, f"cannot be read: {error.strerror}", allowed="a readable file", mend="check its permissions")
+
+
+def decode_lines(lines: Iterable[bytes], path: str) -> Iterator[Line]:
+    """`read_lines` of a file that is open already; `path` is the name that errors give."""
+    number = 0
+    try:
+        for line in lines:
+            number += 1
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            yield Line(number, text.rstrip("\r\n"))
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start + 1} of the line, 0x{error.object[error.start]:02x}, is not UTF-8"
+        mend = f"iconv -f <its encoding> -t UTF-8 {path} > <new file>"
+        bad_input(Place(path, number), problem, allowed="UTF-8 text", mend=mend)
 
 
 def parse_json(text: str, place: Place) -> Any:

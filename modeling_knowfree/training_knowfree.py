@@ -319,8 +319,8 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
     targets = len(config.target_labels)
     items: list[dict[str, Any]] = []
     gold = cut_off = too_wide = 0
-    for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows]), strict=True):
-        limit = config.max_pieces
+    limit = config.max_pieces
+    for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows], limit), strict=True):
         if limit is not None and len(pieces.input_ids) > limit:
             special = pieces.unit_ids.count(-1)
             body = [unit for unit in pieces.unit_ids if unit >= 0]

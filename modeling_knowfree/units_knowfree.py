@@ -1,6 +1,8 @@
 """Text to units, units to pieces, long sentences to windows, sentences to batches."""
 
+import logging
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+logger = logging.getLogger(__name__)
 IGNORED = -100
+ZERO_WIDTH_SPACE = "\u200b"
 
 
 def infer_unit(rows: Iterable[dict[str, Any]]) -> str:
@@ -23,7 +27,8 @@ def split_text(text: str, unit: str) -> list[tuple[int, int]]:
     Args:
         text: any string.
         unit: `"character"`: each code point, white space too. `"word"`: runs of letters, digits and the marks on
-            them; every other visible code point by itself.
+            them, format characters inside them (soft hyphens, joiners) included; every other visible code point by
+            itself.
 
     Returns:
         Character offsets `(start, end)` of the units, in order.
@@ -33,12 +38,13 @@ def split_text(text: str, unit: str) -> list[tuple[int, int]]:
     units: list[tuple[int, int]] = []
     open_word = False
     for at, character in enumerate(text):
-        if unicodedata.category(character)[0] in "LNM":
+        category = unicodedata.category(character)
+        if category[0] in "LNM":
             units.append((units.pop()[0] if open_word else at, at + 1))
             open_word = True
-        else:
+        elif category != "Cf" or character == ZERO_WIDTH_SPACE:
             open_word = False
-            if not character.isspace():
+            if category != "Cf" and not character.isspace():
                 units.append((at, at + 1))
     return units
 
@@ -69,13 +75,15 @@ class Pieces:
     num_units: int
 
 
-def encode_units(tokenizer, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
+def encode_units(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int | None = None) -> list[Pieces]:
     """
     Tokenise units one by one, so that every unit has pieces and no unit shifts another.
 
     Args:
         tokenizer: a fast tokenizer.
         sentences: units of each sentence, no empty sentence.
+        max_pieces: what the encoder reads at once, special pieces included; of a unit with more its first pieces are
+            kept, with a warning.
 
     Raises:
         ValueError: for a tokenizer that cannot say which unit a piece came from, or that knows neither a unit nor an
@@ -97,7 +105,29 @@ def encode_units(tokenizer, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
                 raise ValueError(f"unit {min(silent)} ({unit!r}) has no pieces, and the tokenizer has no unk_token")
             spoken = [tokenizer.unk_token if i in silent else unit for i, unit in enumerate(units)]
             encoded[at] = _encode(tokenizer, [spoken])[0]
-    return encoded
+    if max_pieces is None:
+        return encoded
+    return [_shorten_units(pieces, units, max_pieces) for pieces, units in zip(encoded, sentences, strict=True)]
+
+
+def _shorten_units(pieces: Pieces, units: Sequence[str], max_pieces: int) -> Pieces:
+    if len(pieces.input_ids) <= max_pieces:
+        return pieces
+    room = max_pieces - pieces.unit_ids.count(-1)
+    kept, count = [], Counter[int]()
+    for piece, unit in zip(pieces.input_ids, pieces.unit_ids, strict=True):
+        count[unit] += 1
+        if unit < 0 or count[unit] <= room:
+            kept.append((piece, unit))
+    for unit, number in count.items():
+        if unit >= 0 and number > room:
+            logger.warning(
+                "%r… has %d pieces, the encoder reads %d at once: the rest of it is left out",
+                units[unit][:20],
+                number,
+                room,
+            )
+    return Pieces([piece for piece, _ in kept], [unit for _, unit in kept], pieces.num_units)
 
 
 def _encode(tokenizer, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
@@ -120,15 +150,12 @@ def windows(pieces: Pieces, max_pieces: int | None, overlap: int) -> list[tuple[
     Cover a sentence by windows that the encoder can read.
 
     Args:
-        pieces: the sentence.
+        pieces: the sentence, no unit of it longer than a window: `encode_units` with the same `max_pieces`.
         max_pieces: what the encoder reads at once, special pieces included; `None` without end.
         overlap: units that neighbouring windows share, at most half a window.
 
     Returns:
         Unit ranges `(start, end)`, in order; one range when the sentence fits.
-
-    Raises:
-        ValueError: a single unit has more pieces than the encoder reads.
     """
     total = pieces.num_units
     if max_pieces is None or len(pieces.input_ids) <= max_pieces:
@@ -139,8 +166,6 @@ def windows(pieces: Pieces, max_pieces: int | None, overlap: int) -> list[tuple[
         if unit >= 0:
             before[unit + 1] += 1
     for unit in range(total):
-        if before[unit + 1] > room:
-            raise ValueError(f"unit {unit} has {before[unit + 1]} pieces; the encoder reads {room} at once")
         before[unit + 1] += before[unit]
     found: list[tuple[int, int]] = []
     start = end = 0

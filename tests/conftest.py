@@ -1,5 +1,8 @@
 """Fixtures of all tests: nothing here needs a network."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 
 torch.set_num_threads(1)
 
+ROOT = Path(__file__).parents[1]
 TINY_BERT = {
     "model_type": "bert",
     "vocab_size": 60,
@@ -78,6 +82,20 @@ def row(text: str, *spans: tuple[int, int, str], id: str | None = None, **more) 
     tokens = text.split() if " " in text else list(text)
     entities = [{"start": start, "end": end, "label": label} for start, end, label in spans]
     return {"id": id or text, "tokens": tokens, "entities": entities, **more}
+
+
+def launch(processes: int, *argv: object, stdin: str = "") -> subprocess.CompletedProcess[bytes]:
+    """`knowfree` in so many processes, each of which must know of all."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    answer = subprocess.run(
+        [*command, "-m", "tests.knowfree_process", *map(str, argv)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        input=stdin.encode(),
+        capture_output=True,
+    )
+    assert answer.stderr.count(b"one of %d\n" % processes) == processes, answer.stderr[-3000:]
+    return answer
 
 
 @pytest.fixture(scope="session")

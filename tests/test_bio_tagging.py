@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification
 
+from experiments.bio_network import bio_features, bio_tags
 from experiments.bio_tagging import predict_bio, train_bio
 from modeling_knowfree.layouts_knowfree import spans_of_tags
 from modeling_knowfree.metrics_knowfree import span_scores
@@ -171,6 +172,17 @@ def test_long_text_is_tagged_to_its_end(head, taggers, english_rows):
     assert span_scores([wanted], [without_scores(found)[0]])["f1"] > 0.9
     assert found[0][-1][0] > 350
     assert without_scores(found)[1] == [(0, 1, "GEAR"), (2, 3, "GEAR"), (4, 5, "GEAR")]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_unit_longer_than_the_encoder_reads_does_not_end_the_rest(head, taggers, encoder):
+    folder, _ = taggers(head)
+    long = row("axe , " + "我" * 200 + " , axe .", (0, 1, "GEAR"), (4, 5, "GEAR"))
+    assert {(0, 1, "GEAR"), (4, 5, "GEAR")} <= set(without_scores(predict_bio(folder, [long]))[0])
+    config = AutoConfig.from_pretrained(encoder, id2label=dict(enumerate(bio_tags(["GEAR"]))))
+    config.label2id = {tag: column for column, tag in config.id2label.items()}
+    [feature] = bio_features([long], AutoTokenizer.from_pretrained(encoder), config)
+    assert len(feature["input_ids"]) <= config.max_position_embeddings
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -14,8 +14,7 @@ import knowfree
 from modeling_knowfree.readers_knowfree import read_rows, write_rows
 
 from .bad_input import CASES, GOOD_ROWS
-
-ROOT = Path(__file__).parents[1]
+from .conftest import ROOT, launch
 
 
 @pytest.fixture
@@ -216,41 +215,74 @@ def test_predict_by_two_processes_writes_the_bytes_of_one(command, trained, tmp_
     (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
     words = ["predict", "--model", str(trained), "--input", str(tmp_path / "in.jsonl"), "--batch_size", "1"]
     code, out, _ = command(*words)
-    config = ROOT / "examples" / "accelerate" / "two_cpu_processes.yaml"
-    launch = ["-m", "accelerate.commands.launch", "--config_file", str(config), "--main_process_port", "0"]
-    both = subprocess.run(
-        [sys.executable, *launch, "-m", "knowfree", *words], capture_output=True, cwd=ROOT, check=True
-    )
+    both = launch(2, *words)
     assert code == 0
     assert [json.loads(line)["id"] for line in out.splitlines()] == [str(at) for at in range(41)]
+    assert both.returncode == 0
     assert both.stdout == out.encode()
     assert b"predict: 41" in both.stderr  # the progress bar, of one process alone
 
 
+def test_several_processes_refuse_to_share_standard_input(trained):
+    answer = launch(2, "predict", "--model", trained, "--input", "-", "--text", stdin="the bear left\n")
+    assert answer.returncode == 1
+    assert answer.stdout == b""
+    told = "knowfree: --input -: only one process can read standard input; name a file"
+    assert answer.stderr.decode().count(told) == 2
+
+
 def test_predict_reads_raw_text_from_standard_input(command, trained, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("the bear left at 5 am\n\n"))
+    given = io.BytesIO(b"\xef\xbb\xbfthe bear left at 5 am\r\n\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(given))
     code, out, _ = command("predict", "--model", trained, "--input", "-", "--text")
     first, second = map(json.loads, out.splitlines())
     assert code == 0
+    assert first["text"] == "the bear left at 5 am"
     assert [first["text"][e["start"] : e["end"]] for e in first["entities"]] == ["bear", "5 am"]
     assert second == {"text": "", "entities": []}
+
+
+def test_predict_answers_an_open_pipe_batch_by_batch(trained):
+    words = ["-m", "knowfree", "predict", "--model", str(trained), "--input", "-", "--text", "--batch_size", "2"]
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        for _ in range(2):
+            process.stdin.write(b"the bear left\nat 5 am\n")
+            process.stdin.flush()
+            answers = [json.loads(process.stdout.readline()) for _ in range(2)]
+            assert [answer["text"] for answer in answers] == ["the bear left", "at 5 am"]
+        process.stdin.close()
+        assert process.wait() == 0
+
+
+def test_predict_takes_the_key_that_can_be_tagged(command, trained, tmp_path):
+    lines = ['{"tokens": null, "text": "the bear left"}', '{"tokens": ["at", "5"], "text": "at 5 am"}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    code, out, _ = command("predict", "--model", trained, "--input", tmp_path / "in.jsonl")
+    assert code == 0
+    assert [json.loads(line)["text"] for line in out.splitlines()] == ["the bear left", "at 5 am"]
 
 
 @pytest.mark.parametrize(
     ("line", "fragments"),
     [
-        ("the bear left", ["line 2", "not JSON", "--text"]),
-        ('{"words": ["a"]}', ["line 2", '{"tokens":']),
-        ('{"tokens": "a b"}', ["line 2", '{"tokens":']),
-        ('{"tokens": ["a", 3]}', ["line 2", '{"tokens":']),
-        ('{"text": "a b"}', ["'tokens'", "give one kind"]),
+        (b"the bear left", ["not JSON", "--text"]),
+        (b"[" * 100_000, ["not JSON", "--text"]),
+        (b'{"words": ["a"]}', ['{"tokens":']),
+        (b'{"tokens": "a b"}', ['{"tokens":']),
+        (b'{"tokens": ["a", 3]}', ['{"tokens":']),
+        (b'{"tokens": null}', ['{"tokens":']),
+        (b'{"text": "a b"}', ["has 'text'", "the first line has 'tokens'"]),
+        (b'{"tokens": ["bad \\ud83d half"]}', ["half a surrogate pair"]),
+        (b'{"tokens": ["caf\xe9"]}', ["0xe9", "is not UTF-8", "iconv"]),
     ],
 )
 def test_predict_tells_the_bad_line(line, fragments, command, trained, tmp_path):
-    (tmp_path / "in.jsonl").write_text('{"tokens": ["a"]}\n' + line + "\n")
+    (tmp_path / "in.jsonl").write_bytes(b'{"tokens": ["a"]}\n' + line + b"\n")
     code, _, err = command("predict", "--model", trained, "--input", tmp_path / "in.jsonl")
     assert code == 2
-    assert told_in_one_line(err, *fragments), err
+    assert told_in_one_line(err, "in.jsonl, line 2", *fragments), err
 
 
 def test_predict_tells_a_missing_file(command, trained, tmp_path):

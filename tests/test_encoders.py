@@ -53,6 +53,31 @@ def test_positions_after_padding_are_not_counted_as_room():
     assert KnowFreeConfig(encoder_config={"model_type": "roberta", "max_position_embeddings": 514}).max_pieces == 512
 
 
+@pytest.mark.parametrize(
+    ("family", "more"),
+    [
+        ("bert", {}),
+        ("ibert", {}),
+        ("lilt", {"hidden_size": 48}),
+        ("luke", {"entity_vocab_size": 10, "entity_emb_size": 8}),
+        ("markuplm", {}),
+        ("mpnet", {}),
+        ("roberta", {}),
+        ("xlm-roberta-xl", {}),
+    ],
+)
+def test_an_encoder_reads_max_pieces_and_not_one_more(family, more):
+    encoder = AutoConfig.for_model(family, **{**SIZES, "max_position_embeddings": 20, "pad_token_id": 1, **more})
+    config = KnowFreeConfig(encoder_config=encoder, head_size=8, span_size=20, id2label={0: "A"})
+    model = KnowFreeForTokenClassification(config).eval()
+    ids = torch.full((1, config.max_pieces + 1), 7)
+    units = torch.arange(config.max_pieces + 1)[None]
+    with torch.no_grad():
+        model(ids[:, :-1], torch.ones_like(ids[:, :-1]), units[:, :-1], torch.tensor([config.max_pieces]))
+        with pytest.raises((IndexError, RuntimeError)):
+            model(ids, torch.ones_like(ids), units, torch.tensor([config.max_pieces + 1]))
+
+
 @pytest.fixture
 def byte_level(tmp_path):
     """Folder of a tiny RoBERTa with a byte-level BPE tokenizer: it has pieces for every unit, and wants a space before

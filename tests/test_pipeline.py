@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from experiments.tag import load_pipeline
+from modeling_knowfree.decoding_knowfree import Span
 from modeling_knowfree.units_knowfree import join_units
 
 from .conftest import TINY_BERT
@@ -62,6 +63,21 @@ def test_a_generator_is_answered_as_it_streams(tagger):
     assert len(list(stream)) == 499
 
 
+def test_a_generator_of_units_streams_too(tagger):
+    sentences = [["the", "bear", "left"], [], ["at", "5", "am"]]
+    streamed = list(tagger((units for units in sentences), is_split_into_words=True))
+    assert streamed == tagger(sentences, is_split_into_words=True)
+    assert [len(spans) for spans in streamed] == [1, 0, 1]
+
+
+def test_an_error_counts_the_inputs_of_the_whole_stream(tagger):
+    texts = [*["the bear left"] * 40, "left " * 200]
+    with pytest.raises(ValueError, match="input 40 has 202 pieces"):
+        list(tagger(iter(texts), batch_size=2, overflow="error"))
+    with pytest.raises(ValueError, match="input 40: takes text, got int"):
+        list(tagger(iter([*texts[:40], 3]), batch_size=2))
+
+
 def test_threshold_and_decoding_are_options_of_a_call(tagger):
     text = "left harrow creek trailhead at 5 am ."
     many = tagger(text, threshold=1e-6, decoding="all")
@@ -81,6 +97,8 @@ def test_threshold_and_decoding_are_options_of_a_call(tagger):
         ("a", {"decoding": "best"}, "decoding='best'"),
         ("a", {"overflow": "cut"}, "overflow='cut'"),
         ("a", {"window_overlap": -1}, "window_overlap=-1"),
+        ("a", {"batch_size": 0}, "batch_size=0"),
+        ("a", {"batch_size": -1}, "batch_size=-1"),
         ("a", {"stride": 4}, "no option 'stride'"),
     ],
 )
@@ -115,6 +133,25 @@ def test_overflow_error_and_truncate(tagger):
         tagger(["a", text], overflow="error")
     cut = tagger(text, overflow="truncate", threshold=1e-6, decoding="all")
     assert max(span["end"] for span in cut) < len(text) - 10
+
+
+def test_a_unit_longer_than_the_encoder_reads_does_not_end_the_rest(tagger, caplog):
+    limit = tagger.model.config.max_pieces
+    text = "left harrow creek trailhead at 5 am . " + "我" * (limit + 9) + " the bear left"
+    assert [word for word, _ in brief(tagger(text)) if "我" not in word] == ["harrow creek trailhead", "5 am", "bear"]
+    assert f"{limit + 9} pieces" in caplog.text
+    with pytest.raises(ValueError, match="input 0 has"):
+        tagger("我" * (limit + 9), overflow="error")
+
+
+def test_windows_prefer_the_same_spans_as_one_window(tagger):
+    """Probabilities of logits 40 and 45 are both 1; the better span must win all the same."""
+    better, worse = Span(1, 3, 0, 1.0, 45.0), Span(0, 2, 0, 1.0, 40.0)
+    document = tagger.preprocess([long_units(200)], is_split_into_words=True)[0]
+    assert len(document["windows"]) > 1
+    for at, window in enumerate(document["windows"]):
+        window["hits"] = [] if at else [better, worse]
+    assert [(span["start"], span["end"]) for span in tagger.postprocess(document, decoding="flat")] == [(1, 3)]
 
 
 def test_batches_do_not_change_scores(tagger, english_rows):

@@ -1,9 +1,6 @@
 import json
 import math
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,9 +21,8 @@ from modeling_knowfree.training_knowfree import (
 )
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 
-from .conftest import row
+from .conftest import launch, row
 
-ROOT = Path(__file__).parents[1]
 EXTENDED = [
     row("deep snow on the ridge", (0, 2, "CONDITION"), (4, 5, "PLACE"),
         extensions=[{"start": 0, "end": 1, "label": "POS:ADJ", "source": "llm"},
@@ -310,18 +306,6 @@ def ten(rows: list[dict]) -> list[dict]:
     return [*rows, *({**again, "id": f"again {number}"} for number, again in enumerate(rows[:2]))]
 
 
-def launch(processes: int, *argv: object) -> str:
-    config = ROOT / "examples" / "accelerate" / "two_cpu_processes.yaml"
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config)]
-    command = command if processes == 2 else [sys.executable]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    answer = subprocess.run(
-        [*command, "-m", "knowfree", *map(str, argv)], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    return answer.stdout
-
-
 def test_two_processes_count_every_sentence_and_score_alike(trained, english_rows, tmp_path):
     write_rows(tmp_path / "ten.jsonl", ten(english_rows))
     options = [
@@ -335,25 +319,18 @@ def test_two_processes_count_every_sentence_and_score_alike(trained, english_row
         "8",
         "--json",
     ]
-    assert json.loads(launch(2, "evaluate", *options)) == json.loads(launch(1, "evaluate", *options))
+    assert json.loads(launch(2, "evaluate", *options).stdout) == json.loads(launch(1, "evaluate", *options).stdout)
     predict = ["predict", "--model", trained, "--input", tmp_path / "ten.jsonl", "--batch_size", "2"]
-    assert launch(2, *predict) == launch(1, *predict)
+    assert launch(2, *predict).stdout == launch(1, *predict).stdout
 
 
 def test_two_processes_train_and_evaluate_ten_sentences(encoder, english_rows, tmp_path):
     write_rows(tmp_path / "ten.jsonl", ten(english_rows))
     argv = ["train", "--model_name_or_path", encoder, "--train_file", tmp_path / "ten.jsonl", "--validation_file"]
-    argv += [
-        tmp_path / "ten.jsonl",
-        "--output_dir",
-        tmp_path / "out",
-        "--max_steps",
-        "10",
-        "--use_cpu",
-        "--report_to",
-        "none",
-    ]
-    launch(2, *argv, "--disable_tqdm", "true")
+    argv += [tmp_path / "ten.jsonl", "--output_dir", tmp_path / "out", "--max_steps", "10", "--report_to", "none"]
+    answer = launch(2, *argv, "--disable_tqdm", "true")
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    assert b"10 updates of 16 sentences" in answer.stderr
     results = json.loads((tmp_path / "out" / "validation_results.json").read_text())
     assert results["validation_gold_spans"] == sum(len(r["entities"]) for r in [*english_rows, *english_rows[:2]])
     alone = evaluate(str(tmp_path / "out"), str(tmp_path / "ten.jsonl"))

@@ -1,3 +1,4 @@
+import unicodedata
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,6 +31,9 @@ from modeling_knowfree.units_knowfree import (
         ("한국어 문장을 a", "word", ["한국어", "문장을", "a"]),
         ("हिन्दी में", "word", ["हिन्दी", "में"]),
         ("a_b 😀c", "word", ["a", "_", "b", "😀", "c"]),
+        ("می\u200cخواهم", "word", ["می\u200cخواهم"]),
+        ("soft\u00ad\u2060ware", "word", ["soft\u00ad\u2060ware"]),
+        ("\ufeffbear\u00ad, \u200fa\u200bb 😀\u200d😀", "word", ["bear", ",", "a", "b", "😀", "😀"]),
     ],
 )
 def test_text_is_cut_into_units(text, unit, units):
@@ -37,12 +41,12 @@ def test_text_is_cut_into_units(text, unit, units):
 
 
 @given(st.text(), st.sampled_from(["character", "word"]))
-def test_units_lie_in_order_and_leave_out_only_white_space(text, unit):
+def test_units_lie_in_order_and_leave_out_only_what_is_invisible(text, unit):
     offsets = split_text(text, unit)
     ends = [0, *(end for _, end in offsets)]
     assert all(before <= start < end for before, (start, end) in zip(ends, offsets, strict=False))
     left_out = "".join(text[a:b] for a, b in zip(ends, [*(start for start, _ in offsets), len(text)], strict=True))
-    assert not left_out.strip()
+    assert all(character.isspace() or unicodedata.category(character) == "Cf" for character in left_out)
 
 
 @given(st.lists(st.text(min_size=1), min_size=1), st.sampled_from(["character", "word"]))
@@ -94,9 +98,15 @@ def test_windows_cover_a_long_sentence_with_overlap():
     assert windows(sentence([1] * 10), None, 2) == [(0, 10)]
 
 
-def test_a_unit_too_long_for_the_encoder_is_an_error():
-    with pytest.raises(ValueError, match="unit 1 has 9 pieces; the encoder reads 6 at once"):
-        windows(sentence([1, 9, 1]), 8, 2)
+def test_of_a_unit_too_long_for_the_encoder_the_first_pieces_are_kept(encoder, caplog):
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    units = ["left", "z" * 40, "harrow"]
+    [whole], [short] = encode_units(tokenizer, [units]), encode_units(tokenizer, [units], 8)
+    assert whole.unit_ids == [-1, 0, *[1] * 40, 2, -1]
+    assert short == Pieces([*whole.input_ids[:8], *whole.input_ids[-2:]], [-1, 0, *[1] * 6, 2, -1], 3)
+    assert "'zzzzzzzzzzzz" in caplog.text and "40 pieces, the encoder reads 6 at once" in caplog.text
+    assert windows(short, 8, 2) == [(0, 1), (1, 2), (2, 3)]
+    assert encode_units(tokenizer, [units], 44) == [whole]
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=80), st.integers(7, 30), st.integers(0, 40))
