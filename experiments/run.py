@@ -32,8 +32,9 @@ from augmentation.settings import (
 )
 from augmentation.store import write_atomically
 from experiments.cells import CELL_FILE, Cell, check_arguments, finish, tag_rows, updates_of_recipe
+from experiments.report import REPORT_FILE
 from experiments.results import RESULTS_FILE
-from experiments.run_settings import RUN_FILE, RunSettings, Variant, run_text
+from experiments.run_settings import AUGMENTED, GOLD_FILE, MODEL, RUN_FILE, RunSettings, Variant, run_text
 from experiments.sampling import k_shot_subsets, random_subsets
 from modeling_knowfree.readers_knowfree import iterate_rows, read_rows
 from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
@@ -41,6 +42,7 @@ from modeling_knowfree.training_knowfree import target_labels
 from modeling_knowfree.units_knowfree import infer_unit
 
 logger = logging.getLogger(__name__)
+NAMES_IN_RUN = (MODEL, AUGMENTED, RUN_FILE, RESULTS_FILE, REPORT_FILE)
 
 
 class Run:
@@ -78,6 +80,14 @@ class Run:
         subsets: dict[str, list[Row]] = {}
         seed, name = self.settings.sampling_seed, self.settings.train_file
         for subset in self.settings.subsets:
+            folder = Path(subset).stem
+            if folder in subsets:
+                raise InputError(f"subsets: two are called {folder}; rename the file")
+            if folder in NAMES_IN_RUN or folder.startswith("."):
+                raise InputError(
+                    f"subsets: {subset!r} would lie in the folder {folder!r}, which the run keeps for itself (as it "
+                    f"does {', '.join(NAMES_IN_RUN)}); rename the file"
+                )
             if subset == "all":
                 subsets[subset] = self.train_rows
             elif re.fullmatch(r"k\d+", subset):
@@ -87,9 +97,7 @@ class Run:
             elif subset.isdecimal():
                 subsets[subset] = random_subsets(self.train_rows, [int(subset)], seed=seed, name=name)[int(subset)]
             elif Path(subset).is_file():
-                if Path(subset).stem in subsets:
-                    raise InputError(f"subsets: two are called {Path(subset).stem}; rename one of the files")
-                subsets[Path(subset).stem] = read_rows(subset, flat=flat, labels=self.settings.labels)
+                subsets[folder] = read_rows(subset, flat=flat, labels=self.settings.labels)
             else:
                 raise InputError(f"subsets: {subset!r} is none; write k5, a number of sentences, all, or name a file")
         return subsets
@@ -98,12 +106,12 @@ class Run:
 
     def gold(self, subset: str) -> Path:
         """The gold sentences of a subset."""
-        return self.folder / subset / "gold.jsonl"
+        return self.folder / subset / GOLD_FILE
 
     def augmented(self, subset: str, variant: str) -> Path:
         """The augmentation that a variant learns from; one with settings of its own has a folder of its own."""
         own = self.settings.known_variants[variant].augment
-        return self.folder / subset / (f"augmented-{variant}" if own else "augmented")
+        return self.folder / subset / (f"{AUGMENTED}-{variant}" if own else AUGMENTED)
 
     def cell(self, subset: str, variant: str, seed: int, updates: int) -> Cell:
         """One cell; its training file need not be there yet."""
@@ -203,7 +211,7 @@ class Run:
 
     def _share_answers(self, subset: str, folder: Path) -> None:
         """Answers that another augmentation of this subset has paid for need no second question."""
-        paid = self.folder / subset / "augmented" / STORE_FILE
+        paid = self.folder / subset / AUGMENTED / STORE_FILE
         if not (folder / STORE_FILE).exists() and paid.is_file():
             temporary = folder / f"{STORE_FILE}.tmp"
             temporary.unlink(missing_ok=True)
@@ -303,11 +311,11 @@ class Run:
     def lay_out(self, result: Mapping[str, Any]) -> None:
         """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them."""
         cell = self.cell(result["subset"], result["variant"], result["seed"], result["updates"])
-        _replace_folder(cell.folder, self.folder / "model")
-        shutil.rmtree(self.folder / "augmented", ignore_errors=True)
+        _replace_folder(cell.folder, self.folder / MODEL)
+        shutil.rmtree(self.folder / AUGMENTED, ignore_errors=True)
         if cell.definition.data == "gold":
             return
-        source, target = self.augmented(cell.subset, cell.variant), self.folder / "augmented"
+        source, target = self.augmented(cell.subset, cell.variant), self.folder / AUGMENTED
         _replace_folder(source, target)
         settings = load_settings(source)
         files = {name: getattr(settings, name) for name in ("train_file", "dev_file", "test_file")}

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from modeling_knowfree.rows_knowfree import InputError
 
 RUN_FILE = "run.yaml"
-NAME = re.compile(r"[\w.-]+")
+NAME = re.compile(r"\w[\w.-]*")
+GOLD_FILE, MODEL, AUGMENTED = "gold.jsonl", "model", "augmented"
+"""Names in a run folder: rows of a subset; the model to push; an augmentation."""
 
 
 class Variant(BaseModel):
@@ -114,19 +116,6 @@ class RunSettings(BaseModel):
         return list(ordered)
 
 
-def load_run(folder: Path) -> RunSettings:
-    """
-    The settings that a run folder was made with.
-
-    Raises:
-        InputError: no run there, or a broken run.yaml.
-    """
-    path = folder / RUN_FILE
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; make a run with `knowfree run --config … --output_dir {folder}`")
-    return check_run(read_yaml(path), str(path))
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """
     A YAML file of settings.
@@ -171,6 +160,8 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     for name in settings.define:
         if not NAME.fullmatch(name) or name in VARIANTS:
             raise InputError(f"{where}: define: {name!r}; give it a name of its own of letters, digits, _ - .")
+        if name == AUGMENTED or name.startswith(f"{AUGMENTED}-") or name == GOLD_FILE:
+            raise InputError(f"{where}: define: {name!r} is what the run keeps beside the variants; name it otherwise")
     for name in settings.variants:
         if name not in settings.known_variants:
             raise InputError(f"{where}: no variant {name!r}; there are {', '.join(settings.known_variants)}")

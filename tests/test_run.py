@@ -257,6 +257,9 @@ def test_killed_at_random_points_it_ends_in_the_same_results(data, tmp_path):
         ({"subsets": [9]}, "9 rows asked for"),
         ({"seeds": []}, "name at least one"),
         ({"define": {"base": {}}}, "a name of its own"),
+        ({"define": {"..": {}}, "variants": [".."]}, "define: '..'; give it a name of its own"),
+        ({"define": {"augmented": {}}, "variants": ["augmented"]}, "'augmented' is what the run keeps beside"),
+        ({"define": {"augmented-f": {}}, "variants": ["f"]}, "'augmented-f' is what the run keeps beside"),
         ({"define": {"mine": {"data": "silver"}}, "variants": ["mine"]}, "silver"),
         ({"augment": {"annotator": "oracle"}}, "oracle"),
         ({"language": "fr"}, "fr"),
@@ -270,6 +273,23 @@ def test_bad_settings_are_one_line_code_2_and_leave_nothing(data, tmp_path, chan
     output = call(tmp_path / "run", data | change, code=2)
     assert told in output.splitlines()[-1] and "Traceback" not in output
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "told"),
+    [
+        ("model", [], "the folder 'model', which the run keeps for itself (as it does model, augmented, "),
+        ("augmented", [], "the folder 'augmented', which"),
+        ("k1", ["k1"], "two are called k1"),
+        ("all", ["all"], "two are called all"),
+    ],
+)
+def test_subsets_that_would_lie_in_one_folder_are_refused(data, tmp_path, name, more, told):
+    file = tmp_path / f"{name}.jsonl"
+    shutil.copy(data["train_file"], file)
+    for subsets in ([str(file), *more], [*more, str(file)]):
+        assert told in call(tmp_path / "run", data | {"subsets": subsets, "variants": ["base"]}, code=2)
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_of_other_data_is_refused(finished, data, tmp_path):
