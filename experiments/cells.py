@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -21,7 +22,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from augmentation import __version__
 from augmentation.normalisation import encoder_path
 from experiments.bio_tagging import predict_bio, train_bio
-from experiments.results import PREDICTIONS_FILE
+from experiments.results import PREDICTIONS_FILE, usable_results
 from experiments.run_settings import RunSettings, Variant
 from experiments.tag import load_pipeline, tag
 from experiments.train import parse_arguments, plan_schedule, train
@@ -70,24 +71,28 @@ class Cell:
         return shaping_arguments(self.settings, self.definition) + flags(own)
 
     def key(self) -> str:
-        """sha256 of everything that shapes the cell: arguments, files by content, encoder."""
+        """
+        sha256 of everything that shapes the cell: arguments, files by content, encoder.
+
+        Raises:
+            FileNotFoundError: no training file.
+        """
         settings = self.settings
         files = [self.train_file, settings.validation_file, settings.test_file]
         shaping = [
             self.definition.tagger,
             shaping_arguments(settings, self.definition),
             [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
-            [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files if path],
+            [_file_hash(Path(path)) for path in files if path],
         ]
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
     def result(self) -> dict[str, Any] | None:
         """Its line of results.jsonl, if it is finished and nothing that shapes it has changed."""
-        path = self.folder / CELL_FILE
-        if not path.is_file():
-            return None
-        result = json.loads(path.read_text(encoding="utf-8"))
-        return result if result["key"] == self.key() else None
+        for result in usable_results(self.folder / CELL_FILE):
+            if result["key"] == self.key():
+                return result
+        return None
 
 
 def shaping_arguments(settings: RunSettings, variant: Variant) -> list[str]:
@@ -130,12 +135,23 @@ def flags(arguments: Mapping[str, Any]) -> list[str]:
 
 
 def encoder_fingerprint(name: str) -> str:
-    """The name of an encoder on the Hub; of one in a folder, the hash of its config and the sizes of its files."""
+    """The name of an encoder on the Hub; of one in a folder, the sha256 over names and contents of its files."""
     folder = Path(encoder_path(name))
     if not folder.is_dir():
         return name
-    sizes = sorted((path.name, path.stat().st_size) for path in folder.iterdir() if path.is_file())
-    return hashlib.sha256((folder / "config.json").read_bytes() + repr(sizes).encode()).hexdigest()
+    files = sorted((path.name, _file_hash(path)) for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    stat = path.stat()
+    return _hash_once(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _hash_once(path: Path, *_state: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def updates_of_recipe(settings: RunSettings, variant: Variant, rows: int) -> int:
@@ -156,6 +172,7 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
     """
     work = cell.folder.with_name(f".{cell.folder.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
+    key = cell.key()  # before: what is edited while it trains must not pass for what it learnt from
     started = time.perf_counter()
     dev_f1, curve, predicted = (_finish_span if cell.definition.tagger == "span" else _finish_bio)(cell, work, test)
     seconds = time.perf_counter() - started
@@ -166,7 +183,8 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
             for row, spans in zip(test, predicted, strict=True)
         ),
     )
-    rows = [json.loads(line) for line in cell.train_file.read_text(encoding="utf-8").splitlines()]
+    with cell.train_file.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     scores = span_scores(
         [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in test],
         [[(span["start"], span["end"], span["label"]) for span in spans] for spans in predicted],
@@ -190,7 +208,7 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
         "versions": {"knowfree": __version__}
         | {name: version(name) for name in ("torch", "transformers")}
         | {"python": python_version()},
-        "key": cell.key(),
+        "key": key,
     }
     (work / CELL_FILE).write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.rmtree(cell.folder, ignore_errors=True)

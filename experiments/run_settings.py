@@ -160,7 +160,7 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     for name in settings.define:
         if not NAME.fullmatch(name) or name in VARIANTS:
             raise InputError(f"{where}: define: {name!r}; give it a name of its own of letters, digits, _ - .")
-        if name == AUGMENTED or name.startswith(f"{AUGMENTED}-") or name == GOLD_FILE:
+        if name in (AUGMENTED, GOLD_FILE) or name.startswith(f"{AUGMENTED}-"):
             raise InputError(f"{where}: define: {name!r} is what the run keeps beside the variants; name it otherwise")
     for name in settings.variants:
         if name not in settings.known_variants:
