@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
 from functools import cache
@@ -25,10 +25,16 @@ from experiments.bio_tagging import predict_bio, train_bio
 from experiments.results import PREDICTIONS_FILE, usable_results
 from experiments.run_settings import RunSettings, Variant
 from experiments.tag import load_pipeline, tag
-from experiments.train import parse_arguments, plan_schedule, train
+from experiments.train import Arguments, parse_arguments, plan_schedule, train
 from modeling_knowfree.metrics_knowfree import span_scores
+from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
-from modeling_knowfree.training_knowfree import DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.training_knowfree import (
+    DataArguments,
+    KnowFreeTrainingArguments,
+    ModelArguments,
+    build_config,
+)
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 CELL_FILE = "cell.json"
@@ -63,12 +69,16 @@ class Cell:
         """What the variant's name stands for."""
         return self.settings.known_variants[self.variant]
 
-    def arguments(self, output_dir: Path) -> list[str]:
+    def arguments(self, output_dir: Path) -> dict[str, Any]:
         """The arguments of `knowfree train` for this cell."""
-        own = {"train_file": self.train_file, "validation_file": self.settings.validation_file, "seed": self.seed}
-        own |= {"output_dir": output_dir, "max_steps": self.updates}
-        own |= {"model_name_or_path": encoder_path(self.settings.model_name_or_path)}
-        return shaping_arguments(self.settings, self.definition) + flags(own)
+        return shaping_arguments(self.settings, self.definition) | {
+            "train_file": str(self.train_file),
+            "validation_file": self.settings.validation_file,
+            "seed": self.seed,
+            "output_dir": str(output_dir),
+            "max_steps": self.updates,
+            "model_name_or_path": encoder_path(self.settings.model_name_or_path),
+        }
 
     def key(self) -> str:
         """
@@ -95,43 +105,55 @@ class Cell:
         return None
 
 
-def shaping_arguments(settings: RunSettings, variant: Variant) -> list[str]:
+def shaping_arguments(settings: RunSettings, variant: Variant) -> dict[str, Any]:
     """What `knowfree train` is told for a variant, but for encoder, files, seed and updates."""
     arguments = {"task": settings.task, "labels": settings.labels, "report_to": "none"}
-    return flags(arguments | settings.train | variant.train)
+    return {name: value for name, value in (arguments | settings.train | variant.train).items() if value is not None}
 
 
-def check_arguments(settings: RunSettings, variant: str) -> None:
+def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> None:
     """
     Check the encoder and what a variant's training is told.
 
+    Args:
+        rows: of training; one is enough.
+
     Raises:
-        InputError: no such encoder, an argument that `knowfree train` does not know or that the run itself sets, or a
-            value that it refuses.
+        InputError: no such encoder, an argument that `knowfree train` does not know, that the run itself sets or that
+            the variant has no use for, or a value that it refuses.
     """
-    own = settings.train | settings.known_variants[variant].train
-    kinds = (ModelArguments, DataArguments, KnowFreeTrainingArguments)
-    known = {each.name for kind in kinds for each in fields(kind)} - SET_BY_RUN
-    for name in own:
-        if name not in known:
+    definition = settings.known_variants[variant]
+    where = f"train of {variant}"
+    for name in settings.train | definition.train:
+        if name not in _names(ModelArguments, DataArguments, KnowFreeTrainingArguments) - SET_BY_RUN:
             why = "the run sets it itself" if name in SET_BY_RUN else "`knowfree train --help` lists them"
-            raise InputError(f"train of {variant}: no argument {name!r} is to be given here: {why}")
-    updates_of_recipe(settings, settings.known_variants[variant], 1)
+            raise InputError(f"{where}: no argument {name!r} is to be given here: {why}")
+    for name in definition.train:
+        if name in ("num_train_epochs", "min_steps"):
+            why = "all variants get the same number of updates; give it in train or updates of the whole run"
+            raise InputError(f"{where}: no {name} of its own: {why}")
+        if definition.tagger != "span" and name in _names(ModelArguments) - {"head_dropout"} | {"beta"}:
+            raise InputError(f"{where}: a BIO tagger has no {name}; leave it out")
+    encoder = encoder_path(settings.model_name_or_path)
     try:
-        AutoConfig.from_pretrained(encoder_path(settings.model_name_or_path))
+        AutoConfig.from_pretrained(encoder)
     except (OSError, ValueError) as error:
         message = " ".join(str(error).split())
         raise InputError(f"model_name_or_path {settings.model_name_or_path}: {message:.300}") from error
+    try:
+        updates_of_recipe(settings, definition, 1)
+        model_args, _, _ = _parse(settings, definition)
+        if model_args.max_span_width == "auto":
+            model_args.max_span_width = None
+        config = build_config(encoder, rows[:1], labels=settings.labels, **model_args.config_fields(rows))
+        with torch.device("meta"):
+            KnowFreeForTokenClassification(config)
+    except (ValueError, ArithmeticError) as error:
+        raise InputError(f"{where}: {error}") from error
 
 
-def flags(arguments: Mapping[str, Any]) -> list[str]:
-    """`{"seed": 1, "labels": ["A", "B"]}` as `--seed 1 --labels A B`; None is left out."""
-    line: list[str] = []
-    for name, value in arguments.items():
-        if value is not None:
-            values = value if isinstance(value, list) else [value]
-            line += [f"--{name}", *(str(each).lower() if isinstance(each, bool) else str(each) for each in values)]
-    return line
+def _names(*kinds: type) -> set[str]:
+    return {each.name for kind in kinds for each in fields(kind)}
 
 
 def encoder_fingerprint(name: str) -> str:
@@ -156,10 +178,14 @@ def _hash_once(path: Path, *_state: int) -> str:
 
 def updates_of_recipe(settings: RunSettings, variant: Variant, rows: int) -> int:
     """How many updates the recipe wants for so many training sentences."""
-    given = {"train_file": settings.train_file, "output_dir": "unused", "model_name_or_path": "unused"}
-    _, data_args, args = parse_arguments(shaping_arguments(settings, variant) + flags(given))
+    _, data_args, args = _parse(settings, variant)
     plan_schedule(data_args, args, rows)
     return args.max_steps
+
+
+def _parse(settings: RunSettings, variant: Variant) -> Arguments:
+    unused = {"train_file": settings.train_file, "output_dir": "unused", "model_name_or_path": "unused"}
+    return parse_arguments(shaping_arguments(settings, variant) | unused)
 
 
 def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
@@ -240,6 +266,8 @@ def tag_rows(model: Path, rows: list[Row]) -> Iterator[list[dict[str, Any]]]:
 def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
     model_args, data_args, args = parse_arguments(cell.arguments(work))
     assert data_args.train_file is not None
+    told = {"learning_rate", "head_learning_rate", "per_device_train_batch_size", "weight_decay"}
+    given = shaping_arguments(cell.settings, cell.definition).keys() & _names(KnowFreeTrainingArguments) - told
     with redirect_stdout(sys.stderr):
         results = train_bio(
             data_args.train_file,
@@ -255,9 +283,7 @@ def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
             batch_size=args.per_device_train_batch_size,
             dropout=model_args.head_dropout,
             weight_decay=args.weight_decay,
-            eval_steps=args.eval_steps,
-            per_device_eval_batch_size=args.per_device_eval_batch_size,
-            use_cpu=args.use_cpu,
+            **{name: getattr(args, name) for name in given},
         )
     _remove_checkpoints(work)
     unit = infer_unit(test)

@@ -77,7 +77,7 @@ class Run:
             for variant in self._augmented_variants():
                 check_settings(self._augment_values(subset, variant), f"augment of {variant}")
         for variant in self.settings.all_variants:
-            check_arguments(self.settings, variant)
+            check_arguments(self.settings, variant, self.train_rows)
 
     def _subsets(self, flat: bool) -> dict[str, list[Row]]:
         subsets: dict[str, list[Row]] = {}

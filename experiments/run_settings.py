@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -80,7 +80,7 @@ class RunSettings(BaseModel):
     sampling_seed: int = _field(42, "of the subsets")
     variants: list[str] = _field(["base", "f", "fs"], "what to train on each subset")
     define: dict[str, Variant] = _field({}, "variants of your own: {name: {data, tagger, train, augment}}")
-    seeds: list[int] = _field([0], "of the trainings")
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = _field([0], "of the trainings")
     updates: int | None = Field(
         None, ge=1, description="of every training of a subset; by default what the recipe wants for its largest set"
     )
@@ -144,9 +144,9 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
         if isinstance(data.get(name), str):
             data[name] = [part for part in data[name].split(",") if part]
     if isinstance(data.get("subsets"), list):
-        data["subsets"] = [str(subset) for subset in data["subsets"]]
+        data["subsets"] = [str(subset) if type(subset) is int else subset for subset in data["subsets"]]
     try:
-        settings = RunSettings(**data)
+        settings = RunSettings.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
