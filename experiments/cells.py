@@ -141,11 +141,11 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         message = " ".join(str(error).split())
         raise InputError(f"model_name_or_path {settings.model_name_or_path}: {message:.300}") from error
     try:
-        updates_of_recipe(settings, definition, 1)
-        model_args, _, _ = _parse(settings, definition)
+        model_args, data_args, args = _parse(settings, definition)
+        plan_schedule(data_args, args, 1)
         if model_args.max_span_width == "auto":
             model_args.max_span_width = None
-        config = build_config(encoder, rows[:1], labels=settings.labels, **model_args.config_fields(rows))
+        config = build_config(encoder, rows[:1], labels=settings.labels, **model_args.config_fields(rows[:1]))
         with torch.device("meta"):
             KnowFreeForTokenClassification(config)
     except (ValueError, ArithmeticError) as error:
