@@ -150,7 +150,7 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
+        if first["type"] in ("extra_forbidden", "invalid_key"):
             raise InputError(
                 f"{where}: no setting {name!r}; there are {', '.join(RunSettings.model_fields)}"
             ) from error

@@ -455,7 +455,7 @@ def test_killed_at_random_points_it_ends_in_the_same_results(data, tmp_path):
         ({"define": {"m": {"tagger": "bio", "train": {"beta": 1}}}, "variants": ["m"]}, "a BIO tagger has no beta"),
         ({"seeds": [-1]}, "seeds.0 is -1: "),
         ({"augment": ["recorded"]}, "augment is ['recorded']: "),
-        ({1: 2}, "1"),
+        ({1: 2}, "no setting '1'"),
         ({"subsets": [None]}, "subsets.0 is None: "),
         ({"subsets": [[1]]}, "subsets.0 is [1]: "),
         ({"model_name_or_path": "no/such-encoder", "variants": ["base"]}, "no/such-encoder"),
