@@ -6,9 +6,10 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -21,13 +22,19 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from augmentation import __version__
 from augmentation.normalisation import encoder_path
 from experiments.bio_tagging import predict_bio, train_bio
-from experiments.results import PREDICTIONS_FILE
+from experiments.results import PREDICTIONS_FILE, usable_results
 from experiments.run_settings import RunSettings, Variant
 from experiments.tag import load_pipeline, tag
-from experiments.train import parse_arguments, plan_schedule, train
+from experiments.train import Arguments, parse_arguments, plan_schedule, train
 from modeling_knowfree.metrics_knowfree import span_scores
+from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
-from modeling_knowfree.training_knowfree import DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.training_knowfree import (
+    DataArguments,
+    KnowFreeTrainingArguments,
+    ModelArguments,
+    build_config,
+)
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 CELL_FILE = "cell.json"
@@ -62,88 +69,123 @@ class Cell:
         """What the variant's name stands for."""
         return self.settings.known_variants[self.variant]
 
-    def arguments(self, output_dir: Path) -> list[str]:
+    def arguments(self, output_dir: Path) -> dict[str, Any]:
         """The arguments of `knowfree train` for this cell."""
-        own = {"train_file": self.train_file, "validation_file": self.settings.validation_file, "seed": self.seed}
-        own |= {"output_dir": output_dir, "max_steps": self.updates}
-        own |= {"model_name_or_path": encoder_path(self.settings.model_name_or_path)}
-        return shaping_arguments(self.settings, self.definition) + flags(own)
+        return shaping_arguments(self.settings, self.definition) | {
+            "train_file": str(self.train_file),
+            "validation_file": self.settings.validation_file,
+            "seed": self.seed,
+            "output_dir": str(output_dir),
+            "max_steps": self.updates,
+            "model_name_or_path": encoder_path(self.settings.model_name_or_path),
+        }
 
     def key(self) -> str:
-        """sha256 of everything that shapes the cell: arguments, files by content, encoder."""
+        """
+        sha256 of everything that shapes the cell: arguments, files by content, encoder.
+
+        Raises:
+            FileNotFoundError: no training file.
+        """
         settings = self.settings
         files = [self.train_file, settings.validation_file, settings.test_file]
         shaping = [
             self.definition.tagger,
             shaping_arguments(settings, self.definition),
             [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
-            [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in files if path],
+            [_file_hash(Path(path)) for path in files if path],
         ]
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
     def result(self) -> dict[str, Any] | None:
         """Its line of results.jsonl, if it is finished and nothing that shapes it has changed."""
-        path = self.folder / CELL_FILE
-        if not path.is_file():
-            return None
-        result = json.loads(path.read_text(encoding="utf-8"))
-        return result if result["key"] == self.key() else None
+        for result in usable_results(self.folder / CELL_FILE):
+            if result["key"] == self.key():
+                return result
+        return None
 
 
-def shaping_arguments(settings: RunSettings, variant: Variant) -> list[str]:
+def shaping_arguments(settings: RunSettings, variant: Variant) -> dict[str, Any]:
     """What `knowfree train` is told for a variant, but for encoder, files, seed and updates."""
     arguments = {"task": settings.task, "labels": settings.labels, "report_to": "none"}
-    return flags(arguments | settings.train | variant.train)
+    return {name: value for name, value in (arguments | settings.train | variant.train).items() if value is not None}
 
 
-def check_arguments(settings: RunSettings, variant: str) -> None:
+def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> None:
     """
     Check the encoder and what a variant's training is told.
 
+    Args:
+        rows: of training; one is enough.
+
     Raises:
-        InputError: no such encoder, an argument that `knowfree train` does not know or that the run itself sets, or a
-            value that it refuses.
+        InputError: no such encoder, an argument that `knowfree train` does not know, that the run itself sets or that
+            the variant has no use for, or a value that it refuses.
     """
-    own = settings.train | settings.known_variants[variant].train
-    kinds = (ModelArguments, DataArguments, KnowFreeTrainingArguments)
-    known = {each.name for kind in kinds for each in fields(kind)} - SET_BY_RUN
-    for name in own:
-        if name not in known:
+    definition = settings.known_variants[variant]
+    where = f"train of {variant}"
+    for name in settings.train | definition.train:
+        if name not in _names(ModelArguments, DataArguments, KnowFreeTrainingArguments) - SET_BY_RUN:
             why = "the run sets it itself" if name in SET_BY_RUN else "`knowfree train --help` lists them"
-            raise InputError(f"train of {variant}: no argument {name!r} is to be given here: {why}")
-    updates_of_recipe(settings, settings.known_variants[variant], 1)
+            raise InputError(f"{where}: no argument {name!r} is to be given here: {why}")
+    for name in definition.train:
+        if name in ("num_train_epochs", "min_steps"):
+            why = "all variants get the same number of updates; give it in train or updates of the whole run"
+            raise InputError(f"{where}: no {name} of its own: {why}")
+        if definition.tagger != "span" and name in _names(ModelArguments) - {"head_dropout"} | {"beta"}:
+            raise InputError(f"{where}: a BIO tagger has no {name}; leave it out")
+    encoder = encoder_path(settings.model_name_or_path)
     try:
-        AutoConfig.from_pretrained(encoder_path(settings.model_name_or_path))
+        AutoConfig.from_pretrained(encoder)
     except (OSError, ValueError) as error:
         message = " ".join(str(error).split())
         raise InputError(f"model_name_or_path {settings.model_name_or_path}: {message:.300}") from error
+    try:
+        model_args, data_args, args = _parse(settings, definition)
+        plan_schedule(data_args, args, 1)
+        if model_args.max_span_width == "auto":
+            model_args.max_span_width = None
+        config = build_config(encoder, rows[:1], labels=settings.labels, **model_args.config_fields(rows[:1]))
+        with torch.device("meta"):
+            KnowFreeForTokenClassification(config)
+    except (ValueError, ArithmeticError) as error:
+        raise InputError(f"{where}: {error}") from error
 
 
-def flags(arguments: Mapping[str, Any]) -> list[str]:
-    """`{"seed": 1, "labels": ["A", "B"]}` as `--seed 1 --labels A B`; None is left out."""
-    line: list[str] = []
-    for name, value in arguments.items():
-        if value is not None:
-            values = value if isinstance(value, list) else [value]
-            line += [f"--{name}", *(str(each).lower() if isinstance(each, bool) else str(each) for each in values)]
-    return line
+def _names(*kinds: type) -> set[str]:
+    return {each.name for kind in kinds for each in fields(kind)}
 
 
 def encoder_fingerprint(name: str) -> str:
-    """The name of an encoder on the Hub; of one in a folder, the hash of its config and the sizes of its files."""
+    """The name of an encoder on the Hub; of one in a folder, the sha256 over names and contents of its files."""
     folder = Path(encoder_path(name))
     if not folder.is_dir():
         return name
-    sizes = sorted((path.name, path.stat().st_size) for path in folder.iterdir() if path.is_file())
-    return hashlib.sha256((folder / "config.json").read_bytes() + repr(sizes).encode()).hexdigest()
+    files = sorted((path.name, _file_hash(path)) for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    stat = path.stat()
+    return _hash_once(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _hash_once(path: Path, *_state: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def updates_of_recipe(settings: RunSettings, variant: Variant, rows: int) -> int:
     """How many updates the recipe wants for so many training sentences."""
-    given = {"train_file": settings.train_file, "output_dir": "unused", "model_name_or_path": "unused"}
-    _, data_args, args = parse_arguments(shaping_arguments(settings, variant) + flags(given))
+    _, data_args, args = _parse(settings, variant)
     plan_schedule(data_args, args, rows)
     return args.max_steps
+
+
+def _parse(settings: RunSettings, variant: Variant) -> Arguments:
+    unused = {"train_file": settings.train_file, "output_dir": "unused", "model_name_or_path": "unused"}
+    return parse_arguments(shaping_arguments(settings, variant) | unused)
 
 
 def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
@@ -156,6 +198,7 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
     """
     work = cell.folder.with_name(f".{cell.folder.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
+    key = cell.key()  # before: what is edited while it trains must not pass for what it learnt from
     started = time.perf_counter()
     dev_f1, curve, predicted = (_finish_span if cell.definition.tagger == "span" else _finish_bio)(cell, work, test)
     seconds = time.perf_counter() - started
@@ -166,7 +209,8 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
             for row, spans in zip(test, predicted, strict=True)
         ),
     )
-    rows = [json.loads(line) for line in cell.train_file.read_text(encoding="utf-8").splitlines()]
+    with cell.train_file.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
     scores = span_scores(
         [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in test],
         [[(span["start"], span["end"], span["label"]) for span in spans] for spans in predicted],
@@ -190,7 +234,7 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
         "versions": {"knowfree": __version__}
         | {name: version(name) for name in ("torch", "transformers")}
         | {"python": python_version()},
-        "key": cell.key(),
+        "key": key,
     }
     (work / CELL_FILE).write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
     shutil.rmtree(cell.folder, ignore_errors=True)
@@ -222,6 +266,8 @@ def tag_rows(model: Path, rows: list[Row]) -> Iterator[list[dict[str, Any]]]:
 def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
     model_args, data_args, args = parse_arguments(cell.arguments(work))
     assert data_args.train_file is not None
+    told = {"learning_rate", "head_learning_rate", "per_device_train_batch_size", "weight_decay"}
+    given = shaping_arguments(cell.settings, cell.definition).keys() & _names(KnowFreeTrainingArguments) - told
     with redirect_stdout(sys.stderr):
         results = train_bio(
             data_args.train_file,
@@ -237,9 +283,7 @@ def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
             batch_size=args.per_device_train_batch_size,
             dropout=model_args.head_dropout,
             weight_decay=args.weight_decay,
-            eval_steps=args.eval_steps,
-            per_device_eval_batch_size=args.per_device_eval_batch_size,
-            use_cpu=args.use_cpu,
+            **{name: getattr(args, name) for name in given},
         )
     _remove_checkpoints(work)
     unit = infer_unit(test)

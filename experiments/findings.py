@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,14 +55,39 @@ class Score:
     seconds: float
 
 
+def best_over_seeds(dev_f1: Mapping[Any, Mapping[int, float]]) -> tuple[Any, float] | None:
+    """
+    Who is best on dev, the first of equals, and its mean dev F1: over the seeds that all compared share, or where they
+    share none each over its own.
+
+    Args:
+        dev_f1: by name and seed; names without any are not compared.
+
+    Returns:
+        None where there is nothing to compare.
+    """
+    compared = {name: by_seed for name, by_seed in dev_f1.items() if by_seed}
+    if not compared:
+        return None
+    shared = set.intersection(*map(set, compared.values()))
+    means = {
+        name: spread([f1 for seed, f1 in by_seed.items() if seed in shared or not shared]).mean
+        for name, by_seed in compared.items()
+    }
+    best = max(means, key=lambda name: means[name])
+    return best, means[best]
+
+
 def best_on_dev(run: FinishedRun, subset: str, among: Iterable[str] | None = None) -> str | None:
-    """The variant with the highest mean dev F1 on a subset, the first of equals; None where no cell has a dev F1."""
-    means = {}
-    for variant in among if among is not None else run.variants(subset):
-        known = [cell.dev_f1 for cell in run.of(subset, variant).values() if cell.dev_f1 is not None]
-        if known:
-            means[variant] = spread(known).mean
-    return max(means, key=lambda variant: means[variant]) if means else None
+    """The best variant of a subset by `best_over_seeds`; None where no cell has a dev F1."""
+    variants = among if among is not None else run.variants(subset)
+    found = best_over_seeds(
+        {
+            variant: {seed: cell.dev_f1 for seed, cell in run.of(subset, variant).items() if cell.dev_f1 is not None}
+            for variant in variants
+        }
+    )
+    return found[0] if found else None
 
 
 def scores(run: FinishedRun, differences: dict[tuple[str, str], Difference | None]) -> list[Score]:

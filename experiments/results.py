@@ -1,7 +1,9 @@
 """What `knowfree run` leaves in its folder, read back: cells, their predictions, the gold of the test file."""
 
+import json
+import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,7 @@ from modeling_knowfree.readers_knowfree import InputError, read_rows
 from modeling_knowfree.rows_knowfree import Row
 from modeling_knowfree.units_knowfree import infer_unit
 
+logger = logging.getLogger(__name__)
 RESULTS_FILE, PREDICTIONS_FILE = "results.jsonl", "test_predictions.jsonl"
 
 
@@ -49,6 +52,7 @@ class Result(BaseModel):
         curve: (update, dev F1) pairs; empty without a validation file.
         train_rows: sentences trained on, of which `gold_rows` and `synthetic_rows`.
         updates: optimizer steps.
+        key: sha256 of everything that shaped the training and its scores.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -70,6 +74,41 @@ class Result(BaseModel):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     per_label: dict[str, LabelScores]
     versions: dict[str, str] = {}
+    key: str
+
+
+def _check_line(line: bytes, where: str) -> Result:
+    try:
+        return Result.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"])) or "the line"
+        got = "" if first["type"] == "missing" else f", got {first['input']!r:.60}"
+        raise InputError(f"{where}: {field}: {first['msg']}{got}; {_MEND}") from error
+
+
+_MEND = "run `knowfree run` again, it rebuilds the file from the finished cells"
+
+
+def _lines(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Where each line stands, and the line; blank ones are skipped."""
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if line.strip():
+            yield f"{path}, line {number}", line
+
+
+def usable_results(path: Path) -> list[dict[str, Any]]:
+    """The lines of a results.jsonl or cell.json, as they are. One that is no result is told of and left out; no file,
+    no lines."""
+    found = []
+    for where, line in _lines(path) if path.is_file() else ():
+        try:
+            _check_line(line, where)
+        except InputError as error:
+            logger.warning("left out: %s", str(error).removesuffix(f"; {_MEND}"))
+        else:
+            found.append(json.loads(line))
+    return found
 
 
 def read_cells(path: Path) -> list[Result]:
@@ -80,24 +119,15 @@ def read_cells(path: Path) -> list[Result]:
         InputError: no such file, no line, a line that is no cell, or the same cell twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = list(_lines(path))
+    except OSError as error:
         raise InputError(f"{path}: {error}; run `knowfree run --config run.yaml --output_dir {path.parent}`") from error
     cells: dict[tuple[str, str, int], Result] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        where, mend = f"{path}, line {number}", "run `knowfree run` again, it rebuilds the file from the finished cells"
-        try:
-            cell = Result.model_validate_json(line)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"])) or "the line"
-            got = "" if first["type"] == "missing" else f", got {first['input']!r:.60}"
-            raise InputError(f"{where}: {field}: {first['msg']}{got}; {mend}") from error
+    for where, line in lines:
+        cell = _check_line(line, where)
         key = cell.subset, cell.variant, cell.seed
         if key in cells:
-            raise InputError(f"{where}: subset {key[0]}, variant {key[1]}, seed {key[2]} stands there twice; {mend}")
+            raise InputError(f"{where}: subset {key[0]}, variant {key[1]}, seed {key[2]} stands there twice; {_MEND}")
         cells[key] = cell
     if not cells:
         raise InputError(f"{path}: no finished cell yet; let `knowfree run` finish one")

@@ -9,9 +9,9 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 from augmentation.annotators import annotate_by_model, model_provenance
@@ -32,8 +32,19 @@ from augmentation.settings import (
 )
 from augmentation.store import write_atomically
 from experiments.cells import CELL_FILE, Cell, check_arguments, finish, tag_rows, updates_of_recipe
-from experiments.results import RESULTS_FILE
-from experiments.run_settings import RUN_FILE, RunSettings, Variant, augmented_folder, run_text
+from experiments.findings import best_over_seeds
+from experiments.report import REPORT_FILE
+from experiments.results import RESULTS_FILE, usable_results
+from experiments.run_settings import (
+    AUGMENTED,
+    GOLD_FILE,
+    MODEL,
+    RUN_FILE,
+    RunSettings,
+    Variant,
+    augmented_folder,
+    run_text,
+)
 from experiments.sampling import k_shot_subsets, random_subsets
 from modeling_knowfree.readers_knowfree import iterate_rows, read_rows
 from modeling_knowfree.rows_knowfree import InputError, Row, write_rows
@@ -41,6 +52,7 @@ from modeling_knowfree.training_knowfree import target_labels
 from modeling_knowfree.units_knowfree import infer_unit
 
 logger = logging.getLogger(__name__)
+NAMES_IN_RUN = (MODEL, AUGMENTED, RUN_FILE, RESULTS_FILE, REPORT_FILE)
 
 
 class Run:
@@ -70,16 +82,26 @@ class Run:
         self.test = read_rows(settings.test_file, unit=unit, flat=flat, labels=labels)
         self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
         self.subsets = self._subsets(flat)
+        self.updates: dict[str, int] = {}
+        self._told: set[tuple[str, str, int]] = set()
         for subset in self.subsets:
             for variant in self._augmented_variants():
                 check_settings(self._augment_values(subset, variant), f"augment of {variant}")
         for variant in self.settings.all_variants:
-            check_arguments(self.settings, variant)
+            check_arguments(self.settings, variant, self.train_rows)
 
     def _subsets(self, flat: bool) -> dict[str, list[Row]]:
         subsets: dict[str, list[Row]] = {}
         seed, name = self.settings.sampling_seed, self.settings.train_file
         for subset in self.settings.subsets:
+            folder = Path(subset).stem
+            if folder in subsets:
+                raise InputError(f"subsets: two are called {folder}; rename the file")
+            if folder in NAMES_IN_RUN or folder.startswith("."):
+                raise InputError(
+                    f"subsets: {subset!r} would lie in the folder {folder!r}, which the run keeps for itself (as it "
+                    f"does {', '.join(NAMES_IN_RUN)}); rename the file"
+                )
             if subset == "all":
                 subsets[subset] = self.train_rows
             elif re.fullmatch(r"k\d+", subset):
@@ -89,10 +111,7 @@ class Run:
             elif subset.isdecimal():
                 subsets[subset] = random_subsets(self.train_rows, [int(subset)], seed=seed, name=name)[int(subset)]
             elif Path(subset).is_file():
-                if Path(subset).stem in subsets:
-                    raise InputError(f"subsets: two are called {Path(subset).stem}; rename one of the files")
-                rows = read_rows(subset, unit=self.unit, flat=flat, labels=self.settings.labels)
-                subsets[Path(subset).stem] = rows
+                subsets[folder] = read_rows(subset, unit=self.unit, flat=flat, labels=self.settings.labels)
             else:
                 raise InputError(f"subsets: {subset!r} is none; write k5, a number of sentences, all, or name a file")
         return subsets
@@ -101,7 +120,7 @@ class Run:
 
     def gold(self, subset: str) -> Path:
         """The gold sentences of a subset."""
-        return self.folder / subset / "gold.jsonl"
+        return self.folder / subset / GOLD_FILE
 
     def augmented(self, subset: str, variant: str) -> Path:
         """The augmentation that a variant learns from; one with settings of its own has a folder of its own."""
@@ -149,11 +168,12 @@ class Run:
             for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
                 self._augment(subset, variant, dict(budget or {}), accept_changes)
             updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), self._most_rows(subset))
+            self.updates[subset] = updates
             for variant in self.settings.all_variants:
                 for seed in self.settings.seeds:
                     cell = self.cell(subset, variant, seed, updates)
                     self._make_rows(cell)
-                    result = cell.result() or self._recorded().get(cell.key())
+                    result = cell.result() or self._recorded.get((subset, variant, seed, cell.key()))
                     if result is None:
                         logger.info("%s %s seed %d: %d updates", subset, variant, seed, updates)
                         result = finish(cell, self.test)
@@ -241,7 +261,7 @@ class Run:
             self._make_rows(model)
             if model.result() is None:
                 finish(model, self.test)
-            made_from.append(json.loads((model.folder / CELL_FILE).read_text(encoding="utf-8"))["key"])
+            made_from.append(model.key())
         files = [folder / "fusion.jsonl"] + [_synthetic(folder)] * (cell.definition.data == "train")
         made_from += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         stamp = cell.train_file.with_suffix(".sha256")
@@ -261,6 +281,12 @@ class Run:
         """
         The lines of all finished cells: those of the settings first, in their order. A line of results.jsonl whose
         model is gone, or was never here, counts: results can be carried on without the models.
+
+        Cells of other subsets, variants and seeds count too, as several calls fill one folder, but only while the
+        settings of this call would give the same cell (its key) from the rows that lie in the folder; one that they
+        would not is told of and left out, and its folder stays. What cannot be judged counts: a variant that the
+        settings do not define, or a line whose training rows are not here. `updates` of a subset that this call does
+        not train are taken for unchanged where the settings name none.
         """
         order: list[tuple[str, list[Any]]] = [
             ("subset", list(self.subsets)),
@@ -271,46 +297,70 @@ class Run:
         def place(result: dict[str, Any]) -> list[int]:
             return [names.index(result[key]) if result[key] in names else len(names) for key, names in order]
 
-        lines = [*self._recorded().values(), *self._on_disk()]
-        return sorted({(each["subset"], each["variant"], each["seed"]): each for each in lines}.values(), key=place)
+        fresh, stale = {}, set()
+        for result in [*self._recorded.values(), *self._on_disk()]:
+            name = result["subset"], result["variant"], result["seed"]
+            if not self._has_changed(result):
+                fresh[name] = result
+            elif any(result[key] not in names for key, names in order):  # the others are trained anew
+                stale.add(name)
+        for name in sorted(stale - fresh.keys() - self._told):
+            logger.warning("%s %s seed %d: left out, settings or data have changed since it was trained", *name)
+            self._told.add(name)
+        return sorted(fresh.values(), key=place)
 
-    def _recorded(self) -> dict[str, dict[str, Any]]:
-        path = self.folder / RESULTS_FILE
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return {result["key"]: result for result in map(json.loads, lines)}
+    def _has_changed(self, result: dict[str, Any]) -> bool:
+        subset, variant = result["subset"], result["variant"]
+        if variant not in self.settings.known_variants:
+            return False
+        updates = self.settings.updates or self.updates.get(subset, result["updates"])
+        try:
+            return self.cell(subset, variant, result["seed"], updates).key() != result["key"]
+        except FileNotFoundError:
+            return False
+
+    @cached_property
+    def _recorded(self) -> dict[tuple[str, str, int, str], dict[str, Any]]:
+        """The lines of results.jsonl as the call found them; what it adds lies in cells."""
+        lines = usable_results(self.folder / RESULTS_FILE)
+        return {(each["subset"], each["variant"], each["seed"], each["key"]): each for each in lines}
 
     def _on_disk(self) -> list[dict[str, Any]]:
         paths = sorted(self.folder.glob(f"*/*/seed-*/{CELL_FILE}"))
-        return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+        return [result for path in paths for result in usable_results(path)]
 
     def best(self) -> tuple[dict[str, Any], float | None] | None:
         """
-        The cell to push, and the mean dev F1 of its subset and variant over seeds: the variant that is best on dev in
-        the mean, of it the seed that is. Without a validation file, the first seed of the last subset and variant, and
-        None. None altogether where no model is here.
+        The cell to push, and the mean dev F1 of its subset and variant: of the subsets and variants of this call the
+        best by `best_over_seeds`, of it the seed that is best. Without a validation file, the first seed of the last
+        subset and variant, and None. None altogether where no model is here.
         """
-        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        groups: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+        models = self._on_disk()
         for result in self.results():
-            variant = self.settings.known_variants.get(result["variant"])
-            here = self.folder / result["subset"] / result["variant"] / f"seed-{result['seed']}" / CELL_FILE
+            subset, variant = result["subset"], result["variant"]
+            asked = subset in self.subsets and variant in self.settings.all_variants
             scored = result["dev_f1"] is not None or not self.settings.validation_file
-            if variant and variant.tagger == "span" and scored and here.is_file():
-                groups.setdefault((result["subset"], result["variant"]), []).append(result)
+            if asked and scored and self.settings.known_variants[variant].tagger == "span" and result in models:
+                groups.setdefault((subset, variant), {})[result["seed"]] = result
         if not groups:
             return None
         if not self.settings.validation_file:
-            return list(groups.values())[-1][0], None
-        cells = max(groups.values(), key=lambda cells: mean(cell["dev_f1"] for cell in cells))
-        return max(cells, key=lambda cell: cell["dev_f1"]), mean(cell["dev_f1"] for cell in cells)
+            return next(iter(list(groups.values())[-1].values())), None
+        on_dev = {name: {seed: cell["dev_f1"] for seed, cell in cells.items()} for name, cells in groups.items()}
+        best = best_over_seeds(on_dev)
+        assert best is not None
+        name, score = best
+        return max(groups[name].values(), key=lambda cell: cell["dev_f1"]), score
 
     def lay_out(self, result: Mapping[str, Any]) -> None:
         """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them."""
         cell = self.cell(result["subset"], result["variant"], result["seed"], result["updates"])
-        _replace_folder(cell.folder, self.folder / "model")
-        shutil.rmtree(self.folder / "augmented", ignore_errors=True)
+        _replace_folder(cell.folder, self.folder / MODEL)
+        shutil.rmtree(self.folder / AUGMENTED, ignore_errors=True)
         if cell.definition.data == "gold":
             return
-        source, target = self.augmented(cell.subset, cell.variant), self.folder / "augmented"
+        source, target = self.augmented(cell.subset, cell.variant), self.folder / AUGMENTED
         _replace_folder(source, target)
         settings = load_settings(source)
         files = {name: getattr(settings, name) for name in ("train_file", "dev_file", "test_file")}
@@ -320,7 +370,8 @@ class Run:
         )
         if annotator := self.settings.annotator_of(cell.variant):
             model = self.cell(cell.subset, annotator, cell.seed, cell.updates).folder
-            answers = map(json.loads, (source / "provenance.jsonl").read_text(encoding="utf-8").splitlines())
+            with (source / "provenance.jsonl").open(encoding="utf-8") as lines:
+                answers = [json.loads(line) for line in lines]
             name = f"{annotator} seed {cell.seed}"
             write_rows(target / "provenance.jsonl", [*answers, model_provenance(name, model / "model.safetensors")])
             rows = list(fused_rows(cell.train_file))
@@ -331,11 +382,11 @@ class Run:
 
 def _replace_folder(source: Path, target: Path) -> None:
     """A copy that takes no space: hard links where the file system has them. All that is linked is only ever replaced,
-    never changed in place; a data base is, and is copied."""
+    never changed in place; a data base is, its log beside it too, and is copied."""
 
     def link(path: str, copy: str) -> None:
         try:
-            if not path.endswith(".sqlite"):
+            if not Path(path).name.startswith(STORE_FILE):
                 return os.link(path, copy)
         except OSError:
             pass

@@ -58,8 +58,9 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
         asked = {name: value for name in client if (value := options.pop(name)) not in (None, ())}
         values = read_yaml(config) if config else {}
         values |= {name: value for name, value in options.items() if value is not None}
-        values["augment"] = (values.get("augment") or {}) | asked
-        whole = Run(check_run(values, str(config or "the command line")), output_dir)
+        values["augment"] = values.get("augment") or {}
+        settings = check_run(values, str(config or "the command line"))
+        whole = Run(settings.model_copy(update={"augment": settings.augment | asked}), output_dir)
         for result in whole.go(budget=budget, accept_changes=accept_changes):
             dev = "" if result["dev_f1"] is None else f"  dev F1 {result['dev_f1'] * 100:.2f}"
             click.echo(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from modeling_knowfree.rows_knowfree import InputError
 
 RUN_FILE = "run.yaml"
-NAME = re.compile(r"[\w.-]+")
+NAME = re.compile(r"\w[\w.-]*")
+GOLD_FILE, MODEL, AUGMENTED = "gold.jsonl", "model", "augmented"
+"""Names in a run folder: rows of a subset; the model to push; an augmentation."""
 
 
 class Variant(BaseModel):
@@ -79,7 +81,7 @@ class RunSettings(BaseModel):
     sampling_seed: int = _field(42, "of the subsets")
     variants: list[str] = _field(["base", "f", "fs"], "what to train on each subset")
     define: dict[str, Variant] = _field({}, "variants of your own: {name: {data, tagger, train, augment}}")
-    seeds: list[int] = _field([0], "of the trainings")
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = _field([0], "of the trainings")
     updates: int | None = Field(
         None, ge=1, description="of every training of a subset; by default what the recipe wants for its largest set"
     )
@@ -117,20 +119,7 @@ class RunSettings(BaseModel):
 
 def augmented_folder(run: Path, subset: str, variant: str | None = None) -> Path:
     """Where an augmentation lies: the one that variants of a subset share, or that of one with settings of its own."""
-    return run / subset / ("augmented" if variant is None else f"augmented-{variant}")
-
-
-def load_run(folder: Path) -> RunSettings:
-    """
-    The settings that a run folder was made with.
-
-    Raises:
-        InputError: no run there, or a broken run.yaml.
-    """
-    path = folder / RUN_FILE
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; make a run with `knowfree run --config … --output_dir {folder}`")
-    return check_run(read_yaml(path), str(path))
+    return run / subset / (AUGMENTED if variant is None else f"{AUGMENTED}-{variant}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -161,13 +150,13 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
         if isinstance(data.get(name), str):
             data[name] = [part for part in data[name].split(",") if part]
     if isinstance(data.get("subsets"), list):
-        data["subsets"] = [str(subset) for subset in data["subsets"]]
+        data["subsets"] = [str(subset) if type(subset) is int else subset for subset in data["subsets"]]
     try:
-        settings = RunSettings(**data)
+        settings = RunSettings.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
+        if first["type"] in ("extra_forbidden", "invalid_key"):
             raise InputError(
                 f"{where}: no setting {name!r}; there are {', '.join(RunSettings.model_fields)}"
             ) from error
@@ -177,6 +166,8 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     for name in settings.define:
         if not NAME.fullmatch(name) or name in VARIANTS:
             raise InputError(f"{where}: define: {name!r}; give it a name of its own of letters, digits, _ - .")
+        if name in (AUGMENTED, GOLD_FILE) or name.startswith(f"{AUGMENTED}-"):
+            raise InputError(f"{where}: define: {name!r} is what the run keeps beside the variants; name it otherwise")
     for name in settings.variants:
         if name not in settings.known_variants:
             raise InputError(f"{where}: no variant {name!r}; there are {', '.join(settings.known_variants)}")

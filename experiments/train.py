@@ -3,7 +3,8 @@
 import json
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,12 @@ ORIGIN_FILE = "data_args.json"
 Arguments = tuple[ModelArguments, DataArguments, KnowFreeTrainingArguments]
 
 
-def parse_arguments(argv: Sequence[str]) -> Arguments:
+def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
     """
     Command line over `--config` file over presets over the dataclasses' defaults.
+
+    Args:
+        arguments: a command line; or arguments by name, as a config file holds them.
 
     Raises:
         InputError: unknown key or preset, unreadable config file, a value that TrainingArguments refuses.
@@ -49,9 +53,10 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         allow_abbrev=False,
     )
     parser.add_argument("--config", metavar="FILE", help="YAML file with arguments; the command line wins over it.")
-    known = {action.dest: action for action in parser._actions}
+    known = {action.dest: action for action in reversed(parser._actions)}  # of --x and --no_x the first, which is typed
+    argv = [] if isinstance(arguments, Mapping) else list(arguments)
     given = {token[2:].split("=")[0].replace("-", "_") for token in argv if token.startswith("--")}
-    from_file = _read_config(argv, known)
+    from_file = _checked(arguments, known, "arguments") if isinstance(arguments, Mapping) else _read_config(argv, known)
     given |= from_file.keys()
 
     def chosen(name: str, choices: Iterable[str]) -> str:
@@ -70,7 +75,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
     for name in from_file:
         known[name].required = False
     try:
-        namespace = parser.parse_args(list(argv))
+        namespace = parser.parse_args(argv)
         model_args, data_args, args = parser.parse_dict(
             {name: value for name, value in vars(namespace).items() if name != "config"}
         )
@@ -83,7 +88,7 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
 
 
 def _value(argv: Sequence[str], name: str) -> str | None:
-    for token, following in zip(argv, [*argv[1:], ""], strict=True):
+    for token, following in zip(argv, [*argv, ""][1:], strict=True):
         if token == f"--{name}":
             return following
         if token.startswith(f"--{name}="):
@@ -102,15 +107,25 @@ def _read_config(argv: Sequence[str], known: dict[str, Any]) -> dict[str, Any]:
         raise InputError(f"--config {path}: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise InputError(f"--config {path}: holds {type(values).__name__}; write one `argument: value` a line")
+    return _checked(values, known, f"--config {path}")
+
+
+def _checked(values: Mapping[str, Any], known: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The values in the types that the command line would give them."""
+    checked = {}
     for name, value in values.items():
         if name not in known or name == "config":
-            raise InputError(f"--config {path}: no argument is called {name!r}; `knowfree train --help` lists them")
-        if isinstance(value, str) and callable(known[name].type):
-            try:
-                values[name] = known[name].type(value)  # YAML reads 1e-4 as text
-            except ValueError as error:
-                raise InputError(f"--config {path}: {name}: {value!r} is no {known[name].type.__name__}") from error
-    return values
+            raise InputError(f"{where}: no argument is called {name!r}; `knowfree train --help` lists them")
+        kind, many = known[name].type, isinstance(value, list) and known[name].nargs == "+"
+        checked[name] = value
+        if value is None or not callable(kind) or (kind is str and isinstance(value, (list, dict)) and not many):
+            continue
+        try:
+            typed = [kind(one if isinstance(one, str) else json.dumps(one)) for one in (value if many else [value])]
+        except (ValueError, TypeError, ArgumentTypeError) as error:
+            raise InputError(f"{where}: {name}: {value!r} is no {kind.__name__.removeprefix('string_to_')}") from error
+        checked[name] = typed if many else typed[0]
+    return checked
 
 
 def _check(data_args: DataArguments) -> None:
@@ -182,9 +197,12 @@ def plan_schedule(data_args: DataArguments, args: KnowFreeTrainingArguments, sen
         args.save_total_limit = 1
 
 
-def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
+def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """
     Train, and score what there is to score.
+
+    Args:
+        arguments: see `parse_arguments`.
 
     Returns:
         The metrics of each split scored, as also written to `<split>_results.json` in the output folder.
@@ -192,7 +210,7 @@ def train(argv: Sequence[str]) -> dict[str, dict[str, float]]:
     Raises:
         InputError: anything wrong with arguments, files or folders; nothing has been written then.
     """
-    model_args, data_args, args = parse_arguments(argv)
+    model_args, data_args, args = parse_arguments(arguments)
     resume = checkpoint_to_resume(args)
     origin = origin_of(model_args, data_args)
     splits = read_splits(data_args, flat=model_args.decoding == "flat")

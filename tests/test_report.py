@@ -320,6 +320,15 @@ def test_command_writes_where_it_is_told(tmp_path):
     assert result.exit_code == 2 and "leave out --output" in result.output
 
 
+def test_best_on_dev_is_compared_over_shared_seeds(tmp_path):
+    dev = {"base": [0.60, 0.62, 0.50], "plain": [0.59, 0.61]}
+    by_cell = {("k2", name, seed): f1 for name, values in dev.items() for seed, f1 in enumerate(values)}
+    assert best_on_dev(make_run(tmp_path / "a", cells=dict.fromkeys(by_cell, "gold"), dev_f1=by_cell), "k2") == "base"
+    by_cell = {("k2", "base", 0): 0.6, ("k2", "plain", 1): 0.5, ("k2", "plain", 2): 0.8}  # none shared
+    run = make_run(tmp_path / "b", cells=dict.fromkeys([*by_cell, ("k2", "cnn", 0)], "gold"), dev_f1=by_cell)
+    assert best_on_dev(run, "k2") == "plain"
+
+
 def test_best_on_dev_and_who_is_held_against_base(tmp_path):
     dev = {("k2", "base", 0): 0.9, ("k2", "fs", 0): 0.6, ("k2", "fs_llm", 0): 0.7, ("k2", "cnn", 0): 0.8}
     run = make_run(tmp_path, cells=dict.fromkeys(dev, "gold"), dev_f1=dev)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from experiments.cells import finish, tag_rows
 from experiments.comparison import compare
 from experiments.results import read_run
 from experiments.run import Run
@@ -165,18 +166,27 @@ def test_what_a_review_rejected_is_not_learnt(finished, data, tmp_path):
     assert synthetic["id"] not in {row["id"] for row in learnt}
 
 
-def test_a_second_call_trains_nothing_and_other_settings_only_what_they_change(finished, data, tmp_path):
-    def times():
-        return {path: path.stat().st_mtime_ns for path in finished.glob("all/*/seed-*/model.safetensors")}
+def test_a_second_call_trains_nothing_and_other_settings_only_what_they_change(finished, data, tmp_path, caplog):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
 
-    before, lines = times(), (finished / "results.jsonl").read_text()
+    def times():
+        return {path: path.stat().st_mtime_ns for path in folder.glob("all/*/seed-*/model.safetensors")}
+
+    before, lines = times(), (folder / "results.jsonl").read_text()
     variants = ["base", "f", "fs", "fs_agree", "fs_gold", "f_without_pos", "cnn"]
-    call(finished, data | {"variants": variants, "seeds": [0, 1]})
-    assert times() == before and (finished / "results.jsonl").read_text() == lines
-    call(finished, data | {"variants": ["base"], "seeds": [0, 1], "train": data["train"] | {"beta": 0.7}})
+    call(folder, data | {"variants": variants, "seeds": [0, 1]})
+    assert times() == before and (folder / "results.jsonl").read_text() == lines
+    call(folder, data | {"variants": ["f"], "seeds": [1]})
+    assert times() == before and sorted(lines_of(folder / "results.jsonl"), key=str) == sorted(
+        map(json.loads, lines.splitlines()), key=str
+    )
+    call(folder, data | {"variants": ["base"], "seeds": [0, 1], "train": data["train"] | {"beta": 0.7}})
     assert {path for path, time in times().items() if time != before[path]} == {
-        finished / "all" / "base" / f"seed-{seed}" / "model.safetensors" for seed in (0, 1)
+        folder / "all" / "base" / f"seed-{seed}" / "model.safetensors" for seed in (0, 1)
     }
+    assert {line["variant"] for line in lines_of(folder / "results.jsonl")} == {"base"}
+    assert caplog.messages.count("all fs seed 1: left out, settings or data have changed since it was trained") == 1
 
 
 def test_recorded_results_are_carried_on_without_their_models(finished, data, tmp_path):
@@ -208,6 +218,158 @@ def test_subsets_are_drawn_and_budgets_stop_with_code_3(data, tmp_path):
     assert len(lines_of(tmp_path / "run" / "4" / "gold.jsonl")) == 4
     # nothing chooses: the last variant of the last subset is laid out
     assert json.loads((tmp_path / "run" / "model" / "cell.json").read_text()) == results[-1]
+
+
+def planned(data: dict, folder: Path, **changes) -> Run:
+    """A run whose gold lies in its folder; nothing is trained."""
+    run = Run(check_run(data | {"variants": ["base"], "updates": 6} | changes, "test"), folder)
+    for subset, rows in run.subsets.items():
+        write_rows(run.gold(subset), rows)
+    return run
+
+
+def put(run: Run, variant: str, seed: int, dev_f1: float | None = 0.5, subset: str = "all") -> dict:
+    """A cell that looks finished."""
+    cell = run.cell(subset, variant, seed, run.settings.updates or 6)
+    ratios = dict.fromkeys(("f1", "precision", "recall", "macro_f1"), 0.5)
+    counts = {"train_rows": 8, "gold_rows": 8, "synthetic_rows": 0, "updates": cell.updates, "seconds": 1.0}
+    result = {"dataset": "trails", "subset": subset, "variant": variant, "seed": seed, **ratios, "dev_f1": dev_f1}
+    result |= {"curve": [], **counts, "per_label": {}, "versions": {}, "key": cell.key()}
+    write_rows(cell.folder / "cell.json", [result])
+    return result
+
+
+def test_several_calls_fill_one_folder_and_what_their_settings_would_not_give_is_left_out(data, tmp_path, caplog):
+    folder = tmp_path / "run"
+    first = planned(data, folder, variants=["base", "cnn"], seeds=[0, 1])
+    told = [put(first, variant, seed) for variant in ("base", "cnn") for seed in (0, 1)]
+    other = planned(data, folder, subsets=[4])
+    told.append(put(other, "base", 0, subset="4"))
+    mine = planned(data, folder, define={"mine": {"train": {"beta": 0.7}}})
+    told.append(put(mine, "mine", 0))
+    write_rows(folder / "results.jsonl", mine.results())
+    shutil.rmtree(folder / "all" / "cnn" / "seed-1")  # recorded only
+    assert sorted(planned(data, folder).results(), key=str) == sorted(told, key=str)
+
+    longer = planned(data, folder, updates=9)
+    now = put(longer, "base", 0)
+    assert [line for line in longer.results() if line["variant"] != "mine"] == [now]
+    assert longer.results()[1:] == told[-1:]  # nobody knows what it was
+    assert caplog.messages == [
+        f"{cell}: left out, settings or data have changed since it was trained"
+        for cell in ("4 base seed 0", "all base seed 1", "all cnn seed 0", "all cnn seed 1")
+    ]
+    assert (folder / "all" / "base" / "seed-1" / "cell.json").exists()
+
+
+def test_what_is_laid_out_is_of_this_call(data, tmp_path):
+    settings = data | {"validation_file": None}
+    both = planned(settings, tmp_path / "run", variants=["base", "plain"])
+    base, plain = (put(both, variant, 0, None) for variant in ("base", "plain"))
+    assert both.best() == (plain, None)
+    assert planned(settings, tmp_path / "run").best() == (base, None)
+    assert planned(settings, tmp_path / "run", updates=7).best() is None
+
+
+def test_the_best_is_compared_over_shared_seeds(data, tmp_path):
+    run = planned(data, tmp_path / "run", variants=["base", "plain"], seeds=[0, 1, 2])
+    cells = [put(run, "base", seed, f1) for seed, f1 in enumerate([0.60, 0.62, 0.50])]
+    for seed, f1 in enumerate([0.59, 0.61]):
+        put(run, "plain", seed, f1)
+    assert run.best() == (cells[1], pytest.approx(0.61))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "blank", '{"a": 1}', '{"key": "x"}', "byte"])
+def test_damaged_results_are_told_of_and_rebuilt(data, tmp_path, caplog, damage):
+    folder = tmp_path / "run"
+    run = planned(data, folder, seeds=[0, 1])
+    cells = [put(run, "base", seed) for seed in (0, 1)]
+    write_rows(folder / "results.jsonl", cells)
+    whole = (folder / "results.jsonl").read_bytes()
+    damaged = {"truncated": whole[:-40], "blank": whole + b"\n", "byte": whole[:-20] + b"\xe4\n"}
+    (folder / "results.jsonl").write_bytes(damaged.get(damage, whole + damage.encode() + b"\n"))
+    assert list(planned(data, folder, seeds=[0, 1]).go()) == cells
+    assert (folder / "results.jsonl").read_bytes() == whole
+    told = [message for message in caplog.messages if "results.jsonl, line" in message]
+    assert len(told) == (damage != "blank") and all("left out" in message for message in told)
+
+
+def test_a_damaged_cell_is_trained_again(data, tmp_path):
+    folder = tmp_path / "run"
+    result = put(planned(data, folder, updates=1), "base", 0)
+    (folder / "all" / "base" / "seed-0" / "cell.json").write_text(json.dumps(result)[:-9])
+    [again] = planned(data, folder, updates=1).go()
+    assert again["key"] == result["key"] and again["versions"] and lines_of(folder / "results.jsonl") == [again]
+
+
+def test_line_breaks_of_unicode_in_a_token_and_a_test_file_edited_meanwhile(data, tmp_path, monkeypatch):
+    rows = read_rows(data["train_file"])
+    rows[0]["tokens"][0] += "\u2028\u0085"
+    write_rows(tmp_path / "train.jsonl", rows)
+    test_file = tmp_path / "test.jsonl"
+    shutil.copy(data["test_file"], test_file)
+    changes = {"train_file": str(tmp_path / "train.jsonl"), "test_file": str(test_file), "updates": 1}
+    run = planned(data, tmp_path / "run", **changes)
+    cell = run.cell("all", "base", 0, 1)
+    assert finish(cell, run.test)["train_rows"] == 8
+    assert cell.result()
+
+    def edit_and_tag(*arguments):
+        write_rows(test_file, [row | {"entities": []} for row in run.test])
+        return tag_rows(*arguments)
+
+    monkeypatch.setattr("experiments.cells.tag_rows", edit_and_tag)
+    finish(cell, run.test)
+    assert cell.result() is None
+
+
+def test_an_encoder_of_other_weights_is_another(data, tmp_path):
+    shutil.copytree(data["model_name_or_path"], tmp_path / "encoder")
+    changes = {"model_name_or_path": str(tmp_path / "encoder")}
+    put(planned(data, tmp_path / "run", **changes), "base", 0)
+    weights = tmp_path / "encoder" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-4] + b"\0\0\0\1")
+    assert planned(data, tmp_path / "run", **changes).cell("all", "base", 0, 6).result() is None
+    weights.write_bytes(content)
+    assert planned(data, tmp_path / "run", **changes).cell("all", "base", 0, 6).result()
+
+
+def test_a_data_base_and_its_log_are_copied_not_shared(finished, data, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "all" / "augmented" / "answers.sqlite-wal").write_bytes(b"")
+    run = Run(check_run(data | {"variants": ["fs"]}, "test"), tmp_path / "run")
+    run.lay_out(next(result for result in run.results() if result["variant"] == "fs"))
+    copies = [path.stat().st_nlink for path in sorted((tmp_path / "run" / "augmented").glob("answers.sqlite*"))]
+    assert set(copies) == {1} and len(copies) > 1
+    assert (tmp_path / "run" / "model" / "model.safetensors").stat().st_nlink == 2
+
+
+def test_labels_that_begin_with_a_dash_are_labels(data, tmp_path):
+    rows = read_rows(data["train_file"])
+    for span in (span for row in rows for span in row["entities"] if span["label"] == "GEAR"):
+        span["label"] = "-LRB-"
+    for name in ("train", "dev", "test"):
+        write_rows(tmp_path / f"{name}.jsonl", rows)
+    files = {f"{name}_file": str(tmp_path / f"{name}.jsonl") for name in ("train", "test")}
+    changes = files | {"validation_file": None, "updates": 1, "variants": ["base", "bio"]}
+    for result in planned(data, tmp_path / "run", **changes).go():
+        assert "-LRB-" in result["per_label"]
+    config = json.loads((tmp_path / "run" / "all" / "base" / "seed-0" / "config.json").read_text())
+    assert "-LRB-" in config["id2label"].values()
+
+
+def test_baselines_are_trained_with_what_the_run_says(data, tmp_path):
+    given = {"gradient_accumulation_steps": 2, "lr_scheduler_type": "constant", "max_grad_norm": 9.0, "warmup_steps": 0}
+    changes = {"train": data["train"] | given, "variants": ["base", "bio"], "updates": 1}
+    list(planned(data, tmp_path / "run", **changes).go())
+    told = [
+        json.loads((tmp_path / "run" / "all" / variant / "seed-0" / "training_args.json").read_text())
+        for variant in ("base", "bio")
+    ]
+    assert told[0].items() >= given.items()
+    different = {name for name in told[0] if told[0][name] != told[1].get(name)}
+    assert different == {"output_dir", "num_train_epochs"}  # max_steps wins over the latter
 
 
 def comparable(folder: Path) -> list[dict]:
@@ -259,12 +421,45 @@ def test_killed_at_random_points_it_ends_in_the_same_results(data, tmp_path):
         ({"subsets": [9]}, "9 rows asked for"),
         ({"seeds": []}, "name at least one"),
         ({"define": {"base": {}}}, "a name of its own"),
+        ({"define": {"..": {}}, "variants": [".."]}, "define: '..'; give it a name of its own"),
+        ({"define": {"augmented": {}}, "variants": ["augmented"]}, "'augmented' is what the run keeps beside"),
+        ({"define": {"augmented-f": {}}, "variants": ["f"]}, "'augmented-f' is what the run keeps beside"),
         ({"define": {"mine": {"data": "silver"}}, "variants": ["mine"]}, "silver"),
         ({"augment": {"annotator": "oracle"}}, "oracle"),
         ({"language": "fr"}, "fr"),
         ({"test_file": "nowhere.jsonl"}, "nowhere.jsonl"),
         ({"updates": 0}, "updates"),
         ({"train": {"learning_rates": 1}, "variants": ["base"]}, "learning_rates"),
+        (
+            {"train": {"learning_rate": "abc"}, "variants": ["f"]},
+            "train of f: arguments: learning_rate: 'abc' is no float",
+        ),
+        ({"train": {"learning_rate": {"a": 1}}}, "learning_rate: {'a': 1} is no float"),
+        ({"train": {"use_cpu": "maybe"}}, "use_cpu: 'maybe' is no bool"),
+        ({"train": {"lr_scheduler_type": "sideways"}}, "train of base: arguments: sideways is not a valid"),
+        ({"train": {"per_device_train_batch_size": 0}}, "train of base: "),
+        ({"train": {"pooling": "median"}}, "train of base: pooling='median': choose one of"),
+        ({"train": {"attention_heads": 7}}, "must be a multiple of attention_heads=7"),
+        ({"train": {"max_span_width": "wide"}}, "max_span_width='wide'"),
+        ({"define": {"m": {"train": {"head_dropout": 7}}}, "variants": ["m"]}, "train of m: dropout probability has"),
+        (
+            {"define": {"m": {"train": {"num_train_epochs": 9}}}, "variants": ["m"]},
+            "m: no num_train_epochs of its own: all",
+        ),
+        (
+            {"define": {"m": {"train": {"max_steps": 9}}}, "variants": ["m"]},
+            "'max_steps' is to be given here: the run sets",
+        ),
+        (
+            {"define": {"m": {"tagger": "bio", "train": {"pooling": "max"}}}, "variants": ["m"]},
+            "BIO tagger has no pooling",
+        ),
+        ({"define": {"m": {"tagger": "bio", "train": {"beta": 1}}}, "variants": ["m"]}, "a BIO tagger has no beta"),
+        ({"seeds": [-1]}, "seeds.0 is -1: "),
+        ({"augment": ["recorded"]}, "augment is ['recorded']: "),
+        ({1: 2}, "no setting '1'"),
+        ({"subsets": [None]}, "subsets.0 is None: "),
+        ({"subsets": [[1]]}, "subsets.0 is [1]: "),
         ({"model_name_or_path": "no/such-encoder", "variants": ["base"]}, "no/such-encoder"),
     ],
 )
@@ -299,6 +494,23 @@ def test_all_files_are_read_in_the_unit_of_the_train_file(data, tmp_path):
 def test_a_unit_that_the_tokens_do_not_have_is_refused(data, tmp_path):
     with pytest.raises(InputError, match=r"unit is 'character', but .*train\.jsonl has word tokens; leave unit out"):
         Run(check_run(data | {"unit": "character"}, "test"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "told"),
+    [
+        ("model", [], "the folder 'model', which the run keeps for itself (as it does model, augmented, "),
+        ("augmented", [], "the folder 'augmented', which"),
+        ("k1", ["k1"], "two are called k1"),
+        ("all", ["all"], "two are called all"),
+    ],
+)
+def test_subsets_that_would_lie_in_one_folder_are_refused(data, tmp_path, name, more, told):
+    file = tmp_path / f"{name}.jsonl"
+    shutil.copy(data["train_file"], file)
+    for subsets in ([str(file), *more], [*more, str(file)]):
+        assert told in call(tmp_path / "run", data | {"subsets": subsets, "variants": ["base"]}, code=2)
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_folder_of_other_data_is_refused(finished, data, tmp_path):

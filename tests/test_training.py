@@ -291,6 +291,22 @@ def test_presets_yield_to_the_config_file_and_that_to_the_command_line(tmp_path)
     assert parse_arguments(["--config", str(tmp_path / "whole.yaml")])[1].train_file == "t"
 
 
+def test_arguments_by_name_are_those_of_the_command_line_and_checked(tmp_path):
+    values = {"learning_rate": "1e-3", "eval_steps": 200, "use_cpu": True, "max_steps": 6, "head_dropout": 0.1}
+    told = [part for name, value in values.items() for part in (f"--{name}", str(value))]
+    files = {"model_name_or_path": "m", "train_file": "t", "output_dir": "o"}
+    by_line = parsed(*told, "--labels", "A", "7", "--report_to", "none")
+    by_name = parse_arguments(files | values | {"labels": ["A", 7], "report_to": "none"})
+    assert by_name[:2] == by_line[:2] and by_name[2].to_dict() == by_line[2].to_dict()
+    assert parse_arguments(files | {"labels": ["-LRB-", "--seed"]})[1].labels == ["-LRB-", "--seed"]
+    for value in ("maybe", [True], {"a": 1}):
+        with pytest.raises(InputError, match=r"^arguments: use_cpu: .* is no bool$"):
+            parse_arguments(files | {"use_cpu": value})
+    (tmp_path / "run.yaml").write_text("learning_rate: [1]")
+    with pytest.raises(InputError, match=r"run.yaml: learning_rate: \[1\] is no float"):
+        parsed("--config", str(tmp_path / "run.yaml"))
+
+
 def test_small_data_get_enough_updates_unless_told_otherwise():
     _, data_args, args = parsed("--use_cpu", "--num_train_epochs", "2")
     plan_schedule(data_args, args, sentences=20)
