@@ -78,7 +78,7 @@ def command(folder: Path, source: Path, processes: int, options: Namespace) -> t
             stdout=written,
             stderr=progress,
             check=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(options.threads)},
+            env={**os.environ, "OMP_NUM_THREADS": str(max(1, options.threads // processes))},
         )
     seconds = now() - start
     *shown, peak_kb = told.read_text(encoding="utf-8").splitlines()
