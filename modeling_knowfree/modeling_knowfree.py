@@ -263,22 +263,21 @@ class BandAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, queries: Tensor, keys_values: Tensor, borders: list[tuple[int, Tensor]], reach: int, step: int):
-        near = _neighbours(keys_values, reach, step, queries.shape[-1])
+        near_keys, near_values = (_neighbours(part, reach, step, queries.shape[-1]) for part in keys_values)
         scores = queries.new_empty(reach, len(queries), queries.shape[-1])
         product = torch.empty_like(queries)
-        for score, (keys, _) in zip(scores, near, strict=True):
-            here = keys.shape[-1]
-            torch.mul(queries[..., :here], keys, out=product[..., :here])
+        for score, keys in zip(scores, near_keys, strict=True):
+            torch.mul(_first(queries, keys), keys, out=_first(product, keys))
             torch.sum(product, 1, out=score)
         # The finite minimum: a cell with no neighbour in the sentence must not become NaN.
         for first, outside in borders:
             at_border = scores[..., first : first + outside.shape[-1]]
             at_border.masked_fill_(outside.unsqueeze(1), torch.finfo(scores.dtype).min)
         weights = scores.softmax(0)
-        mixed = weights[0].unsqueeze(1) * near[0][1]
-        for weight, (_, values) in zip(weights[1:].unsqueeze(2), near[1:], strict=True):
-            here = values.shape[-1]
-            mixed[..., :here].addcmul_(weight[..., :here], values)
+        first, *others = weights.unsqueeze(2)
+        mixed = first * near_values[0]
+        for weight, values in zip(others, near_values[1:], strict=True):
+            _first(mixed, values).addcmul_(_first(weight, values), values)
         ctx.save_for_backward(queries, keys_values, weights)
         ctx.step = step
         return mixed
@@ -289,25 +288,35 @@ class BandAttention(torch.autograd.Function):
         queries, keys_values, weights = ctx.saved_tensors
         shifts = len(weights), ctx.step, queries.shape[-1]
         grad_queries, grad_keys_values = torch.zeros_like(queries), torch.zeros_like(keys_values)
-        near, grad_near = _neighbours(keys_values, *shifts), _neighbours(grad_keys_values, *shifts)
+        near_keys, near_values = (_neighbours(part, *shifts) for part in keys_values)
+        near_grad_keys, near_grad_values = (_neighbours(part, *shifts) for part in grad_keys_values)
         grad_weights, product = torch.zeros_like(weights), torch.empty_like(queries)
-        for at, ((_, values), (_, grad_values)) in enumerate(zip(near, grad_near, strict=True)):
-            here = values.shape[-1]
-            torch.mul(grad[..., :here], values, out=product[..., :here])
-            torch.sum(product[..., :here], 1, out=grad_weights[at, :, :here])
-            grad_values.addcmul_(weights[at, :, None, :here], grad[..., :here])
+        parts = zip(weights.unsqueeze(2), grad_weights, near_values, near_grad_values, strict=True)
+        for weight, grad_weight, values, grad_values in parts:
+            grad_here, product_here = _first(grad, values), _first(product, values)
+            torch.mul(grad_here, values, out=product_here)
+            torch.sum(product_here, 1, out=_first(grad_weight, values))
+            grad_values.addcmul_(_first(weight, values), grad_here)
         grad_scores = grad_weights.sub_((weights * grad_weights).sum(0)).mul_(weights).unsqueeze(2)  # softmax
-        for grad_score, (keys, _), (grad_keys, _) in zip(grad_scores, near, grad_near, strict=True):
-            here = keys.shape[-1]
-            grad_queries[..., :here].addcmul_(grad_score[..., :here], keys)
-            grad_keys.addcmul_(grad_score[..., :here], queries[..., :here])
+        for grad_score, keys, grad_keys in zip(grad_scores, near_keys, near_grad_keys, strict=True):
+            grad_score = _first(grad_score, keys)
+            _first(grad_queries, keys).addcmul_(grad_score, keys)
+            grad_keys.addcmul_(grad_score, _first(queries, keys))
         return grad_queries, grad_keys_values, None, None, None
 
 
+# `narrow` and not an index: some hundred slices a block are worth a few percent of the head.
 def _neighbours(cells: Tensor, reach: int, step: int, count: int) -> list[Tensor]:
     """`cells[…, s·step : s·step + count]` for the 2ω+1 shifts s; shorter where the cells end: what would lie beyond is
     in no sentence."""
-    return [cells[..., shift * step : shift * step + count] for shift in range(reach)]
+    firsts = [min(shift * step, cells.shape[-1]) for shift in range(reach)]
+    return [cells.narrow(-1, first, min(count, cells.shape[-1] - first)) for first in firsts]
+
+
+def _first(cells: Tensor, beside: Tensor) -> Tensor:
+    """The first cells, as many as `beside` has."""
+    here = beside.shape[-1]
+    return cells if cells.shape[-1] == here else cells.narrow(-1, 0, here)
 
 
 class LocalAttention(nn.Module):
@@ -321,16 +330,14 @@ class LocalAttention(nn.Module):
         self.value = nn.Linear(config.span_size, config.span_size)
         self.output = nn.Linear(config.span_size, config.span_size)
 
-    def forward(self, spans: Tensor, width: int, borders: list[tuple[int, Tensor]]) -> Tensor:
-        """Cells `[C, R, D̃]` at offsets -ω, … -> `[width·R, D̃]`, those at offsets 0 … width-1; C ≤ width + 2ω, and
-        neighbours beyond C are among `borders`, see `BandAttention`."""
+    def forward(self, wanted: Tensor, spans: Tensor, borders: list[tuple[int, Tensor]]) -> Tensor:
+        """Cells `wanted` `[width·R, D̃]` at offsets 0 … width-1, `spans` `[C, R, D̃]` at offsets -ω, … -> what `wanted`
+        attend to `[width·R, D̃]`; C ≤ width + 2ω, and neighbours beyond C are among `borders`, see `BandAttention`."""
         rows, size = spans.shape[1:]
         by_head = (self.heads, size // self.heads)
         scale = by_head[1] ** -0.5
-        cells = spans.view(-1, size).t()  # (D̃, C·R)
-        wanted = cells[:, self.window * rows : (self.window + width) * rows]
-        queries = torch.addmm(scale * self.query.bias[:, None], scale * self.query.weight, wanted)
-        keys_values = torch.cat([self.key.weight, self.value.weight]) @ cells  # (2·D̃, C·R)
+        queries = torch.addmm(scale * self.query.bias[:, None], scale * self.query.weight, wanted.t())  # (D̃, width·R)
+        keys_values = torch.cat([self.key.weight, self.value.weight]) @ spans.view(-1, size).t()  # (2·D̃, C·R)
         queries, keys_values = queries.unflatten(0, by_head), keys_values.unflatten(0, (2, *by_head))
         mixed = BandAttention.apply(queries, keys_values, borders, 2 * self.window + 1, rows)
         # Weights sum to 1: the value's bias comes through unchanged, and is added here to vectors, not to cells.
@@ -434,7 +441,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
                 spans = self.biaffine(own, ends, terms, rows, offsets)  # (C, R, D̃)
                 wanted = spans[window : window + width].flatten(0, 1)  # (width·R, D̃)
                 if config.span_mixer == "local_attention":
-                    mixed = self.attention(spans, width, index.borders(rows, width, shortest, window))
+                    mixed = self.attention(wanted, spans, index.borders(rows, width, shortest, window))
                     if config.formulation == "paper":
                         mixed += wanted
                     wanted = self.norm(mixed).add_(wanted)  # eqs 11, 12
