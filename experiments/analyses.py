@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from augmentation.normalisation import sentence_encoder
 from augmentation.store import write_atomically
+from experiments.results import RESULTS_FILE
 from experiments.tag import load_pipeline
 from modeling_knowfree.readers_knowfree import InputError
 from modeling_knowfree.rows_knowfree import Row
@@ -70,7 +71,8 @@ def _digest(path: Path) -> bytes:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").digest()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; run `knowfree run` again, it makes what is missing") from error
+        mend = f"run `knowfree run` again; of a cell that is but a line of {RESULTS_FILE} take the line out first"
+        raise InputError(f"{path}: {error.strerror}; {mend}") from error
 
 
 def draw(rows: Sequence[Row], limit: int) -> list[Row]:

@@ -202,7 +202,7 @@ class FinishedRun:
         if [row["tokens"] for row in rows] != [row["tokens"] for row in self.test_rows]:
             raise InputError(
                 f"{path}: its sentences are not those of {self.test_file}; put the test file of the run back, or "
-                "remove the cell's folder and run `knowfree run` again"
+                "run `knowfree run` again, it trains and scores anew"
             )
         now = span_scores(span_sets(self.test_rows), span_sets(rows))
         support = {label: scores["support"] for label, scores in now["per_label"].items() if scores["support"]}
