@@ -78,7 +78,7 @@ def command(folder: Path, source: Path, processes: int, options: Namespace) -> t
             stdout=written,
             stderr=progress,
             check=True,
-            env={**os.environ, "OMP_NUM_THREADS": str(max(1, options.threads // processes))},
+            env={**os.environ, "OMP_NUM_THREADS": str(options.threads)},
         )
     seconds = now() - start
     *shown, peak_kb = told.read_text(encoding="utf-8").splitlines()
@@ -100,6 +100,7 @@ def pipeline_rate(folder: Path, lines: list[str], options: Namespace) -> float:
 
 def main(arguments: Sequence[str]) -> None:
     parser = argument_parser(__doc__, repeats=1)
+    parser.set_defaults(threads=1)  # of each process: rounding differs between numbers of threads, and so would bytes
     parser.add_argument("--sentences", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--data", choices=list(SETS), default="mit-movie", help="whose lengths the sentences have")
     parser.add_argument("--batch_size", type=int, default=16)
