@@ -39,8 +39,8 @@ LABELS = [f"T{column}" for column in range(8)]
 
 def real_sentences(data: Path, name: str, count: int) -> list[list[str]]:
     """Units of `count` random test sentences of `data/name/test.jsonl`."""
-    lines = (data / name / "test.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [tokens for line in lines if len(tokens := json.loads(line)["tokens"]) <= LONGEST]
+    with (data / name / "test.jsonl").open(encoding="utf-8") as lines:
+        rows = [tokens for line in lines if len(tokens := json.loads(line)["tokens"]) <= LONGEST]
     return random.Random(0).sample(rows, min(count, len(rows)))
 
 
@@ -142,6 +142,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--layers", type=int, default=12, help="of the encoder")
     parser.add_argument("--no-command-line", action="store_true")
     options = parser.parse_args(arguments)
+    for name in options.sets if options.data else ():
+        if not (options.data / name / "test.jsonl").is_file():
+            parser.error(f"--data {options.data}: has no {name}/test.jsonl; name the folder of the data sets")
     torch.set_num_threads(options.threads)
     rows = []
     for name in options.sets:

@@ -102,17 +102,19 @@ def main(arguments: Sequence[str]) -> None:
     parser = argument_parser(__doc__, repeats=1)
     parser.set_defaults(threads=1)  # of each process: rounding differs between numbers of threads, and so would bytes
     parser.add_argument("--sentences", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--data", choices=list(SETS), default="mit-movie", help="whose lengths the sentences have")
+    parser.add_argument(
+        "--lengths-of", choices=list(SETS), default="mit-movie", help="data set whose lengths the sentences have"
+    )
     parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    few = random_sentences(options.data, 2000)
-    lines = [join(options.data, units) for units in few]
+    few = random_sentences(options.lengths_of, 2000)
+    lines = [join(options.lengths_of, units) for units in few]
     rows = []
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
-        make_model(folder, few, SETS[options.data][0])
+        make_model(folder, few, SETS[options.lengths_of][0])
         rate = pipeline_rate(folder, lines, options)
         source = folder / "input.txt"
         for count in options.sentences:

@@ -32,6 +32,7 @@ from experiments.findings import (
     scores,
 )
 from experiments.results import PREDICTIONS_FILE, RESULTS_FILE, FinishedRun, Result, read_run
+from experiments.run_settings import GOLD_FILE
 from hub_cards.cards import inert
 from modeling_knowfree.readers_knowfree import InputError, read_rows
 
@@ -342,7 +343,7 @@ def _map(run: FinishedRun, analyses: Analyses, subset: str) -> dict[str, Any] | 
     folders = augmentations(run, subset).values()
     files = [folder / f"{name}.jsonl" for folder in folders for name in ("synthetic", "sentences")]
     synthetic = [path for path in files if path.is_file()]
-    gold = run.folder / subset / "gold.jsonl"
+    gold = run.folder / subset / GOLD_FILE
     if not synthetic or not gold.is_file():
         return None
     encoder = load_settings(synthetic[0].parent).encoder

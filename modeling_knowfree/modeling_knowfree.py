@@ -267,17 +267,17 @@ class BandAttention(torch.autograd.Function):
         scores = queries.new_empty(reach, len(queries), queries.shape[-1])
         product = torch.empty_like(queries)
         for score, keys in zip(scores, near_keys, strict=True):
-            torch.mul(_first(queries, keys), keys, out=_first(product, keys))
+            torch.mul(_as_many(queries, keys), keys, out=_as_many(product, keys))
             torch.sum(product, 1, out=score)
         # The finite minimum: a cell with no neighbour in the sentence must not become NaN.
         for first, outside in borders:
             at_border = scores[..., first : first + outside.shape[-1]]
             at_border.masked_fill_(outside.unsqueeze(1), torch.finfo(scores.dtype).min)
         weights = scores.softmax(0)
-        first, *others = weights.unsqueeze(2)
-        mixed = first * near_values[0]
-        for weight, values in zip(others, near_values[1:], strict=True):
-            _first(mixed, values).addcmul_(_first(weight, values), values)
+        by_shift = weights.unsqueeze(2).unbind()
+        mixed = by_shift[0] * near_values[0]
+        for weight, values in zip(by_shift[1:], near_values[1:], strict=True):
+            _as_many(mixed, values).addcmul_(_as_many(weight, values), values)
         ctx.save_for_backward(queries, keys_values, weights)
         ctx.step = step
         return mixed
@@ -293,19 +293,19 @@ class BandAttention(torch.autograd.Function):
         grad_weights, product = torch.zeros_like(weights), torch.empty_like(queries)
         parts = zip(weights.unsqueeze(2), grad_weights, near_values, near_grad_values, strict=True)
         for weight, grad_weight, values, grad_values in parts:
-            grad_here, product_here = _first(grad, values), _first(product, values)
+            grad_here, product_here = _as_many(grad, values), _as_many(product, values)
             torch.mul(grad_here, values, out=product_here)
-            torch.sum(product_here, 1, out=_first(grad_weight, values))
-            grad_values.addcmul_(_first(weight, values), grad_here)
+            torch.sum(product_here, 1, out=_as_many(grad_weight, values))
+            grad_values.addcmul_(_as_many(weight, values), grad_here)
         grad_scores = grad_weights.sub_((weights * grad_weights).sum(0)).mul_(weights).unsqueeze(2)  # softmax
         for grad_score, keys, grad_keys in zip(grad_scores, near_keys, near_grad_keys, strict=True):
-            grad_score = _first(grad_score, keys)
-            _first(grad_queries, keys).addcmul_(grad_score, keys)
-            grad_keys.addcmul_(grad_score, _first(queries, keys))
+            grad_score = _as_many(grad_score, keys)
+            _as_many(grad_queries, keys).addcmul_(grad_score, keys)
+            grad_keys.addcmul_(grad_score, _as_many(queries, keys))
         return grad_queries, grad_keys_values, None, None, None
 
 
-# `narrow` and not an index: some hundred slices a block are worth a few percent of the head.
+# `narrow` costs less than an index, and a block has some hundred slices: 2 % of a training step's head.
 def _neighbours(cells: Tensor, reach: int, step: int, count: int) -> list[Tensor]:
     """`cells[…, s·step : s·step + count]` for the 2ω+1 shifts s; shorter where the cells end: what would lie beyond is
     in no sentence."""
@@ -313,7 +313,7 @@ def _neighbours(cells: Tensor, reach: int, step: int, count: int) -> list[Tensor
     return [cells.narrow(-1, first, min(count, cells.shape[-1] - first)) for first in firsts]
 
 
-def _first(cells: Tensor, beside: Tensor) -> Tensor:
+def _as_many(cells: Tensor, beside: Tensor) -> Tensor:
     """The first cells, as many as `beside` has."""
     here = beside.shape[-1]
     return cells if cells.shape[-1] == here else cells.narrow(-1, 0, here)
