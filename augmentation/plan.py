@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from typing import Any
 
-from augmentation.annotation import ask_targets
-from augmentation.dialogue import Unanswered, Work, replay
-from augmentation.label_merging import CHUNK_SIZE
+from augmentation.llm.dialogue import Unanswered, Work, replay
+from augmentation.llm.tasks import Request, merge_request, pos_request
 from augmentation.pipeline import Augmentation
-from augmentation.tasks import Request, merge_request, pos_request
-from augmentation.windows import windows
+from augmentation.steps.annotation import ask_targets
+from augmentation.steps.label_merging import CHUNK_SIZE
+from augmentation.steps.windows import windows
 
 SENTENCES_PER_EXPLANATION = (3, 8)
 TYPES_PER_ROW = (0.5, 3.0)

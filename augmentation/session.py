@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from augmentation.llm.runner import Progress
     from augmentation.pipeline import Augmentation
-    from augmentation.runner import Progress
     from augmentation.settings import Settings
 
 DONE, FAILED, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -22,11 +22,11 @@ DONE, FAILED, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 @contextlib.contextmanager
 def exit_codes() -> Iterator[None]:
     """Errors that people can mend become one line and an exit code."""
-    from augmentation.dialogue import StoppedError, UnansweredError
-    from augmentation.protocol import StopRunError
-    from augmentation.recorded import RecordedAnswersError
-    from augmentation.store import StoreError
-    from modeling_knowfree.rows_knowfree import InputError
+    from augmentation.llm.dialogue import StoppedError, UnansweredError
+    from augmentation.llm.protocol import StopRunError
+    from augmentation.llm.recorded import RecordedAnswersError
+    from augmentation.llm.store import StoreError
+    from modeling_knowfree.data.rows import InputError
 
     try:
         yield
@@ -51,16 +51,16 @@ def open_run(
     accept_changes: bool = False,
 ) -> Iterator[Augmentation]:
     """A run folder with its store and, unless `offline`, the client that its settings name."""
-    from augmentation.budget import Budget
-    from augmentation.clients import open_client
-    from augmentation.dialogue import OfflineClient
-    from augmentation.normalisation import sentence_encoder
+    from augmentation.llm.budget import Budget
+    from augmentation.llm.clients import open_client
+    from augmentation.llm.dialogue import OfflineClient
+    from augmentation.llm.protocol import Client
+    from augmentation.llm.runner import Runner
+    from augmentation.llm.store import Store
     from augmentation.pipeline import STORE_FILE, Augmentation
-    from augmentation.protocol import Client
-    from augmentation.runner import Runner
     from augmentation.settings import check_state
-    from augmentation.store import Store
-    from modeling_knowfree.rows_knowfree import InputError
+    from augmentation.steps.normalisation import sentence_encoder
+    from modeling_knowfree.data.rows import InputError
 
     check_state(folder, settings, accept_changes=accept_changes)
     client: Client = OfflineClient(settings.model_name)

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from augmentation.annotation import AnnotationSettings
-from augmentation.label_merging import MergeSettings
-from augmentation.normalisation import PACKAGED_ENCODER
-from modeling_knowfree.rows_knowfree import InputError
+from augmentation.steps.annotation import AnnotationSettings
+from augmentation.steps.label_merging import MergeSettings
+from augmentation.steps.normalisation import PACKAGED_ENCODER
+from modeling_knowfree.data.rows import InputError
 
 SETTINGS_FILE = "augment.yaml"
 STATE_FILE = "state.json"

@@ -15,8 +15,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.augment_kill import kill_experiment
-from tests.llm_server import Faults
+from tests.support.augment_kill import kill_experiment
+from tests.support.llm_server import Faults
 
 
 def main() -> None:

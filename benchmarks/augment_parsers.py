@@ -12,8 +12,8 @@ from collections import Counter
 
 from tqdm import tqdm
 
-from augmentation.answers import AnswerError, parse
-from tests.augment_mutants import mutants
+from augmentation.llm.answers import AnswerError, parse
+from tests.support.augment_mutants import mutants
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from augmentation.commands import augment
+from augmentation.llm.store import Store
 from augmentation.pipeline import STORE_FILE
-from augmentation.store import Store
 
 OUTPUT = Path(__file__).parent / "results" / "augment_recorded.json"
 DEMO = Path(__file__).parent.parent / "examples" / "demo"

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import psutil
 
-from augmentation.clients import HubClient
-from augmentation.recorded import RecordedClient
-from augmentation.runner import Runner
-from augmentation.store import Store
-from tests.augment_rows import requests, write_recorded
+from augmentation.llm.clients import HubClient
+from augmentation.llm.recorded import RecordedClient
+from augmentation.llm.runner import Runner
+from augmentation.llm.store import Store
+from tests.support.augment_rows import requests, write_recorded
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20
@@ -110,7 +110,7 @@ def main() -> None:
         folder = Path(name)
         figures = {"memory": memory(folder, given.memory_rows)}
         recorded = write_recorded(folder / "answers.jsonl", given.requests + 1)
-        command = [sys.executable, "-m", "tests.llm_server", "--answers", str(recorded)]
+        command = [sys.executable, "-m", "tests.support.llm_server", "--answers", str(recorded)]
         command += ["--latency-seconds", str(given.latency_seconds)]
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
             try:

@@ -24,7 +24,7 @@ from benchmarks.side_by_side import (
     one_piece_a_unit,
     report,
 )
-from tests.reference import dense_scores
+from tests.support.reference import dense_scores
 
 # (L, width limit) -> ratio and extra MB to reach (issue 6)
 AIMS = {

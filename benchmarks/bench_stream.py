@@ -22,8 +22,8 @@ from transformers import BertTokenizerFast
 
 from benchmarks.bench_predict import LABELS, SETS, join, random_sentences
 from benchmarks.side_by_side import CLOCKS, argument_parser, report
-from experiments.tag import load_pipeline
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
+from modeling_knowfree.inference.tag import load_pipeline
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 
 ENCODER = {

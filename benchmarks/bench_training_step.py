@@ -24,7 +24,7 @@ from benchmarks.side_by_side import (
     one_piece_a_unit,
     report,
 )
-from tests.reference import dense_loss, dense_scores
+from tests.support.reference import dense_loss, dense_scores
 
 
 def contenders(length: int, size: int) -> tuple[torch.nn.Module, dict[str, Callable[[], object]]]:

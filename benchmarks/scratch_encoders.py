@@ -18,9 +18,9 @@ from pathlib import Path
 import torch
 from transformers import BertConfig, BertModel
 
-from experiments.tag import evaluate
-from experiments.train import train
-from modeling_knowfree.readers_knowfree import read_rows
+from modeling_knowfree.data.readers import read_rows
+from modeling_knowfree.inference.tag import evaluate
+from modeling_knowfree.training.train import train
 
 RESULTS = Path(__file__).parent / "results" / "scratch_encoders.jsonl"
 # name: data set, task, whether the words' tags are taken away

@@ -12,8 +12,8 @@ import math
 from transformers import AutoTokenizer, set_seed
 
 from modeling_knowfree import KnowFreePipeline
-from modeling_knowfree.readers_knowfree import read_rows
-from modeling_knowfree.training_knowfree import (
+from modeling_knowfree.data.readers import read_rows
+from modeling_knowfree.training.trainer import (
     RECIPES,
     KnowFreeTrainer,
     KnowFreeTrainingArguments,

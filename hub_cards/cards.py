@@ -9,8 +9,8 @@ from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard,
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hub_cards.details import Details
-from hub_cards.facts import SCORES, AugmentationFacts, ModelFacts
+from .details import Details
+from .facts import SCORES, AugmentationFacts, ModelFacts
 
 PAPER = "Improving Low-Resource Sequence Labeling with Knowledge Fusion and Contextual Label Explanations"
 CONFIG_MEANINGS = {
@@ -53,7 +53,7 @@ def _percent(ratio: float | None) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("hub_cards"),
+        loader=PackageLoader("knowfree_hub_cards"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -9,8 +9,9 @@ from typing import Any
 
 from huggingface_hub.repocard import RepoCard
 
-from hub_cards.parcels import Parcel
-from modeling_knowfree.rows_knowfree import InputError
+from modeling_knowfree.data.rows import InputError
+
+from .parcels import Parcel
 
 SECRETS = {
     "a Hugging Face token": rb"(?<![A-Za-z0-9])(?:hf|api_org)_[A-Za-z0-9]{30,}",

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from modeling_knowfree.rows_knowfree import InputError, show
+from modeling_knowfree.data.rows import InputError, show
 
 CARD_FILE = "card.yaml"
 LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")

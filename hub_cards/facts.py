@@ -11,8 +11,8 @@ from typing import Any
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from modeling_knowfree.readers_knowfree import iterate_rows
-from modeling_knowfree.rows_knowfree import InputError, read_lines
+from modeling_knowfree.data.readers import iterate_rows
+from modeling_knowfree.data.rows import InputError, read_lines
 from modeling_knowfree.units_knowfree import join_units
 
 SCORES = ("f1", "precision", "recall", "macro_f1")
@@ -246,8 +246,8 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
     Raises:
         InputError: no results in it, or a file of it is broken.
     """
-    from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
-    from augmentation.export import configs_of, exported_rows
+    from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
+    from augmentation.review.export import configs_of, exported_rows
     from augmentation.settings import load_settings
 
     settings = load_settings(folder)
@@ -281,7 +281,7 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
 
 
 def _key(tokens: Sequence[str], unit: str) -> str:
-    from augmentation.synthesis import sentence_key
+    from augmentation.steps.synthesis import sentence_key
 
     return sentence_key(join_units(tokens, unit)[0])
 
@@ -311,8 +311,8 @@ def _prompts(path: Path) -> list[dict[str, Any]]:
 
 
 def _spent(folder: Path) -> float | None:
+    from augmentation.llm.store import Store
     from augmentation.pipeline import STORE_FILE
-    from augmentation.store import Store
 
     if not (folder / STORE_FILE).exists():
         return None

@@ -8,9 +8,10 @@ from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 
-from hub_cards.details import Details
-from hub_cards.facts import read_augmentation, read_json, read_model
-from modeling_knowfree.rows_knowfree import InputError
+from modeling_knowfree.data.rows import InputError
+
+from .details import Details
+from .facts import read_augmentation, read_json, read_model
 
 METRIC = "span_f1"  # evaluate wants the script to be called as its repository is
 DEMO = "knowfree_demo"
@@ -81,7 +82,7 @@ def pack_model(
     Raises:
         InputError: the folder would not load from the Hub.
     """
-    from hub_cards.cards import model_card
+    from .cards import model_card
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --model FOLDER, one that `knowfree train` wrote")
@@ -152,9 +153,10 @@ def pack_dataset(folder: Path, repo_id: str, details: Details, work: Path) -> Pa
     Raises:
         InputError: no results in the folder.
     """
-    from augmentation.decisions import DECISIONS_FILE, Decisions, read_decisions
-    from augmentation.export import build_datasets
-    from hub_cards.cards import TableSize, dataset_card
+    from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
+    from augmentation.review.export import build_datasets
+
+    from .cards import TableSize, dataset_card
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --augmented FOLDER, one that `knowfree augment run` filled")
@@ -185,7 +187,7 @@ def pack_metric(repo_id: str) -> Parcel:
     """The `evaluate` module, with the scorer that it imports beside it."""
     folder = shipped(METRIC)
     files: dict[str, Path | bytes] = {f"{METRIC}.py": folder / f"{METRIC}.py"}
-    files["metrics_knowfree.py"] = _source("modeling_knowfree.metrics_knowfree")
+    files["metrics.py"] = _source("modeling_knowfree.metrics")
     page, readme = (
         (folder / name).read_text(encoding="utf-8").replace(f"OWNER/{METRIC}", repo_id)
         for name in ("index.html", "README.md")
@@ -204,7 +206,7 @@ def pack_space(repo_id: str, model_ids: list[str]) -> Parcel:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != "README.md" and "__pycache__" not in path.parts
     }
-    files["span_html.py"] = _source("augmentation.span_html")
+    files["span_html.py"] = _source("augmentation.review.span_html")
     card = SpaceCard((folder / "README.md").read_text(encoding="utf-8"))
     card.data["models"] = model_ids
     variables = {"KNOWFREE_MODELS": ",".join(model_ids)}

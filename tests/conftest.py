@@ -11,10 +11,10 @@ from transformers import BertConfig, BertModel
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
+from tests.support import ROOT
 
 torch.set_num_threads(1)
 
-ROOT = Path(__file__).parents[1]
 TINY_BERT = {
     "model_type": "bert",
     "vocab_size": 60,
@@ -88,7 +88,7 @@ def launch(processes: int, *argv: object, stdin: str = "") -> subprocess.Complet
     """`knowfree` in so many processes, each of which must know of all."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     answer = subprocess.run(
-        [*command, "-m", "tests.knowfree_process", *map(str, argv)],
+        [*command, "-m", "tests.support.knowfree_process", *map(str, argv)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
         input=stdin.encode(),
@@ -115,8 +115,8 @@ def english_rows() -> list[dict]:
 @pytest.fixture(scope="session")
 def trained(encoder, english_rows, tmp_path_factory) -> Path:
     """Folder of a model that `knowfree train` wrote on eight sentences, `checkpoint-*` folders included."""
-    from experiments.train import train
-    from modeling_knowfree.readers_knowfree import write_rows
+    from modeling_knowfree.data.readers import write_rows
+    from modeling_knowfree.training.train import train
 
     folder = tmp_path_factory.mktemp("trained")
     write_rows(folder / "train.jsonl", english_rows)
@@ -135,8 +135,8 @@ def nested(encoder, tmp_path_factory) -> Path:
     """Folder of a model of Chinese characters with nested spans and extension columns, overfitted on eight sentences."""
     import json
 
-    from experiments.train import train
-    from tests.space_rows import EXTENSIONS, NESTED_ROWS
+    from modeling_knowfree.training.train import train
+    from tests.support.space_rows import EXTENSIONS, NESTED_ROWS
 
     rows = []
     for number, (text, *spans) in enumerate(NESTED_ROWS):
@@ -174,10 +174,10 @@ def pipelines(trained, nested) -> dict:
 @pytest.fixture
 def shared_rows():
     """Reader of the development data beside the checkout; skips, saying so, where they are not."""
-    from modeling_knowfree.readers_knowfree import read_rows
+    from modeling_knowfree.data.readers import read_rows
 
     def read(path: str | Path) -> list[dict]:
-        file = Path(__file__).parents[2] / "shared" / path
+        file = ROOT.parent / "shared" / path
         if not file.exists():
             pytest.skip(f"the development data beside the checkout are absent: {path}")
         return read_rows(file)
@@ -188,13 +188,13 @@ def shared_rows():
 @pytest.fixture(scope="session")
 def augmented(tmp_path_factory) -> Path:
     """Folder that `knowfree augment run` fills: six sentences of the demo corpus and the answers recorded for them."""
-    from augmentation.clients import open_client
+    from augmentation.llm.clients import open_client
+    from augmentation.llm.runner import Runner
+    from augmentation.llm.store import Store
     from augmentation.pipeline import STORE_FILE, Augmentation
-    from augmentation.runner import Runner
     from augmentation.settings import SETTINGS_FILE, check_settings, settings_text
-    from augmentation.store import Store
 
-    demo = Path(__file__).parents[1] / "examples" / "demo"
+    demo = ROOT / "examples" / "demo"
     folder = tmp_path_factory.mktemp("run") / "augmented"
     folder.mkdir()
     gold = (demo / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
@@ -248,7 +248,7 @@ def hub_run(trained, augmented) -> Path:
 @pytest.fixture
 def hub(monkeypatch):
     """A Hub on loopback; a call that it does not know fails the test."""
-    from tests.hub_server import Hub
+    from tests.support.hub_server import Hub
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     with Hub() as server:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_knowfree.readers_knowfree import LAYOUTS, InputError, check_rows, read_labels, read_rows
-from tests.bad_input import CASES, GOOD_ROWS, KNOWN_LABELS, BadInput, Case
+from modeling_knowfree.data.readers import LAYOUTS, InputError, check_rows, read_labels, read_rows
+from tests.support.bad_input import CASES, GOOD_ROWS, KNOWN_LABELS, BadInput, Case
 
 
 def read(bad: BadInput) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import bio_search, mit_movie, scratch_encoders
-from modeling_knowfree.rows_knowfree import InputError
+from modeling_knowfree.data.rows import InputError
 
 
 def test_a_recorded_trial_counts_for_its_own_data_set(tmp_path):

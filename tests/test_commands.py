@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import knowfree
-from modeling_knowfree.readers_knowfree import read_rows, write_rows
+from modeling_knowfree.data.readers import read_rows, write_rows
 
 from .bad_input import CASES, GOOD_ROWS
 from .conftest import ROOT, launch

@@ -4,15 +4,15 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-from experiments.tag import load_pipeline
-from modeling_knowfree.readers_knowfree import read_rows, write_rows
+from modeling_knowfree.data.readers import read_rows, write_rows
+from modeling_knowfree.inference.tag import load_pipeline
+from tests.support import ROOT
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.parametrize("with_dev", [True, False])

@@ -10,8 +10,8 @@ try:
     from span_html import STYLE as SPAN_STYLE  # beside the app, where push puts it
     from span_html import DrawnSpan, render, visible
 except ModuleNotFoundError:
-    from augmentation.span_html import STYLE as SPAN_STYLE  # run from a checkout
-    from augmentation.span_html import DrawnSpan, render, visible
+    from augmentation.review.span_html import STYLE as SPAN_STYLE  # run from a checkout
+    from augmentation.review.span_html import DrawnSpan, render, visible
 
 MOST_COLUMNS = 24  # spans in the view of extension scores
 MOST_EXTENSIONS = 16  # extension labels in it

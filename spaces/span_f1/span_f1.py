@@ -3,7 +3,7 @@
 import datasets
 import evaluate
 
-from .metrics_knowfree import span_scores
+from .metrics import span_scores
 
 _DESCRIPTION = """
 A predicted span counts where start, end and label are all right. Nested and crossing spans, and several labels on one

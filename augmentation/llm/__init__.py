@@ -1,0 +1,1 @@
+"""Whoever answers, and how answers are asked for, paid, kept and parsed."""

@@ -1,0 +1,239 @@
+"""Completions -> typed results. The only exception that leaves `parse` is `AnswerError`."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import json_repair
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
+
+from augmentation.llm.tasks import Task
+
+MAX_ANSWER_CHARACTERS = 400_000
+MAX_DEPTH = 32
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Tag = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
+
+
+class AnswerError(Exception):
+    """The completion cannot be used; the message says why in words that can be quoted to the model."""
+
+
+class EntityItem(BaseModel):
+    """An entity and its type, as the model wrote them, stripped."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+    entity: Name
+    type: Name
+
+
+class PosItem(BaseModel):
+    """A word and its tag as the model wrote it; the tag is empty where the model gave none."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+    word: str
+    pos: Tag = ""
+
+
+class MergeGroup(BaseModel):
+    """A standard name and the types it stands for."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+    standard: Name
+    synonyms: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The typed result of one answer.
+
+    `value` is a list of `EntityItem` (entities, targets), `str` (segmentation), `PosItem` (pos) or `MergeGroup`
+    (merge, merge_standard), or one `str` (explanation). `repaired`: the JSON was not valid as it stood. `cut`: the
+    token limit ended the answer; of a list the last item was dropped.
+    """
+
+    value: Any
+    repaired: bool = False
+    cut: bool = False
+
+
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {
+    "entities": TypeAdapter(list[EntityItem]),
+    "targets": TypeAdapter(list[EntityItem]),
+    "segmentation": TypeAdapter(list[str], config=ConfigDict(coerce_numbers_to_str=True)),
+    "pos": TypeAdapter(list[PosItem]),
+    "merge": TypeAdapter(list[MergeGroup]),
+    "merge_standard": TypeAdapter(list[MergeGroup]),
+}
+_ITEM_KEYS = {
+    "entities": {"entity", "type"},
+    "targets": {"entity", "type"},
+    "segmentation": set[str](),
+    "pos": {"word", "pos"},
+    "merge": {"standard", "synonyms"},
+    "merge_standard": {"standard", "synonyms"},
+}
+
+_REASONING = re.compile(r"<(think|thinking|reasoning|reflection)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
+_REASONING_TAIL = re.compile(r"\A.*</(?:think|thinking|reasoning|reflection)>", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n`{\[]*", re.MULTILINE)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_OPENING = re.compile(r"[\[{]")
+_BRACKET = re.compile(r"[\[\]{}]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def replace_surrogates(text: str) -> str:
+    """`text` with every lone surrogate, which no UTF-8 file can hold, as U+FFFD."""
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def strip_reasoning(text: str) -> str:
+    """`text` without the blocks in which reasoning models think aloud, closed or not."""
+    return _REASONING_TAIL.sub("", _REASONING.sub("", text))
+
+
+def parse(task: Task, text: str, *, cut: bool = False) -> Parsed:
+    """The typed result of a completion; see `Parsed`.
+
+    JSON tasks: reasoning blocks and code fences go, every balanced top-level value is taken, lists are joined, what is
+    no valid JSON is repaired, and a cut answer loses its last item.
+
+    Raises:
+        AnswerError: no usable result; never anything else, whatever `text` holds.
+    """
+    if len(text) > MAX_ANSWER_CHARACTERS:
+        raise AnswerError(f"the answer has {len(text)} characters, more than {MAX_ANSWER_CHARACTERS}")
+    body = strip_reasoning(replace_surrogates(text)).strip()
+    if not body:
+        raise AnswerError("the answer is empty")
+    if task == "explanation":
+        return Parsed(body, cut=cut)
+    values, repaired, unbalanced = _json_values(_FENCE.sub("", body))
+    if not values:
+        raise AnswerError(f"no JSON in the answer: {body[:80]!r}")
+    items, error = _fitting_items(task, values, drop_last=cut and unbalanced)
+    if error is not None:
+        raise AnswerError(error)
+    if cut and unbalanced and not items:
+        raise AnswerError("the answer was cut by the token limit before its first complete item")
+    return Parsed(items, repaired=repaired, cut=cut)
+
+
+def _json_values(text: str) -> tuple[list[Any], bool, bool]:
+    """Top-level JSON values of `text`, whether any had to be repaired, and whether the last one never closes."""
+    values: list[Any] = []
+    repaired = unbalanced = False
+    position = 0
+    while (opening := _OPENING.search(text, position)) is not None:
+        start = opening.start()
+        end = _balanced_end(text, start)
+        unbalanced = end is None
+        piece = text[start:end]
+        try:
+            values.append(json.loads(piece))
+        except (ValueError, RecursionError):
+            value = _repair(piece)
+            repaired = True
+            if isinstance(value, dict | list):
+                values.append(value)
+        if end is None:
+            break
+        position = end
+    return values, repaired, unbalanced
+
+
+def _balanced_end(text: str, start: int) -> int | None:
+    """Where the value that opens at `start` closes, None where it never does. Brackets in strings do not count."""
+    closing: list[str] = []
+    for token in _TOKEN.finditer(text, start):
+        mark = token.group()
+        if mark in "[{":
+            closing.append("]" if mark == "[" else "}")
+            if len(closing) > MAX_DEPTH:
+                raise AnswerError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
+        elif mark in "]}":
+            if mark != closing.pop():
+                return None
+            if not closing:
+                return token.end()
+    return None
+
+
+def _repair(piece: str) -> Any:
+    if _raw_depth(piece) > MAX_DEPTH:  # json_repair takes minutes over a few thousand open brackets
+        raise AnswerError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
+    if len(piece) > 20_000 and piece.count('"') + piece.count("'") < len(piece) / 100:  # quadratic there
+        raise AnswerError(f"no JSON in the answer (hardly a quote in {len(piece)} characters): {piece[:80]!r}")
+    try:
+        return json_repair.loads(piece, skip_json_loads=True)
+    except (ValueError, RecursionError) as error:
+        raise AnswerError(f"the JSON is broken beyond repair: {error}") from error
+
+
+def _raw_depth(piece: str) -> int:
+    """How many brackets are open at once at most, those in strings (which may be broken) included."""
+    depth = deepest = 0
+    for mark in _BRACKET.findall(piece):
+        depth += 1 if mark in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> tuple[list[Any], str | None]:
+    """The items of all values that fit the task, and the complaint about the first misfit where none fits."""
+    fitting: list[Any] = []
+    fits = False
+    complaint: str | None = None
+    for number, value in enumerate(values):
+        items = _items(task, value)
+        if drop_last and number == len(values) - 1:
+            items = items[:-1]
+        try:
+            fitting.extend(_ADAPTERS[task].validate_python(_clean(items)))
+            fits = True
+        except ValidationError as error:
+            complaint = complaint or _complaint(error)
+    return fitting, None if fits else complaint
+
+
+def _items(task: Task, value: Any) -> list[Any]:
+    """The list a value stands for: itself, the one list an object holds, or the object as the only item."""
+    if isinstance(value, list):
+        return value
+    if value.keys() & _ITEM_KEYS[task]:
+        return [value]
+    lists = [inner for inner in value.values() if isinstance(inner, list)]
+    if task in ("merge", "merge_standard") and _is_name_map(value):
+        return [{"standard": name, "synonyms": synonyms} for name, synonyms in value.items()]
+    return lists[0] if len(lists) == 1 else [value]
+
+
+def _is_name_map(value: dict[str, Any]) -> bool:
+    """Whether an object is groups in the form of equation 3: standard name -> synonyms."""
+    return bool(value) and all(
+        isinstance(inner, list) and inner and all(isinstance(name, str) for name in inner) for inner in value.values()
+    )
+
+
+def _clean(value: Any) -> Any:
+    """The value without lone surrogates, which `\\ud800` in JSON brings in."""
+    if isinstance(value, str):
+        return replace_surrogates(value)
+    if isinstance(value, list):
+        return [_clean(inner) for inner in value]
+    if isinstance(value, dict):
+        return {key: _clean(inner) for key, inner in value.items()}
+    return value
+
+
+def _complaint(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = first["loc"]
+    item = f"item {int(place[0]) + 1}" if place and isinstance(place[0], int) else "the answer"
+    field = "".join(f", {part!r}" for part in place[1:])
+    return f"{item}{field}: {first['msg']}; got {repr(first['input'])[:80]}"

@@ -1,0 +1,126 @@
+"""Hard limits on what a run sends and pays."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+from augmentation.llm.protocol import Completion
+from augmentation.llm.tasks import Request
+
+TOKENS_PER_MESSAGE = 16  # chat templates put a few special tokens round each message
+
+
+class BudgetReachedError(Exception):
+    """The next request might pass a limit. The run can be resumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Hard limits; None is no limit. Prices are US dollars per million tokens."""
+
+    max_usd: float | None = None
+    max_tokens: int | None = None
+    max_requests: int | None = None
+    usd_per_million_prompt_tokens: float = 0.0
+    usd_per_million_completion_tokens: float = 0.0
+
+    def __post_init__(self) -> None:
+        prices = (self.usd_per_million_prompt_tokens, self.usd_per_million_completion_tokens)
+        if self.max_usd is not None and not any(prices):
+            raise ValueError("max_usd needs the price of a token: set usd_per_million_prompt_tokens and …completion…")
+        limits = (self.max_usd, self.max_tokens, self.max_requests)
+        if any(limit is not None and limit < 0 for limit in limits) or min(prices) < 0:
+            raise ValueError("limits and prices of a budget are not negative")
+
+    def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """The price of so many tokens."""
+        return (
+            prompt_tokens * self.usd_per_million_prompt_tokens
+            + completion_tokens * self.usd_per_million_completion_tokens
+        ) / 1e6
+
+
+def prompt_token_bound(request: Request) -> int:
+    """More tokens than the prompt can have: one a UTF-8 byte, the schema (tools put it into the prompt) included."""
+    written = sum(len(content.encode("utf-8", "surrogatepass")) + TOKENS_PER_MESSAGE for _, content in request.messages)
+    return written + (len(json.dumps(request.schema)) if request.schema else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The worst case of one request in flight."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Purse:
+    """What is spent and what is in flight. A request goes out only if its worst case still fits every limit."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.requests = 0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self._in_flight: list[Reservation] = []
+        self._changed = asyncio.Event()
+
+    @property
+    def usd(self) -> float:
+        """Spent so far, US dollars."""
+        return self.budget.usd(self.prompt_tokens, self.completion_tokens)
+
+    async def reserve(self, request: Request, stopping: asyncio.Event) -> Reservation | None:
+        """Take the worst case of `request` out of the budget, waiting for requests in flight if these may make room.
+
+        None once `stopping` is set.
+
+        Raises:
+            BudgetReachedError: it does not fit.
+        """
+        wanted = Reservation(prompt_token_bound(request), request.max_tokens)
+        while (reason := self._refusal(wanted)) is not None:
+            if not self._in_flight or self._requests_used_up:
+                raise BudgetReachedError(reason)
+            self._changed.clear()
+            await self._changed.wait()
+        if stopping.is_set():
+            return None
+        self.requests += 1
+        self._in_flight.append(wanted)
+        return wanted
+
+    def settle(self, reservation: Reservation, completion: Completion | None) -> None:
+        """Replace a worst case by what the request cost; servers that count nothing are charged the worst case."""
+        self._in_flight.remove(reservation)
+        if completion is not None and not completion.free:
+            self.prompt_tokens += _or(completion.prompt_tokens, reservation.prompt_tokens)
+            self.completion_tokens += _or(completion.completion_tokens, reservation.completion_tokens)
+        self._changed.set()
+
+    @property
+    def _requests_used_up(self) -> bool:
+        return self.budget.max_requests is not None and self.requests >= self.budget.max_requests
+
+    def _refusal(self, wanted: Reservation) -> str | None:
+        budget = self.budget
+        if self._requests_used_up:
+            return f"--max-requests {budget.max_requests} is reached"
+        prompt = self.prompt_tokens + sum(r.prompt_tokens for r in (*self._in_flight, wanted))
+        completion = self.completion_tokens + sum(r.completion_tokens for r in (*self._in_flight, wanted))
+        if budget.max_tokens is not None and prompt + completion > budget.max_tokens:
+            spent = self.prompt_tokens + self.completion_tokens
+            worst = wanted.prompt_tokens + wanted.completion_tokens
+            return f"--max-tokens {budget.max_tokens}: {spent} are spent and the next request may take {worst}"
+        if budget.max_usd is not None and budget.usd(prompt, completion) > budget.max_usd:
+            worst_usd = budget.usd(wanted.prompt_tokens, wanted.completion_tokens)
+            return (
+                f"--max-usd {budget.max_usd:g}: {self.usd:.4f} are spent and the next request may take {worst_usd:.4f}"
+            )
+        return None
+
+
+def _or(count: int | None, bound: int) -> int:
+    return bound if count is None else count

@@ -1,0 +1,380 @@
+"""The runner: many requests, few at a time, each answered once, paid once, and accounted for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import signal
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Literal
+
+from aiolimiter import AsyncLimiter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity.wait import wait_random_exponential
+
+from augmentation.llm.answers import AnswerError, Parsed, parse, replace_surrogates
+from augmentation.llm.budget import Budget, BudgetReachedError, Purse
+from augmentation.llm.probe import probe
+from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, RowError, StopRunError
+from augmentation.llm.store import Charge, Store, StoreError
+from augmentation.llm.tasks import MAX_REASKS, Answer, Request, reask
+
+PROBE_ATTEMPTS = 5
+SILENT_ROWS = 8
+
+RunOutcome = Literal["done", "budget", "interrupted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known about a first request: the usable answer to it or to one of its re-asks, or why there is none.
+
+    `request` is the one that brought `answer`. `parsed` is None exactly when `error` is not.
+    """
+
+    request: Request
+    answer: Answer | None
+    parsed: Parsed | None
+    error: str | None = None
+    kind: str | None = None
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where a run stands: rows settled (`done`, `failed`, and `cached`: done without a request), and what was spent."""
+
+    planned: int | None
+    done: int = 0
+    failed: int = 0
+    cached: int = 0
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    usd: float = 0.0
+    outcome: RunOutcome = "done"
+    mode: Mode | None = None
+    reason: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def settled(self) -> int:
+        """Rows that need no further work in this run."""
+        return self.done + self.failed
+
+
+class Runner:
+    """Answers requests through a client and a store.
+
+    `run` may be called several times, stage after stage; the budget is one for all of them. `timeout_seconds` bounds
+    one HTTP request, `max_attempts` the HTTP requests for one answer.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        store: Store,
+        *,
+        concurrency: int = 16,
+        requests_per_minute: float | None = None,
+        timeout_seconds: float = 120.0,
+        max_attempts: int = 10,
+        max_backoff_seconds: float = 60.0,
+        budget: Budget | None = None,
+        mode: Mode | None = None,
+    ) -> None:
+        self.client = client
+        self.store = store
+        self.concurrency = concurrency
+        self.timeout_seconds = timeout_seconds
+        self.max_attempts = max_attempts
+        self.max_backoff_seconds = max_backoff_seconds
+        self.purse = Purse(budget or Budget())
+        self.mode = mode
+        self._requests_per_minute = requests_per_minute
+
+    def outcome(self, request: Request) -> Outcome | None:
+        """What the store knows about `request`, re-asks followed; None where it has to be asked. Sends nothing."""
+        settled = self._settle(request)
+        return None if isinstance(settled, Request) else settled
+
+    def run(
+        self,
+        requests: Iterable[Request],
+        *,
+        planned: int | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> Progress:
+        """Answer every request that the store cannot; what was answered is then found by `outcome`.
+
+        The iterable is drawn from as answers arrive, never held. A failed row fails alone and is noted in the store.
+        The first Ctrl-C lets what is in flight arrive and ends the run; `Progress.outcome` tells how it ended.
+
+        Raises:
+            StopRunError: the server refuses every request (HTTP 401, 402, 403, 404, …) or has stopped answering; what
+                had arrived is stored.
+            StoreError: an answer cannot be written (disk full), or another run holds this store.
+        """
+        with self.store.held():
+            return asyncio.run(self._run(iter(requests), Progress(planned), on_progress or (lambda progress: None)))
+
+    async def _run(
+        self, requests: Iterator[Request], progress: Progress, on_progress: Callable[[Progress], None]
+    ) -> Progress:
+        session = _Session(self, requests, progress, on_progress)
+        try:
+            with _interrupts(session):
+                return await session.run()
+        finally:
+            await self.client.close()
+
+    def _settle(self, request: Request) -> Outcome | Request:
+        """The outcome of a first request, or the request that has to be sent next for it."""
+        model = self.client.model
+        current = request
+        while (answer := self.store.get(current, model)) is not None:
+            try:
+                if answer.refusal:
+                    return Outcome(current, answer, None, f"the model refused: {answer.refusal[:200]}", "refusal")
+                return Outcome(current, answer, parse(current.task, answer.text, cut=answer.cut))
+            except AnswerError as error:
+                if answer.cut:
+                    reason = f"cut at max_tokens={answer.max_tokens}: {error}; raise max_tokens"
+                    return Outcome(current, answer, None, reason, "cut")
+                if current.reask - request.reask == MAX_REASKS:
+                    return Outcome(current, answer, None, f"unusable after {MAX_REASKS} re-asks: {error}", "answer")
+                current = reask(current, answer.text, str(error), model=model)
+        failure = self.store.failure(request.key(model))
+        if failure is not None and failure.kind != "cut":  # a cut answer that is no longer found: max_tokens rose
+            return Outcome(current, None, None, failure.reason, failure.kind)
+        return current
+
+
+class _Session:
+    """One call of `Runner.run`: its workers and how it ends."""
+
+    def __init__(
+        self, runner: Runner, requests: Iterator[Request], progress: Progress, on_progress: Callable[[Progress], None]
+    ) -> None:
+        self.runner = runner
+        self.requests = requests
+        self.progress = progress
+        self.on_progress = on_progress
+        self.failed = {failure.key for failure in runner.store.failures()}
+        self.stopping = asyncio.Event()
+        self.stop_error: StopRunError | StoreError | None = None
+        self.in_flight: dict[str, asyncio.Event] = {}
+        self.probing = asyncio.Lock()
+        self.sending = asyncio.Semaphore(runner.concurrency)
+        self.silent_rows = 0  # given up one after the other, with no answer to anyone in between
+        rate = runner._requests_per_minute
+        self.limiter = AsyncLimiter(1, 60.0 / rate) if rate else None
+        self.run_id = runner.store.start_run(_now())
+        self.backoff = wait_random_exponential(multiplier=1, max=runner.max_backoff_seconds)  # full jitter
+
+    async def run(self) -> Progress:
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for _ in range(2 * self.runner.concurrency):  # half of them send, half store, parse, or wait to retry
+                    workers.create_task(self._work())
+        except BaseExceptionGroup as group:  # of a bug, or of the iterable: the first tells it
+            raise group.exceptions[0] from None
+        finally:
+            outcome = "stopped" if self.stop_error else self.progress.outcome
+            self.runner.store.end_run(self.run_id, outcome, self.progress.requests)
+        if self.stop_error is not None:
+            raise self.stop_error
+        return self.progress
+
+    def stop(self, outcome: RunOutcome, reason: str) -> None:
+        """Send nothing more; what is in flight may arrive."""
+        if not self.stopping.is_set():
+            self.progress.outcome = outcome
+            self.progress.reason = reason
+            self.stopping.set()
+
+    async def _work(self) -> None:
+        for request in self.requests:
+            if self.stopping.is_set():
+                return
+            try:
+                await self._row(request)
+            except _StoppedError:
+                return
+            except BudgetReachedError as error:
+                self.stop("budget", str(error))
+                return
+            except (StopRunError, StoreError) as error:
+                self.stop_error = self.stop_error or error
+                self.stopping.set()
+                return
+            await asyncio.sleep(0)
+
+    async def _row(self, request: Request) -> None:
+        store, model = self.runner.store, self.runner.client.model
+        key = request.key(model)
+        while (twin := self.in_flight.get(key)) is not None:  # the same words for another row: ask once
+            await twin.wait()
+        arrived = self.in_flight[key] = asyncio.Event()
+        try:
+            asked = False
+            while isinstance(settled := self.runner._settle(request), Request):
+                asked = True
+                try:
+                    await self._ask(settled)
+                except (RowError, RetryableError) as error:
+                    kind = "request" if isinstance(error, RowError) else "server"
+                    settled = Outcome(settled, None, None, replace_surrogates(str(error)), kind)
+                    self._count_silence(error)
+                    break
+        finally:
+            arrived.set()
+            del self.in_flight[key]
+        if settled.error is not None:
+            self.progress.failed += 1
+            await asyncio.wrap_future(store.fail(request, model, settled.kind or "", settled.error))
+        else:
+            self.progress.done += 1
+            self.progress.cached += not asked
+            if key in self.failed:
+                await asyncio.wrap_future(store.clear_failure(key))
+        self.on_progress(self.progress)
+
+    def _count_silence(self, error: RowError | RetryableError) -> None:
+        """Stop a run whose server is gone, before every row is given up for it."""
+        self.silent_rows = self.silent_rows + 1 if isinstance(error, RetryableError) else 0
+        if self.silent_rows >= max(SILENT_ROWS, self.runner.concurrency) and self.stop_error is None:
+            self.stop_error = StopRunError(
+                f"the server has stopped answering ({error}); once it is back, run the same command again, and "
+                "`retry-failed` for the rows that were given up"
+            )
+            self.stopping.set()
+
+    async def _ask(self, request: Request) -> None:
+        """Send until answered, and return once the answer is on disk.
+
+        Raises:
+            RowError, RetryableError, StopRunError, BudgetReachedError: no answer.
+        """
+        mode = await self._mode()
+        runner = self.runner
+        completion, attempts = await self._send_until_answered(request, mode, runner.max_attempts)
+        answer = Answer(
+            text=replace_surrogates(completion.text),
+            finish_reason=completion.finish_reason,
+            model=runner.client.model,
+            served_model=completion.served_model,
+            mode=mode if request.schema or mode == "recorded" else "none",
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            max_tokens=request.max_tokens,
+            attempts=attempts,
+            time=_now(),
+            endpoint=runner.client.endpoint,
+            refusal=None if completion.refusal is None else replace_surrogates(completion.refusal),
+        )
+        usd = runner.purse.budget.usd(completion.prompt_tokens or 0, completion.completion_tokens or 0)
+        charge = Charge(self.run_id, self.progress.requests, usd)
+        await asyncio.wrap_future(runner.store.put(request, runner.client.model, answer, charge))
+
+    async def _send_until_answered(self, request: Request, mode: Mode, max_attempts: int) -> tuple[Completion, int]:
+        """The completion and the HTTP requests it took."""
+        retrying = AsyncRetrying(  # one for each request: tenacity keeps its state in it
+            retry=retry_if_exception_type(RetryableError),
+            stop=stop_after_attempt(max_attempts),
+            wait=self._wait_seconds,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        completion: Completion = await retrying(self._send, request, mode)
+        return completion, retrying.statistics["attempt_number"]
+
+    async def _send(self, request: Request, mode: Mode) -> Completion:
+        """One HTTP request, within the concurrency, the rate and the budget."""
+        async with self.sending:
+            return await self._send_now(request, mode)
+
+    async def _send_now(self, request: Request, mode: Mode) -> Completion:
+        if self.limiter is not None:
+            await self._unless_stopped(self.limiter.acquire())
+        reservation = await self.runner.purse.reserve(request, self.stopping)
+        if reservation is None:
+            raise _StoppedError
+        self.progress.requests += 1
+        completion: Completion | None = None
+        try:
+            async with asyncio.timeout(self.runner.timeout_seconds):
+                completion = await self.runner.client.send(request, mode)
+        except TimeoutError as error:
+            raise RetryableError(f"no answer within {self.runner.timeout_seconds:g} s") from error
+        except UnicodeEncodeError as error:
+            raise RowError(f"the text cannot be sent as UTF-8: {error}") from error
+        finally:
+            self.runner.purse.settle(reservation, completion)
+        self.silent_rows = 0
+        self.progress.prompt_tokens += completion.prompt_tokens or 0
+        self.progress.completion_tokens += completion.completion_tokens or 0
+        self.progress.usd = self.runner.purse.usd
+        return completion
+
+    async def _mode(self) -> Mode:
+        async with self.probing:
+            if self.runner.mode is None:
+                self.runner.mode = await probe(self.runner.client.modes, self._canary)
+            self.progress.mode = self.runner.mode
+            return self.runner.mode
+
+    async def _canary(self, request: Request, mode: Mode) -> Completion:
+        completion, _ = await self._send_until_answered(request, mode, min(self.runner.max_attempts, PROBE_ATTEMPTS))
+        return completion
+
+    def _wait_seconds(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked_for = error.retry_after_seconds if isinstance(error, RetryableError) else None
+        jittered = self.backoff(state)
+        return jittered if asked_for is None else asked_for + min(jittered, 1.0)
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+            raise _StoppedError
+
+    async def _unless_stopped(self, waiting: Coroutine[None, None, None]) -> None:
+        acquiring = asyncio.ensure_future(waiting)
+        stopped = asyncio.ensure_future(self.stopping.wait())
+        await asyncio.wait({acquiring, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not acquiring.done():
+            acquiring.cancel()
+            raise _StoppedError
+
+
+class _StoppedError(Exception):
+    """The run is ending and this request was not sent."""
+
+
+@contextlib.contextmanager
+def _interrupts(session: _Session) -> Iterator[None]:
+    """The first Ctrl-C drains; the second is an ordinary KeyboardInterrupt. Only the main thread hears signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def drain(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, previous)
+        loop.call_soon_threadsafe(session.stop, "interrupted", "interrupted; run the same command to go on")
+
+    loop = asyncio.get_running_loop()
+    previous = signal.signal(signal.SIGINT, drain)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

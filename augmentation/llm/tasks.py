@@ -1,0 +1,312 @@
+"""The LLM's tasks: what is asked (`Request`), what comes back (`Answer`), and how each task's request is built.
+
+Source: section 3.1 (equations 1 and 2) and appendix I of the paper.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from augmentation.llm.prompts import Prompt, load_prompt
+
+Task = Literal["entities", "segmentation", "pos", "merge", "merge_standard", "explanation", "targets"]
+TASKS: tuple[Task, ...] = ("entities", "segmentation", "pos", "merge", "merge_standard", "explanation", "targets")
+
+MAX_REASKS = 2
+REASK_TEMPERATURE = 0.3
+
+
+def _items(item: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {"items": {"type": "array", "items": item}},
+        "required": ["items"],
+        "additionalProperties": False,
+    }
+
+
+def _record(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+_STRING = {"type": "string"}
+_ENTITY = _items(_record(entity=_STRING, type=_STRING))
+_MERGE = _items(_record(standard=_STRING, synonyms={"type": "array", "items": _STRING}))
+SCHEMAS: dict[Task, dict[str, Any] | None] = {
+    "entities": _ENTITY,
+    "segmentation": _items(_STRING),
+    "pos": _items(_record(word=_STRING, pos=_STRING)),
+    "merge": _MERGE,
+    "merge_standard": _MERGE,
+    "explanation": None,
+    "targets": _ENTITY,
+}
+"""JSON schema of each task's answer; TGI demands an object with `properties` at the root. None: prose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One rendered question to the LLM.
+
+    `input` is the bare text the question is about (for `merge` the JSON list of types): recorded answers are found
+    by it. `sample` tells apart several answers wanted for the same words. `reask` counts the answers already refused,
+    and `parent_key` is then the key of the first request.
+    """
+
+    task: Task
+    row_id: str
+    input: str
+    messages: tuple[tuple[str, str], ...]
+    schema: dict[str, Any] | None
+    temperature: float
+    top_p: float | None
+    seed: int | None
+    max_tokens: int
+    prompt_id: str
+    prompt_version: str
+    prompt_sha256: str
+    sample: int = 0
+    reask: int = 0
+    parent_key: str | None = None
+
+    def key(self, model: str) -> str:
+        """sha256 of everything that shapes the answer: messages, model, sampling parameters, schema, sample number.
+
+        Not `max_tokens` (a finished answer stays valid when it rises), not the endpoint, not the parser.
+        """
+        what = [
+            self.messages,
+            model,
+            {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed},
+            self.schema,
+            self.sample,
+        ]
+        return hashlib.sha256(json.dumps(what, ensure_ascii=True, sort_keys=True).encode("ascii")).hexdigest()
+
+    def chat(self) -> list[dict[str, str]]:
+        """The messages as chat completion servers take them."""
+        return [{"role": role, "content": content} for role, content in self.messages]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One stored answer. `finish_reason` and the token counts are None where the source does not tell them.
+
+    `mode` is how the schema was enforced (see `probe`), `attempts` the HTTP requests it took, `time` ISO 8601 in UTC.
+    """
+
+    text: str
+    finish_reason: str | None
+    model: str
+    served_model: str | None
+    mode: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    max_tokens: int
+    attempts: int
+    time: str
+    endpoint: str
+    refusal: str | None = None
+
+    @property
+    def cut(self) -> bool:
+        """Whether the token limit ended the text."""
+        return self.finish_reason == "length"
+
+
+def row_seed(seed: int, row_id: str) -> int:
+    """A seed of its own for each row, in [0, 2**31), from the run's seed."""
+    return int.from_bytes(hashlib.sha256(f"{seed}:{row_id}".encode()).digest()[:4], "big") >> 1
+
+
+def _request(
+    task: Task,
+    row_id: str,
+    input_text: str,
+    prompt: Prompt,
+    variables: Mapping[str, Any],
+    *,
+    max_tokens: int,
+    temperature: float = 0.0,
+    top_p: float | None = None,
+    seed: int | None = None,
+) -> Request:
+    return Request(
+        task=task,
+        row_id=row_id,
+        input=input_text,
+        messages=(("user", prompt.render(**variables)),),
+        schema=SCHEMAS[task],
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
+        max_tokens=max_tokens,
+        prompt_id=prompt.id,
+        prompt_version=prompt.version,
+        prompt_sha256=prompt.sha256,
+    )
+
+
+def entities_request(row_id: str, text: str, *, language: str, max_tokens: int = 2048) -> Request:
+    """S1: (entity, type) pairs of `text` with P_ent (figure 9)."""
+    return _request("entities", row_id, text, load_prompt("entities", language), {"text": text}, max_tokens=max_tokens)
+
+
+def segmentation_request(row_id: str, text: str, *, language: str, max_tokens: int = 2048) -> Request:
+    """S2: the words of `text`, in order, with P_seg (not printed in the paper: ours)."""
+    return _request(
+        "segmentation", row_id, text, load_prompt("segmentation", language), {"text": text}, max_tokens=max_tokens
+    )
+
+
+def pos_request(row_id: str, text: str, words: Sequence[str], *, language: str, max_tokens: int = 4096) -> Request:
+    """S3: one part-of-speech tag for each of `words`, in order, with P_pos (figure 10) and the words beside it.
+
+    For the re-ask about missing tags give only the words that miss one.
+    """
+    return _request(
+        "pos",
+        row_id,
+        text,
+        load_prompt("pos", language),
+        {"text": text, "words": list(words)},
+        max_tokens=max_tokens,
+    )
+
+
+def merge_request(
+    row_id: str,
+    types: Sequence[str],
+    examples: Mapping[str, Sequence[str]],
+    *,
+    language: str,
+    second_pass: bool = False,
+    max_tokens: int = 8192,
+) -> Request:
+    """S4b, equation 2: groups of synonymous types with P_merge (ours).
+
+    `examples` maps a type to a few of its entities. `second_pass` asks about standard names of several chunks
+    (task `merge_standard`).
+    """
+    task: Task = "merge_standard" if second_pass else "merge"
+    return _request(
+        task,
+        row_id,
+        json.dumps(list(types), ensure_ascii=False),
+        load_prompt("merge_standard" if second_pass else "merge", language),
+        {"types": [{"name": name, "examples": list(examples.get(name, ()))} for name in types]},
+        max_tokens=max_tokens,
+    )
+
+
+def explanation_request(
+    row_id: str, text: str, entities: Sequence[tuple[str, str]], *, language: str, seed: int = 0, max_tokens: int = 1024
+) -> Request:
+    """S8: prose that explains `entities`, (surface, readable type) pairs, in `text`: P_exp (figure 11).
+
+    Without entities P_ext (figure 12), which has the LLM find key phrases itself. Temperature and top-p 0.8; `seed` is
+    the run's, each row draws its own from it.
+    """
+    prompt = load_prompt("explanation" if entities else "description", language)
+    return _request(
+        "explanation",
+        row_id,
+        text,
+        prompt,
+        {"text": text, "entities": [f"{surface}({name})" for surface, name in entities]},
+        max_tokens=max_tokens,
+        temperature=0.8,
+        top_p=0.8,
+        seed=row_seed(seed, row_id),
+    )
+
+
+def targets_request(
+    row_id: str,
+    text: str,
+    labels: Sequence[str],
+    examples: Sequence[tuple[str, Sequence[tuple[str, str]]]],
+    *,
+    language: str,
+    guidelines: str = "",
+    max_tokens: int = 2048,
+) -> Request:
+    """S7, annotator `llm` (ours, beyond the paper): the task's own labels on `text`.
+
+    `examples` are gold sentences: (text, [(entity, label), …]).
+    """
+    shown = [
+        {
+            "text": sentence,
+            "answer": json.dumps([{"entity": e, "type": t} for e, t in gold], ensure_ascii=False),
+        }
+        for sentence, gold in examples
+    ]
+    return _request(
+        "targets",
+        row_id,
+        text,
+        load_prompt("targets", language),
+        {"text": text, "labels": list(labels), "examples": shown, "guidelines": guidelines},
+        max_tokens=max_tokens,
+    )
+
+
+def reask(request: Request, answer_text: str, error: str, *, model: str) -> Request:
+    """The same question again, with the refused answer and what was wrong with it quoted, a little warmer.
+
+    Used by the runner for answers that do not parse, and by the pipeline for those that parse but do not fit (S2).
+    """
+    number = request.reask + 1
+    prompt = load_prompt("reask", "en")
+    return replace(
+        request,
+        messages=(*request.messages, ("assistant", answer_text), ("user", prompt.render(error=error))),
+        temperature=max(request.temperature, REASK_TEMPERATURE),
+        seed=row_seed(number, f"{request.row_id}:{request.task}"),
+        reask=number,
+        parent_key=request.parent_key or request.key(model),
+    )
+
+
+def provenance(request: Request, answer: Answer, *, repaired: bool) -> dict[str, Any]:
+    """The provenance of one answer; recorded answers have model and prompt id `recorded` and no settings."""
+    from augmentation import __version__
+
+    known = {name: asdict(answer)[name] for name in ("model", "served_model", "mode", "attempts", "time", "endpoint")}
+    common = {
+        "task": request.task,
+        "row_id": request.row_id,
+        **known,
+        "repaired": repaired,
+        "reasks": request.reask,
+        "package_version": __version__,
+    }
+    if answer.mode == "recorded":
+        unknown = ("prompt_version", "prompt_sha256", "temperature", "top_p", "seed", "finish_reason")
+        return {
+            **common,
+            "prompt_id": "recorded",
+            **dict.fromkeys((*unknown, "prompt_tokens", "completion_tokens"), None),
+        }
+    return {
+        **common,
+        "prompt_id": request.prompt_id,
+        "prompt_version": request.prompt_version,
+        "prompt_sha256": request.prompt_sha256,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "seed": request.seed,
+        "finish_reason": answer.finish_reason,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+    }

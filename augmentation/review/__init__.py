@@ -1,0 +1,1 @@
+"""Looking at an augmentation: page, decisions, export."""

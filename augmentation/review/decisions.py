@@ -1,0 +1,75 @@
+"""What people decided on the review page, and what that leaves of the rows."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from modeling_knowfree.data.rows import InputError, Row
+
+DECISIONS_FILE = "decisions.json"
+
+Verdict = Literal["accepted", "rejected"]
+
+
+class RowDecision(BaseModel):
+    """On one row: the sample as a whole, and single spans by `start-end-label`."""
+
+    model_config = ConfigDict(extra="forbid")
+    sample: Verdict | None = None
+    spans: dict[str, Verdict] = {}
+
+
+class Decisions(BaseModel):
+    """The decisions file."""
+
+    model_config = ConfigDict(extra="forbid")
+    rows: dict[str, RowDecision] = {}
+
+
+def span_key(span: Mapping[str, object]) -> str:
+    """How a span of a row is named in the decisions file."""
+    return f"{span['start']}-{span['end']}-{span['label']}"
+
+
+def read_decisions(path: Path) -> Decisions:
+    """
+    Read a decisions file.
+
+    Raises:
+        InputError: missing, not JSON, or not what the review page saves.
+    """
+    try:
+        return Decisions.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such decisions file; save one from the review page") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not JSON ({error}); save it again from the review page") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{path}: {where} is {first['input']!r}: {first['msg']}; save it again from the page"
+        ) from error
+
+
+def apply_decisions(rows: Iterable[Row], decisions: Decisions, counts: Counter[str]) -> Iterator[Row]:
+    """The rows without rejected samples and spans; `counts` gets `samples`, `targets` and `extensions` left out.
+
+    Synthetic rows of a rejected gold sample stay: they are reviewed by themselves.
+    """
+    counts.update(samples=0, targets=0, extensions=0)
+    for row in rows:
+        decision = decisions.rows.get(row["id"], RowDecision())
+        if decision.sample == "rejected":
+            counts["samples"] += 1
+            continue
+        kept = dict(row)
+        for field, name in (("entities", "targets"), ("extensions", "extensions")):
+            spans = row.get(field) or []
+            kept[field] = [span for span in spans if decision.spans.get(span_key(span)) != "rejected"]
+            counts[name] += len(spans) - len(kept[field])
+        yield kept

@@ -1,0 +1,164 @@
+"""Results leave the run folder: as a `datasets` folder, JSON lines, or CoNLL columns, without what review rejected."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augmentation.llm.store import write_atomically
+from augmentation.review.decisions import Decisions, apply_decisions
+from augmentation.steps.fusion import fused_rows
+from modeling_knowfree.data.rows import InputError, Row, read_lines, write_rows
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+CONFIGS = ("fusion", "synthetic", "train")
+
+
+def exported_rows(folder: Path, config: str, decisions: Decisions, counts: Counter[str]) -> Iterator[Row]:
+    """Rows of one result file of a run, decisions applied."""
+    return apply_decisions(fused_rows(folder / f"{config}.jsonl"), decisions, counts)
+
+
+def configs_of(folder: Path) -> list[str]:
+    """The result files that a run has.
+
+    Raises:
+        InputError: none.
+    """
+    configs = [config for config in CONFIGS if (folder / f"{config}.jsonl").is_file()]
+    if not configs:
+        raise InputError(f"{folder}: no results yet; run `knowfree augment run {folder}` first")
+    return configs
+
+
+def export_jsonl(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:
+    """Write `fusion.jsonl`, `synthetic.jsonl`, `train.jsonl`; returns by config how much review left out."""
+    counts = {}
+    for config in configs_of(folder):
+        counter: Counter[str] = Counter()
+        write_rows(output / f"{config}.jsonl", exported_rows(folder, config, decisions, counter))
+        counts[config] = dict(counter)
+    return counts
+
+
+def export_conll(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:
+    """
+    Write `fusion.conll`, …: a token and its target tag (BIO) a line, a blank line between sentences.
+
+    Columns hold one tag a token: extensions stay out, and of nested targets only the longest, which is counted as
+    `nested_targets`. White space inside a token is written as U+2581 (▁).
+    """
+    counts = {}
+    for config in configs_of(folder):
+        counter: Counter[str] = Counter()
+        sentences = [_columns(row, counter) for row in exported_rows(folder, config, decisions, counter)]
+        write_atomically(output / f"{config}.conll", "\n".join(sentences))
+        counts[config] = dict(counter)
+    return counts
+
+
+def _columns(row: Row, counts: Counter[str]) -> str:
+    tags = ["O"] * len(row["tokens"])
+    for span in sorted(row["entities"], key=lambda span: (span["start"] - span["end"], span["start"], span["label"])):
+        if any(tag != "O" for tag in tags[span["start"] : span["end"]]):
+            counts["nested_targets"] += 1
+            continue
+        tags[span["start"] : span["end"]] = [f"B-{span['label']}"] + [f"I-{span['label']}"] * (
+            span["end"] - span["start"] - 1
+        )
+    tokens = ("".join("▁" if char.isspace() else char for char in token) for token in row["tokens"])
+    return "".join(f"{token}\t{tag}\n" for token, tag in zip(tokens, tags, strict=True))
+
+
+def row_features() -> Any:
+    """Typed features of an augmented row."""
+    from datasets import Features, List, Value
+
+    count, text = Value("int32"), Value("string")
+    return Features(
+        {
+            "id": text,
+            "tokens": List(text),
+            "entities": List({"start": count, "end": count, "label": text, "score": Value("float32")}),
+            "extensions": List({"start": count, "end": count, "label": text, "source": text}),
+            "uncertain": List({"start": count, "end": count, "label": text}),
+            "synthetic": Value("bool"),
+            "parent_id": text,
+        }
+    )
+
+
+def label_map_features() -> Any:
+    """Typed features of the label map, one raw type a row."""
+    from datasets import Features, Value
+
+    text, real, count = Value("string"), Value("float64"), Value("int32")
+    return Features(
+        {"raw": text, "standard": text, "name": text, "count": count, "pairs": count, "radius": real}
+        | {"distance": real, "limit": real, "decision": text, "source": text, "proposed": text, "version": count}
+    )
+
+
+def provenance_features() -> Any:
+    """Typed features of the provenance, one answer a row."""
+    from datasets import Features, Value
+
+    text, count, real = Value("string"), Value("int64"), Value("float64")
+    kinds = {"repaired": Value("bool"), "temperature": real, "top_p": real}
+    kinds |= dict.fromkeys(("attempts", "reasks", "seed", "prompt_tokens", "completion_tokens"), count)
+    names = (
+        "task row_id model served_model mode attempts time endpoint repaired reasks package_version prompt_id "
+        "prompt_version prompt_sha256 temperature top_p seed finish_reason prompt_tokens completion_tokens"
+    )
+    return Features({name: kinds.get(name, text) for name in names.split()})
+
+
+def build_datasets(folder: Path, decisions: Decisions) -> tuple[dict[str, "DatasetDict"], dict[str, dict[str, int]]]:
+    """
+    The configs of the result, each with the split `train`: `fusion`, `synthetic`, `train`, `label_map`, `provenance`.
+
+    Returns:
+        data sets by config, and by config how much review left out.
+    """
+    from datasets import Dataset, DatasetDict
+
+    built, counts = {}, {}
+    for config in configs_of(folder):
+        counter: Counter[str] = Counter()
+        rows = [_with_scores(row) for row in exported_rows(folder, config, decisions, counter)]
+        built[config] = DatasetDict(train=Dataset.from_list(rows, features=row_features()))
+        counts[config] = dict(counter)
+    types = json.loads((folder / "label_map.json").read_text(encoding="utf-8"))["types"]
+    label_rows = [{"raw": raw, **entry} for raw, entry in types.items()]
+    built["label_map"] = DatasetDict(train=Dataset.from_list(label_rows, features=label_map_features()))
+    answers = [json.loads(line.text) for line in read_lines(folder / "provenance.jsonl")]
+    built["provenance"] = DatasetDict(train=Dataset.from_list(answers, features=provenance_features()))
+    return built, counts
+
+
+def _with_scores(row: Row) -> Row:
+    return {"uncertain": []} | row | {"entities": [{"score": None, **entity} for entity in row["entities"]]}
+
+
+def export_datasets(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:
+    """Write one Parquet file a config, `<config>/train.parquet`, and a README that lets `load_dataset` find them."""
+    built, counts = build_datasets(folder, decisions)
+    for config, splits in built.items():
+        path = output / config / "train.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        splits["train"].to_parquet(str(temporary))
+        temporary.replace(path)
+    write_atomically(output / "README.md", _configs_header(list(built)))
+    return counts
+
+
+def _configs_header(configs: Sequence[str]) -> str:
+    lines = ["---", "configs:"]
+    for config in configs:
+        lines += [f"- config_name: {config}", "  data_files:", "  - split: train", f"    path: {config}/train.parquet"]
+        lines += ["  default: true"] * (config == "train")
+    return "\n".join([*lines, "---", ""])

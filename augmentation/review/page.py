@@ -1,0 +1,115 @@
+"""The review page: every sample as drawn spans with raw answers and losses, to accept or reject before use."""
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.resources import files
+from itertools import chain, islice
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from augmentation.llm.dialogue import Finished
+from augmentation.pipeline import Augmentation
+from augmentation.review.decisions import Decisions, span_key
+from augmentation.review.span_html import STYLE, drawn_spans, render
+from augmentation.steps.annotation import Annotation
+from augmentation.steps.fusion import fused_rows
+from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.units_knowfree import join_units
+
+REASONS = {
+    "hallucinated": "not in the text",
+    "off_border": "in the text, but not on unit borders",
+    "empty": "no text",
+    "unknown_label": "no label of the task",
+    "overlap": "inside or across a longer target, in a task without nesting",
+}
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def _template_file(name: str) -> str:
+    return files("augmentation.review").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limit: int = 500) -> str:
+    """
+    The page for samples `start` … `start + limit` of a finished run, gold rows first.
+
+    Args:
+        run: its answers and results must be there (`ask` and `write` done); nothing is sent.
+        decisions: what was decided before.
+
+    Raises:
+        InputError: the results are not there.
+    """
+    script = _template_file("review.js")
+    rows = {row["id"]: row for row in _result_rows(run)}
+    labels: Counter[str] = Counter()
+    samples = []
+    for row, done in islice(_reviewed(run), start, start + limit):
+        result = rows.get(row["id"])
+        if result is not None:  # a synthetic sentence that min_targets left out is no sample
+            samples.append(_sample(run, result, done))
+            labels.update({span["label"] for span in samples[-1]["spans"]})
+    return (
+        _environment()
+        .from_string(_template_file("review.html.j2"))
+        .render(
+            title=run.folder.resolve().name,
+            language=run.settings.language,
+            shown=len(samples),
+            total=len(rows),
+            samples=samples,
+            labels=sorted(labels.items(), key=lambda item: (-item[1], item[0])),
+            reasons=REASONS,
+            decisions=decisions.model_dump(exclude_none=True),
+            span_style=Markup(STYLE),
+            script=Markup(script),
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
+    )
+
+
+def _result_rows(run: Augmentation) -> Iterator[Row]:
+    names = ["fusion.jsonl", *(name for name in ("synthetic.jsonl", "sentences.jsonl") if (run.folder / name).exists())]
+    if not (run.folder / "fusion.jsonl").exists():
+        raise InputError(f"{run.folder}: no results yet; run `knowfree augment run {run.folder}` first")
+    return chain.from_iterable(fused_rows(run.folder / name) for name in names)
+
+
+def _reviewed(run: Augmentation) -> Iterable[tuple[Row, Finished[Any]]]:
+    return chain(run.annotated(), run.annotated_sentences() if run.settings.explain else ())
+
+
+def _sample(run: Augmentation, row: Row, done: Finished[Any]) -> dict[str, Any]:
+    spans = [
+        {
+            "key": span_key(span),
+            "text": join_units(row["tokens"][span["start"] : span["end"]], run.unit)[0],
+            "label": span["label"],
+            "source": span.get("source", "target"),
+        }
+        for span in (*row["entities"], *row["extensions"])
+    ]
+    return {
+        "id": row["id"],
+        "synthetic": row["synthetic"],
+        "parent_id": row["parent_id"],
+        "drawn": Markup(render(row["tokens"], drawn_spans(row), unit=run.unit)),
+        "spans": spans,
+        "dropped": [drop for part in done.value if isinstance(part, Annotation) for drop in part.dropped],
+        "failed": [{"task": o.request.task, "reason": o.error} for o in done.outcomes if o.error is not None],
+        "answers": [
+            {"task": o.request.task, "model": o.answer.model, "cut": o.answer.cut, "text": o.answer.text}
+            for o in done.outcomes
+            if o.answer is not None
+        ],
+    }

@@ -1,0 +1,1 @@
+"""The steps of the augmentation, S1 to S11."""

@@ -1,0 +1,228 @@
+"""Explanations become sentences (S8): markup off, cut into sentences, tokenised as the source is, repeats off."""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import pysbd
+
+from augmentation.steps.alignment import fold
+from modeling_knowfree.units_knowfree import join_units, split_text
+
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$")
+_RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$|^[ \t]*\|?[ \t:|-]*-{3,}[ \t:|-]*$")
+_HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]")
+_LIST_MARK = re.compile(
+    r"""^[ \t]*(?:>[ \t]*)*                          # quotation
+    (?:[-*+•·▪●○–][ \t]+                             # bullets
+    |\(?\d{1,2}[.)][ \t]+(?!\d)|[a-z]\)[ \t]+      # 1. 1) (1) a), but not the 3. of "3. 5"
+    |\d{1,2}、|[一二三四五六七八九十]{1,3}、|[①-⑳][ \t]*
+    |[（(][\d一二三四五六七八九十]{1,3}[）)]
+    )?""",
+    re.VERBOSE,
+)
+_IMAGE_OR_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*(?:[ \t]+\"[^\"\n]*\")?\)")
+_EMPHASIS = re.compile(
+    r"""(\*{1,3})(?=\S)(?P<stars>[^*\n]+?)(?<=\S)\1
+    |(?<!\w)(_{1,3})(?=\S)(?P<lines>[^_\n]+?)(?<=\S)\3(?!\w)  # not in snake_case
+    |(`+)(?P<code>.+?)\5
+    |~~(?P<struck>.+?)~~""",
+    re.VERBOSE,
+)
+_BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
+
+
+def plain_paragraphs(markdown: str) -> list[str]:
+    """The prose of a markdown text, one line a paragraph: fences, rules, headings and list marks are gone."""
+    paragraphs = []
+    for line in _BREAK.sub("\n", markdown).splitlines():
+        if _FENCE.match(line) or _RULE.match(line) or _HEADING.match(line):
+            continue
+        line = "".join(" " if unicodedata.category(char) == "Cc" else char for char in line)
+        line = _IMAGE_OR_LINK.sub(r"\1", _LIST_MARK.sub("", line, count=1))
+        while (bare := _EMPHASIS.sub(lambda match: match[match.lastgroup or 0], line)) != line:
+            line = bare
+        line = " ".join(line.split())
+        if line:
+            paragraphs.append(line)
+    return paragraphs
+
+
+_OPENING = "“‘「『（《〈【〔(["
+_CLOSING = "”’」』）》〉】〕)]"
+
+
+def split_sentences(paragraph: str, language: str) -> list[str]:
+    """
+    Sentences of one paragraph, punctuation kept, nothing lost but white space between them.
+
+    English goes through pysbd. For Chinese, Japanese and Korean a sentence ends at 。！？ (a run of them, with the
+    closing quotes and brackets after it), or at .!? before white space, unless a quote or bracket is open: what stands
+    in quotes is not cut.
+    """
+    if language == "en":
+        return [sentence.strip() for sentence in _segmenter().segment(paragraph) if sentence.strip()]
+    balanced = _is_balanced(paragraph)
+    sentences, start, depth = [], 0, 0
+    for match in re.finditer(r"[。！？!?]+|\.(?=\s|$)|[“‘「『（《〈【〔(\[”’」』）》〉】〕)\]]", paragraph):
+        mark = match.group()
+        if mark in _OPENING:
+            depth += balanced
+        elif mark in _CLOSING:
+            depth -= balanced
+        elif depth == 0:
+            following = paragraph[match.end() : match.end() + 1]
+            if not (following and following in _CLOSING):
+                sentences.append(paragraph[start : match.end()])
+                start = match.end()
+    sentences.append(paragraph[start:])
+    return [sentence.strip() for sentence in sentences if sentence.strip()]
+
+
+@cache
+def _segmenter() -> pysbd.Segmenter:
+    return pysbd.Segmenter(language="en", clean=False)
+
+
+def _is_balanced(text: str) -> bool:
+    """Whether every quote and bracket that opens is closed in order; if not, they say nothing about sentences."""
+    stack = []
+    for char in text:
+        if char in _OPENING:
+            stack.append(_CLOSING[_OPENING.index(char)])
+        elif char in _CLOSING and (not stack or stack.pop() != char):
+            return False
+    return not stack
+
+
+_CLITIC = re.compile(r"(n't|'(?:s|re|ve|ll|d|m))$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class TokenStyle:
+    """How a data set cuts words, read off its own tokens.
+
+    Attributes:
+        unit: `character` or `word`.
+        lowercase: it has no capital letter.
+        glued: commas and full stops stay on the words before them; then white space alone separates.
+        inner_marks: marks that occur inside words, as in `o'brien` or `mid-june`.
+        clitics: `'s` and `n't` are words of their own.
+    """
+
+    unit: str
+    lowercase: bool = False
+    glued: bool = False
+    inner_marks: frozenset[str] = frozenset()
+    clitics: bool = False
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]], unit: str) -> "TokenStyle":
+        """The style of the rows' tokens."""
+        tokens = Counter(token for row in rows for token in row["tokens"])
+        if unit == "character":
+            return cls(unit)
+        alone = sum(count for token, count in tokens.items() if token in (",", "."))
+        glued = sum(count for token, count in tokens.items() if token[-1:] in (",", ".") and token[:-1].isalpha())
+        return cls(
+            unit,
+            lowercase=all(token == token.lower() for token in tokens),
+            glued=glued > alone,
+            inner_marks=frozenset(mark for token in tokens for mark in re.findall(r"(?<=\w)[^\w\s](?=\w)", token)),
+            clitics=any(_CLITIC.fullmatch(token) for token in tokens),
+        )
+
+    def tokens(self, sentence: str) -> list[str]:
+        """Tokens of a sentence in this style."""
+        if self.unit == "character":
+            return list(sentence)
+        text = sentence.lower() if self.lowercase else sentence
+        if self.glued:
+            return text.split()
+        return [token for chunk in text.split() for token in self._words(chunk)]
+
+    def _words(self, chunk: str) -> list[str]:
+        words: list[str] = []
+        pieces = [chunk[start:end] for start, end in split_text(chunk, "word")]
+        i = 0
+        while i < len(pieces):
+            word = pieces[i]
+            while (
+                i + 2 < len(pieces)
+                and word[-1].isalnum()
+                and (pieces[i + 1] in self.inner_marks or (self.clitics and pieces[i + 1] == "'"))
+                and pieces[i + 2][0].isalnum()
+            ):
+                word += pieces[i + 1] + pieces[i + 2]
+                i += 2
+            clitic = _CLITIC.search(word) if self.clitics else None
+            words += [part for part in ((word[: clitic.start()], clitic[0]) if clitic else (word,)) if part]
+            i += 1
+        return words
+
+
+def sentence_key(text: str) -> str:
+    """What makes two sentences the same: the folded text without its final marks."""
+    return fold(text).rstrip("。.!?…")
+
+
+@dataclass
+class Sentences:
+    """Turns explanations into synthetic rows, row by row in order; what is left out is counted by reason.
+
+    Args:
+        language: of the explanations.
+        style: how to cut them into tokens.
+        source: keys of the gold sentences.
+        held_out: keys of dev and test sentences.
+    """
+
+    language: str
+    style: TokenStyle
+    source: frozenset[str]
+    held_out: frozenset[str]
+    counts: Counter[str] = field(default_factory=Counter)
+    _seen: set[str] = field(default_factory=set)
+
+    def rows(self, parent_id: str, explanation: str, *, cut: bool = False) -> list[dict[str, Any]]:
+        """
+        Synthetic rows `{"id", "tokens", "entities": [], "synthetic": true, "parent_id"}` of one explanation.
+
+        Args:
+            parent_id: the explained row; ids are `parent_id#1`, `#2`, … in the order of the kept and dropped sentences.
+            explanation: the model's prose, reasoning blocks off.
+            cut: the token limit ended it; its last sentence goes.
+        """
+        sentences = [s for p in plain_paragraphs(explanation) for s in split_sentences(p, self.language)]
+        self.counts["explanations"] += 1
+        self.counts["sentences"] += len(sentences)
+        if cut and sentences:
+            sentences.pop()
+            self.counts["cut"] += 1
+        rows = []
+        for number, sentence in enumerate(sentences, start=1):
+            tokens = self.style.tokens(sentence)
+            reason = self._reason(tokens)
+            self.counts[reason or "kept"] += 1
+            if not reason:
+                identity = {"id": f"{parent_id}#{number}", "tokens": tokens, "entities": []}
+                rows.append(identity | {"synthetic": True, "parent_id": parent_id})
+        return rows
+
+    def _reason(self, tokens: Sequence[str]) -> str | None:
+        text = join_units(tokens, self.style.unit)[0]
+        key = sentence_key(text)
+        if not any(char.isalnum() for char in key):
+            return "empty"
+        if key in self.source:
+            return "equal_to_source"
+        if key in self.held_out:
+            return "in_dev_or_test"
+        if text in self._seen:
+            return "duplicate"
+        self._seen.add(text)
+        return None

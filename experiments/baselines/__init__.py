@@ -1,0 +1,1 @@
+"""What KnowFREE is compared with."""

@@ -1,0 +1,165 @@
+"""BIO tags over units: a token-classification model of transformers, alone or as emission layer of a linear-chain CRF;
+rows to features, and a network's tags to spans."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import DataCollatorForTokenClassification, PreTrainedModel
+
+from modeling_knowfree import KnowFreeConfig
+from modeling_knowfree.data.layouts import spans_of_tags
+from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.units_knowfree import IGNORED, Pieces, cut, encode_units, owner, windows
+
+logger = logging.getLogger(__name__)
+OUTSIDE = "O"
+WINDOW_OVERLAP = 64  # units, as in the knowfree pipeline
+
+FoundSpan = tuple[int, int, str, float]  # start, end (exclusive), label, score
+
+
+class CrfTagger(nn.Module):
+    """
+    A token-classification model as emission layer, and transitions between the tags of neighbouring units.
+
+    Raises:
+        InputError: `pytorch-crf` is not installed.
+    """
+
+    def __init__(self, emissions: PreTrainedModel):
+        super().__init__()
+        try:
+            from torchcrf import CRF
+        except ImportError as error:
+            raise InputError("BIO + CRF needs pytorch-crf; mend: pip install --no-deps pytorch-crf") from error
+        self.emissions = emissions
+        self.crf = CRF(emissions.config.num_labels, batch_first=True)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """
+        Negative log likelihood of the tags: sum over units, mean over sentences.
+
+        Args:
+            labels: `[B, P]`, the tag of a unit at its first piece, -100 at all other pieces.
+        """
+        logits = self.emissions(input_ids=input_ids, attention_mask=attention_mask).logits.float()  # [B, P, T]
+        firsts, mask = first_pieces(labels)
+        tags = labels.gather(1, firsts).clamp(min=0)  # [B, L]
+        return {"loss": -self.crf(gather(logits, firsts), tags, mask, reduction="mean")}
+
+
+def emission_model(network: nn.Module) -> Any:
+    """The `PreTrainedModel` in it, or that it is."""
+    return network.emissions if isinstance(network, CrfTagger) else network
+
+
+def bio_tags(labels: Sequence[str]) -> list[str]:
+    """O, then B- and I- of each label: the columns of the logits."""
+    return [OUTSIDE, *(f"{prefix}-{label}" for label in labels for prefix in "BI")]
+
+
+def bio_features(rows: Sequence[Row], tokenizer, config) -> list[dict[str, list[int]]]:
+    """Rows to `{"input_ids", "labels"}`; what the encoder cannot read at once is cut off, and told."""
+    features, lost = [], 0
+    limit = max_pieces(config)
+    for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows], limit), strict=True):
+        _, length = windows(pieces, limit, 0)[0]
+        tags = [OUTSIDE] * length
+        for span in row["entities"]:
+            if span["end"] <= length:
+                tags[span["start"]] = f"B-{span['label']}"
+                for unit in range(span["start"] + 1, span["end"]):
+                    tags[unit] = f"I-{span['label']}"
+            else:
+                lost += 1
+        features.append(_feature(cut(pieces, 0, length), [config.label2id[tag] for tag in tags]))
+    if lost:
+        logger.warning("train: %d gold spans lie beyond what the encoder reads (split the sentences)", lost)
+    return features
+
+
+def max_pieces(config) -> int | None:
+    """See `KnowFreeConfig.max_pieces`."""
+    return KnowFreeConfig(config).max_pieces
+
+
+def _feature(pieces: Pieces, tags: Sequence[int]) -> dict[str, list[int]]:
+    """Tags at the units' first pieces, -100 elsewhere: `labels` is also what says where the units are."""
+    pairs = zip([-1, *pieces.unit_ids[:-1]], pieces.unit_ids, strict=True)
+    labels = [tags[unit] if unit >= 0 and unit != last else IGNORED for last, unit in pairs]
+    return {"input_ids": pieces.input_ids, "labels": labels}
+
+
+def first_pieces(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Of `[B, P]` labels the positions of the pieces that carry units, and which of them are no padding, `[B, L]`."""
+    marked = labels != IGNORED
+    firsts = (~marked).long().argsort(dim=1, stable=True)[:, : int(marked.sum(dim=1).max())]
+    return firsts, marked.gather(1, firsts)
+
+
+def gather(logits: Tensor, firsts: Tensor) -> Tensor:
+    """`[B, P, T]` of pieces to `[B, L, T]` of units."""
+    return logits.gather(1, firsts.unsqueeze(-1).expand(-1, -1, logits.shape[-1]))
+
+
+@torch.inference_mode()
+def tag(
+    network: nn.Module, tokenizer, rows: Sequence[Row], batch_size: int, *, silent: bool = False
+) -> list[list[FoundSpan]]:
+    """
+    Tag rows; of a text in several windows each unit's tag comes from the window that sees most around it.
+
+    Args:
+        network: a token-classification model or a `CrfTagger`; left in evaluation mode.
+
+    Returns:
+        For each row its spans, sorted; I- after O or after another type opens a span. The score is the mean
+        probability of the span's tags, 1.0 under a CRF.
+    """
+    network.eval()
+    config = emission_model(network).config
+    limit = max_pieces(config)
+    encoded = encode_units(tokenizer, [row["tokens"] for row in rows], limit)
+    ranges = [windows(pieces, limit, WINDOW_OVERLAP) for pieces in encoded]
+    jobs = [
+        (at, window, _feature(cut(encoded[at], start, end), [0] * (end - start)))
+        for at, cuts in enumerate(ranges)
+        for window, (start, end) in enumerate(cuts)
+    ]
+    jobs.sort(key=lambda job: len(job[2]["input_ids"]), reverse=True)
+    collate = DataCollatorForTokenClassification(tokenizer)
+    tags = [[OUTSIDE] * pieces.num_units for pieces in encoded]
+    scores = [[0.0] * pieces.num_units for pieces in encoded]
+    with tqdm(total=len(jobs), desc="tag", unit="sentence", disable=silent, leave=False) as bar:
+        for first in range(0, len(jobs), batch_size):
+            chunk = jobs[first : first + batch_size]
+            columns, sure = _best_tags(network, collate([feature for _, _, feature in chunk]))
+            for i, (at, window, _) in enumerate(chunk):
+                left, right = ranges[at][window]
+                for unit in range(left, right):
+                    if owner(unit, unit + 1, ranges[at]) == window:
+                        tags[at][unit], scores[at][unit] = (
+                            config.id2label[columns[i][unit - left]],
+                            sure[i][unit - left],
+                        )
+            bar.update(len(chunk))
+    found: list[list[FoundSpan]] = []
+    for row_tags, row_scores in zip(tags, scores, strict=True):
+        spans = [(span["start"], span["end"], span["label"]) for span in spans_of_tags(row_tags)]
+        found.append([(a, b, label, sum(row_scores[a:b]) / (b - a)) for a, b, label in spans])
+    return found
+
+
+def _best_tags(network: nn.Module, batch) -> tuple[list[list[int]], list[list[float]]]:
+    """Tag and score of every unit."""
+    emissions = emission_model(network)
+    firsts, mask = first_pieces(batch.pop("labels").to(emissions.device))
+    logits = gather(emissions(**batch.to(emissions.device)).logits.float(), firsts)
+    if isinstance(network, CrfTagger):
+        return network.crf.decode(logits, mask), torch.ones(mask.shape).tolist()
+    probabilities, columns = logits.softmax(-1).max(-1)
+    return columns.tolist(), probabilities.tolist()

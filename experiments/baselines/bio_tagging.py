@@ -1,0 +1,209 @@
+"""Baselines: BIO token classification with transformers' own head, alone or under a linear-chain CRF."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    DataCollatorForTokenClassification,
+    set_seed,
+)
+
+from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, show_span
+from modeling_knowfree.metrics import span_scores
+from modeling_knowfree.training.train import checkpoint_to_resume, plan_schedule, read_splits
+from modeling_knowfree.training.trainer import (
+    DataArguments,
+    KnowFreeTrainer,
+    KnowFreeTrainingArguments,
+    target_labels,
+)
+
+from .bio_network import OUTSIDE, CrfTagger, FoundSpan, bio_features, bio_tags, emission_model, tag
+
+CRF_CONFIG = "bio_crf.json"  # not config.json: no other class may load the emissions and forget the transitions
+WEIGHTS = "model.safetensors"
+
+
+def train_bio(
+    train_file: str,
+    *,
+    validation_file: str | None,
+    output_dir: str,
+    model_name_or_path: str,
+    labels: list[str] | None,
+    crf: bool,
+    max_steps: int,
+    seed: int,
+    learning_rate: float,
+    head_learning_rate: float,
+    batch_size: int = 8,
+    dropout: float = 0.1,
+    weight_decay: float = 1e-3,
+    **options: Any,
+) -> dict[str, Any]:
+    """
+    Train a BIO tagger: a label on the first piece of each unit, none on its other pieces.
+
+    Args:
+        train_file, validation_file: rows in any layout of `data.readers`; only `entities` count, synthetic rows
+            as much as gold ones. With a validation file the checkpoint best on it by span F1 is kept, of five.
+        output_dir: new folder. The plain head is saved as any model of its class; with a CRF encoder, head and
+            transitions lie in one safetensors file, their configuration in `bio_crf.json`.
+        model_name_or_path: pretrained encoder, a folder or a Hub id.
+        labels: target labels; `None`: those of the training rows.
+        crf: a CRF over the units (`pytorch-crf`), trained by its likelihood, decoded by Viterbi.
+        max_steps: updates.
+        learning_rate, head_learning_rate: peak rates of the encoder, and of linear layer and transitions.
+        dropout: on the encoder's output.
+        options: further `KnowFreeTrainingArguments`; `resume_from_checkpoint="last"` continues an interrupted run.
+
+    Returns:
+        `{"validation": {"validation_f1": …}, "curve": [[update, dev F1], …]}`, both empty without a validation file.
+
+    Raises:
+        InputError: bad files, rows or folders; spans that BIO cannot hold; no `pytorch-crf`. Nothing is written then.
+    """
+    settings: dict[str, Any] = {"warmup_steps": 0.1, "report_to": "none", **options}
+    args = KnowFreeTrainingArguments(
+        output_dir=output_dir,
+        max_steps=max_steps,
+        seed=seed,
+        learning_rate=learning_rate,
+        head_learning_rate=head_learning_rate,
+        per_device_train_batch_size=batch_size,
+        weight_decay=weight_decay,
+        **settings,
+    )
+    resume = checkpoint_to_resume(args)
+    data_args = DataArguments(train_file=train_file, validation_file=validation_file, labels=labels)
+    splits = read_splits(data_args, flat=False)
+    for name, path in (("train", train_file), ("validation", validation_file)):
+        _check_one_tag_a_token(splits.get(name, []), str(path))
+    plan_schedule(data_args, args, len(splits["train"]))
+
+    set_seed(seed)
+    tokenizer, network = _build(model_name_or_path, labels or target_labels(splits["train"]), crf, dropout)
+    trainer = BioTrainer(
+        model=network,
+        args=args,
+        train_dataset=bio_features(splits["train"], tokenizer, emission_model(network).config),
+        eval_dataset=splits.get("validation"),
+        data_collator=DataCollatorForTokenClassification(tokenizer),
+        processing_class=tokenizer,
+    )
+    trained = trainer.train(resume_from_checkpoint=resume)
+    trainer.save_model()
+    trainer.save_metrics("train", trained.metrics)
+    trainer.save_state()
+    scores: dict[str, float] = {}
+    if "validation" in splits:
+        scores = trainer.evaluate(metric_key_prefix="validation")
+        trainer.save_metrics("validation", scores)
+    history = trainer.state.log_history
+    return {"validation": scores, "curve": [[log["step"], log["eval_f1"]] for log in history if "eval_f1" in log]}
+
+
+def predict_bio(folder: str | Path, rows: Sequence[Row], batch_size: int = 32) -> list[list[FoundSpan]]:
+    """
+    Tag rows with a model that `train_bio` wrote, texts longer than the encoder reads in overlapping windows.
+
+    Args:
+        rows: only `tokens` is read.
+
+    Returns:
+        For each row its spans `(start, end, label, score)` in units, end exclusive, sorted; see `bio_network.tag`.
+
+    Raises:
+        InputError: nothing there that `train_bio` wrote, or no `pytorch-crf` for a CRF.
+    """
+    tokenizer, network = _load(Path(folder))
+    return tag(network.to(PartialState().device), tokenizer, rows, batch_size)
+
+
+class BioTrainer(KnowFreeTrainer):
+    """Trainer of a token-classification model or a `CrfTagger`; `eval_dataset` is a list of rows."""
+
+    def in_encoder(self, name: str) -> bool:
+        """See `KnowFreeTrainer`."""
+        assert self.model is not None
+        return name.removeprefix("emissions.").startswith(f"{emission_model(self.model).base_model_prefix}.")
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Scores of decoded spans, long texts in windows."""
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        network = self.accelerator.unwrap_model(self.model)
+        silent = bool(self.args.disable_tqdm)
+        found = tag(network, self.processing_class, rows, self.args.eval_batch_size, silent=silent)
+        gold = [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows]
+        scores = span_scores(gold, [[span[:3] for span in spans] for spans in found])
+        per_label = scores.pop("per_label")
+        scores |= {f"f1_{label}": per_label[label]["f1"] for label in per_label}
+        metrics = {f"{metric_key_prefix}_{name}": score for name, score in scores.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        network = self.accelerator.unwrap_model(self.model)
+        if isinstance(network, CrfTagger) and self.args.should_save:
+            network.emissions.config.to_json_file(Path(output_dir or str(self.args.output_dir)) / CRF_CONFIG)
+
+
+def _check_one_tag_a_token(rows: Sequence[Row], path: str) -> None:
+    for number, row in enumerate(rows, 1):
+        spans = sorted((span["start"], span["end"], span["label"]) for span in row["entities"])
+        for left, right in pairwise(spans):
+            if right[0] < left[1]:
+                bad_input(
+                    Place(path, number, row["id"], noun="row"),
+                    f"spans {show_span(*left)} and {show_span(*right)} share a token: BIO cannot hold them",
+                    allowed="one span with one label at each token",
+                    mend="drop one of the two, or train a span model: knowfree train --task nested_ner",
+                )
+
+
+def _build(model_name_or_path: str, labels: Sequence[str], crf: bool, dropout: float) -> tuple[Any, nn.Module]:
+    tags = bio_tags(labels)
+    names: dict[str, Any] = {"id2label": dict(enumerate(tags)), "label2id": {tags[i]: i for i in range(len(tags))}}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, add_prefix_space=True)
+        config = AutoConfig.from_pretrained(model_name_or_path, **names)
+        model = AutoModelForTokenClassification.from_pretrained(model_name_or_path, config=config, dtype=torch.float32)
+    except (OSError, ValueError, KeyError) as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"model_name_or_path {model_name_or_path}: {message:.400}") from error
+    for child in model.children():
+        if isinstance(child, nn.Dropout):  # the one before the linear layer; its config field differs by family
+            child.p = dropout
+    return tokenizer, CrfTagger(model) if crf else model
+
+
+def _load(folder: Path) -> tuple[Any, nn.Module]:
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; name one that train_bio wrote")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        if (folder / CRF_CONFIG).exists():
+            config = AutoConfig.from_pretrained(folder / CRF_CONFIG)
+            network: nn.Module = CrfTagger(AutoModelForTokenClassification.from_config(config))
+            load_model(network, folder / WEIGHTS)
+        else:
+            network = AutoModelForTokenClassification.from_pretrained(folder)
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: cannot be loaded: {' '.join(str(error).split()):.300}") from error
+    if emission_model(network).config.id2label.get(0) != OUTSIDE:
+        raise InputError(f"{folder}: holds no BIO tagger; name a folder that train_bio wrote")
+    return tokenizer, network

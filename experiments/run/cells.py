@@ -1,0 +1,309 @@
+"""A cell of a run: one variant trained on one subset with one seed, then scored on the test set."""
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+from typing import Any
+
+import torch
+from transformers import AutoConfig
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from augmentation import __version__
+from augmentation.steps.normalisation import encoder_path
+from modeling_knowfree.data.rows import InputError, Row, write_rows
+from modeling_knowfree.inference.tag import load_pipeline, tag
+from modeling_knowfree.metrics import span_scores
+from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
+from modeling_knowfree.training.train import Arguments, parse_arguments, plan_schedule, train
+from modeling_knowfree.training.trainer import (
+    DataArguments,
+    KnowFreeTrainingArguments,
+    ModelArguments,
+    build_config,
+)
+from modeling_knowfree.units_knowfree import infer_unit, join_units
+
+from ..baselines.bio_tagging import predict_bio, train_bio
+from ..report.results import PREDICTIONS_FILE, usable_results
+from .settings import RunSettings, Variant
+
+CELL_FILE = "cell.json"
+BATCH_SIZE = 32
+SET_BY_RUN = frozenset(
+    "train_file validation_file test_file labels task model_name_or_path output_dir seed max_steps "
+    "dataset_name dataset_config_name resume_from_checkpoint".split()
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """
+    What is trained, and where it lies.
+
+    Args:
+        train_file: rows of the subset, of the kind that the variant wants.
+        folder: of the finished model.
+        updates: of the training.
+    """
+
+    settings: RunSettings
+    subset: str
+    variant: str
+    seed: int
+    train_file: Path
+    folder: Path
+    updates: int
+
+    @property
+    def definition(self) -> Variant:
+        """What the variant's name stands for."""
+        return self.settings.known_variants[self.variant]
+
+    def arguments(self, output_dir: Path) -> dict[str, Any]:
+        """The arguments of `knowfree train` for this cell."""
+        return shaping_arguments(self.settings, self.definition) | {
+            "train_file": str(self.train_file),
+            "validation_file": self.settings.validation_file,
+            "seed": self.seed,
+            "output_dir": str(output_dir),
+            "max_steps": self.updates,
+            "model_name_or_path": encoder_path(self.settings.model_name_or_path),
+        }
+
+    def key(self) -> str:
+        """
+        sha256 of everything that shapes the cell: arguments, files by content, encoder.
+
+        Raises:
+            FileNotFoundError: no training file.
+        """
+        settings = self.settings
+        files = [self.train_file, settings.validation_file, settings.test_file]
+        shaping = [
+            self.definition.tagger,
+            shaping_arguments(settings, self.definition),
+            [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
+            [_file_hash(Path(path)) for path in files if path],
+        ]
+        return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+
+    def result(self) -> dict[str, Any] | None:
+        """Its line of results.jsonl, if it is finished and nothing that shapes it has changed."""
+        for result in usable_results(self.folder / CELL_FILE):
+            if result["key"] == self.key():
+                return result
+        return None
+
+
+def shaping_arguments(settings: RunSettings, variant: Variant) -> dict[str, Any]:
+    """What `knowfree train` is told for a variant, but for encoder, files, seed and updates."""
+    arguments = {"task": settings.task, "labels": settings.labels, "report_to": "none"}
+    return {name: value for name, value in (arguments | settings.train | variant.train).items() if value is not None}
+
+
+def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> None:
+    """
+    Check the encoder and what a variant's training is told.
+
+    Args:
+        rows: of training; one is enough.
+
+    Raises:
+        InputError: no such encoder, an argument that `knowfree train` does not know, that the run itself sets or that
+            the variant has no use for, or a value that it refuses.
+    """
+    definition = settings.known_variants[variant]
+    where = f"train of {variant}"
+    for name in settings.train | definition.train:
+        if name not in _names(ModelArguments, DataArguments, KnowFreeTrainingArguments) - SET_BY_RUN:
+            why = "the run sets it itself" if name in SET_BY_RUN else "`knowfree train --help` lists them"
+            raise InputError(f"{where}: no argument {name!r} is to be given here: {why}")
+    for name in definition.train:
+        if name in ("num_train_epochs", "min_steps"):
+            why = "all variants get the same number of updates; give it in train or updates of the whole run"
+            raise InputError(f"{where}: no {name} of its own: {why}")
+        if definition.tagger != "span" and name in _names(ModelArguments) - {"head_dropout"} | {"beta"}:
+            raise InputError(f"{where}: a BIO tagger has no {name}; leave it out")
+    encoder = encoder_path(settings.model_name_or_path)
+    try:
+        AutoConfig.from_pretrained(encoder)
+    except (OSError, ValueError) as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"model_name_or_path {settings.model_name_or_path}: {message:.300}") from error
+    try:
+        model_args, data_args, args = _parse(settings, definition)
+        plan_schedule(data_args, args, 1)
+        if model_args.max_span_width == "auto":
+            model_args.max_span_width = None
+        config = build_config(encoder, rows[:1], labels=settings.labels, **model_args.config_fields(rows[:1]))
+        with torch.device("meta"):
+            KnowFreeForTokenClassification(config)
+    except (ValueError, ArithmeticError) as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def _names(*kinds: type) -> set[str]:
+    return {each.name for kind in kinds for each in fields(kind)}
+
+
+def encoder_fingerprint(name: str) -> str:
+    """The name of an encoder on the Hub; of one in a folder, the sha256 over names and contents of its files."""
+    folder = Path(encoder_path(name))
+    if not folder.is_dir():
+        return name
+    files = sorted((path.name, _file_hash(path)) for path in folder.iterdir() if path.is_file())
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+
+def _file_hash(path: Path) -> str:
+    stat = path.stat()
+    return _hash_once(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _hash_once(path: Path, *_state: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def updates_of_recipe(settings: RunSettings, variant: Variant, rows: int) -> int:
+    """How many updates the recipe wants for so many training sentences."""
+    _, data_args, args = _parse(settings, variant)
+    plan_schedule(data_args, args, rows)
+    return args.max_steps
+
+
+def _parse(settings: RunSettings, variant: Variant) -> Arguments:
+    unused = {"train_file": settings.train_file, "output_dir": "unused", "model_name_or_path": "unused"}
+    return parse_arguments(shaping_arguments(settings, variant) | unused)
+
+
+def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
+    """
+    Train a cell, tag the test set, and put the finished folder in its place in one step: a cell that was killed starts
+    anew and ends in the same result.
+
+    Returns:
+        Its line of results.jsonl.
+    """
+    work = cell.folder.with_name(f".{cell.folder.name}.unfinished")
+    shutil.rmtree(work, ignore_errors=True)
+    key = cell.key()  # before: what is edited while it trains must not pass for what it learnt from
+    started = time.perf_counter()
+    dev_f1, curve, predicted = (_finish_span if cell.definition.tagger == "span" else _finish_bio)(cell, work, test)
+    seconds = time.perf_counter() - started
+    write_rows(
+        work / PREDICTIONS_FILE,
+        (
+            {"id": row["id"], "tokens": row["tokens"], "entities": spans}
+            for row, spans in zip(test, predicted, strict=True)
+        ),
+    )
+    with cell.train_file.open(encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    scores = span_scores(
+        [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in test],
+        [[(span["start"], span["end"], span["label"]) for span in spans] for spans in predicted],
+    )
+    synthetic = sum(bool(row.get("synthetic")) for row in rows)
+    result = {
+        "dataset": cell.settings.dataset,
+        "subset": cell.subset,
+        "variant": cell.variant,
+        "seed": cell.seed,
+        **{name: scores[name] for name in ("f1", "precision", "recall", "macro_f1")},
+        "dev_f1": dev_f1,
+        "curve": curve,
+        "train_rows": len(rows),
+        "gold_rows": len(rows) - synthetic,
+        "synthetic_rows": synthetic,
+        "updates": cell.updates,
+        "seconds": round(seconds, 1),
+        "threads": torch.get_num_threads(),
+        "per_label": scores["per_label"],
+        "versions": {"knowfree": __version__}
+        | {name: version(name) for name in ("torch", "transformers")}
+        | {"python": python_version()},
+        "key": key,
+    }
+    (work / CELL_FILE).write_text(json.dumps(result, ensure_ascii=False) + "\n", encoding="utf-8")
+    shutil.rmtree(cell.folder, ignore_errors=True)
+    os.replace(work, cell.folder)
+    return result
+
+
+Finished = tuple[float | None, list[list[float]], list[list[dict[str, Any]]]]
+
+
+def _finish_span(cell: Cell, work: Path, test: list[Row]) -> Finished:
+    with redirect_stdout(sys.stderr):  # what the Trainer logs
+        results = train(cell.arguments(work))
+    state = json.loads((work / "trainer_state.json").read_text(encoding="utf-8"))
+    curve = [[entry["step"], entry["eval_f1"]] for entry in state["log_history"] if "eval_f1" in entry]
+    _remove_checkpoints(work)
+    return results.get("validation", {}).get("validation_f1"), curve, list(tag_rows(work, test))
+
+
+def tag_rows(model: Path, rows: list[Row]) -> Iterator[list[dict[str, Any]]]:
+    """The spans that a finished model finds in each row: `start`, `end`, `label`, `score`, `word`."""
+    for _, spans in tag(load_pipeline(str(model)), ({"tokens": row["tokens"]} for row in rows), batch_size=BATCH_SIZE):
+        yield [
+            {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
+            for s in spans
+        ]
+
+
+def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
+    model_args, data_args, args = parse_arguments(cell.arguments(work))
+    assert data_args.train_file is not None
+    told = {"learning_rate", "head_learning_rate", "per_device_train_batch_size", "weight_decay"}
+    given = shaping_arguments(cell.settings, cell.definition).keys() & _names(KnowFreeTrainingArguments) - told
+    with redirect_stdout(sys.stderr):
+        results = train_bio(
+            data_args.train_file,
+            validation_file=data_args.validation_file,
+            output_dir=str(work),
+            model_name_or_path=model_args.model_name_or_path,
+            labels=data_args.labels,
+            crf=cell.definition.tagger == "bio_crf",
+            max_steps=cell.updates,
+            seed=cell.seed,
+            learning_rate=args.learning_rate,
+            head_learning_rate=args.head_learning_rate,
+            batch_size=args.per_device_train_batch_size,
+            dropout=model_args.head_dropout,
+            weight_decay=args.weight_decay,
+            **{name: getattr(args, name) for name in given},
+        )
+    _remove_checkpoints(work)
+    unit = infer_unit(test)
+    predicted = [
+        [
+            {
+                "start": start,
+                "end": end,
+                "label": label,
+                "score": score,
+                "word": join_units(row["tokens"][start:end], unit)[0],
+            }
+            for start, end, label, score in spans
+        ]
+        for row, spans in zip(test, predict_bio(work, test, BATCH_SIZE), strict=True)
+    ]
+    return results["validation"].get("validation_f1"), results["curve"], predicted
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    for checkpoint in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+        shutil.rmtree(checkpoint)

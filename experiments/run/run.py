@@ -1,0 +1,406 @@
+"""A whole run: subsets, augmentation, every variant trained and scored, the best one laid out for pushing."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from augmentation.llm.store import write_atomically
+from augmentation.pipeline import STORE_FILE
+from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions
+from augmentation.session import ProgressLine, open_run
+from augmentation.settings import (
+    SETTINGS_FILE,
+    STATE_FILE,
+    change_settings,
+    check_files,
+    check_settings,
+    check_state,
+    load_settings,
+    settings_text,
+    state_of,
+)
+from augmentation.steps.annotators import annotate_by_model, model_provenance
+from augmentation.steps.fusion import fused_rows
+from modeling_knowfree.data.readers import iterate_rows, read_rows
+from modeling_knowfree.data.rows import InputError, Row, write_rows
+from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets
+from modeling_knowfree.training.trainer import target_labels
+from modeling_knowfree.units_knowfree import infer_unit
+
+from ..report.findings import best_over_seeds
+from ..report.report import REPORT_FILE
+from ..report.results import RESULTS_FILE, usable_results
+from .cells import CELL_FILE, Cell, check_arguments, finish, tag_rows, updates_of_recipe
+from .settings import (
+    AUGMENTED,
+    GOLD_FILE,
+    MODEL,
+    RUN_FILE,
+    RunSettings,
+    Variant,
+    augmented_folder,
+    run_text,
+)
+
+logger = logging.getLogger(__name__)
+NAMES_IN_RUN = (MODEL, AUGMENTED, RUN_FILE, RESULTS_FILE, REPORT_FILE)
+
+
+class Run:
+    """
+    A run folder. Every stage leaves its result there, and is skipped while what it is made from stays the same.
+
+    Args:
+        settings: of the run; `labels` and `unit` are filled in.
+        folder: made when it is not there.
+
+    Raises:
+        InputError: anything wrong with settings or data; nothing has been written then.
+    """
+
+    def __init__(self, settings: RunSettings, folder: Path) -> None:
+        self.folder = folder
+        flat = settings.task != "nested_ner"
+        self.train_rows = read_rows(settings.train_file, unit=settings.unit, flat=flat, labels=settings.labels)
+        labels = settings.labels or target_labels(self.train_rows)
+        if not labels:
+            raise InputError(f"{settings.train_file}: no row has an entity: there is nothing to learn")
+        unit = self.unit = infer_unit(self.train_rows)
+        if settings.unit not in (None, unit):
+            raise InputError(f"unit is {settings.unit!r}, but {settings.train_file} has {unit} tokens; leave unit out")
+        if settings.validation_file:
+            read_rows(settings.validation_file, unit=unit, flat=flat, labels=labels)
+        self.test = read_rows(settings.test_file, unit=unit, flat=flat, labels=labels)
+        self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
+        self.subsets = self._subsets(flat)
+        self.updates: dict[str, int] = {}
+        self._told: set[tuple[str, str, int]] = set()
+        for subset in self.subsets:
+            for variant in self._augmented_variants():
+                check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+        for variant in self.settings.all_variants:
+            check_arguments(self.settings, variant, self.train_rows)
+
+    def _subsets(self, flat: bool) -> dict[str, list[Row]]:
+        subsets: dict[str, list[Row]] = {}
+        seed, name = self.settings.sampling_seed, self.settings.train_file
+        for subset in self.settings.subsets:
+            folder = Path(subset).stem
+            if folder in subsets:
+                raise InputError(f"subsets: two are called {folder}; rename the file")
+            if folder in NAMES_IN_RUN or folder.startswith("."):
+                raise InputError(
+                    f"subsets: {subset!r} would lie in the folder {folder!r}, which the run keeps for itself (as it "
+                    f"does {', '.join(NAMES_IN_RUN)}); rename the file"
+                )
+            if subset == "all":
+                subsets[subset] = self.train_rows
+            elif re.fullmatch(r"k\d+", subset):
+                subsets[subset] = k_shot_subsets(self.train_rows, [int(subset[1:])], seed=seed, name=name)[
+                    int(subset[1:])
+                ]
+            elif subset.isdecimal():
+                subsets[subset] = random_subsets(self.train_rows, [int(subset)], seed=seed, name=name)[int(subset)]
+            elif Path(subset).is_file():
+                subsets[folder] = read_rows(subset, unit=self.unit, flat=flat, labels=self.settings.labels)
+            else:
+                raise InputError(f"subsets: {subset!r} is none; write k5, a number of sentences, all, or name a file")
+        return subsets
+
+    # where things lie
+
+    def gold(self, subset: str) -> Path:
+        """The gold sentences of a subset."""
+        return self.folder / subset / GOLD_FILE
+
+    def augmented(self, subset: str, variant: str) -> Path:
+        """The augmentation that a variant learns from; one with settings of its own has a folder of its own."""
+        own = self.settings.known_variants[variant].augment
+        return augmented_folder(self.folder, subset, variant if own else None)
+
+    def cell(self, subset: str, variant: str, seed: int, updates: int) -> Cell:
+        """One cell; its training file need not be there yet."""
+        folder = self.folder / subset / variant / f"seed-{seed}"
+        data = self.settings.known_variants[variant].data
+        if data == "gold":
+            train_file = self.gold(subset)
+        elif data == "fusion":
+            train_file = self.augmented(subset, variant) / "fusion.jsonl"
+        else:
+            train_file = self.augmented(subset, variant) / "train.jsonl"
+        reviewed = data != "gold" and (self.augmented(subset, variant) / DECISIONS_FILE).exists()
+        if reviewed or self.settings.annotator_of(variant):
+            train_file = folder.parent / f"train-{seed}.jsonl"
+        return Cell(self.settings, subset, variant, seed, train_file, folder, updates)
+
+    # the stages
+
+    def go(self, *, budget: Mapping[str, Any] | None = None, accept_changes: bool = False) -> Iterator[dict[str, Any]]:
+        """
+        Do what is not done yet.
+
+        Args:
+            budget: `max_requests`, `max_tokens`, `max_usd` of each augmentation.
+            accept_changes: ask the LLM anew where input or settings of an augmentation changed.
+
+        Yields:
+            the results of each cell as it finishes, or at once where it was finished before.
+
+        Raises:
+            InputError: the folder was made from other rows, or with other settings of the augmentation.
+            StoppedError: budget or Ctrl-C; call again to go on.
+        """
+        if not accept_changes:
+            self._check_unchanged()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / RUN_FILE, run_text(self.settings))
+        for subset, rows in self.subsets.items():
+            write_rows(self.gold(subset), rows)
+            for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
+                self._augment(subset, variant, dict(budget or {}), accept_changes)
+            updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), self._most_rows(subset))
+            self.updates[subset] = updates
+            for variant in self.settings.all_variants:
+                for seed in self.settings.seeds:
+                    cell = self.cell(subset, variant, seed, updates)
+                    self._make_rows(cell)
+                    result = cell.result() or self._recorded.get((subset, variant, seed, cell.key()))
+                    if result is None:
+                        logger.info("%s %s seed %d: %d updates", subset, variant, seed, updates)
+                        result = finish(cell, self.test)
+                    write_rows(self.folder / RESULTS_FILE, self.results())
+                    yield result
+
+    def _check_unchanged(self) -> None:
+        for subset, rows in self.subsets.items():
+            if not (gold := self.gold(subset)).is_file():
+                continue
+            if list(iterate_rows(gold)) != rows:
+                raise InputError(f"{gold}: holds other rows; name another --output_dir, or give --accept-changes")
+            for variant in self._augmented_variants():
+                folder = self.augmented(subset, variant)
+                if (folder / STATE_FILE).is_file():
+                    check_state(folder, check_settings(self._augment_values(subset, variant), f"augment of {variant}"))
+
+    def _augmented_variants(self) -> list[str]:
+        known = self.settings.known_variants
+        return [variant for variant in self.settings.all_variants if known[variant].data != "gold"]
+
+    def _augment_values(self, subset: str, variant: str) -> dict[str, Any]:
+        """The settings of an augmentation; paths from its folder."""
+        folder = self.augmented(subset, variant)
+        settings = self.settings
+        values = settings.augment | settings.known_variants[variant].augment
+        files = {"train_file": self.gold(subset), "dev_file": settings.validation_file, "test_file": settings.test_file}
+        values |= {name: os.path.relpath(path, folder) for name, path in files.items() if path}
+        values["answers"] = [os.path.relpath(path, folder) for path in values.get("answers", ())]
+        return values | {"task": settings.task, "language": settings.language, "unit": self.unit}
+
+    def _augment(self, subset: str, variant: str, budget: dict[str, Any], accept_changes: bool) -> None:
+        folder = self.augmented(subset, variant)
+        settings = check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+        check_files(folder, settings)
+        state, counts = folder / STATE_FILE, folder / "counts.json"
+        if counts.exists() and json.loads(state.read_text(encoding="utf-8")) == state_of(folder, settings):
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        self._share_answers(subset, folder)
+        with open_run(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as augmentation:
+            counts.unlink(missing_ok=True)
+            write_atomically(folder / SETTINGS_FILE, settings_text(settings))
+            line = ProgressLine()
+            try:
+                augmentation.ask(line)
+            finally:
+                line.close()
+            augmentation.write()
+
+    def _share_answers(self, subset: str, folder: Path) -> None:
+        """Answers that another augmentation of this subset has paid for need no second question."""
+        paid = augmented_folder(self.folder, subset) / STORE_FILE
+        if not (folder / STORE_FILE).exists() and paid.is_file():
+            temporary = folder / f"{STORE_FILE}.tmp"
+            temporary.unlink(missing_ok=True)
+            with sqlite3.connect(paid) as source, sqlite3.connect(temporary) as target:
+                source.backup(target)
+            source.close()
+            target.close()
+            os.replace(temporary, folder / STORE_FILE)
+
+    def _most_rows(self, subset: str) -> int:
+        """Sentences of the largest training set of a subset."""
+        sizes = [len(self.subsets[subset])]
+        for variant in self.settings.all_variants:
+            if self.settings.known_variants[variant].data == "train":
+                folder = self.augmented(subset, variant)
+                sizes.append(sizes[0] + sum(1 for _ in fused_rows(_synthetic(folder))))
+        return max(sizes)
+
+    def _make_rows(self, cell: Cell) -> None:
+        """The training rows of a cell that are not a result of the augmentation as it is: synthetic sentences that a
+        model annotates (S9, S10), and what is left where people reviewed the augmentation."""
+        folder = self.augmented(cell.subset, cell.variant)
+        annotator = self.settings.annotator_of(cell.variant)
+        if cell.train_file.parent != cell.folder.parent:
+            return
+        reviewed = folder / DECISIONS_FILE
+        decisions = read_decisions(reviewed) if reviewed.exists() else Decisions()
+        settings = check_settings(self._augment_values(cell.subset, cell.variant), cell.variant)
+        made_from: list[Any] = [settings.annotator, settings.min_targets, decisions.model_dump()]
+        if annotator:
+            model = self.cell(cell.subset, annotator, cell.seed, cell.updates)
+            self._make_rows(model)
+            if model.result() is None:
+                finish(model, self.test)
+            made_from.append(model.key())
+        files = [folder / "fusion.jsonl"] + [_synthetic(folder)] * (cell.definition.data == "train")
+        made_from += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+        stamp = cell.train_file.with_suffix(".sha256")
+        key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        if cell.train_file.exists() and stamp.exists() and stamp.read_text() == key:
+            return
+        fusion, *synthetic = (list(apply_decisions(fused_rows(path), decisions, Counter())) for path in files)
+        if annotator:
+            predicted = tag_rows(model.folder, synthetic[0])
+            synthetic = [list(annotate_by_model(synthetic[0], predicted, settings.annotator, settings.min_targets))]
+        write_rows(cell.train_file, chain(fusion, *synthetic))
+        write_atomically(stamp, key)
+
+    # the results
+
+    def results(self) -> list[dict[str, Any]]:
+        """
+        The lines of all finished cells: those of the settings first, in their order. A line of results.jsonl whose
+        model is gone, or was never here, counts: results can be carried on without the models.
+
+        Cells of other subsets, variants and seeds count too, as several calls fill one folder, but only while the
+        settings of this call would give the same cell (its key) from the rows that lie in the folder; one that they
+        would not is told of and left out, and its folder stays. What cannot be judged counts: a variant that the
+        settings do not define, or a line whose training rows are not here. `updates` of a subset that this call does
+        not train are taken for unchanged where the settings name none.
+        """
+        order: list[tuple[str, list[Any]]] = [
+            ("subset", list(self.subsets)),
+            ("variant", self.settings.all_variants),
+            ("seed", self.settings.seeds),
+        ]
+
+        def place(result: dict[str, Any]) -> list[int]:
+            return [names.index(result[key]) if result[key] in names else len(names) for key, names in order]
+
+        fresh, stale = {}, set()
+        for result in [*self._recorded.values(), *self._on_disk()]:
+            name = result["subset"], result["variant"], result["seed"]
+            if not self._has_changed(result):
+                fresh[name] = result
+            elif any(result[key] not in names for key, names in order):  # the others are trained anew
+                stale.add(name)
+        for name in sorted(stale - fresh.keys() - self._told):
+            logger.warning("%s %s seed %d: left out, settings or data have changed since it was trained", *name)
+            self._told.add(name)
+        return sorted(fresh.values(), key=place)
+
+    def _has_changed(self, result: dict[str, Any]) -> bool:
+        subset, variant = result["subset"], result["variant"]
+        if variant not in self.settings.known_variants:
+            return False
+        updates = self.settings.updates or self.updates.get(subset, result["updates"])
+        try:
+            return self.cell(subset, variant, result["seed"], updates).key() != result["key"]
+        except FileNotFoundError:
+            return False
+
+    @cached_property
+    def _recorded(self) -> dict[tuple[str, str, int, str], dict[str, Any]]:
+        """The lines of results.jsonl as the call found them; what it adds lies in cells."""
+        lines = usable_results(self.folder / RESULTS_FILE)
+        return {(each["subset"], each["variant"], each["seed"], each["key"]): each for each in lines}
+
+    def _on_disk(self) -> list[dict[str, Any]]:
+        paths = sorted(self.folder.glob(f"*/*/seed-*/{CELL_FILE}"))
+        return [result for path in paths for result in usable_results(path)]
+
+    def best(self) -> tuple[dict[str, Any], float | None] | None:
+        """
+        The cell to push, and the mean dev F1 of its subset and variant: of the subsets and variants of this call the
+        best by `best_over_seeds`, of it the seed that is best. Without a validation file, the first seed of the last
+        subset and variant, and None. None altogether where no model is here.
+        """
+        groups: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+        models = self._on_disk()
+        for result in self.results():
+            subset, variant = result["subset"], result["variant"]
+            asked = subset in self.subsets and variant in self.settings.all_variants
+            scored = result["dev_f1"] is not None or not self.settings.validation_file
+            if asked and scored and self.settings.known_variants[variant].tagger == "span" and result in models:
+                groups.setdefault((subset, variant), {})[result["seed"]] = result
+        if not groups:
+            return None
+        if not self.settings.validation_file:
+            return next(iter(list(groups.values())[-1].values())), None
+        on_dev = {name: {seed: cell["dev_f1"] for seed, cell in cells.items()} for name, cells in groups.items()}
+        best = best_over_seeds(on_dev)
+        assert best is not None
+        name, score = best
+        return max(groups[name].values(), key=lambda cell: cell["dev_f1"]), score
+
+    def lay_out(self, result: Mapping[str, Any]) -> None:
+        """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them."""
+        cell = self.cell(result["subset"], result["variant"], result["seed"], result["updates"])
+        _replace_folder(cell.folder, self.folder / MODEL)
+        shutil.rmtree(self.folder / AUGMENTED, ignore_errors=True)
+        if cell.definition.data == "gold":
+            return
+        source, target = self.augmented(cell.subset, cell.variant), self.folder / AUGMENTED
+        _replace_folder(source, target)
+        settings = load_settings(source)
+        files = {name: getattr(settings, name) for name in ("train_file", "dev_file", "test_file")}
+        moved = {name: os.path.relpath(source / path, target) for name, path in files.items() if path}
+        change_settings(
+            target, moved | {"answers": [os.path.relpath(source / path, target) for path in settings.answers]}
+        )
+        if annotator := self.settings.annotator_of(cell.variant):
+            model = self.cell(cell.subset, annotator, cell.seed, cell.updates).folder
+            with (source / "provenance.jsonl").open(encoding="utf-8") as lines:
+                answers = [json.loads(line) for line in lines]
+            name = f"{annotator} seed {cell.seed}"
+            write_rows(target / "provenance.jsonl", [*answers, model_provenance(name, model / "model.safetensors")])
+            rows = list(fused_rows(cell.train_file))
+            (target / "sentences.jsonl").unlink(missing_ok=True)
+            write_rows(target / "train.jsonl", rows)
+            write_rows(target / "synthetic.jsonl", [row for row in rows if row["synthetic"]])
+
+
+def _replace_folder(source: Path, target: Path) -> None:
+    """A copy that takes no space: hard links where the file system has them. All that is linked is only ever replaced,
+    never changed in place; a data base is, its log beside it too, and is copied."""
+
+    def link(path: str, copy: str) -> None:
+        try:
+            if not Path(path).name.startswith(STORE_FILE):
+                return os.link(path, copy)
+        except OSError:
+            pass
+        shutil.copy2(path, copy)
+
+    temporary = target.with_name(f".{target.name}.unfinished")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary, copy_function=link)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(temporary, target)
+
+
+def _synthetic(augmented: Path) -> Path:
+    """Synthetic sentences of an augmentation: with the LLM's targets, or without any."""
+    annotated = augmented / "synthetic.jsonl"
+    return annotated if annotated.exists() else augmented / "sentences.jsonl"

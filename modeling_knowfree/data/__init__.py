@@ -1,0 +1,1 @@
+"""Annotated rows: what they are, and how files become them."""

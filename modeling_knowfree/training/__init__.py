@@ -1,0 +1,1 @@
+"""Arguments, Trainer, one training, sampling of subsets."""

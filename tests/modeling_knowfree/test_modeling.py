@@ -1,0 +1,192 @@
+"""Invariants of the model (guide: "Invariants that tests hold"), held against the dense L×L reference."""
+
+import pytest
+import torch
+
+from tests.support.reference import random_batch, reference_logits, reference_loss
+
+LENGTHS = [9, 1, 17, 4, 2, 30]
+MIXERS = ["local_attention", "cnn", "none"]
+VARIANTS = [
+    {},
+    {"formulation": "released"},
+    {"span_mixer": "none"},
+    {"span_mixer": "cnn"},
+    {"width_embedding_size": 0},
+    {"attention_window": 1, "pooling": "mean"},
+    {"attention_window": 40, "pooling": "first"},
+    {"max_span_width": 1},
+    {"max_span_width": 5},
+    {"max_span_width": 5, "formulation": "released", "attention_window": 6},
+    {"max_span_width": 29},
+    {"max_span_width": 400},
+]
+
+
+def inputs(batch, *extra):
+    return {name: batch[name] for name in ("input_ids", "attention_mask", "unit_ids", "num_units", *extra)}
+
+
+def assert_logits_close(found, expected, tolerance):
+    """Same cells outside the sentences, and inside them within `tolerance` of the largest |logit|."""
+    outside = torch.finfo(expected.dtype).min
+    assert found.shape == expected.shape
+    assert torch.equal(found == torch.finfo(found.dtype).min, expected == outside)
+    inside = expected != outside
+    largest = expected[inside].abs().max()
+    assert (found[inside].to(expected.dtype) - expected[inside]).abs().max() <= tolerance * largest
+
+
+def name_of(variant):
+    return ",".join(f"{key}={value}" for key, value in variant.items()) or "default"
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=name_of)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=["f64", "f32"])
+def test_logits_equal_the_dense_reference(tiny_model, variant, dtype, tolerance):
+    model = tiny_model(dtype=dtype, **variant)
+    batch = random_batch(LENGTHS, labels=5)
+    with torch.no_grad():
+        targets = model(**inputs(batch)).logits
+        every = model(**inputs(batch), output_extension_logits=True).logits
+        assert_logits_close(targets, reference_logits(model, batch, 3), tolerance)
+        assert_logits_close(every, reference_logits(model, batch, 5), tolerance)
+
+
+def test_logits_equal_the_dense_reference_over_many_blocks(tiny_model, monkeypatch):
+    """Rows are worked on in blocks; small blocks put every sentence on both sides of a border."""
+    from modeling_knowfree import modeling_knowfree
+
+    monkeypatch.setitem(modeling_knowfree.CELLS_PER_BLOCK, "cpu", 40)
+    model = tiny_model(dtype=torch.float64)
+    batch = random_batch(LENGTHS, labels=5)
+    with torch.no_grad():
+        assert_logits_close(model(**inputs(batch)).logits, reference_logits(model, batch, 3), 1e-9)
+
+
+def test_bfloat16_logits_lie_within_five_percent_of_float32(tiny_model):
+    model = tiny_model()
+    batch = random_batch(LENGTHS, labels=5)
+    with torch.no_grad():
+        expected = model(**inputs(batch)).logits
+        with torch.autocast("cpu", torch.bfloat16):
+            under_autocast = model(**inputs(batch)).logits
+        cast = model.bfloat16()(**inputs(batch)).logits
+    assert cast.dtype == torch.bfloat16
+    for found in (under_autocast, cast):
+        inside = expected != torch.finfo(torch.float32).min
+        worst = (found[inside].float() - expected[inside]).abs().max() / expected[inside].abs().max()
+        assert worst <= 0.05
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_a_sentence_scores_the_same_alone_in_a_batch_and_at_any_padding(tiny_model, mixer):
+    model = tiny_model(dtype=torch.float64, span_mixer=mixer)
+    with torch.no_grad():
+        together = model(**inputs(random_batch(LENGTHS, labels=5, pad_pieces=11))).logits
+        for at, length in enumerate(LENGTHS):
+            alone = {name: value[at : at + 1] for name, value in random_batch(LENGTHS, labels=5).items()}
+            pieces = int(alone["attention_mask"].sum())
+            alone = {
+                name: value[:, :pieces] if value.ndim == 2 and name not in ("span_labels",) else value
+                for name, value in inputs(alone).items()
+            }
+            assert_logits_close(model(**alone).logits, together[at : at + 1, :length, :length], 1e-9)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("limit", [1, 2, 7, 16])
+def test_a_width_limit_changes_no_score(tiny_model, mixer, limit):
+    batch = random_batch(LENGTHS, labels=5)
+    with torch.no_grad():
+        everything = tiny_model(dtype=torch.float64, span_mixer=mixer)(**inputs(batch)).logits
+        limited = tiny_model(dtype=torch.float64, span_mixer=mixer, max_span_width=limit)(**inputs(batch)).logits
+    assert_logits_close(limited, everything[:, :, :limit], 1e-9)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    [{}, {"formulation": "released"}, {"span_mixer": "none"}, {"max_span_width": 5}, {"loss_reduction": "mean"}],
+    ids=name_of,
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=["f64", "f32"])
+def test_loss_and_gradients_equal_the_dense_reference(tiny_model, variant, dtype, tolerance):
+    batch = random_batch(LENGTHS, labels=5)
+    found, expected = tiny_model(dtype=dtype, **variant), tiny_model(dtype=dtype, **variant)
+    loss = found(**inputs(batch, "span_labels", "loss_weights")).loss
+    reference = reference_loss(expected, batch)
+    assert loss.item() == pytest.approx(reference.item(), rel=1e-6 if dtype == torch.float32 else 1e-10)
+    loss.backward()
+    reference.backward()
+    theirs = dict(expected.named_parameters())
+    for name, parameter in found.named_parameters():
+        if theirs[name].grad is None:
+            assert parameter.grad is None or not parameter.grad.any(), name
+            continue
+        # Softmax cancels what the encoder's key biases add: their gradient is zero but for rounding.
+        scale = 1.0 if name.endswith("key.bias") else theirs[name].grad.abs().max()
+        assert (parameter.grad - theirs[name].grad).abs().max() <= tolerance * scale, name
+
+
+def test_gradients_flow_through_the_logits_too(tiny_model):
+    """Without gold the logits are all there is: a user's own loss must train the model as well."""
+    batch = random_batch(LENGTHS, labels=5)
+    found, expected = tiny_model(dtype=torch.float64), tiny_model(dtype=torch.float64)
+    logits = found(**inputs(batch), output_extension_logits=True).logits
+    reference = reference_logits(expected, batch, 5)
+    inside = reference != torch.finfo(torch.float64).min
+    (logits[inside] ** 2).sum().backward()
+    (reference[inside] ** 2).sum().backward()
+    for (name, parameter), other in zip(found.named_parameters(), expected.parameters(), strict=True):
+        assert parameter.grad is not None, name
+        assert torch.allclose(parameter.grad, other.grad, rtol=1e-8, atol=1e-9 * max(1.0, other.grad.abs().max())), name
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_loss_is_the_same_under_padding_and_accumulation(tiny_model, reduction):
+    lengths = [5, 12, 3, 8, 20, 1, 7, 7]
+    model = tiny_model(dtype=torch.float64, loss_reduction=reduction)
+    names = ("span_labels", "loss_weights")
+    with torch.no_grad():
+        whole = model(**inputs(random_batch(lengths, labels=5), *names)).loss
+        padded = model(**inputs(random_batch(lengths, labels=5, pad_pieces=9), *names)).loss
+        batch = inputs(random_batch(lengths, labels=5), *names)
+        one_by_one = [model(**{name: value[at : at + 1] for name, value in batch.items()}).loss for at in range(8)]
+    assert padded.item() == pytest.approx(whole.item(), rel=1e-10)
+    assert torch.stack(one_by_one).mean().item() == pytest.approx(whole.item(), rel=1e-10)
+
+
+def test_padded_and_unreachable_gold_is_left_out_of_the_loss(tiny_model):
+    model = tiny_model(dtype=torch.float64, max_span_width=4)
+    batch = random_batch([6, 3], labels=5)
+    batch["span_labels"] = torch.tensor([[[0, 2, 1], [0, 6, 0], [-100] * 3], [[1, 3, 4], [2, 5, 2], [-100] * 3]])
+    names = ("span_labels", "loss_weights")
+    with torch.no_grad():
+        loss = model(**inputs(batch, *names)).loss
+        batch["span_labels"] = torch.tensor([[[0, 2, 1]], [[1, 3, 4]]])
+        assert loss.item() == pytest.approx(model(**inputs(batch, *names)).loss.item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("mixer", MIXERS)
+def test_every_parameter_moves_in_one_step(tiny_model, mixer):
+    model = tiny_model(span_mixer=mixer).train()
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(**inputs(random_batch(LENGTHS, labels=5), "span_labels", "loss_weights")).loss.backward()
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        assert not torch.equal(parameter, before[name]), f"{name} did not move"
+
+
+def test_dropout_in_training_is_drawn_anew_and_seeded(tiny_model):
+    model = tiny_model().train()
+    batch = inputs(random_batch(LENGTHS, labels=5), "span_labels", "loss_weights")
+
+    def gradients(seed):
+        torch.manual_seed(seed)
+        model.zero_grad()
+        model(**batch).loss.backward()
+        return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+    assert torch.equal(gradients(1), gradients(1))
+    assert not torch.allclose(gradients(1), gradients(2))

@@ -1,0 +1,190 @@
+import random
+from itertools import pairwise
+
+import pytest
+import torch
+
+from modeling_knowfree.decoding_knowfree import Span
+from modeling_knowfree.inference.tag import load_pipeline
+from modeling_knowfree.units_knowfree import join_units
+
+from .conftest import TINY_BERT
+
+
+@pytest.fixture(scope="module")
+def tagger(trained):
+    return load_pipeline(str(trained))
+
+
+def brief(spans):
+    return [(span["word"], span["entity_group"]) for span in spans]
+
+
+def test_raw_text_comes_back_as_character_offsets(tagger):
+    text = "Left  harrow creek trailhead at 5 am."
+    spans = tagger(text)
+    assert brief(spans) == [("harrow creek trailhead", "PLACE"), ("5 am", "TIME")]
+    assert all(text[span["start"] : span["end"]] == span["word"] for span in spans)
+    assert all(type(span["score"]) is float and 0.5 < span["score"] <= 1 for span in spans)
+    assert all(type(span[key]) is int for span in spans for key in ("start", "end"))
+
+
+def test_units_come_back_as_unit_offsets(tagger):
+    units = ["left", "harrow", "creek", "trailhead", "at", "5", "am", "."]
+    expected = [(1, 4, "harrow creek trailhead"), (5, 7, "5 am")]
+    for given, pick in ((units, lambda out: out), ([units], lambda out: out[0])):
+        spans = pick(tagger(given, is_split_into_words=True))
+        assert [(span["start"], span["end"], span["word"]) for span in spans] == expected
+
+
+def test_blank_inputs_give_nothing_and_order_is_kept(tagger, english_rows):
+    texts = [" ".join(row["tokens"]) for row in english_rows]
+    inputs = ["", *texts, "   ", texts[0], "\t\n"]
+    together = tagger(inputs, batch_size=3)
+    assert [together[0], together[-1], together[-3]] == [[], [], []]
+    alone = [tagger(text) for text in inputs]
+    assert [brief(spans) for spans in together] == [brief(spans) for spans in alone]
+    assert brief(together[1]) == brief(together[-2]) != []
+    assert tagger([]) == []
+    assert tagger([[], ["axe"]], is_split_into_words=True)[0] == []
+
+
+def test_a_generator_is_answered_as_it_streams(tagger):
+    read = []
+
+    def texts():
+        for at in range(500):
+            read.append(at)
+            yield "the bear left at 4 am"
+
+    stream = tagger(texts(), batch_size=2)
+    assert brief(next(stream)) == [("bear", "WILDLIFE"), ("4 am", "TIME")]
+    assert len(read) < 100
+    assert len(list(stream)) == 499
+
+
+def test_a_generator_of_units_streams_too(tagger):
+    sentences = [["the", "bear", "left"], [], ["at", "5", "am"]]
+    streamed = list(tagger((units for units in sentences), is_split_into_words=True))
+    assert streamed == tagger(sentences, is_split_into_words=True)
+    assert [len(spans) for spans in streamed] == [1, 0, 1]
+
+
+def test_an_error_counts_the_inputs_of_the_whole_stream(tagger):
+    texts = [*["the bear left"] * 40, "left " * 200]
+    with pytest.raises(ValueError, match="input 40 has 202 pieces"):
+        list(tagger(iter(texts), batch_size=2, overflow="error"))
+    with pytest.raises(ValueError, match="input 40: takes text, got int"):
+        list(tagger(iter([*texts[:40], 3]), batch_size=2))
+
+
+def test_threshold_and_decoding_are_options_of_a_call(tagger):
+    text = "left harrow creek trailhead at 5 am ."
+    many = tagger(text, threshold=1e-6, decoding="all")
+    assert len(many) > len(tagger(text, threshold=1e-6)) > 0
+    assert tagger(text, threshold=1 - 1e-12) == []
+    for span in many:
+        assert text[span["start"] : span["end"]] == span["word"]
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        (3, {}, "takes text, not int: give a string"),
+        (["a", 3], {}, "input 1: takes text, got int"),
+        ([["a", 3]], {"is_split_into_words": True}, "input 0: is_split_into_words=True takes a list of strings"),
+        ("a", {"threshold": 2}, "threshold=2"),
+        ("a", {"decoding": "best"}, "decoding='best'"),
+        ("a", {"overflow": "cut"}, "overflow='cut'"),
+        ("a", {"window_overlap": -1}, "window_overlap=-1"),
+        ("a", {"batch_size": 0}, "batch_size=0"),
+        ("a", {"batch_size": -1}, "batch_size=-1"),
+        ("a", {"stride": 4}, "no option 'stride'"),
+    ],
+)
+def test_bad_input_is_told(tagger, given, options, message):
+    with pytest.raises(ValueError, match=message):
+        tagger(given, **options)
+
+
+def long_units(count: int) -> list[str]:
+    words = ["left", "harrow", "creek", "trailhead", "at", "5", "am", ".", "the", "bear", "crossed", "deep", "snow"]
+    generator = random.Random(0)
+    return [generator.choice(words) for _ in range(count)]
+
+
+def test_long_text_is_read_whole_in_windows(tagger):
+    limit = tagger.model.config.max_pieces
+    units = [*long_units(3 * limit), *["left", "harrow", "creek", "trailhead", "at", "5", "am", "."]]
+    text, offsets = join_units(units, "word")
+    spans = tagger(text)
+    assert spans[-2:] and [span["word"] for span in spans[-2:]] == ["harrow creek trailhead", "5 am"]
+    assert spans[-1]["end"] == offsets[-2][1]
+    extents = [(span["start"], span["end"]) for span in spans]
+    assert extents == sorted(set(extents))
+    assert all(a[1] <= b[0] for a, b in pairwise(extents))
+    assert max(start for start, _ in extents) > len(text) * 0.9
+
+
+def test_overflow_error_and_truncate(tagger):
+    limit = tagger.model.config.max_pieces
+    text = " ".join(["."] * (2 * limit) + ["left harrow creek trailhead"])
+    with pytest.raises(ValueError, match=rf"input 1 has {2 * limit + 6} pieces, the encoder reads {limit}"):
+        tagger(["a", text], overflow="error")
+    cut = tagger(text, overflow="truncate", threshold=1e-6, decoding="all")
+    assert max(span["end"] for span in cut) < len(text) - 10
+
+
+def test_a_unit_longer_than_the_encoder_reads_does_not_end_the_rest(tagger, caplog):
+    limit = tagger.model.config.max_pieces
+    text = "left harrow creek trailhead at 5 am . " + "我" * (limit + 9) + " the bear left"
+    assert [word for word, _ in brief(tagger(text)) if "我" not in word] == ["harrow creek trailhead", "5 am", "bear"]
+    assert f"{limit + 9} pieces" in caplog.text
+    with pytest.raises(ValueError, match="input 0 has"):
+        tagger("我" * (limit + 9), overflow="error")
+
+
+def test_windows_prefer_the_same_spans_as_one_window(tagger):
+    """Probabilities of logits 40 and 45 are both 1; the better span must win all the same."""
+    better, worse = Span(1, 3, 0, 1.0, 45.0), Span(0, 2, 0, 1.0, 40.0)
+    document = tagger.preprocess([long_units(200)], is_split_into_words=True)[0]
+    assert len(document["windows"]) > 1
+    for at, window in enumerate(document["windows"]):
+        window["hits"] = [] if at else [better, worse]
+    assert [(span["start"], span["end"]) for span in tagger.postprocess(document, decoding="flat")] == [(1, 3)]
+
+
+def test_batches_do_not_change_scores(tagger, english_rows):
+    texts = [" ".join(row["tokens"]) for row in english_rows]
+    one, many = tagger(texts, batch_size=1), tagger(texts, batch_size=8)
+    for left, right in zip(one, many, strict=True):
+        assert brief(left) == brief(right)
+        for a, b in zip(left, right, strict=True):
+            assert a["score"] == pytest.approx(b["score"], abs=1e-5)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["weibo", "stockmark-ja"])
+def test_offsets_of_real_text_cut_out_their_words(name, shared_rows, encoder, tiny_model):
+    from transformers import AutoTokenizer
+
+    from modeling_knowfree import KnowFreePipeline
+
+    rows = shared_rows(f"data/{name}/test.jsonl")
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    limits = {"vocab_size": len(tokenizer), "max_position_embeddings": 512}
+    model = tiny_model(encoder_config={**TINY_BERT, **limits}, unit="character")
+    pipe = KnowFreePipeline(model=model, tokenizer=tokenizer, task="knowfree")
+    texts = ["".join(row["tokens"]) for row in rows]
+    found = 0
+    for text, spans in zip(texts, pipe(texts, batch_size=16, threshold=0.6), strict=True):
+        for span in spans:
+            assert text[span["start"] : span["end"]] == span["word"]
+            found += 1
+    assert found >= 300
+    with torch.no_grad():
+        for row in rows:
+            text, offsets = join_units(row["tokens"], "character")
+            for span in row["entities"]:
+                start, end = offsets[span["start"]][0], offsets[span["end"] - 1][1]
+                assert text[start:end] == "".join(row["tokens"][span["start"] : span["end"]])

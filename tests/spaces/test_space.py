@@ -1,0 +1,228 @@
+"""The Space's functions against tiny trained models."""
+
+import html
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support.space_driver import ROOT
+from tests.support.space_rows import ENGLISH, NESTED, UPLOADS, as_rows
+
+
+@pytest.fixture(scope="session")
+def app() -> Iterator[SimpleNamespace]:
+    """The app's own modules, but for the page itself: gradio is imported by the served process only, since from here
+    it would take the folder `spaces` for a package of that name."""
+    folder = str(ROOT / "spaces" / "knowfree_demo")
+    sys.path.insert(0, folder)
+    import files
+    import panels
+    import tagger
+
+    yield SimpleNamespace(files=files, panels=panels, tagger=tagger)
+    sys.path.remove(folder)
+
+
+@pytest.fixture(scope="session")
+def english(app, trained):
+    return app.tagger.Tagger(str(trained), "english")
+
+
+@pytest.fixture(scope="session")
+def chinese(app, nested):
+    return app.tagger.Tagger(str(nested), "chinese")
+
+
+@pytest.mark.parametrize("decoding", [None, "flat", "nested", "all"])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("english", ENGLISH), ("english", "  Left Harrow Creek\n\nat 5 AM.  "), ("chinese", NESTED)],
+    ids=["sentence", "spacing", "nested"],
+)
+def test_every_threshold_gives_what_the_pipeline_gives(english, chinese, pipelines, name, text, decoding):
+    tagger = {"english": english, "chinese": chinese}[name]
+    for threshold in (0.05, 0.2, 0.5, 0.9, 0.99):
+        assert_equal_to_pipeline(tagger, pipelines[name], text, threshold, decoding)
+
+
+def test_so_it_does_for_texts_in_windows(app, trained, nested, pipelines, monkeypatch):
+    monkeypatch.setattr(app.tagger, "MOST_HITS", 10**6)
+    for name, folder, text in (("english", trained, " ".join([ENGLISH] * 20)), ("chinese", nested, NESTED * 7)):
+        tagger = app.tagger.Tagger(str(folder), name)
+        assert_equal_to_pipeline(tagger, pipelines[name], text, 0.5, None)
+        assert_equal_to_pipeline(tagger, pipelines[name], text, 0.2, "all")
+
+
+def assert_equal_to_pipeline(tagger, pipe, text, threshold, decoding):
+    expected = pipe(text, threshold=threshold, **({"decoding": decoding} if decoding else {}))
+    found = tagger.tag(text, threshold, decoding)
+    assert [(span.start, span.end, span.label) for span in found] == as_rows(expected)
+    assert [span.score for span in found] == pytest.approx([span["score"] for span in expected], abs=1e-5)
+
+
+def test_the_nested_example_is_nested(chinese):
+    assert [NESTED[span.start : span.end] + " " + span.label for span in chinese.tag(NESTED, 0.5, None)] == [
+        "张三 PER", "北京 LOC", "北京大学 ORG", "北京大学医院 ORG", "李四 PER", "东北 LOC", "东北大学 ORG",
+        "东北大学地铁站 LOC",
+    ]  # fmt: skip
+
+
+def test_the_encoder_runs_once_a_text(english):
+    runs = []
+    encoder = english.pipe.model.knowfree.encoder
+    handle = encoder.register_forward_hook(lambda *_: runs.append(1))
+    text = "a bear crossed the north pass on 4 july"
+    for threshold in (0.5, 0.05, 0.95, 0.3):
+        for decoding in (None, "flat", "all"):
+            english.tag(text, threshold, decoding)
+    handle.remove()
+    assert len(runs) == 1
+
+
+def test_old_texts_are_forgotten_and_tagged_again(app, trained, monkeypatch):
+    monkeypatch.setattr(app.tagger, "REMEMBERED", 2)
+    tagger = app.tagger.Tagger(str(trained), "english")
+    first = tagger.tag(ENGLISH, 0.5, None)
+    for text in ("deep snow", "old axe", "a bear"):
+        tagger.tag(text, 0.5, None)
+    assert len(tagger._seen) == 2 and ENGLISH not in tagger._seen
+    assert tagger.tag(ENGLISH, 0.5, None) == first
+
+
+def test_too_many_hits_keep_the_best_and_say_so(app, trained, pipelines, monkeypatch):
+    monkeypatch.setattr(app.tagger, "MOST_HITS", 4)
+    tagger = app.tagger.Tagger(str(trained), "english")
+    text = "axe , axe , axe , axe , axe , axe , axe ."
+    assert tagger.floor(text) > 0.5
+    above = tagger.floor(text)
+    assert [(s.start, s.end, s.label) for s in tagger.tag(text, 0.05, "all")] == as_rows(
+        pipelines["english"](text, threshold=above, decoding="all")
+    )
+    assert f"those under {above:.4f} are left out" in app.panels.draw(text, [(tagger, tagger.tag(text, 0.05, "all"))])
+
+
+def test_extension_logits_are_those_of_the_predicted_cells(chinese, pipelines):
+    pipe = pipelines["chinese"]
+    pieces = pipe.preprocess([NESTED])[0]["windows"][0]["pieces"]
+    feature = {name: getattr(pieces, name) for name in ("input_ids", "unit_ids", "num_units")}
+    logits = pipe.model(**pipe.collate([feature]), output_extension_logits=True).logits[0]
+    targets = len(chinese.config.target_labels)
+    found = chinese.tag(NESTED, 0.5, None)
+    assert len(found) == 8
+    for span in found:
+        expected = logits[span.start, span.end - span.start - 1, targets:].tolist()
+        assert span.extension_logits == pytest.approx(expected, abs=1e-4)
+    hospital = next(span for span in found if NESTED[span.start : span.end] == "北京大学医院")
+    best = max(range(3), key=hospital.extension_logits.__getitem__)
+    assert chinese.config.extension_labels[best] == "ENT:organisation"
+
+
+def test_every_span_of_a_windowed_text_has_its_extension_logits(chinese):
+    found = chinese.tag(NESTED * 9, 0.3, None)
+    assert len(found) > 50 and {len(span.extension_logits) for span in found} == {3}
+
+
+def test_a_model_without_extension_columns_has_none(english):
+    assert {tuple(span.extension_logits) for span in english.tag(ENGLISH, 0.5, None)} == {()}
+
+
+def test_threads_share_a_tagger(english):
+    texts = [f"{ENGLISH} {word}" for word in ("deep", "snow", "axe", "bear") * 10]
+    alone = {text: english.tag(text, 0.5, None) for text in set(texts)}
+    english._seen.clear()
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda text: english.tag(text, 0.5, None), texts)) == [alone[text] for text in texts]
+
+
+def test_models_come_from_the_variable_and_bad_ones_are_told(app, trained, encoder, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    named = [trained, encoder, tmp_path / "empty", tmp_path / "no such"]
+    monkeypatch.setenv("KNOWFREE_MODELS", ", ".join(map(str, named)))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    taggers, problems = app.tagger.load_taggers()
+    assert [tagger.name for tagger in taggers] == ["/".join(trained.parts[-2:])]
+    assert len(problems) == 3 and all("cannot be loaded" in problem for problem in problems)
+    assert "not a KnowFREE one" in problems[0]
+
+
+def test_models_of_the_same_name_are_told_apart(app, trained, nested, tmp_path, monkeypatch):
+    folders = [str(tmp_path / subset / "base" / "seed-0") for subset in ("k5", "k10")]
+    for source, folder in zip((trained, nested), folders, strict=True):
+        shutil.copytree(source, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
+    monkeypatch.setenv("KNOWFREE_MODELS", ",".join([*folders, str(trained), folders[0]]))
+    taggers, _ = app.tagger.load_taggers()
+    assert [tagger.name for tagger in taggers] == [*folders, "/".join(trained.parts[-2:])]
+
+
+def test_in_a_checkout_the_demo_run_is_found(app, trained, nested, tmp_path, monkeypatch):
+    monkeypatch.delenv("KNOWFREE_MODELS", raising=False)
+    monkeypatch.setattr(app.tagger, "__file__", str(tmp_path / "spaces" / "knowfree_demo" / "tagger.py"))
+    shutil.copytree(nested, tmp_path / "runs" / "demo" / "fused")
+    shutil.copytree(trained, tmp_path / "runs" / "demo" / "gold")
+    assert any((tmp_path / "runs/demo/gold").glob("checkpoint-*"))
+    taggers, problems = app.tagger.load_taggers()
+    assert [tagger.name for tagger in taggers] == ["demo/gold", "demo/fused"] and problems == []
+    # As `knowfree run` leaves it: the cells, one of them unfinished, and a copy of the best.
+    shutil.copytree(nested, tmp_path / "runs" / "demo" / "all" / "f" / "seed-0")
+    shutil.copytree(trained, tmp_path / "runs" / "demo" / "all" / "base" / "seed-0")
+    shutil.copytree(nested, tmp_path / "runs" / "demo" / "all" / "fs" / ".seed-0.unfinished")
+    taggers, problems = app.tagger.load_taggers()
+    assert [tagger.name for tagger in taggers] == ["demo/all/base/seed-0", "demo/all/f/seed-0"] and problems == []
+
+
+def test_without_any_model_the_page_names_the_command(app, tmp_path, monkeypatch):
+    monkeypatch.delenv("KNOWFREE_MODELS", raising=False)
+    monkeypatch.setattr(app.tagger, "__file__", str(tmp_path / "spaces" / "knowfree_demo" / "tagger.py"))
+    assert app.tagger.load_taggers() == ([], [])
+    page = app.panels.no_model(["<b>x</b>: cannot be loaded"])
+    assert "make demo" in page and "&lt;b&gt;x&lt;/b&gt;" in page and "<b>" not in page
+
+
+@pytest.mark.parametrize(("name", "data", "message"), UPLOADS, ids=[str(n) for n in range(len(UPLOADS))])
+def test_malformed_uploads_are_refused_with_a_reason(app, tmp_path, name, data, message):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(app.files.Refused) as refusal:
+        app.files.read_upload(tmp_path / name)
+    assert message in str(refusal.value) and len(str(refusal.value)) < 500
+
+
+def test_uploads_become_rows(app, tmp_path):
+    (tmp_path / "a.TXT").write_bytes("\ufeffdeep snow\r\n\r\n我们\n".encode())
+    assert app.files.read_upload(tmp_path / "a.TXT") == [{"id": "1", "text": "deep snow"}, {"id": "3", "text": "我们"}]
+    (tmp_path / "a.jsonl").write_text('{"id": 7, "tokens": ["deep", "snow"], "entities": []}\n{"tokens": []}')
+    assert app.files.read_upload(tmp_path / "a.jsonl") == [
+        {"id": "7", "tokens": ["deep", "snow"]},
+        {"id": "2", "tokens": []},
+    ]
+
+
+def test_csv_holds_no_formula(app):
+    table = app.files.to_csv(["word", "score"], [["=1+1", 0.5], ["@x", -1.0], ['嘉鱼, "a"\n', 1.0]])
+    assert table == '\ufeffword,score\r\n\'=1+1,0.5\r\n\'@x,-1.0\r\n"嘉鱼, ""a""\n",1.0\r\n'.encode()
+
+
+def test_the_heat_map_by_span_and_by_label(app, chinese):
+    found = [(chinese, chinese.tag(NESTED, 0.5, None))]
+    spans = app.panels.extension_scores(NESTED, found, by_label=False)
+    assert spans.count('scope="col"') == 1 + 8 and spans.count('scope="row"') == 3
+    assert "ENT:&lt;b&gt;place&lt;/b&gt;" in spans and "<b>" not in spans
+    labels = app.panels.extension_scores(NESTED, found, by_label=True)
+    assert labels.count('scope="col"') == 1 + 3 and "mean of 3 spans" in labels
+    organisations = [span.extension_logits for _, spans in found for span in spans if span.label == "ORG"]
+    person = chinese.config.extension_labels.index("ENT:person")
+    mean = sum(logits[person] for logits in organisations) / len(organisations)
+    assert len(organisations) == 3 and f">{mean:.1f}</td>" in labels
+
+
+def test_a_drawing_keeps_the_text_as_it_was_written(app, english):
+    text = " Left  Harrow\tCreek\n<b>at 5 AM</b>. "
+    drawn = app.panels.draw(text, [(english, english.tag(text, 0.5, None))])
+    assert "<b>" not in drawn
+    sentence = re.sub('<span class="lane.*?</span></span>|<span class="lane[^>]*></span>', "", drawn)
+    sentence = re.sub("<[^>]*>", "", sentence[sentence.index('<div class="spans"') :])
+    assert html.unescape(sentence) == text.lstrip()

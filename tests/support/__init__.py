@@ -1,0 +1,5 @@
+"""What several tests use: servers, drivers, tiny models, a dense reference."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
