@@ -2,7 +2,7 @@
 
 from augmentation.steps.annotators import annotate_by_model
 
-from .conftest import row
+from tests.conftest import row
 
 
 def span(start, end, label, score):
