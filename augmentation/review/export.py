@@ -14,7 +14,7 @@ from modeling_knowfree.data.rows import InputError, Row, read_lines, write_rows
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-CONFIGS = ("fusion", "synthetic", "train")
+CONFIGS = ("fusion", "synthetic", "pool", "train")
 
 
 def exported_rows(folder: Path, config: str, decisions: Decisions, counts: Counter[str]) -> Iterator[Row]:
