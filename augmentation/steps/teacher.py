@@ -180,10 +180,10 @@ def intervals(
     labels = sorted({str(label) for spans in (*gold, *found) for _, _, label in spans})
     column = {label: at for at, label in enumerate(labels)}
     counts = np.zeros((3, len(gold), len(labels)))  # wanted, given, right; by sentence and label
-    for at, (wanted, given) in enumerate(zip(map(set, gold), map(set, found), strict=True)):
-        for kind, spans in enumerate((wanted, given, wanted & given)):
+    for at, (of_gold, of_found) in enumerate(zip(map(set, gold), map(set, found), strict=True)):
+        for kind, spans in enumerate((of_gold, of_found, of_gold & of_found)):
             for _, _, label in spans:
-                counts[kind, at, column[label]] += 1
+                counts[kind, at, column[str(label)]] += 1
     draws = np.random.default_rng(seed).multinomial(len(gold), np.full(len(gold), 1 / len(gold)), size=RESAMPLES)
     by_label = np.einsum("rs,ksl->krl", draws, counts)  # kind, resample, label
     wanted, given, right = by_label.sum(axis=2)

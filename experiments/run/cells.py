@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
 from functools import cache
@@ -201,7 +201,9 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     key = cell.key()  # before: what is edited while it trains must not pass for what it learnt from
     started = time.perf_counter()
-    dev_f1, curve, predicted = (_finish_span if cell.definition.tagger == "span" else _finish_bio)(cell, work, test)
+    dev_f1, curve, predicted, tag_seconds = (_finish_span if cell.definition.tagger == "span" else _finish_bio)(
+        cell, work, test
+    )
     seconds = time.perf_counter() - started
     write_rows(
         work / PREDICTIONS_FILE,
@@ -217,6 +219,7 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
         [[(span["start"], span["end"], span["label"]) for span in spans] for spans in predicted],
     )
     synthetic = sum(bool(row.get("synthetic")) for row in rows)
+    pool = sum(row.get("source") == "pool" for row in rows)
     result = {
         "dataset": cell.settings.dataset,
         "subset": cell.subset,
@@ -226,10 +229,12 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
         "dev_f1": dev_f1,
         "curve": curve,
         "train_rows": len(rows),
-        "gold_rows": len(rows) - synthetic,
+        "gold_rows": len(rows) - synthetic - pool,
         "synthetic_rows": synthetic,
+        "pool_rows": pool,
         "updates": cell.updates,
         "seconds": round(seconds, 1),
+        "tag_seconds": tag_seconds,
         "threads": torch.get_num_threads(),
         "per_label": scores["per_label"],
         "versions": {"knowfree": __version__}
@@ -243,7 +248,28 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
     return result
 
 
-Finished = tuple[float | None, list[list[float]], list[list[dict[str, Any]]]]
+def fit(cell: Cell, rows: Sequence[Row], folder: Path) -> float | None:
+    """
+    Train what `cell` would be on other rows, for use on the way to it; the test file is not looked at.
+
+    Args:
+        folder: of the model; what lies there is replaced.
+
+    Returns:
+        Its dev F1, where there is a validation file.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    train_file = folder.with_name(f"{folder.name}.jsonl")
+    write_rows(train_file, rows)
+    with redirect_stdout(sys.stderr):
+        results = train(cell.arguments(folder) | {"train_file": str(train_file)})
+    train_file.unlink()
+    _remove_checkpoints(folder)
+    return results.get("validation", {}).get("validation_f1")
+
+
+Finished = tuple[float | None, list[list[float]], list[list[dict[str, Any]]], float | None]
+"""Dev F1, curve, predictions of the test rows, and the seconds that tagging them took, loading included."""
 
 
 def _finish_span(cell: Cell, work: Path, test: list[Row]) -> Finished:
@@ -252,12 +278,17 @@ def _finish_span(cell: Cell, work: Path, test: list[Row]) -> Finished:
     state = json.loads((work / "trainer_state.json").read_text(encoding="utf-8"))
     curve = [[entry["step"], entry["eval_f1"]] for entry in state["log_history"] if "eval_f1" in entry]
     _remove_checkpoints(work)
-    return results.get("validation", {}).get("validation_f1"), curve, list(tag_rows(work, test))
+    started = time.perf_counter()
+    predicted = list(tag_rows(work, test))
+    seconds = round(time.perf_counter() - started, 2)
+    return results.get("validation", {}).get("validation_f1"), curve, predicted, seconds
 
 
-def tag_rows(model: Path, rows: list[Row]) -> Iterator[list[dict[str, Any]]]:
-    """The spans that a finished model finds in each row: `start`, `end`, `label`, `score`, `word`."""
-    for _, spans in tag(load_pipeline(str(model)), ({"tokens": row["tokens"]} for row in rows), batch_size=BATCH_SIZE):
+def tag_rows(model: Path, rows: Sequence[Row], **options: Any) -> Iterator[list[dict[str, Any]]]:
+    """The spans that a finished model finds in each row: `start`, `end`, `label`, `score`, `word`; `options`: see
+    `tag`."""
+    tokens = ({"tokens": row["tokens"]} for row in rows)
+    for _, spans in tag(load_pipeline(str(model)), tokens, batch_size=BATCH_SIZE, **options):
         yield [
             {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
             for s in spans
@@ -301,7 +332,7 @@ def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
         ]
         for row, spans in zip(test, predict_bio(work, test, BATCH_SIZE), strict=True)
     ]
-    return results["validation"].get("validation_f1"), results["curve"], predicted
+    return results["validation"].get("validation_f1"), results["curve"], predicted, None
 
 
 def _remove_checkpoints(folder: Path) -> None:

@@ -3,22 +3,24 @@
 import hashlib
 import json
 import logging
+import math
 import os
 import re
 import shutil
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from augmentation.llm.store import write_atomically
+from augmentation.llm.store import Store, write_atomically
 from augmentation.pipeline import STORE_FILE
+from augmentation.pool_stage import PICKED_FILE
 from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions
 from augmentation.session import ProgressLine, open_run
 from augmentation.settings import (
+    FILES,
     SETTINGS_FILE,
     STATE_FILE,
     change_settings,
@@ -31,16 +33,20 @@ from augmentation.settings import (
 )
 from augmentation.steps.annotators import annotate_by_model, model_provenance
 from augmentation.steps.fusion import fused_rows
+from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
+from augmentation.steps.synthesis import TokenStyle, sentence_key
+from augmentation.steps.teacher import TEACHER_FILE, label_precision
 from modeling_knowfree.data.readers import iterate_rows, read_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
 from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets
 from modeling_knowfree.training.trainer import target_labels
-from modeling_knowfree.units_knowfree import infer_unit
+from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..report.findings import best_over_seeds
 from ..report.report import REPORT_FILE
 from ..report.results import RESULTS_FILE, usable_results
-from .cells import CELL_FILE, Cell, check_arguments, finish, tag_rows, updates_of_recipe
+from .cells import CELL_FILE, Cell, check_arguments, finish, fit, tag_rows, updates_of_recipe
+from .pool_rows import DOUBTFUL, by_both, by_gold_model, cross_fitted, without_disagreement
 from .settings import (
     AUGMENTED,
     GOLD_FILE,
@@ -53,6 +59,8 @@ from .settings import (
 )
 
 logger = logging.getLogger(__name__)
+UNLABELED_FILE, ASKED_FILE = "unlabeled.jsonl", "asked.jsonl"
+"""The texts of a Hub data set; dev F1 over the texts asked about, from the rounds of asking."""
 NAMES_IN_RUN = (MODEL, AUGMENTED, RUN_FILE, RESULTS_FILE, REPORT_FILE)
 
 
@@ -83,6 +91,8 @@ class Run:
         self.test = read_rows(settings.test_file, unit=unit, flat=flat, labels=labels)
         self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
         self.subsets = self._subsets(flat)
+        self._hub_texts: list[Row] = []
+        self.pools = {subset: self._pool(rows) for subset, rows in self.subsets.items() if self._pooled_variants()}
         self.updates: dict[str, int] = {}
         self._told: set[tuple[str, str, int]] = set()
         for subset in self.subsets:
@@ -90,6 +100,26 @@ class Run:
                 check_settings(self._augment_values(subset, variant), f"augment of {variant}")
         for variant in self.settings.all_variants:
             check_arguments(self.settings, variant, self.train_rows)
+
+    def _pooled_variants(self) -> list[str]:
+        return [variant for variant in self.settings.variants if self.settings.pool_annotator(variant)]
+
+    def _pool(self, gold: list[Row]) -> Pool:
+        """The texts without labels that a subset may use; read here so that what is wrong is said at once."""
+        settings, unit = self.settings, self.unit
+        files = {"dev": settings.validation_file, "test": settings.test_file}
+        held_out = {
+            part: [sentence_key(join_units(row["tokens"], unit)[0]) for row in iterate_rows(path, unit=unit)]
+            for part, path in files.items()
+            if path
+        }
+        known: dict[str, Any] = {"gold": gold, "held_out": held_out, "unit": unit, "language": settings.language}
+        if settings.unlabeled_file:
+            return read_pool(Path(settings.unlabeled_file), **known)
+        name = str(settings.unlabeled_dataset_name)
+        if not self._hub_texts:
+            self._hub_texts = list(read_hub_texts(name, None, TokenStyle.of(gold, unit).tokens, unit))
+        return clean_pool(self._hub_texts, **known, name=name)
 
     def _subsets(self, flat: bool) -> dict[str, list[Row]]:
         subsets: dict[str, list[Row]] = {}
@@ -125,8 +155,7 @@ class Run:
 
     def augmented(self, subset: str, variant: str) -> Path:
         """The augmentation that a variant learns from; one with settings of its own has a folder of its own."""
-        own = self.settings.known_variants[variant].augment
-        return augmented_folder(self.folder, subset, variant if own else None)
+        return augmented_folder(self.folder, subset, self.settings.augmentation_of(variant))
 
     def cell(self, subset: str, variant: str, seed: int, updates: int) -> Cell:
         """One cell; its training file need not be there yet."""
@@ -138,8 +167,9 @@ class Run:
             train_file = self.augmented(subset, variant) / "fusion.jsonl"
         else:
             train_file = self.augmented(subset, variant) / "train.jsonl"
+        pooled = self.settings.pool_annotator(variant)
         reviewed = data != "gold" and (self.augmented(subset, variant) / DECISIONS_FILE).exists()
-        if reviewed or self.settings.annotator_of(variant):
+        if reviewed or pooled or self.settings.annotator_of(variant):
             train_file = folder.parent / f"train-{seed}.jsonl"
         return Cell(self.settings, subset, variant, seed, train_file, folder, updates)
 
@@ -164,10 +194,15 @@ class Run:
             self._check_unchanged()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / RUN_FILE, run_text(self.settings))
+        if self._hub_texts:
+            write_rows(self.folder / UNLABELED_FILE, self._hub_texts)
         for subset, rows in self.subsets.items():
             write_rows(self.gold(subset), rows)
             for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
-                self._augment(subset, variant, dict(budget or {}), accept_changes)
+                if self.settings.pool_annotator(variant) in ("llm", "agree"):
+                    self._ask_teacher(subset, variant, dict(budget or {}), accept_changes)
+                else:
+                    self._augment(subset, variant, dict(budget or {}), accept_changes)
             updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), self._most_rows(subset))
             self.updates[subset] = updates
             for variant in self.settings.all_variants:
@@ -194,7 +229,7 @@ class Run:
 
     def _augmented_variants(self) -> list[str]:
         known = self.settings.known_variants
-        return [variant for variant in self.settings.all_variants if known[variant].data != "gold"]
+        return [v for v in self.settings.all_variants if known[v].data != "gold" or known[v].pool]
 
     def _augment_values(self, subset: str, variant: str) -> dict[str, Any]:
         """The settings of an augmentation; paths from its folder."""
@@ -204,18 +239,82 @@ class Run:
         files = {"train_file": self.gold(subset), "dev_file": settings.validation_file, "test_file": settings.test_file}
         values |= {name: os.path.relpath(path, folder) for name, path in files.items() if path}
         values["answers"] = [os.path.relpath(path, folder) for path in values.get("answers", ())]
+        if settings.label_descriptions:
+            values["label_descriptions"] = settings.label_descriptions
+        if annotator := settings.pool_annotator(variant):
+            pool = settings.unlabeled_file or self.folder / UNLABELED_FILE
+            values |= {"unlabeled_file": os.path.relpath(pool, folder), "pick": settings.pick}
+            values |= {"pool_annotator": "gold" if annotator == "gold" else "llm"}
+            values |= {} if annotator == "gold" else {"ask": settings.ask, "min_teacher_f1": settings.min_teacher_f1}
+            if settings.known_variants[variant].data == "gold":
+                values |= {"kinds": [], "explain": False, "pool_extensions": False}
+            else:
+                values.setdefault("pool_extensions", True)
         return values | {"task": settings.task, "language": settings.language, "unit": self.unit}
 
-    def _augment(self, subset: str, variant: str, budget: dict[str, Any], accept_changes: bool) -> None:
+    def _ask_teacher(self, subset: str, variant: str, budget: dict[str, Any], accept_changes: bool) -> None:
+        """The augmentation with the LLM's targets for the pool, in rounds: train, pick, ask (S11)."""
+        folder, settings = self.augmented(subset, variant), self.settings
+        size = len(self.pools[subset].rows)
+        total = size if settings.ask is None else min(settings.ask, size)
+        needs_model = settings.pick in ("uncertain", "both") and total < size
+        rounds = settings.rounds if total < size else 1
+        try:
+            for number in range(1, rounds + 1):
+                changes: dict[str, Any] = {}
+                if number < rounds:
+                    changes["ask"] = math.ceil(total * number / rounds)
+                picked = folder / PICKED_FILE
+                asks = changes.get("ask", total)
+                kept = len(json.loads(picked.read_text(encoding="utf-8"))["ids"]) if picked.is_file() else 0
+                if kept >= asks and number < rounds:
+                    continue
+                if needs_model and kept < asks:
+                    model = self._picking_model(subset, variant, number)
+                    changes["pick_model"] = os.path.relpath(model, folder)
+                self._augment(subset, variant, budget, accept_changes, changes)
+        finally:
+            if (folder / TEACHER_FILE).is_file():
+                shutil.copyfile(folder / TEACHER_FILE, self.folder / subset / TEACHER_FILE)
+
+    def _picking_model(self, subset: str, variant: str, number: int) -> Path:
+        """The model whose doubts choose the texts of a round: trained on gold, later on what was asked so far too."""
+        rows = list(iterate_rows(self.gold(subset)))
+        asked = list(fused_rows(self.augmented(subset, variant) / "pool.jsonl")) if number > 1 else []
+        updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), len(rows) + len(asked))
+        cell = self.cell(subset, "base", self.settings.seeds[0], updates)
+        if not asked and self.settings.updates:
+            if cell.result() is None:
+                finish(cell, self.test)
+            return cell.folder
+        folder = self.folder / subset / f".picker-{number}"
+        logger.info("%s: training on %d sentences and %d texts, to pick by", subset, len(rows), len(asked))
+        dev_f1 = fit(cell, [*rows, *asked], folder)
+        curve = self.folder / subset / ASKED_FILE
+        points = list(fused_rows(curve)) if curve.is_file() else []
+        points = [point for point in points if (point["variant"], point["asked"]) != (variant, len(asked))]
+        write_rows(curve, [*points, {"variant": variant, "asked": len(asked), "dev_f1": dev_f1}])
+        return folder
+
+    def _augment(
+        self,
+        subset: str,
+        variant: str,
+        budget: dict[str, Any],
+        accept_changes: bool,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
         folder = self.augmented(subset, variant)
-        settings = check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+        values = self._augment_values(subset, variant) | dict(changes or {})
+        settings = check_settings(values, f"augment of {variant}")
         check_files(folder, settings)
         state, counts = folder / STATE_FILE, folder / "counts.json"
         if counts.exists() and json.loads(state.read_text(encoding="utf-8")) == state_of(folder, settings):
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._share_answers(subset, folder)
-        with open_run(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as augmentation:
+        silent = not (settings.extension_kinds or settings.explain or settings.pool_annotator == "llm")
+        with open_run(folder, settings, offline=silent, budget=budget, accept_changes=accept_changes) as augmentation:
             counts.unlink(missing_ok=True)
             write_atomically(folder / SETTINGS_FILE, settings_text(settings))
             line = ProgressLine()
@@ -227,30 +326,27 @@ class Run:
 
     def _share_answers(self, subset: str, folder: Path) -> None:
         """Answers that another augmentation of this subset has paid for need no second question."""
-        paid = augmented_folder(self.folder, subset) / STORE_FILE
-        if not (folder / STORE_FILE).exists() and paid.is_file():
-            temporary = folder / f"{STORE_FILE}.tmp"
-            temporary.unlink(missing_ok=True)
-            with sqlite3.connect(paid) as source, sqlite3.connect(temporary) as target:
-                source.backup(target)
-            source.close()
-            target.close()
-            os.replace(temporary, folder / STORE_FILE)
+        for paid in sorted((self.folder / subset).glob(f"{AUGMENTED}*/{STORE_FILE}")):
+            if paid.parent != folder:
+                with Store(folder / STORE_FILE) as store:
+                    store.take_from(paid)
 
     def _most_rows(self, subset: str) -> int:
         """Sentences of the largest training set of a subset."""
-        sizes = [len(self.subsets[subset])]
+        gold = len(self.subsets[subset])
+        sizes = [gold]
         for variant in self.settings.all_variants:
-            if self.settings.known_variants[variant].data == "train":
-                folder = self.augmented(subset, variant)
-                sizes.append(sizes[0] + sum(1 for _ in fused_rows(_synthetic(folder))))
+            folder = self.augmented(subset, variant)
+            files = [_synthetic(folder)] * (self.settings.known_variants[variant].data == "train")
+            files += [folder / "pool.jsonl"] * bool(self.settings.pool_annotator(variant))
+            sizes.append(gold + sum(1 for path in files for _ in fused_rows(path)))
         return max(sizes)
 
     def _make_rows(self, cell: Cell) -> None:
         """The training rows of a cell that are not a result of the augmentation as it is: synthetic sentences that a
         model annotates (S9, S10), and what is left where people reviewed the augmentation."""
         folder = self.augmented(cell.subset, cell.variant)
-        annotator = self.settings.annotator_of(cell.variant)
+        annotator, pooled = self.settings.annotator_of(cell.variant), self.settings.pool_annotator(cell.variant)
         if cell.train_file.parent != cell.folder.parent:
             return
         reviewed = folder / DECISIONS_FILE
@@ -258,23 +354,61 @@ class Run:
         settings = check_settings(self._augment_values(cell.subset, cell.variant), cell.variant)
         made_from: list[Any] = [settings.annotator, settings.min_targets, decisions.model_dump()]
         if annotator:
-            model = self.cell(cell.subset, annotator, cell.seed, cell.updates)
-            self._make_rows(model)
-            if model.result() is None:
-                finish(model, self.test)
-            made_from.append(model.key())
-        files = [folder / "fusion.jsonl"] + [_synthetic(folder)] * (cell.definition.data == "train")
+            made_from.append(self._finished_model(cell, annotator).key())
+        base = self.gold(cell.subset) if cell.definition.data == "gold" else folder / "fusion.jsonl"
+        files = [base] + [_synthetic(folder)] * (cell.definition.data == "train")
+        if pooled:
+            files.append(folder / "pool.jsonl")
+            made_from += [pooled, self.settings.student_rounds, cell.updates]
+            if pooled != "llm":
+                made_from.append(self._finished_model(cell, "base").key())
         made_from += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         stamp = cell.train_file.with_suffix(".sha256")
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
         if cell.train_file.exists() and stamp.exists() and stamp.read_text() == key:
             return
-        fusion, *synthetic = (list(apply_decisions(fused_rows(path), decisions, Counter())) for path in files)
+        parts = [list(apply_decisions(fused_rows(path), decisions, Counter())) for path in files]
         if annotator:
-            predicted = tag_rows(model.folder, synthetic[0])
-            synthetic = [list(annotate_by_model(synthetic[0], predicted, settings.annotator, settings.min_targets))]
-        write_rows(cell.train_file, chain(fusion, *synthetic))
+            model = self._finished_model(cell, annotator)
+            predicted = tag_rows(model.folder, parts[1])
+            parts[1] = list(annotate_by_model(parts[1], predicted, settings.annotator, settings.min_targets))
+        if pooled:
+            parts[-1] = self._annotated_pool(cell, pooled, [row for part in parts[:-1] for row in part], parts[-1])
+        write_rows(cell.train_file, chain.from_iterable(parts))
         write_atomically(stamp, key)
+
+    def _finished_model(self, cell: Cell, variant: str) -> Cell:
+        """The cell of another variant beside this one, trained if it is not."""
+        model = self.cell(cell.subset, variant, cell.seed, cell.updates)
+        self._make_rows(model)
+        if model.result() is None:
+            finish(model, self.test)
+        return model
+
+    def _annotated_pool(self, cell: Cell, annotator: str, others: list[Row], pool: list[Row]) -> list[Row]:
+        """The pool's rows as a cell learns from them; `others` are its rows that are not of the pool."""
+        judges = cell.folder.parent / f".students-{cell.seed}"
+
+        def train(rows: Sequence[Row], name: str) -> Path:
+            logger.info("%s %s seed %d: training %s", cell.subset, cell.variant, cell.seed, name)
+            fit(cell, rows, judges / name)
+            return judges / name
+
+        if annotator != "llm":
+            model = self._finished_model(cell, "base").folder
+            low = {"threshold": DOUBTFUL, "decoding": "all"} if annotator == "gold" else {}
+            bare, predicted = pool, list(tag_rows(model, pool, **low))
+            pool = by_gold_model(bare, predicted) if annotator == "gold" else by_both(bare, predicted)
+            if annotator == "gold" and self.settings.student_rounds == 2:
+                student = train([*others, *pool], "student-1")
+                pool = by_gold_model(bare, list(tag_rows(student, bare, **low)))
+        if annotator != "gold" and self.settings.student_rounds == 2:
+            teacher = self.augmented(cell.subset, cell.variant) / TEACHER_FILE
+            precision = label_precision(json.loads(teacher.read_text(encoding="utf-8")), self.settings.labels or ())
+            pool, count = without_disagreement(pool, cross_fitted(others, pool, train), precision)
+            logger.info("%s %s: %d spans of the pool left out", cell.subset, cell.variant, count)
+        shutil.rmtree(judges, ignore_errors=True)
+        return pool
 
     # the results
 
@@ -359,26 +493,35 @@ class Run:
         cell = self.cell(result["subset"], result["variant"], result["seed"], result["updates"])
         _replace_folder(cell.folder, self.folder / MODEL)
         shutil.rmtree(self.folder / AUGMENTED, ignore_errors=True)
-        if cell.definition.data == "gold":
+        if cell.definition.data == "gold" and not cell.definition.pool:
             return
         source, target = self.augmented(cell.subset, cell.variant), self.folder / AUGMENTED
         _replace_folder(source, target)
         settings = load_settings(source)
-        files = {name: getattr(settings, name) for name in ("train_file", "dev_file", "test_file")}
+        files = {name: getattr(settings, name) for name in (*FILES, "pick_model")}
         moved = {name: os.path.relpath(source / path, target) for name, path in files.items() if path}
         change_settings(
             target, moved | {"answers": [os.path.relpath(source / path, target) for path in settings.answers]}
         )
-        if annotator := self.settings.annotator_of(cell.variant):
-            model = self.cell(cell.subset, annotator, cell.seed, cell.updates).folder
+        annotator, pooled = self.settings.annotator_of(cell.variant), self.settings.pool_annotator(cell.variant)
+        models = dict.fromkeys([annotator] * bool(annotator) + ["base"] * (pooled in ("gold", "agree")))
+        if models:
             with (source / "provenance.jsonl").open(encoding="utf-8") as lines:
                 answers = [json.loads(line) for line in lines]
-            name = f"{annotator} seed {cell.seed}"
-            write_rows(target / "provenance.jsonl", [*answers, model_provenance(name, model / "model.safetensors")])
+            for name in models:
+                weights = self.cell(cell.subset, str(name), cell.seed, cell.updates).folder / "model.safetensors"
+                answers.append(model_provenance(f"{name} seed {cell.seed}", weights))
+            write_rows(target / "provenance.jsonl", answers)
+        if annotator or pooled:
             rows = list(fused_rows(cell.train_file))
+            if cell.definition.data == "gold":  # gold rows as they stand in every other config
+                gold = [row for row in fused_rows(source / "fusion.jsonl")]
+                rows = gold + [row for row in rows if row.get("source") == "pool"]
             (target / "sentences.jsonl").unlink(missing_ok=True)
             write_rows(target / "train.jsonl", rows)
-            write_rows(target / "synthetic.jsonl", [row for row in rows if row["synthetic"]])
+            parts = {"synthetic": "synthetic"} if cell.definition.data == "train" else {}
+            for part in parts | ({"pool": "pool"} if pooled else {}):
+                write_rows(target / f"{part}.jsonl", [row for row in rows if row["source"] == part])
 
 
 def _replace_folder(source: Path, target: Path) -> None:

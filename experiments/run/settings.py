@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from augmentation.steps.picking import Pick
 from modeling_knowfree.data.rows import InputError
 
 RUN_FILE = "run.yaml"
@@ -22,6 +23,8 @@ class Variant(BaseModel):
 
     Args:
         data: `gold` sentences; `fusion`: with extension labels; `train`: with synthetic sentences too.
+        pool: text without labels beside them, annotated by `llm`, by the `gold` model, or where both `agree`; `auto`:
+            by the LLM where the settings name one, else by the gold model.
         tagger: `span`: KnowFREE; `bio`: Hugging Face's token classification; `bio_crf`: with a CRF on it.
         train: arguments of `knowfree train` on top of the run's.
         augment: settings of the augmentation on top of the run's, `annotator` for example.
@@ -30,6 +33,7 @@ class Variant(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Literal["gold", "fusion", "train"] = "gold"
+    pool: Literal["auto", "llm", "gold", "agree"] | None = None
     tagger: Literal["span", "bio", "bio_crf"] = "span"
     train: dict[str, Any] = {}
     augment: dict[str, Any] = {}
@@ -49,12 +53,20 @@ VARIANTS = {
         f"fs_{annotator}": Variant(data="train", augment={"annotator": annotator})
         for annotator in ("llm", "fusion", "gold", "agree")
     },
+    # text without labels, and who annotates it (S11)
+    **{
+        stem + suffix: Variant.model_validate({"data": data, "pool": annotator})
+        for stem, data in (("u", "gold"), ("fu", "fusion"), ("fsu", "train"))
+        for suffix, annotator in (("", "auto"), ("_llm", "llm"), ("_gold", "gold"), ("_agree", "agree"))
+    },
     # Table 3, from KnowFREE-F; its "w/o L.E.A." is base, its "w/o local attn & L.E.A." is plain
     "f_cnn": Variant(data="fusion", train={"span_mixer": "cnn"}),
     "f_without_merging": Variant(data="fusion", augment={"merge_labels": False}),
     "f_without_entities": Variant(data="fusion", augment={"kinds": ["pos", "segmentation"]}),
     "f_without_pos": Variant(data="fusion", augment={"kinds": ["entities", "segmentation"]}),
 }
+POOLED = ("u", "u_gold", "fu", "fu_gold")
+"""The augmentations with a pool that variants share: bare or with extension labels, with the LLM's targets or none."""
 ANNOTATOR_VARIANTS = {"fusion": "f", "agree": "f", "gold": "base"}
 """Whose model annotates, by annotator."""
 
@@ -85,6 +97,18 @@ class RunSettings(BaseModel):
     updates: int | None = Field(
         None, ge=1, description="of every training of a subset; by default what the recipe wants for its largest set"
     )
+    unlabeled_file: str | None = _field(None, "text without labels, for the variants u, fu, fsu: the pool")
+    unlabeled_dataset_name: str | None = _field(None, "instead of a file, a Hub data set with tokens or text")
+    ask: int | None = Field(None, ge=0, description="how many texts of the pool the LLM tags; by default all")
+    pick: Pick = _field("random", "which: random, uncertain, diverse, both")
+    rounds: int = Field(1, ge=1, description="train, pick, ask, train: in how many rounds the LLM is asked")
+    student_rounds: Literal[1, 2] = _field(
+        1, "2: what students that did not see a text doubt in it is left out; the gold model's student annotates again"
+    )
+    min_teacher_f1: float | None = Field(
+        None, ge=0, le=1, description="stop before the pool if the LLM's F1 on the gold, tagged in two folds, is lower"
+    )
+    label_descriptions: dict[str, str] = _field({}, "what the target labels mean, for the LLM that tags")
     train: dict[str, Any] = _field({}, "arguments of `knowfree train` for every variant")
     augment: dict[str, Any] = _field({}, "settings of `knowfree augment`: client, model, answers, annotator, …")
 
@@ -106,15 +130,35 @@ class RunSettings(BaseModel):
         annotator = (self.augment | known.augment).get("annotator", "llm")
         return ANNOTATOR_VARIANTS.get(annotator) if known.data == "train" else None
 
+    def pool_annotator(self, variant: str) -> Literal["llm", "gold", "agree"] | None:
+        """Who annotates the pool for a variant; None where it has none."""
+        known = self.known_variants[variant]
+        if known.pool != "auto":
+            return known.pool
+        asked = self.augment | known.augment
+        return "llm" if any(asked.get(name) for name in ("model", "answers", "base_url")) else "gold"
+
     @property
     def all_variants(self) -> list[str]:
-        """`variants`, each behind the one that annotates for it."""
+        """`variants`, each behind those whose models annotate or pick for it."""
         ordered: dict[str, None] = {}
         for variant in self.variants:
             if annotator := self.annotator_of(variant):
                 ordered[annotator] = None
+            annotator = self.pool_annotator(variant)
+            if annotator in ("gold", "agree") or (annotator and self.pick in ("uncertain", "both")):
+                ordered["base"] = None
             ordered[variant] = None
         return list(ordered)
+
+    def augmentation_of(self, variant: str) -> str | None:
+        """The name of the augmentation that a variant learns from, for `augmented_folder`: variants without settings of
+        their own share one; None for the one without a pool."""
+        known, annotator = self.known_variants[variant], self.pool_annotator(variant)
+        if known.augment:
+            return variant
+        stem = "u" if known.data == "gold" else "fu"
+        return stem + ("_gold" if annotator == "gold" else "") if annotator else None
 
 
 def augmented_folder(run: Path, subset: str, variant: str | None = None) -> Path:
@@ -171,6 +215,11 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     for name in settings.variants:
         if name not in settings.known_variants:
             raise InputError(f"{where}: no variant {name!r}; there are {', '.join(settings.known_variants)}")
+    if settings.unlabeled_file and settings.unlabeled_dataset_name:
+        raise InputError(f"{where}: unlabeled_file and unlabeled_dataset_name: give one of the two")
+    pooled = [name for name in settings.variants if settings.pool_annotator(name)]
+    if pooled and not (settings.unlabeled_file or settings.unlabeled_dataset_name):
+        raise InputError(f"{where}: variant {pooled[0]} learns from text without labels; give unlabeled_file")
     return settings
 
 
