@@ -14,8 +14,7 @@ from modeling_knowfree.training.features import build_features
 from modeling_knowfree.training.train import parse_arguments, plan_schedule, train
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
-
-from .conftest import launch, row
+from tests.conftest import launch, row
 
 EXTENDED = [
     row("deep snow on the ridge", (0, 2, "CONDITION"), (4, 5, "PLACE"),
