@@ -7,7 +7,7 @@ from typing import Any
 
 from augmentation.llm.budget import Budget
 from augmentation.llm.dialogue import Unanswered, Work, replay
-from augmentation.llm.runner import Outcome
+from augmentation.llm.outcome import Outcome
 from augmentation.llm.tasks import Request
 
 COMPLETION_SHARE = {

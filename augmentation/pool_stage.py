@@ -14,7 +14,9 @@ from augmentation.llm.dialogue import Finished, StoppedError, Unanswered, Work, 
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
 from augmentation.settings import Settings
-from augmentation.steps.annotation import Annotation, AnnotationSettings, TargetSettings, annotate
+from augmentation.steps.annotation import annotate
+from augmentation.steps.annotator import TargetSettings
+from augmentation.steps.asking import Annotation, AnnotationSettings
 from augmentation.steps.picking import DOUBT_THRESHOLD, doubt_of, pick
 from augmentation.steps.pool import Pool
 from augmentation.steps.teacher import TEACHER_FILE, Teacher, label_precision, teacher_table

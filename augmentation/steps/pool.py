@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from augmentation.steps.synthesis import TokenStyle, sentence_key
+from augmentation.steps.explanations import TokenStyle, sentence_key
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.data.rows import InputError, Place, Row, check_encodable, parse_json, read_lines, show

@@ -12,14 +12,9 @@ from typing import Any
 import numpy as np
 
 from augmentation.llm.dialogue import Work
-from augmentation.steps.annotation import (
-    Annotation,
-    AnnotationSettings,
-    TargetSettings,
-    align_targets,
-    ask_targets,
-)
-from augmentation.steps.synthesis import sentence_key
+from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
+from augmentation.steps.asking import Annotation, AnnotationSettings
+from augmentation.steps.explanations import sentence_key
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.metrics import LabelledSpan, span_scores
 from modeling_knowfree.units_knowfree import join_units

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from augmentation.steps.annotators import annotate_by_model
+from augmentation.steps.annotator import annotate_by_model
 from modeling_knowfree.data.rows import Row
 
 from .cells import tag_rows

@@ -3,12 +3,11 @@
 import hashlib
 import json
 import logging
-import math
 import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 from augmentation.llm.store import Store, write_atomically
 from augmentation.pipeline import STORE_FILE
-from augmentation.pool_stage import PICKED_FILE
 from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions
 from augmentation.session import ProgressLine, open_run
 from augmentation.settings import (
@@ -31,22 +29,18 @@ from augmentation.settings import (
     settings_text,
     state_of,
 )
-from augmentation.steps.annotators import annotate_by_model, model_provenance
+from augmentation.steps.annotator import annotate_by_model, model_provenance
 from augmentation.steps.fusion import fused_rows
-from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
-from augmentation.steps.synthesis import TokenStyle, sentence_key
-from augmentation.steps.teacher import TEACHER_FILE, label_precision
 from modeling_knowfree.data.readers import iterate_rows, read_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
+from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets
-from modeling_knowfree.training.trainer import target_labels
-from modeling_knowfree.units_knowfree import infer_unit, join_units
+from modeling_knowfree.units_knowfree import infer_unit
 
 from ..report.findings import best_over_seeds
 from ..report.report import REPORT_FILE
 from ..report.results import RESULTS_FILE, usable_results
-from .cells import CELL_FILE, Cell, check_arguments, finish, fit, tag_rows, updates_of_recipe
-from .pool_rows import DOUBTFUL, by_both, by_gold_model, cross_fitted, without_disagreement
+from .cells import CELL_FILE, Cell, check_arguments, finish, tag_rows, updates_of_recipe
 from .settings import (
     AUGMENTED,
     GOLD_FILE,
@@ -57,10 +51,9 @@ from .settings import (
     augmented_folder,
     run_text,
 )
+from .teaching import UNLABELED_FILE, annotated_pool, ask_teacher, hub_texts, open_pool
 
 logger = logging.getLogger(__name__)
-UNLABELED_FILE, ASKED_FILE = "unlabeled.jsonl", "asked.jsonl"
-"""The texts of a Hub data set; dev F1 over the texts asked about, from the rounds of asking."""
 NAMES_IN_RUN = (MODEL, AUGMENTED, RUN_FILE, RESULTS_FILE, REPORT_FILE)
 
 
@@ -91,8 +84,8 @@ class Run:
         self.test = read_rows(settings.test_file, unit=unit, flat=flat, labels=labels)
         self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
         self.subsets = self._subsets(flat)
-        self._hub_texts: list[Row] = []
-        self.pools = {subset: self._pool(rows) for subset, rows in self.subsets.items() if self._pooled_variants()}
+        pooled = any(map(settings.pool_annotator, settings.variants))
+        self.pools = {subset: open_pool(self, rows) for subset, rows in self.subsets.items()} if pooled else {}
         self.updates: dict[str, int] = {}
         self._told: set[tuple[str, str, int]] = set()
         for subset in self.subsets:
@@ -100,26 +93,6 @@ class Run:
                 check_settings(self._augment_values(subset, variant), f"augment of {variant}")
         for variant in self.settings.all_variants:
             check_arguments(self.settings, variant, self.train_rows)
-
-    def _pooled_variants(self) -> list[str]:
-        return [variant for variant in self.settings.variants if self.settings.pool_annotator(variant)]
-
-    def _pool(self, gold: list[Row]) -> Pool:
-        """The texts without labels that a subset may use; read here so that what is wrong is said at once."""
-        settings, unit = self.settings, self.unit
-        files = {"dev": settings.validation_file, "test": settings.test_file}
-        held_out = {
-            part: [sentence_key(join_units(row["tokens"], unit)[0]) for row in iterate_rows(path, unit=unit)]
-            for part, path in files.items()
-            if path
-        }
-        known: dict[str, Any] = {"gold": gold, "held_out": held_out, "unit": unit, "language": settings.language}
-        if settings.unlabeled_file:
-            return read_pool(Path(settings.unlabeled_file), **known)
-        name = str(settings.unlabeled_dataset_name)
-        if not self._hub_texts:
-            self._hub_texts = list(read_hub_texts(name, None, TokenStyle.of(gold, unit).tokens, unit))
-        return clean_pool(self._hub_texts, **known, name=name)
 
     def _subsets(self, flat: bool) -> dict[str, list[Row]]:
         subsets: dict[str, list[Row]] = {}
@@ -194,15 +167,15 @@ class Run:
             self._check_unchanged()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / RUN_FILE, run_text(self.settings))
-        if self._hub_texts:
-            write_rows(self.folder / UNLABELED_FILE, self._hub_texts)
+        if self.pools and self.settings.unlabeled_dataset_name:
+            write_rows(self.folder / UNLABELED_FILE, hub_texts(self))
         for subset, rows in self.subsets.items():
             write_rows(self.gold(subset), rows)
             for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
                 if self.settings.pool_annotator(variant) in ("llm", "agree"):
-                    self._ask_teacher(subset, variant, dict(budget or {}), accept_changes)
+                    ask_teacher(self, subset, variant, dict(budget or {}), accept_changes)
                 else:
-                    self._augment(subset, variant, dict(budget or {}), accept_changes)
+                    self.augment(subset, variant, dict(budget or {}), accept_changes)
             updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), self._most_rows(subset))
             self.updates[subset] = updates
             for variant in self.settings.all_variants:
@@ -252,51 +225,7 @@ class Run:
                 values.setdefault("pool_extensions", True)
         return values | {"task": settings.task, "language": settings.language, "unit": self.unit}
 
-    def _ask_teacher(self, subset: str, variant: str, budget: dict[str, Any], accept_changes: bool) -> None:
-        """The augmentation with the LLM's targets for the pool, in rounds: train, pick, ask (S11)."""
-        folder, settings = self.augmented(subset, variant), self.settings
-        size = len(self.pools[subset].rows)
-        total = size if settings.ask is None else min(settings.ask, size)
-        needs_model = settings.pick in ("uncertain", "both") and total < size
-        rounds = settings.rounds if total < size else 1
-        try:
-            for number in range(1, rounds + 1):
-                changes: dict[str, Any] = {}
-                if number < rounds:
-                    changes["ask"] = math.ceil(total * number / rounds)
-                picked = folder / PICKED_FILE
-                asks = changes.get("ask", total)
-                kept = len(json.loads(picked.read_text(encoding="utf-8"))["ids"]) if picked.is_file() else 0
-                if kept >= asks and number < rounds:
-                    continue
-                if needs_model and kept < asks:
-                    model = self._picking_model(subset, variant, number)
-                    changes["pick_model"] = os.path.relpath(model, folder)
-                self._augment(subset, variant, budget, accept_changes, changes)
-        finally:
-            if (folder / TEACHER_FILE).is_file():
-                shutil.copyfile(folder / TEACHER_FILE, self.folder / subset / TEACHER_FILE)
-
-    def _picking_model(self, subset: str, variant: str, number: int) -> Path:
-        """The model whose doubts choose the texts of a round: trained on gold, later on what was asked so far too."""
-        rows = list(iterate_rows(self.gold(subset)))
-        asked = list(fused_rows(self.augmented(subset, variant) / "pool.jsonl")) if number > 1 else []
-        updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), len(rows) + len(asked))
-        cell = self.cell(subset, "base", self.settings.seeds[0], updates)
-        if not asked and self.settings.updates:
-            if cell.result() is None:
-                finish(cell, self.test)
-            return cell.folder
-        folder = self.folder / subset / f".picker-{number}"
-        logger.info("%s: training on %d sentences and %d texts, to pick by", subset, len(rows), len(asked))
-        dev_f1 = fit(cell, [*rows, *asked], folder)
-        curve = self.folder / subset / ASKED_FILE
-        points = list(fused_rows(curve)) if curve.is_file() else []
-        points = [point for point in points if (point["variant"], point["asked"]) != (variant, len(asked))]
-        write_rows(curve, [*points, {"variant": variant, "asked": len(asked), "dev_f1": dev_f1}])
-        return folder
-
-    def _augment(
+    def augment(
         self,
         subset: str,
         variant: str,
@@ -304,6 +233,7 @@ class Run:
         accept_changes: bool,
         changes: Mapping[str, Any] | None = None,
     ) -> None:
+        """The augmentation that a variant learns from, unless it is there; `changes` to its settings."""
         folder = self.augmented(subset, variant)
         values = self._augment_values(subset, variant) | dict(changes or {})
         settings = check_settings(values, f"augment of {variant}")
@@ -354,14 +284,14 @@ class Run:
         settings = check_settings(self._augment_values(cell.subset, cell.variant), cell.variant)
         made_from: list[Any] = [settings.annotator, settings.min_targets, decisions.model_dump()]
         if annotator:
-            made_from.append(self._finished_model(cell, annotator).key())
+            made_from.append(self.finished_model(cell, annotator).key())
         base = self.gold(cell.subset) if cell.definition.data == "gold" else folder / "fusion.jsonl"
         files = [base] + [_synthetic(folder)] * (cell.definition.data == "train")
         if pooled:
             files.append(folder / "pool.jsonl")
             made_from += [pooled, self.settings.student_rounds, cell.updates]
             if pooled != "llm":
-                made_from.append(self._finished_model(cell, "base").key())
+                made_from.append(self.finished_model(cell, "base").key())
         made_from += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         stamp = cell.train_file.with_suffix(".sha256")
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
@@ -369,46 +299,21 @@ class Run:
             return
         parts = [list(apply_decisions(fused_rows(path), decisions, Counter())) for path in files]
         if annotator:
-            model = self._finished_model(cell, annotator)
+            model = self.finished_model(cell, annotator)
             predicted = tag_rows(model.folder, parts[1])
             parts[1] = list(annotate_by_model(parts[1], predicted, settings.annotator, settings.min_targets))
         if pooled:
-            parts[-1] = self._annotated_pool(cell, pooled, [row for part in parts[:-1] for row in part], parts[-1])
+            parts[-1] = annotated_pool(self, cell, pooled, list(chain.from_iterable(parts[:-1])), parts[-1])
         write_rows(cell.train_file, chain.from_iterable(parts))
         write_atomically(stamp, key)
 
-    def _finished_model(self, cell: Cell, variant: str) -> Cell:
+    def finished_model(self, cell: Cell, variant: str) -> Cell:
         """The cell of another variant beside this one, trained if it is not."""
         model = self.cell(cell.subset, variant, cell.seed, cell.updates)
         self._make_rows(model)
         if model.result() is None:
             finish(model, self.test)
         return model
-
-    def _annotated_pool(self, cell: Cell, annotator: str, others: list[Row], pool: list[Row]) -> list[Row]:
-        """The pool's rows as a cell learns from them; `others` are its rows that are not of the pool."""
-        judges = cell.folder.parent / f".students-{cell.seed}"
-
-        def train(rows: Sequence[Row], name: str) -> Path:
-            logger.info("%s %s seed %d: training %s", cell.subset, cell.variant, cell.seed, name)
-            fit(cell, rows, judges / name)
-            return judges / name
-
-        if annotator != "llm":
-            model = self._finished_model(cell, "base").folder
-            low = {"threshold": DOUBTFUL, "decoding": "all"} if annotator == "gold" else {}
-            bare, predicted = pool, list(tag_rows(model, pool, **low))
-            pool = by_gold_model(bare, predicted) if annotator == "gold" else by_both(bare, predicted)
-            if annotator == "gold" and self.settings.student_rounds == 2:
-                student = train([*others, *pool], "student-1")
-                pool = by_gold_model(bare, list(tag_rows(student, bare, **low)))
-        if annotator != "gold" and self.settings.student_rounds == 2:
-            teacher = self.augmented(cell.subset, cell.variant) / TEACHER_FILE
-            precision = label_precision(json.loads(teacher.read_text(encoding="utf-8")), self.settings.labels or ())
-            pool, count = without_disagreement(pool, cross_fitted(others, pool, train), precision)
-            logger.info("%s %s: %d spans of the pool left out", cell.subset, cell.variant, count)
-        shutil.rmtree(judges, ignore_errors=True)
-        return pool
 
     # the results
 
