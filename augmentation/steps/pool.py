@@ -23,6 +23,8 @@ JSON_LINES = (".jsonl", ".ndjson", ".json")
 MOST_LINES_OF_A_PARAGRAPH = 12
 """Blocks between blank lines that are longer on average are lists of lines with a blank one between."""
 FUNCTION_WORDS = 30
+MAIN_SCRIPT, FOREIGN_SCRIPT = 0.1, 0.02
+"""What is written in a script by so large a share of its letters is in another language than what has so few."""
 FOREIGN, DOUBTFUL = 0.1, 0.25
 """Shares of the gold's coverage by its most frequent words under which text is in another language, or may be."""
 
@@ -241,12 +243,22 @@ def _check_language(rows: Sequence[Row], gold: Sequence[Row], unit: str, languag
     Raises:
         InputError: it is another one.
     """
-    script = script_of("".join(token for row in rows for token in row["tokens"]))
-    expected = script_of("".join(token for row in gold for token in row["tokens"]))
-    if script != expected and script is not None and expected is not None:
-        raise InputError(
-            f"{name}: is written in {script}, the gold ({language}) in {expected}; name texts in the gold's language"
-        )
+    pool_scripts, gold_scripts = (
+        script_shares(token for row in some for token in row["tokens"]) for some in (rows, gold)
+    )
+    for one, other, whose, whom in (
+        (pool_scripts, gold_scripts, "pool", "gold"),
+        (gold_scripts, pool_scripts, "gold", "pool"),
+    ):
+        needed = {max(one, key=lambda script: one[script])} if one else set()
+        needed |= {"Kana"} if one.get("Kana", 0.0) >= MAIN_SCRIPT else set()
+        for script in needed:
+            if other and other.get(script, 0.0) < FOREIGN_SCRIPT:
+                raise InputError(
+                    f"{name}: in another language than the gold ({language}): {one[script]:.0%} of the letters of the "
+                    f"{whose} are {script}, of the {whom}'s {other.get(script, 0.0):.0%}; name texts in the gold's "
+                    "language"
+                )
     if unit == "character":
         return None
     frequent = Counter(token.lower() for row in gold for token in row["tokens"] if token.isalpha())
@@ -268,16 +280,10 @@ def _check_language(rows: Sequence[Row], gold: Sequence[Row], unit: str, languag
     return f"{name}: may be in another language than the gold ({language}): {told}"
 
 
-def script_of(text: str) -> str | None:
-    """What a text is written in: `Japanese` (Kana, with Han or without), `Han`, `Hangul`, `Latin`, `Cyrillic`, …; None
-    without a letter."""
-    scripts = Counter(_script(char) for char in text if char.isalpha())
-    if not scripts:
-        return None
-    east_asian = scripts["Han"] + scripts["Kana"]
-    if east_asian >= 0.5 * scripts.total():
-        return "Japanese" if scripts["Kana"] >= 0.05 * east_asian else "Han"
-    return scripts.most_common(1)[0][0]
+def script_shares(texts: Iterable[str]) -> dict[str, float]:
+    """The share of each script among the letters: `Han`, `Kana`, `Hangul`, `Latin`, `Cyrillic`, …"""
+    scripts = Counter(_script(char) for text in texts for char in text if char.isalpha())
+    return {script: count / scripts.total() for script, count in scripts.items()}
 
 
 def _script(char: str) -> str:
