@@ -31,6 +31,8 @@ class InputError(ValueError):
     The command line turns it into exit code 2; nothing has been written when it is raised.
     """
 
+    exit_code = 2
+
     def __init__(self, message: str):
         super().__init__(" ".join(message.splitlines()))
 
