@@ -48,7 +48,7 @@ def main() -> None:
         alpha_cap=recipe["alpha_cap"],
         decoding="nested" if options.nested else "flat",
     )
-    model = build_model(options.encoder, config)
+    model = build_model(options.encoder, config, rows)
     train_features = build_features(rows, tokenizer, config, beta=0.4)
     dev_features = build_features(dev, tokenizer, config) if dev else None
     if lost := train_features.losses():

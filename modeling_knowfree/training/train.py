@@ -289,7 +289,7 @@ def _load_encoder(model_args: ModelArguments, rows: list[Row], labels: list[str]
     try:
         tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path, add_prefix_space=True)
         config = build_config(model_args.model_name_or_path, rows, labels=labels, **model_args.config_fields(rows))
-        return tokenizer, build_model(model_args.model_name_or_path, config)
+        return tokenizer, build_model(model_args.model_name_or_path, config, rows, model_args.start_bias)
     except (OSError, ValueError, KeyError) as error:
         message = " ".join(str(error).split())
         raise InputError(f"--model_name_or_path {model_args.model_name_or_path}: {message:.400}") from error

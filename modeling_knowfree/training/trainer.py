@@ -20,6 +20,7 @@ from ..decoding_knowfree import Span, decode, pad_spans
 from ..metrics import span_scores
 from ..modeling_knowfree import KnowFreeForTokenClassification
 from ..units_knowfree import cut, encode_units, infer_unit
+from .start import check_start_bias, set_start_bias
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -35,6 +36,10 @@ class ModelArguments:
         pooling, span_mixer, formulation, attention_heads, attention_window, head_dropout, width_embedding_size,
         max_span_width, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
         alpha_cap (`float`, *optional*): largest weight of an extension label (eq 15); 0 for none.
+        extension_budget (`float`): most that all extension spans may weigh together, as a multiple of what the target
+            spans do; 0 for no limit.
+        min_extension_count (`int`): an extension label with fewer spans gets no column.
+        start_bias (`str`): see `training.start.set_start_bias`.
     """
 
     model_name_or_path: str = field(metadata={"help": "Pretrained encoder: a folder or a Hub id."})
@@ -62,15 +67,34 @@ class ModelArguments:
     alpha_cap: float = field(
         default=1.0, metadata={"help": "Largest weight of an extension label; 0: none, the letter of eq 15."}
     )
+    extension_budget: float = field(
+        default=0.0,
+        metadata={"help": "Most that all extension spans may weigh, in multiples of the target spans; 0: no limit."},
+    )
+    min_extension_count: int = field(
+        default=1, metadata={"help": "An extension label with fewer spans than this is left out."}
+    )
+    start_bias: str = field(
+        default="prior",
+        metadata={
+            "help": "Bias of the classifier at the start: prior, the log odds of each label's share of the spans; a "
+            "number; or none, the letter of the paper."
+        },
+    )
 
     def config_fields(self, rows: Sequence[Row]) -> dict[str, Any]:
         """
         What `build_config` takes.
 
         Raises:
-            ValueError: a `max_span_width` that is neither a number nor `auto`.
+            ValueError: a `max_span_width` that is neither a number nor `auto`; a `start_bias` that is none; a negative
+                weight or count.
         """
-        fields = {name: value for name, value in vars(self).items() if name != "model_name_or_path"}
+        check_start_bias(self.start_bias)
+        for name in ("alpha_cap", "extension_budget", "min_extension_count"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")
+        fields = {name: value for name, value in vars(self).items() if name not in ("model_name_or_path", "start_bias")}
         width: str | int | None = self.max_span_width
         if width == "auto":
             width, wider = auto_span_width(rows)
@@ -148,6 +172,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "min_steps": 400,
         "warmup_steps": 0.1,
         "alpha_cap": 1.0,
+        "extension_budget": 0.5,
     },
     "paper": {
         "learning_rate": 2e-5,
@@ -157,6 +182,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "min_steps": 0,
         "warmup_steps": 0.1,
         "alpha_cap": 0.0,
+        "extension_budget": 0.0,
+        "start_bias": "none",
     },
 }
 
@@ -175,13 +202,18 @@ def has_multi_label(rows: Iterable[Row]) -> bool:
     return False
 
 
-def extension_weights(rows: Sequence[Row], alpha_cap: float | None = 1.0) -> dict[str, float]:
+def extension_weights(
+    rows: Sequence[Row], alpha_cap: float | None = 1.0, extension_budget: float = 0.0, min_extension_count: int = 1
+) -> dict[str, float]:
     """
     α_i = 0.5·Ĉ/C_i of every extension label that the rows have (eq 15).
 
     Args:
         rows: every training row, synthetic ones included.
         alpha_cap: largest α_i, or `None` for the paper's letter.
+        extension_budget: where Σ α_i·C_i is more than this multiple of the number of target spans, all α_i are scaled
+            down to it: a hundred labels weigh no more than ten. 0: no limit, the paper's letter.
+        min_extension_count: a label with fewer spans is left out.
 
     Returns:
         Extension label -> α_i, labels sorted. C_i counts the label's spans; Ĉ is the mean count of a target label.
@@ -189,8 +221,13 @@ def extension_weights(rows: Sequence[Row], alpha_cap: float | None = 1.0) -> dic
     counts = Counter(span["label"] for row in rows for span in row.get("extensions", ()))
     targets = [span["label"] for row in rows for span in row["entities"]]
     mean = len(targets) / max(1, len(set(targets)))
-    weights = {label: 0.5 * mean / counts[label] for label in sorted(counts)}
-    return weights if alpha_cap is None else {label: min(alpha_cap, alpha) for label, alpha in weights.items()}
+    weights = {label: 0.5 * mean / counts[label] for label in sorted(counts) if counts[label] >= min_extension_count}
+    if alpha_cap is not None:
+        weights = {label: min(alpha_cap, alpha) for label, alpha in weights.items()}
+    total, limit = sum(alpha * counts[label] for label, alpha in weights.items()), extension_budget * len(targets)
+    if 0 < limit < total:
+        weights = {label: alpha * limit / total for label, alpha in weights.items()}
+    return weights
 
 
 _SPECIAL_PIECES = ("pad_token_id", "bos_token_id", "eos_token_id")
@@ -226,6 +263,8 @@ def build_config(
     rows: Sequence[Row],
     alpha_cap: float | None = 1.0,
     labels: Sequence[str] | None = None,
+    extension_budget: float = 0.0,
+    min_extension_count: int = 1,
     **options: Any,
 ) -> KnowFreeConfig:
     """
@@ -234,12 +273,12 @@ def build_config(
     Args:
         model_name_or_path: folder or Hub id of the encoder.
         rows: training rows; they decide unit, target labels, extension labels with their α_i, and multi-label.
-        alpha_cap: see `extension_weights`.
+        alpha_cap, extension_budget, min_extension_count: see `extension_weights`.
         labels: target labels in column order; by default those of the rows, sorted.
         options: further fields of `KnowFreeConfig`.
     """
     labels = labels or target_labels(rows)
-    alphas = extension_weights(rows, alpha_cap)
+    alphas = extension_weights(rows, alpha_cap, extension_budget, min_extension_count)
     encoder = AutoConfig.from_pretrained(model_name_or_path)
     special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
     return KnowFreeConfig(
@@ -255,13 +294,23 @@ def build_config(
     )
 
 
-def build_model(model_name_or_path: str, config: KnowFreeConfig) -> KnowFreeForTokenClassification:
-    """A fresh span head on the pretrained encoder; call `transformers.set_seed` before."""
+def build_model(
+    model_name_or_path: str, config: KnowFreeConfig, rows: Sequence[Row] = (), start_bias: str | float = "prior"
+) -> KnowFreeForTokenClassification:
+    """
+    A fresh span head on the pretrained encoder; call `transformers.set_seed` before.
+
+    Args:
+        rows: the training rows, which say how the classifier starts; without, it starts as it was made.
+        start_bias: see `training.start.set_start_bias`.
+    """
     model = KnowFreeForTokenClassification(config)
     encoder = AutoModel.from_pretrained(model_name_or_path, config=model.knowfree.encoder.config, dtype=torch.float32)
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     model.knowfree.encoder = encoder
+    if rows:
+        set_start_bias(model, rows, check_start_bias(start_bias))
     return model
 
 
