@@ -154,9 +154,7 @@ def build(path: Path, folder: Path, texts: Iterable[str] | None = None) -> None:
 def _occurring(file: E5File, texts: Iterable[str]) -> set[int]:
     """Which pieces these texts are read as, word by word and character by character, with those of one character."""
     tokenizer = _tokenizer(file, file.pieces)
-    found = {
-        at for at, (piece, _) in enumerate(file.pieces) if piece in SPECIAL or len(piece.removeprefix(MARK)) <= 1
-    }
+    found = {at for at, (piece, _) in enumerate(file.pieces) if piece in SPECIAL or len(piece.removeprefix(MARK)) <= 1}
     expansions = (text for text in file.normal.values() if len(text) > 1)
     for encoding in tokenizer.encode_batch([*expansions, *texts], add_special_tokens=False):
         found.update(encoding.ids)

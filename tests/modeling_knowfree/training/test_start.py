@@ -51,7 +51,10 @@ def first_batch(encoder):
 
 
 def test_prior_is_each_labels_share_of_the_spans_scored():
-    rows = [row("abcd", (0, 2, "A"), (1, 2, "A")), row("ab", (0, 1, "B"), extensions=[{"start": 0, "end": 2, "label": "X"}])]
+    rows = [
+        row("abcd", (0, 2, "A"), (1, 2, "A")),
+        row("ab", (0, 1, "B"), extensions=[{"start": 0, "end": 2, "label": "X"}]),
+    ]
     config = KnowFreeConfig(id2label={0: "A", 1: "B", 2: "C"}, extension_labels=["X"])
     cells = 10 + 3  # of four units, of two
     odds = [(count + 0.5) / (cells + 1 - count - 0.5) for count in (2, 1, 0, 1)]
