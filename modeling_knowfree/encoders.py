@@ -1,4 +1,4 @@
-"""Encoders that PyPI packages carry, so that everything runs without a network: by name, wherever an encoder is asked for.
+"""Encoders that PyPI packages carry, so that all runs without a network: by name, wherever an encoder is asked for.
 
 | name | package | for |
 | --- | --- | --- |
@@ -19,7 +19,6 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from .data.rows import InputError
 

@@ -45,8 +45,8 @@ def set_start_bias(model: KnowFreeForTokenClassification, rows: Sequence[Row], s
     Set the classifier's bias before the first update.
 
     Args:
-        start_bias: `"prior"`: see `prior_log_odds`; a number for every column; `"none"`: as the layer was made, about 0,
-            the paper's letter.
+        start_bias: `"prior"`: see `prior_log_odds`; a number for every column; `"none"`: as the layer was made,
+            about 0, the paper's letter.
     """
     if start_bias == "none":
         return

@@ -123,7 +123,7 @@ def test_one_bias_for_all_columns(value, bias, first_batch):
 
 @pytest.mark.parametrize("value", ["rare", "nan", "inf", ""])
 def test_a_start_bias_that_is_none_is_refused(value):
-    with pytest.raises(ValueError, match="start_bias=.*give prior, none"):
+    with pytest.raises(ValueError, match=r"start_bias=.*give prior, none"):
         check_start_bias(value)
 
 
