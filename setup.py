@@ -95,6 +95,7 @@ setup(
         "benchmarks": BENCHMARKS,
         "cjk": CJK,
         "demo": [*AUGMENT, *DEMO],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"],
         "space": ["gradio>=6.0"],
         "test": TEST,
     },

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from augmentation.steps.annotation import AnnotationSettings
+from augmentation.steps.asking import AnnotationSettings
 from augmentation.steps.label_merging import MergeSettings
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.encoders import sentence_encoder_of

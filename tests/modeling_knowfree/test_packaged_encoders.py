@@ -184,7 +184,7 @@ def test_pieces_of_weibo(name, count, e5, shared_rows):
 
 
 def test_missing_weights_are_told_of_and_a_missing_pooler_is_not(e5, tmp_path, caplog):
-    from modeling_knowfree.training.trainer import build_config, build_model
+    from modeling_knowfree.training.config import build_config, build_model
 
     rows = [{"id": "1", "tokens": ["a", "b"], "entities": [{"start": 0, "end": 1, "label": "X"}]}]
     with caplog.at_level(logging.WARNING):
