@@ -1,4 +1,4 @@
-"""Runs the experiments of benchmarks/runs one after the other, resumable; their lines are kept in benchmarks/results/runs.
+"""Runs the experiments of benchmarks/runs one after the other, resumable; keeps their lines in benchmarks/results/runs.
 
     nice -n 19 python -m benchmarks.run_all                                # the k-shot sets, -F and -FS first
     nice -n 19 python -m benchmarks.run_all weibo_k20 klue_ko_k20 -- --variants base,fs --seeds 0,1,2
