@@ -64,7 +64,7 @@ def read_details(path: Path | None, **given: Any) -> Details:
         InputError: not YAML, an unknown key, or a value of another kind; names the file, the key and the mend.
     """
     where = str(path) if path else "the command line"
-    values = read_settings(path, {name: value for name, value in given.items() if value})
+    values = read_settings(path, {k: v for k, v in given.items() if v}, like="license: apache-2.0")
     _known_keys(values, Details, where)
     language = values.get("language", ())
     values["language"] = tuple(language) if isinstance(language, (list, tuple)) else (language,)

@@ -53,7 +53,11 @@ def _refused(why: str, mark: yaml.Mark) -> yaml.YAMLError:
 
 
 def read_settings(
-    path: str | Path | None, options: Mapping[str, Any] | None = None, *, name: str | None = None
+    path: str | Path | None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    name: str | None = None,
+    like: str = "setting: value",
 ) -> dict[str, Any]:
     """
     The values of a YAML file, and options on top of them.
@@ -62,17 +66,18 @@ def read_settings(
         path: of the file, None for none; an empty file is no values.
         options: of the command line; None and () are not given.
         name: what errors call the file; by default its path.
+        like: a line of such a file, for errors.
 
     Raises:
         InputError: a file that cannot be read, is larger than `LARGEST_FILE`, is no YAML of plain `name: value` lines,
             has a name twice, an alias or a tag.
     """
-    values = {} if path is None else _read(Path(path), name or str(path))
+    values = {} if path is None else _read(Path(path), name or str(path), like)
     return values | {name: value for name, value in (options or {}).items() if value not in (None, ())}
 
 
-def _read(path: Path, where: str) -> dict[str, Any]:
-    mend = "write `setting: value` lines"
+def _read(path: Path, where: str, like: str) -> dict[str, Any]:
+    mend = f"write `{like}` lines"
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
@@ -92,7 +97,7 @@ def _read(path: Path, where: str) -> dict[str, Any]:
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise InputError(f"{where}: holds {type(values).__name__}; {mend}")
+        raise InputError(f"{where}: holds {show(values)}; {mend}")
     for key in values:
         if not isinstance(key, str):
             raise InputError(f"{where}: {show(key)} is no name of a setting; {mend}, and quote a name that YAML reads")

@@ -37,7 +37,7 @@ def write(tmp_path, text: str | bytes):
         ("data: !!binary aGk=", "tag"),
         ("base: &b {x: 1}\nother: {<<: *b}", "alias"),
         ("task: [", "not YAML"),
-        ("- a\n- b", "holds list"),
+        ("- a\n- b", "holds .'a', 'b'"),
         ("1: a", "no name of a setting"),
         ("yes: a", "no name of a setting"),
         (b"task: \xff\xfe", "not YAML"),
