@@ -70,7 +70,14 @@ def train(arguments: tuple[str, ...]) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     set_verbosity_warning()
-    for split, metrics in run(arguments).items():
+    from modeling_knowfree.training.checkpoints import TrainingStopped
+
+    try:
+        scores = run(arguments)
+    except TrainingStopped as stop:
+        click.echo(f"knowfree: {stop}", err=True)
+        sys.exit(128 + stop.signal)
+    for split, metrics in scores.items():
         click.echo(score_line(split, metrics), err=True)
 
 
@@ -189,6 +196,13 @@ def main() -> None:
             raise
         click.echo(f"knowfree: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        from modeling_knowfree.files import disk_trouble
+
+        if (told := disk_trouble(error)) is None:
+            raise
+        click.echo(f"knowfree: {told}", err=True)
+        sys.exit(1)
     except ModuleNotFoundError as error:
         click.echo(
             f'knowfree: {error.name} is not installed; augment and run need: pip install "knowfree[augment]"', err=True

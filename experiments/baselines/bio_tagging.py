@@ -20,7 +20,8 @@ from transformers import (
 
 from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, show_span
 from modeling_knowfree.metrics import span_scores
-from modeling_knowfree.training.train import checkpoint_to_resume, plan_schedule, read_splits
+from modeling_knowfree.training.checkpoints import checkpoint_to_resume
+from modeling_knowfree.training.train import plan_schedule, read_splits
 from modeling_knowfree.training.trainer import (
     DataArguments,
     KnowFreeTrainer,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from transformers import AutoConfig, AutoModel, EvalPrediction, Trainer, TrainingArguments
+from transformers import AutoConfig, AutoModel, EvalPrediction, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..configuration_knowfree import KnowFreeConfig
@@ -20,6 +20,7 @@ from ..decoding_knowfree import Span, decode, pad_spans
 from ..metrics import span_scores
 from ..modeling_knowfree import KnowFreeForTokenClassification
 from ..units_knowfree import cut, encode_units, infer_unit
+from .checkpoints import SafeCheckpoints
 
 logger = logging.getLogger(__name__)
 Row = dict[str, Any]
@@ -123,12 +124,25 @@ class KnowFreeTrainingArguments(TrainingArguments):
         head_learning_rate (`float`): peak learning rate of everything but the encoder; `learning_rate` is the
             encoder's (appendix H: 1e-3 and 2e-5).
         beta (`float`): loss weight of synthetic sentences (eq 14, Table 10).
+        save_steps (`float`): as in `TrainingArguments`; 0, the default: at each evaluation, or four times in the run.
+        save_total_limit (`int`): as in `TrainingArguments`, default 1; 0 or `None` keeps every checkpoint.
+        resume_from_checkpoint (`str`): a checkpoint's folder, or `True` for the last whole one in `output_dir`.
     """
 
     head_learning_rate: float = field(
         default=1e-3, metadata={"help": "Peak learning rate of everything but the encoder."}
     )
     beta: float = field(default=0.4, metadata={"help": "Loss weight of synthetic sentences (eq 14)."})
+    save_steps: float = field(
+        default=0,
+        metadata={"help": "Updates between checkpoints, a fraction of all if below 1; 0: each evaluation, or 4 in all."},
+    )
+    save_total_limit: int | None = field(
+        default=1, metadata={"help": "Checkpoints kept, the best one and the last one always; 0: all of them."}
+    )
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "Go on from this checkpoint: its folder, or True for the last in output_dir."}
+    )
 
 
 # Table 10 by task; its exceptions by data set are in examples/.
@@ -349,7 +363,7 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
     return Features(items, gold, cut_off, too_wide)
 
 
-class KnowFreeTrainer(Trainer):
+class KnowFreeTrainer(SafeCheckpoints):
     """
     Trainer for `KnowFreeForTokenClassification`: two learning rates, weight decay on matrices only, evaluation on
     decoded spans. Pass it features (`build_features`), the tokenizer as `processing_class` and a `KnowFreeCollator`.
