@@ -20,8 +20,7 @@ from modeling_knowfree.training.trainer import (
     extension_weights,
 )
 from modeling_knowfree.units_knowfree import KnowFreeCollator
-
-from .conftest import launch, row
+from tests.conftest import launch, row
 
 EXTENDED = [
     row("deep snow on the ridge", (0, 2, "CONDITION"), (4, 5, "PLACE"),
