@@ -208,13 +208,13 @@ def plan_schedule(data_args: DataArguments, args: KnowFreeTrainingArguments, sen
         if args.load_best_model_at_end and args.save_strategy in ("steps", "epoch"):
             if args.eval_strategy != args.save_strategy:
                 raise InputError(
-                    f"--save_strategy {_name(args.save_strategy)} with --eval_strategy {_name(args.eval_strategy)}: the "
-                    "best checkpoint is chosen among evaluated ones; give both the same, or --save_strategy no"
+                    f"--save_strategy {_name(args.save_strategy)} with --eval_strategy {_name(args.eval_strategy)}: "
+                    "the best checkpoint is chosen among evaluated ones; give both the same, or --save_strategy no"
                 )
             if args.save_strategy == "steps" and save_steps % args.eval_steps:
                 raise InputError(
-                    f"--save_steps {save_steps} with --eval_steps {args.eval_steps}: the best checkpoint is chosen among "
-                    "evaluated ones; give a multiple of --eval_steps"
+                    f"--save_steps {save_steps} with --eval_steps {args.eval_steps}: the best checkpoint is chosen "
+                    "among evaluated ones; give a multiple of --eval_steps"
                 )
         save_steps = save_steps or args.eval_steps
     args.save_steps = save_steps or max(1, math.ceil(args.max_steps / parts))

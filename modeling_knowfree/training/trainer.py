@@ -135,7 +135,7 @@ class KnowFreeTrainingArguments(TrainingArguments):
     beta: float = field(default=0.4, metadata={"help": "Loss weight of synthetic sentences (eq 14)."})
     save_steps: float = field(
         default=0,
-        metadata={"help": "Updates between checkpoints, a fraction of all if below 1; 0: each evaluation, or 4 in all."},
+        metadata={"help": "Updates between checkpoints, below 1 a share of all; 0: each evaluation, or 4 in all."},
     )
     save_total_limit: int | None = field(
         default=1, metadata={"help": "Checkpoints kept, the best one and the last one always; 0: all of them."}

@@ -116,7 +116,7 @@ def test_the_schedule_follows_what_is_given():
     given = planned("--save_strategy", "no")
     assert (given.eval_strategy, given.load_best_model_at_end) == ("steps", False)
     assert planned("--save_strategy", "epoch").eval_strategy == "epoch"
-    with pytest.raises(InputError, match="--save_steps 25 with --eval_steps 10: .* multiple"):
+    with pytest.raises(InputError, match=r"--save_steps 25 with --eval_steps 10: .* multiple"):
         planned("--save_steps", "25", "--eval_steps", "10")
     with pytest.raises(InputError, match="--save_strategy epoch with --eval_strategy steps"):
         planned("--save_strategy", "epoch", "--eval_strategy", "steps")
@@ -126,9 +126,7 @@ def test_the_schedule_follows_what_is_given():
 def test_a_run_resumed_after_any_update_reaches_the_same_weights(step, undisturbed, command_line, tmp_path):
     shutil.copytree(undisturbed / f"checkpoint-{step}", tmp_path / "elsewhere" / f"checkpoint-{step}")
     train(
-        command_line(
-            tmp_path / "out", "--resume_from_checkpoint", str(tmp_path / "elsewhere" / f"checkpoint-{step}")
-        )
+        command_line(tmp_path / "out", "--resume_from_checkpoint", str(tmp_path / "elsewhere" / f"checkpoint-{step}"))
     )
     assert equal(tmp_path / "out", undisturbed)
 
