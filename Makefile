@@ -1,11 +1,10 @@
-# make demo: the main job on the demo corpus, offline after installation.  make test: the whole suite but the long loops
-# of make soak, offline.
+# make demo: the main job on the demo corpus, offline after installation.  make test: the whole suite, offline.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := runs/demo
 
-.PHONY: demo test soak check bench clean
+.PHONY: demo test check bench clean
 
 # torch comes first: later packages would pull another build of it.
 .venv/torch: constraints.txt
@@ -24,11 +23,7 @@ DEMO := runs/demo
 
 # Two processes of one thread each: the machine that CI has.
 test: .venv/test
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not soak" $(ARGS)
-
-# The long loops: kills, storms of faults, many seeds.
-soak: .venv/test
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --timeout 1500 -m soak $(ARGS)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: .venv/test
 	$(BIN)/ruff check .
