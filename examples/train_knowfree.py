@@ -41,7 +41,7 @@ def main() -> None:
 
     set_seed(options.seed)  # before the model: its head starts from random weights
     recipe = RECIPES["small"]
-    tokenizer = AutoTokenizer.from_pretrained(options.encoder)
+    tokenizer = AutoTokenizer.from_pretrained(options.encoder, trust_remote_code=False)
     config = build_config(
         options.encoder,
         rows,

@@ -43,7 +43,19 @@ class KnowFreePipeline(Pipeline):
                 "this model folder has no tokenizer; load it by itself and hand it over: "
                 'pipeline("knowfree", model=…, tokenizer=AutoTokenizer.from_pretrained(…))'
             )
+        self._check_vocabulary()
         self.collate = KnowFreeCollator(self.tokenizer.pad_token_id or 0)
+
+    def _check_vocabulary(self) -> None:
+        config, pieces = self.model.config, len(self.tokenizer)
+        trained_with = getattr(config, "tokenizer_size", None) or pieces
+        embeddings = getattr(config.encoder_config, "vocab_size", None) or pieces
+        if pieces != trained_with or pieces > embeddings:
+            raise ValueError(
+                f"this tokenizer has {pieces} pieces, the model was trained with "
+                f"{trained_with if pieces != trained_with else embeddings}: it belongs to another encoder; put the "
+                "model's own there"
+            )
 
     def _sanitize_parameters(
         self,
@@ -118,6 +130,7 @@ class KnowFreePipeline(Pipeline):
         """Each input's units, their offsets, and its windows as pieces; errors count inputs from `first`."""
         documents: list[dict[str, Any]] = []
         for at, item in enumerate(inputs, first):
+            _check_unicode(item, at)
             if is_split_into_words:
                 if isinstance(item, str) or not all(isinstance(unit, str) for unit in item):
                     raise ValueError(f"input {at}: is_split_into_words=True takes a list of strings, got {item!r:.80}")
@@ -178,6 +191,17 @@ class KnowFreePipeline(Pipeline):
                 {"entity_group": labels[span.label], "score": span.score, "word": word, "start": start, "end": end}
             )
         return found
+
+
+def _check_unicode(item: Any, at: int) -> None:
+    for text in [item] if isinstance(item, str) else item if isinstance(item, (list, tuple)) else ():
+        try:
+            str(text).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"input {at}: character {error.start} (U+{ord(text[error.start]):04X}) is half of a surrogate pair, no "
+                "Unicode text: write the whole character"
+            ) from error
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

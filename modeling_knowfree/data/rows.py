@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+LONGEST = 100_000  # tokens of a row: no encoder reads so many, and more would fill the memory
 NAMESPACES = ("ENT:", "POS:", "SEG:")
 WORD_LABEL = "WORD"  # the label of a word in a segmentation file, and of a bare B, I, E, M or S tag
 A_ROW = '{"id": "1", "tokens": ["in", "Rome"], "entities": [{"start": 1, "end": 2, "label": "LOC"}]}'
@@ -133,6 +134,9 @@ class RowChecker:
             bad_input(place, f"tokens is {show(tokens)}", allowed="a list of strings", mend=mend)
         if not tokens:
             bad_input(place, "tokens is empty, []", allowed="at least one token", mend="remove the row")
+        if len(tokens) > LONGEST:
+            mend = "split it into sentences"
+            bad_input(place, f"{len(tokens):,} tokens", allowed=f"up to {LONGEST:,} tokens", mend=mend)
         for index, token in enumerate(tokens):
             if not isinstance(token, str) or not token:
                 mend = "put the token in quotes, or take it out and move the spans behind it"

@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 import yaml
-from transformers import AutoTokenizer, HfArgumentParser, set_seed
+from transformers import HfArgumentParser, set_seed
 
 from ..data.readers import InputError, read_dataset, read_rows
 from ..files import write_whole
+from ..loading import check_vocabulary, load_tokenizer, told_in_one_line
 from ..units_knowfree import KnowFreeCollator, infer_unit
 from .checkpoints import check_fits, checkpoint_to_resume
 from .trainer import (
@@ -291,13 +292,13 @@ def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str,
 
 
 def _load_encoder(model_args: ModelArguments, rows: list[Row], labels: list[str] | None):
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path, add_prefix_space=True)
-        config = build_config(model_args.model_name_or_path, rows, labels=labels, **model_args.config_fields(rows))
-        return tokenizer, build_model(model_args.model_name_or_path, config)
-    except (OSError, ValueError, KeyError) as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"--model_name_or_path {model_args.model_name_or_path}: {message:.400}") from error
+    name = model_args.model_name_or_path
+    with told_in_one_line(f"--model_name_or_path {name}"):
+        tokenizer = load_tokenizer(name, add_prefix_space=True)
+        config = build_config(name, rows, labels=labels, **model_args.config_fields(rows))
+        check_vocabulary(tokenizer, config.encoder_config, f"--model_name_or_path {name}")
+        config.tokenizer_size = len(tokenizer)
+        return tokenizer, build_model(name, config)
 
 
 def _name(strategy: Any) -> str:

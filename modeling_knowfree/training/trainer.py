@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import Dataset
-from transformers import AutoConfig, AutoModel, EvalPrediction, TrainingArguments
+from transformers import EvalPrediction, TrainingArguments
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..configuration_knowfree import KnowFreeConfig
 from ..decoding_knowfree import Span, decode, pad_spans
+from ..loading import load_config, load_encoder
 from ..metrics import span_scores
 from ..modeling_knowfree import KnowFreeForTokenClassification
 from ..units_knowfree import cut, encode_units, infer_unit
@@ -254,7 +255,7 @@ def build_config(
     """
     labels = labels or target_labels(rows)
     alphas = extension_weights(rows, alpha_cap)
-    encoder = AutoConfig.from_pretrained(model_name_or_path)
+    encoder = load_config(model_name_or_path)
     special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
     return KnowFreeConfig(
         encoder_config=encoder,
@@ -272,7 +273,7 @@ def build_config(
 def build_model(model_name_or_path: str, config: KnowFreeConfig) -> KnowFreeForTokenClassification:
     """A fresh span head on the pretrained encoder; call `transformers.set_seed` before."""
     model = KnowFreeForTokenClassification(config)
-    encoder = AutoModel.from_pretrained(model_name_or_path, config=model.knowfree.encoder.config, dtype=torch.float32)
+    encoder = load_encoder(model_name_or_path, model.knowfree.encoder.config)
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     model.knowfree.encoder = encoder
