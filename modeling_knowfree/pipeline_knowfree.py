@@ -43,11 +43,11 @@ class KnowFreePipeline(Pipeline):
                 "this model folder has no tokenizer; load it by itself and hand it over: "
                 'pipeline("knowfree", model=…, tokenizer=AutoTokenizer.from_pretrained(…))'
             )
-        self._check_vocabulary()
+        self._check_vocabulary(len(self.tokenizer))
         self.collate = KnowFreeCollator(self.tokenizer.pad_token_id or 0)
 
-    def _check_vocabulary(self) -> None:
-        config, pieces = self.model.config, len(self.tokenizer)
+    def _check_vocabulary(self, pieces: int) -> None:
+        config = self.model.config
         trained_with = getattr(config, "tokenizer_size", None) or pieces
         embeddings = getattr(config.encoder_config, "vocab_size", None) or pieces
         if pieces != trained_with or pieces > embeddings:

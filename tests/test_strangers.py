@@ -270,8 +270,8 @@ ODD_TEXTS = {
     "controls": "".join(map(chr, range(32))) + "\x7f\x80\x9f left",
     "not characters": "left \ufffe\uffff\U0010ffff harrow",
     "right to left and joiners": "left \u202eharrow\u200d\u200b\ufeff creek",
-    "combining": "e" + "\u0301" * 5000,
-    "one long word": "x" * 20_000,
+    "combining": "e" + "\u0301" * 500,
+    "one long word": "x" * 1_000,
     "blank": " \t\n\u3000\xa0",
     "separators": "left\u2028harrow\u2029creek\x85am",
 }
@@ -289,10 +289,10 @@ def test_half_a_surrogate_pair_is_told_with_its_place(pipelines, trained):
     for text in ("bear \ud83d left", "\udc00"):
         with pytest.raises(ValueError, match=r"input 1: character \d \(U\+D[8C]"):
             pipelines["english"](["fine", text])
-        with pytest.raises(ValueError, match="input 0: .*half of a surrogate pair"):
+        with pytest.raises(ValueError, match=r"input 0: .*half of a surrogate pair"):
             pipelines["english"](["a", text], is_split_into_words=True)
         line = json.dumps({"text": text}).encode()
-        with pytest.raises(InputError, match="in.jsonl, line 2.*half a surrogate pair"):
+        with pytest.raises(InputError, match=r"in\.jsonl, line 2.*half a surrogate pair"):
             list(predict(str(trained), [b'{"text": "fine"}\n', line], name="in.jsonl", text=False))
 
 
