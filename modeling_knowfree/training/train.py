@@ -13,24 +13,15 @@ import yaml
 from transformers import HfArgumentParser, set_seed
 
 from ..data.readers import InputError, read_dataset, read_rows
+from ..data.rows import Row
 from ..files import write_whole
 from ..loading import check_vocabulary, load_tokenizer, told_in_one_line
 from ..units_knowfree import KnowFreeCollator, infer_unit
+from .arguments import RECIPES, TASK_PRESETS, DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
-from .trainer import (
-    RECIPES,
-    TASK_PRESETS,
-    DataArguments,
-    Features,
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    ModelArguments,
-    Row,
-    build_config,
-    build_features,
-    build_model,
-    target_labels,
-)
+from .config import build_config, build_model, target_labels
+from .features import Features, build_features
+from .trainer import KnowFreeTrainer
 
 logger = logging.getLogger(__name__)
 ORIGIN_FILE = "data_args.json"
