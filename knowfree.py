@@ -1,6 +1,7 @@
 """The command line. Heavy imports stay inside the commands: `knowfree --help` answers at once."""
 
 import json
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -189,7 +190,10 @@ def _given(options: dict) -> dict:
 def main() -> None:
     """Entry point: 0 done, 1 failed, 2 bad usage or bad input, 3 stopped on a budget."""
     try:
-        cli(standalone_mode=True)
+        try:
+            cli(standalone_mode=True)
+        finally:
+            sys.stdout.flush()
     except ValueError as error:
         # InputError is looked up by name: importing it here would cost what `--help` must not.
         if type(error).__name__ != "InputError":
@@ -202,6 +206,8 @@ def main() -> None:
         if (told := disk_trouble(error)) is None:
             raise
         click.echo(f"knowfree: {told}", err=True)
+        if error.filename is None:  # what standard output still holds would fail once more at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
     except ModuleNotFoundError as error:
         click.echo(

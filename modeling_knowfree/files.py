@@ -28,7 +28,7 @@ def disk_trouble(error: OSError) -> str | None:
     """One line on a file or folder that cannot be used: which one, why, what to do. `None` for other errors."""
     if error.errno not in _MENDS:
         return None
-    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else error.filename or "a file"
+    name = "standard output" if error.filename is None else os.fsdecode(error.filename)
     mend = _MENDS[error.errno]
     return f"{name}: {os.strerror(error.errno)}; {mend}, then run the same command again".replace("\n", " ")
 

@@ -17,6 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from ..files import whole_file
+
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 LONGEST = 100_000  # tokens of a row: no encoder reads so many, and more would fill the memory
 NAMESPACES = ("ENT:", "POS:", "SEG:")
@@ -240,16 +242,9 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Row]) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as work, work.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 class Line(NamedTuple):
