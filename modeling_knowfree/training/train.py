@@ -14,13 +14,15 @@ from transformers import HfArgumentParser, set_seed
 
 from ..data.readers import InputError, read_dataset, read_rows
 from ..data.rows import Row
+from ..encoders import HUB_IDS
 from ..files import write_whole
-from ..loading import check_vocabulary, load_tokenizer, told_in_one_line
+from ..loading import check_vocabulary, told_in_one_line
 from ..units_knowfree import KnowFreeCollator, infer_unit
 from .arguments import RECIPES, TASK_PRESETS, DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
 from .config import build_config, build_model, target_labels
 from .features import Features, build_features
+from .tokenizer import load_tokenizer
 from .trainer import KnowFreeTrainer
 
 logger = logging.getLogger(__name__)
@@ -271,7 +273,7 @@ def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str,
     """What a model is made of, for its card: Hub ids as they are, of files the names, of folders `./` and the names."""
 
     def hub_id_or_folder(name: str | None) -> str | None:
-        return f"./{Path(name).resolve().name}" if name and Path(name).exists() else name
+        return f"./{Path(name).resolve().name}" if name and Path(name).exists() else HUB_IDS.get(name or "", name)
 
     files = {name: getattr(data_args, name) for name in ("train_file", "validation_file", "test_file")}
     return {
@@ -285,11 +287,12 @@ def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str,
 def _load_encoder(model_args: ModelArguments, rows: list[Row], labels: list[str] | None):
     name = model_args.model_name_or_path
     with told_in_one_line(f"--model_name_or_path {name}"):
-        tokenizer = load_tokenizer(name, add_prefix_space=True)
-        config = build_config(name, rows, labels=labels, **model_args.config_fields(rows))
+        folder = model_args.encoder_folder(infer_unit(rows))
+        tokenizer = load_tokenizer(folder, infer_unit(rows))
+        config = build_config(folder, rows, labels=labels, **model_args.config_fields(rows))
         check_vocabulary(tokenizer, config.encoder_config, f"--model_name_or_path {name}")
         config.tokenizer_size = len(tokenizer)
-        return tokenizer, build_model(name, config)
+        return tokenizer, build_model(folder, config, rows, model_args.start_bias)
 
 
 def _name(strategy: Any) -> str:
