@@ -125,7 +125,7 @@ class KnowFreePipeline(Pipeline):
         if is_list:
             return self._tag(inputs, size, before, after)
         if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):  # it has lengths and items, no iterator
-            inputs = (inputs[at] for at in range(len(inputs)))  # type: ignore[arg-type]
+            inputs = map(inputs.__getitem__, range(len(inputs)))  # type: ignore[arg-type]
         if isinstance(inputs, Iterable) and not isinstance(inputs, (dict, bytes)):
             return self._stream(inputs, size, before, after)
         raise ValueError(

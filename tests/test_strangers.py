@@ -299,7 +299,7 @@ def test_half_a_surrogate_pair_is_told_with_its_place(pipelines, trained):
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1", "gb18030", "shift_jis"])
 @pytest.mark.parametrize("text", [True, False])
 def test_other_encodings_are_told_with_the_line(encoding, text, trained):
-    words = "café am" if encoding == "latin-1" else "我们去東京 am"
+    words = {"latin-1": "café am", "shift_jis": "東京へ行く"}.get(encoding, "我们去東京 am")
     content = words if text else json.dumps({"text": words}, ensure_ascii=False)
     lines = (content + "\n").encode(encoding).splitlines(keepends=True)
     with pytest.raises(InputError, match=r"in\.txt, line 1: .*not UTF-8"):
