@@ -1,6 +1,7 @@
 """The command line. Heavy imports stay inside the commands: `knowfree --help` answers at once."""
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ ELSEWHERE = {
         "augment",
         "Let an LLM annotate, merge labels, fuse, explain.",
     ),
+    "data": ("modeling_knowfree.data.commands", "data", "Turn, list and fetch annotated data."),
 }
 
 
@@ -76,7 +78,17 @@ def _told(error: Exception) -> tuple[str, int] | None:
         return f"the Hub refused: {' '.join((error.server_message or str(error)).split())}", 1
     if http and isinstance(error, http.TransportError):
         return f"the Hub cannot be reached ({error}); run it again, finished uploads are kept", 1
-    return None
+    return _told_of_disk(error) if isinstance(error, OSError) else None
+
+
+def _told_of_disk(error: OSError) -> tuple[str, int] | None:
+    from modeling_knowfree.files import disk_trouble
+
+    if (told := disk_trouble(error)) is None:
+        return None
+    if error.filename is None:  # what standard output still holds would fail once more at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return told, 1
 
 
 def missing_package(module: str) -> tuple[str, int] | None:
@@ -149,7 +161,14 @@ def train(arguments: tuple[str, ...]) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     set_verbosity_warning()
-    for split, metrics in run(arguments).items():
+    from modeling_knowfree.training.checkpoints import TrainingStopped
+
+    try:
+        scores = run(arguments)
+    except TrainingStopped as stop:
+        click.echo(f"knowfree: {stop}", err=True)
+        sys.exit(128 + stop.signal)
+    for split, metrics in scores.items():
         click.echo(score_line(split, metrics), err=True)
 
 
@@ -260,7 +279,11 @@ def _given(options: dict) -> dict:
 
 def main() -> None:
     """Entry point: 0 done, 1 failed, 2 bad usage or bad input, 3 stopped on a budget."""
-    cli()
+    with exit_codes():
+        try:
+            cli()
+        finally:
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
