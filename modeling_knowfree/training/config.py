@@ -16,7 +16,6 @@ from ..modeling_knowfree import KnowFreeForTokenClassification
 <<<<<<< HEAD
 from ..units_knowfree import infer_unit, join_units, sentence_ends
 =======
-from ..units_knowfree import infer_unit
 from .start import check_start_bias, set_start_bias
 
 logger = logging.getLogger(__name__)
