@@ -22,6 +22,7 @@ ELSEWHERE = {
         "augment",
         "Let an LLM annotate, merge labels, fuse, explain.",
     ),
+    "data": ("modeling_knowfree.data.commands", "data", "Turn, list and fetch annotated data."),
 }
 
 
