@@ -9,7 +9,17 @@ import torch
 from transformers import Pipeline
 
 from .decoding_knowfree import best_first, find_hits, resolve
-from .units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, join_units, owner, sentence_ends, split_text, windows
+from .units_knowfree import (
+    KnowFreeCollator,
+    Pieces,
+    cut,
+    encode_units,
+    join_units,
+    owner,
+    sentence_ends,
+    split_text,
+    windows,
+)
 
 
 class KnowFreePipeline(Pipeline):

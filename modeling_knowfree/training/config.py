@@ -13,13 +13,10 @@ from transformers import AutoConfig, AutoModel
 from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import Row
 from ..modeling_knowfree import KnowFreeForTokenClassification
-<<<<<<< HEAD
 from ..units_knowfree import infer_unit, join_units, sentence_ends
-=======
 from .start import check_start_bias, set_start_bias
 
 logger = logging.getLogger(__name__)
->>>>>>> main
 
 _SPECIAL_PIECES = ("pad_token_id", "bos_token_id", "eos_token_id")
 

@@ -114,7 +114,7 @@ def long_units(count: int) -> list[str]:
 
 def test_long_text_is_read_whole_in_windows(tagger):
     limit = tagger.model.config.max_pieces
-    text, offsets = join_units(long_units(3 * limit), "word")
+    text, _ = join_units(long_units(3 * limit), "word")
     spans = tagger(text)
     extents = [(span["start"], span["end"]) for span in spans]
     assert extents == sorted(set(extents))

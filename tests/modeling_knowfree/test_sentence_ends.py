@@ -1,5 +1,7 @@
 """Where sentences end, and windows that are like what training saw."""
 
+from itertools import pairwise
+
 import pytest
 
 from modeling_knowfree.units_knowfree import Pieces, join_units, owner, sentence_ends, split_text, windows
@@ -8,9 +10,7 @@ from modeling_knowfree.units_knowfree import Pieces, join_units, owner, sentence
 def sentences(text: str, unit: str) -> list[str]:
     offsets = split_text(text, unit)
     starts = [0, *sentence_ends(text, offsets)]
-    return [
-        text[offsets[left][0] : offsets[right - 1][1]] for left, right in zip(starts, starts[1:], strict=False)
-    ]
+    return [text[offsets[left][0] : offsets[right - 1][1]] for left, right in pairwise(starts)]
 
 
 @pytest.mark.parametrize(
