@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
 import transformers
-from transformers import AutoConfig, AutoModel
 
 from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import Row
+from ..loading import load_config, load_encoder
 from ..modeling_knowfree import KnowFreeForTokenClassification
 from ..units_knowfree import infer_unit, join_units, sentence_ends
 from .start import check_start_bias, set_start_bias
@@ -137,7 +136,7 @@ def build_config(
     labels = labels or target_labels(rows)
     unit = infer_unit(rows)
     alphas = extension_weights(rows, alpha_cap, extension_budget, min_extension_count)
-    encoder = AutoConfig.from_pretrained(model_name_or_path)
+    encoder = load_config(model_name_or_path)
     special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
     return KnowFreeConfig(
         encoder_config=encoder,
@@ -167,16 +166,9 @@ def build_model(
     told = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()  # its table of missing weights is long, and mostly of the pooler
     try:
-        encoder, loading = AutoModel.from_pretrained(
-            model_name_or_path,
-            config=model.knowfree.encoder.config,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+        encoder = load_encoder(model_name_or_path, model.knowfree.encoder.config)
     finally:
         transformers.utils.logging.set_verbosity(told)
-    if missing := sorted(name for name in loading["missing_keys"] if "pooler" not in name):
-        logger.warning("%s lacks %d weights, which start at random: %s …", model_name_or_path, len(missing), missing[0])
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     model.knowfree.encoder = encoder
