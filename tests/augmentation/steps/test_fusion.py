@@ -18,7 +18,7 @@ def test_fused_row():
         entities=[(0, 1, "Actor"), (0, 1, "Film"), (0, 1, "Film"), (0, 2, "Clause")],
         tags=[(0, 1, "PROPN"), (1, 2, "AUX")],
         words=[(0, 1), (1, 2), (2, 3)],
-        synthetic=True,
+        source="synthetic",
         parent_id="r0",
     )
     assert row == ROW
