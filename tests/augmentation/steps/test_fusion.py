@@ -34,7 +34,10 @@ def test_fused_row():
             {"start": 1, "end": 2, "label": "POS:AUX", "source": "pos"},
             {"start": 2, "end": 3, "label": "SEG:WORD", "source": "segmentation"},
         ],
+        "has_extensions": True,
         "synthetic": True,
+        "source": "synthetic",
+        "annotator": None,
         "parent_id": "r0",
     }
     fused["entities"][0]["label"] = "changed"
