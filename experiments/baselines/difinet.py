@@ -18,7 +18,7 @@ from modeling_knowfree.decoding_knowfree import Span, find_hits
 
 from .tagger import Tagger, exact, real_units
 
-BY_END, BY_START = (1, 3), (3, 1)  # kernels: spans of one start and neighbouring ends, of one end and neighbouring starts
+BY_END, BY_START = (1, 3), (3, 1)  # kernels: over neighbouring ends of one start, over neighbouring starts of one end
 
 
 class DiFiNet(Tagger):

@@ -102,7 +102,9 @@ class W2Ner(Tagger):
         heads = self.dropout(F.gelu(self.head(states)))
         bilinear = torch.einsum("bix,rxy,bjy->bijr", tails, self.biaffine, heads)
         by_tail, by_head = self.biaffine_linear.weight.split(tails.shape[-1], 1)
-        linear = F.linear(tails, by_tail).unsqueeze(2) + F.linear(heads, by_head, self.biaffine_linear.bias).unsqueeze(1)
+        linear = F.linear(tails, by_tail).unsqueeze(2) + F.linear(heads, by_head, self.biaffine_linear.bias).unsqueeze(
+            1
+        )
         return bilinear + linear
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:

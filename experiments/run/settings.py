@@ -16,13 +16,17 @@ GOLD_FILE, MODEL, AUGMENTED = "gold.jsonl", "model", "augmented"
 """Names in a run folder: rows of a subset; the model to push; an augmentation."""
 
 
+Tagger = Literal["span", "bio", "bio_crf", "w2ner", "difinet", "bert_bilstm_crf", "llm_zero", "llm_few"]
+
+
 class Variant(BaseModel):
     """
     One way to train on a subset.
 
     Args:
         data: `gold` sentences; `fusion`: with extension labels; `train`: with synthetic sentences too.
-        tagger: `span`: KnowFREE; `bio`: Hugging Face's token classification; `bio_crf`: with a CRF on it.
+        tagger: `span`: KnowFREE; `bio`: Hugging Face's token classification; `bio_crf`: with a CRF on it; or a network
+            of `baselines.tagger`; or `llm_zero`, `llm_few`: nothing is trained, the LLM tags the test set.
         train: arguments of `knowfree train` on top of the run's.
         augment: settings of the augmentation on top of the run's, `annotator` for example.
     """
@@ -30,9 +34,14 @@ class Variant(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Literal["gold", "fusion", "train"] = "gold"
-    tagger: Literal["span", "bio", "bio_crf"] = "span"
+    tagger: Tagger = "span"
     train: dict[str, Any] = {}
     augment: dict[str, Any] = {}
+
+    @property
+    def asks_llm(self) -> bool:
+        """Whether the LLM tags the test set, and nothing is trained."""
+        return self.tagger in ("llm_zero", "llm_few")
 
 
 VARIANTS = {
@@ -44,6 +53,12 @@ VARIANTS = {
     "plain": Variant(train={"span_mixer": "none"}),
     "bio": Variant(tagger="bio", train={"head_dropout": 0.1}),
     "bio_crf": Variant(tagger="bio_crf", train={"head_dropout": 0.1}),
+    "bert_bilstm_crf": Variant(tagger="bert_bilstm_crf"),
+    "w2ner": Variant(tagger="w2ner"),
+    "difinet": Variant(tagger="difinet"),
+    # the LLM tags the test set itself (Table 4): from the label names; after the gold sentences most like the text
+    "llm_zero": Variant(tagger="llm_zero", augment={"target_examples": 0}),
+    "llm_few": Variant(tagger="llm_few", augment={"target_examples": 8}),
     # who annotates the synthetic sentences (S7)
     **{
         f"fs_{annotator}": Variant(data="train", augment={"annotator": annotator})

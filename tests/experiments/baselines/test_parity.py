@@ -102,9 +102,7 @@ def test_w2ner_loss_is_the_mean_cross_entropy_over_pairs(w2ner):
     with torch.no_grad():
         logits, loss = w2ner.relation_logits(batch), w2ner.loss(batch)
     gold = {(0, 1): NEXT, (1, 0): FIRST_TAIL_HEAD + 1, (2, 2): FIRST_TAIL_HEAD}
-    by_hand = -sum(
-        float(logits[0, i, j].log_softmax(-1)[gold.get((i, j), 0)]) for i in range(3) for j in range(3)
-    )
+    by_hand = -sum(float(logits[0, i, j].log_softmax(-1)[gold.get((i, j), 0)]) for i in range(3) for j in range(3))
     assert float(loss[0]) == pytest.approx(by_hand / 9, rel=1e-9)
     assert float(loss[1]) == pytest.approx(-float(logits[1, 0, 0].log_softmax(-1)[0]), rel=1e-9)
 

@@ -18,7 +18,6 @@ from transformers import AutoTokenizer
 
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.training.trainer import build_config
-
 from tests.conftest import row
 
 SIZES = {
