@@ -30,6 +30,10 @@ TAGGERS = {
     "w2ner": "W2Ner",
     "difinet": "DiFiNet",
     "bert_bilstm_crf": "BertBiLstmCrf",
+    "flat": "Flat",
+    "mect": "Mect",
+    "lebert": "Lebert",
+    "pcbert": "Pcbert",
 }
 """The networks: the file of this folder that each stands in, and its class."""
 TAGGER_FILE = "tagger.json"  # not config.json: no other class may load the encoder and forget the rest
@@ -74,6 +78,18 @@ class Tagger(nn.Module):
     def find(self, batch: dict[str, Tensor]) -> list[list[Span]]:
         """The spans of each sentence, in any order; they may still overlap."""
         raise NotImplementedError
+
+    @classmethod
+    def prepare(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> dict[str, Any]:
+        """Arguments of `__init__` that the training rows decide."""
+        return {}
+
+    def copy_encoder(self, encoder: nn.Module) -> None:
+        """For networks with a second encoder: begin it with the weights of the first."""
+
+    def gold_extra(self, row: Row) -> dict[str, Any]:
+        """What only training is told of a row, beside its spans."""
+        return {}
 
     def extra(self, tokens: Sequence[str]) -> dict[str, Any]:
         """What the network wants to know of a sentence beside its pieces."""
@@ -162,10 +178,10 @@ def train_tagger(
         tokenizer = AutoTokenizer.from_pretrained(encoder, add_prefix_space=True)
         gold = [{key: row[key] for key in ("id", "tokens", "entities")} for row in rows]
         config = build_config(encoder, gold, labels=data_args.labels, **model_args.config_fields(rows))
-        if hasattr(kind, "prepare"):
-            settings |= kind.prepare(rows, lexicon=lexicon, encoder=encoder)
-        network = kind(config, **settings)
+        prepared = kind.prepare(rows, lexicon, encoder, labels=config.target_labels)
+        network = kind(config, **{**prepared, **settings})
         network.knowfree.encoder = _pretrained(encoder, network.knowfree.encoder.config)
+        network.copy_encoder(network.knowfree.encoder)
     except InputError:
         raise
     except (OSError, ValueError, KeyError) as error:
@@ -218,7 +234,7 @@ def training_features(rows: Sequence[Row], tokenizer, network: Tagger, beta: flo
         _, length = windows(pieces, limit, 0)[0]
         spans = sorted((span["start"], span["end"], columns[span["label"]]) for span in row["entities"])
         lost += sum(end > length for _, end, _ in spans)
-        feature = _feature(network, row["tokens"], pieces, 0, length)
+        feature = _feature(network, row["tokens"], pieces, 0, length) | network.gold_extra(row)
         feature["span_labels"] = [span for span in spans if span[1] <= length]
         feature["loss_weights"] = beta if row.get("synthetic") else 1.0
         features.append(feature)

@@ -24,8 +24,14 @@ SIZES = {
     "w2ner": {"lstm_size": 32, "channels": 16, "biaffine_size": 16, "hidden_size": 16, "embedding_size": 6},
     "difinet": {"side_size": 24, "span_size": 16},
     "bert_bilstm_crf": {"lstm_size": 32},
+    "flat": {"size": 24, "heads": 4},
+    "mect": {"size": 24, "heads": 4, "part_size": 8},
+    "lebert": {},
+    "pcbert": {},
 }
 NAMES = list(SIZES)
+FOR_WORDS = NAMES[:3]
+"""Networks that do not need characters and a lexicon."""
 STEPS = {"w2ner": 90}
 """Updates until eight sentences are learnt by heart, where 40 are not enough."""
 
@@ -39,6 +45,7 @@ NESTED = [
     row("张三李四一起", (0, 2, "PER"), (2, 4, "PER")),
     row("嘉鱼地铁站", (0, 2, "LOC"), (0, 5, "LOC")),
 ]
+LEXICON = "北京\n大学\n北京大学\n嘉鱼\n医院\n地铁站\n地铁\n张三\n李四\n今天\n下午\n东站\n"
 TWO_LABELS = [{**each, "entities": list(each["entities"])} for each in NESTED]
 TWO_LABELS[7] = row("嘉鱼地铁站", (0, 2, "LOC"), (0, 5, "LOC"), (0, 5, "ORG"))
 
@@ -71,7 +78,15 @@ def found_in(folder, rows, batch_size=3) -> list[list[tuple]]:
     return [sorted(span[:3] for span in each) for each in predict_tagger(folder, rows, batch_size)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.fixture
+def lexicon(tmp_path):
+    """A file of words."""
+    path = tmp_path / "words.txt"
+    path.write_text(LEXICON, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", FOR_WORDS)
 def test_eight_flat_sentences_are_learnt_by_heart_and_a_saved_network_finds_the_same(
     name, encoder, english_rows, tmp_path
 ):
@@ -83,10 +98,10 @@ def test_eight_flat_sentences_are_learnt_by_heart_and_a_saved_network_finds_the_
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nested_sentences_are_learnt_as_far_as_the_network_can_hold_them(name, encoder, tmp_path, caplog):
+def test_nested_sentences_are_learnt_as_far_as_the_network_can_hold_them(name, encoder, lexicon, tmp_path, caplog):
     options = arguments(encoder, tmp_path, NESTED, task="nested_ner", max_steps=STEPS.get(name, 40))
     with caplog.at_level(logging.WARNING):
-        train_tagger(name, options, **SIZES[name])
+        train_tagger(name, options, lexicon=lexicon, **SIZES[name])
     kind = tagger_class(name)
     flat, lost = outermost(NESTED)
     assert lost == 6
@@ -101,16 +116,18 @@ def test_two_labels_on_one_span_are_learnt_by_the_span_matrix(encoder, tmp_path)
 
 
 @pytest.fixture
-def network_and_batch(encoder):
+def network_and_batch(encoder, lexicon):
     """Factory of an untrained network and a function from rows to its batch."""
 
     def make(name, rows=NESTED, **options):
         torch.manual_seed(0)
         config = build_config(str(encoder), rows, decoding="nested", head_dropout=0.0)
         tokenizer = AutoTokenizer.from_pretrained(encoder)
-        network = tagger_class(name)(config, **{**SIZES[name], **options}).eval()
+        kind = tagger_class(name)
+        prepared = kind.prepare(rows, lexicon, str(encoder), config.target_labels)
+        network = kind(config, **{**prepared, **SIZES[name], **options}).eval()
 
-        def batch(some, pad_to=None):
+        def batch(some):
             features = training_features(some, tokenizer, network, 0.5)
             return TaggerCollator(0, network)(features)
 

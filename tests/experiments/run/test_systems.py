@@ -3,8 +3,7 @@
 import json
 
 import pytest
-import yaml
-from knowfree_experiments.run.settings import VARIANTS
+from knowfree_experiments.report.results import PREDICTIONS_FILE
 
 from modeling_knowfree.data.readers import read_rows
 from tests.support.tiny_run import call, lines_of, tiny_settings
@@ -52,7 +51,7 @@ def test_the_llm_tags_the_test_set_and_is_scored_as_everybody(asked, tmp_path):
             "seconds_per_text": None,
             "concurrency": 0,
         }
-    predictions = read_rows(folder / "all" / "llm_zero" / "seed-0" / "predictions.jsonl")
+    predictions = read_rows(folder / "all" / "llm_zero" / "seed-0" / PREDICTIONS_FILE)
     assert predictions[0]["entities"] == [] and len(predictions[1]["entities"]) == len(gold[1]["entities"])
     report = (folder / "report.html").read_text(encoding="utf-8")
     assert "llm_zero" in report and "llm_few" in report
@@ -78,7 +77,10 @@ def test_texts_without_an_answer_are_counted_and_a_run_without_any_is_refused(as
         ({"augment": {"client": "recorded"}}, "needs answers"),
         ({"augment": {"client": "recorded", "answers": ["none.jsonl"]}}, "none.jsonl: no such file"),
         ({"augment": {}}, "name the LLM"),
-        ({"define": {"mine": {"tagger": "llm_zero", "train": {"beta": 1}}}, "variants": ["mine"]}, "nothing is trained"),
+        (
+            {"define": {"mine": {"tagger": "llm_zero", "train": {"beta": 1}}}, "variants": ["mine"]},
+            "nothing is trained",
+        ),
         (
             {"define": {"mine": {"tagger": "w2ner", "train": {"span_mixer": "cnn"}}}, "variants": ["mine"]},
             "w2ner has no span_mixer",
