@@ -100,12 +100,7 @@ def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> 
         InputError: units are words; no such file; a line of it that holds no word; vectors of different sizes; no
             word at all; no `rjieba`.
     """
-    long = next((token for row in rows for token in row["tokens"] if len(token) > 1), None)
-    if long is not None:
-        raise InputError(
-            f"lexicon methods read Chinese characters, and a token of the training rows is {long!r}; "
-            "mend: take a row that reads words (base, w2ner, difinet, …)"
-        )
+    check_characters(rows)
     vectors: dict[str, list[float]] = {}
     named: set[str] = set()
     if source in (None, AUGMENTATION):
@@ -128,6 +123,21 @@ def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> 
     words = dict.fromkeys(sorted(named), UNKNOWN) | {word: FIRST_WORD + at for at, word in enumerate(own)}
     lexicon = Lexicon(words, size, packaged=source == PACKAGED)
     return lexicon, {words[word]: vector for word, vector in vectors.items()}
+
+
+def check_characters(rows: Iterable[Row]) -> None:
+    """
+    Whether the units are characters.
+
+    Raises:
+        InputError: a token is longer.
+    """
+    long = next((token for row in rows for token in row["tokens"] if len(token) > 1), None)
+    if long is not None:
+        raise InputError(
+            f"lexicon methods read Chinese characters, and a token of the training rows is {long!r}; "
+            "mend: take a row that reads words (base, w2ner, difinet, …)"
+        )
 
 
 def words_of_rows(rows: Iterable[Row]) -> set[str]:

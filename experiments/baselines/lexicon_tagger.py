@@ -11,7 +11,7 @@ from modeling_knowfree.data.rows import Row
 from modeling_knowfree.decoding_knowfree import Span
 
 from .crf_head import FLAT_ONLY, CrfHead
-from .lexicon import Lexicon, WordTable, read_lexicon
+from .lexicon import AUGMENTATION, Lexicon, WordTable, check_characters, read_lexicon
 from .tagger import Tagger, real_units
 
 MOST_WORDS_OF_A_UNIT = 5
@@ -43,6 +43,12 @@ class LexiconTagger(Tagger):
         """Arguments of `__init__` from the training rows and the source of the lexicon, see `read_lexicon`."""
         words, vectors = read_lexicon(lexicon, rows)
         return {"lexicon": words.to_json(), "vectors": vectors}
+
+    @classmethod
+    def check(cls, rows: Sequence[Row], lexicon: str | None) -> None:
+        check_characters(rows)
+        if lexicon != AUGMENTATION:
+            read_lexicon(lexicon, rows)
 
     def settings(self) -> dict[str, Any]:
         return {"lexicon": self.lexicon.to_json()}

@@ -60,6 +60,11 @@ class Mect(LexiconTagger):
         settings = super().prepare(rows, lexicon, encoder, labels)
         return settings | {"parts": sorted({part for row in rows for c in row["tokens"] for part in parts_of(c)})}
 
+    @classmethod
+    def check(cls, rows: Sequence[Row], lexicon: str | None) -> None:
+        super().check(rows, lexicon)
+        parts_of("一")
+
     def settings(self) -> dict[str, Any]:
         return super().settings() | self.more
 

@@ -84,6 +84,10 @@ class Tagger(nn.Module):
         """Arguments of `__init__` that the training rows decide."""
         return {}
 
+    @classmethod
+    def check(cls, rows: Sequence[Row], lexicon: str | None) -> None:
+        """Before a run starts: whether `prepare` will find what it needs; raises InputError where not."""
+
     def copy_encoder(self, encoder: nn.Module) -> None:
         """For networks with a second encoder: begin it with the weights of the first."""
 

@@ -39,9 +39,9 @@ from modeling_knowfree.training.trainer import (
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
-from ..baselines.tagger import TAGGERS, predict_tagger, train_tagger
+from ..baselines.tagger import TAGGERS, predict_tagger, tagger_class, train_tagger
 from ..report.results import PREDICTIONS_FILE, usable_results
-from .settings import RunSettings, Variant
+from .settings import LEXICON_TAGGERS, RunSettings, Variant
 
 CELL_FILE = "cell.json"
 BATCH_SIZE = 32
@@ -109,6 +109,9 @@ class Cell:
             [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
             [_file_hash(Path(path)) for path in files if path],
         ]
+        if self.definition.tagger in LEXICON_TAGGERS:
+            words = settings.lexicon
+            shaping.append(_file_hash(Path(words)) if words and Path(words).is_file() else words)
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
     def llm_settings(self) -> AugmentSettings:
@@ -167,6 +170,11 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         if name in unused:
             what = "a BIO tagger" if definition.tagger in ("bio", "bio_crf") else definition.tagger
             raise InputError(f"{where}: {what} has no {name}; leave it out")
+    if definition.tagger in LEXICON_TAGGERS:
+        if settings.lexicon is None:
+            words = "lexicon: FILE (a word a line, or word2vec's text format), lexicon: rjieba or lexicon: augmentation"
+            raise InputError(f"{variant} needs words; give the run {words}")
+        tagger_class(definition.tagger).check(rows, settings.lexicon)
     encoder = encoder_path(settings.model_name_or_path)
     try:
         AutoConfig.from_pretrained(encoder)
@@ -326,6 +334,7 @@ def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
             batch_size=args.per_device_train_batch_size,
             dropout=model_args.head_dropout,
             weight_decay=args.weight_decay,
+            overlapping=True,
             **{name: getattr(args, name) for name in given},
         )
     _remove_checkpoints(work)
@@ -338,7 +347,7 @@ def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
 
 def _finish_network(cell: Cell, work: Path, test: list[Row]) -> Finished:
     with redirect_stdout(sys.stderr):
-        results = train_tagger(cell.definition.tagger, cell.arguments(work))
+        results = train_tagger(cell.definition.tagger, cell.arguments(work), lexicon=cell.settings.lexicon)
     _remove_checkpoints(work)
     found = predict_tagger(work, test, BATCH_SIZE)
     return results["validation"].get("validation_f1"), results["curve"], _spelt(test, found)

@@ -16,7 +16,11 @@ GOLD_FILE, MODEL, AUGMENTED = "gold.jsonl", "model", "augmented"
 """Names in a run folder: rows of a subset; the model to push; an augmentation."""
 
 
-Tagger = Literal["span", "bio", "bio_crf", "w2ner", "difinet", "bert_bilstm_crf", "llm_zero", "llm_few"]
+LEXICON_TAGGERS = ("flat", "mect", "lebert", "pcbert")
+Tagger = Literal[
+    "span", "bio", "bio_crf", "bert_bilstm_crf", "w2ner", "difinet", "flat", "mect", "lebert", "pcbert",
+    "llm_zero", "llm_few",
+]  # fmt: skip
 
 
 class Variant(BaseModel):
@@ -56,6 +60,7 @@ VARIANTS = {
     "bert_bilstm_crf": Variant(tagger="bert_bilstm_crf"),
     "w2ner": Variant(tagger="w2ner"),
     "difinet": Variant(tagger="difinet"),
+    **{name: Variant(tagger=name) for name in LEXICON_TAGGERS},
     # the LLM tags the test set itself (Table 4): from the label names; after the gold sentences most like the text
     "llm_zero": Variant(tagger="llm_zero", augment={"target_examples": 0}),
     "llm_few": Variant(tagger="llm_few", augment={"target_examples": 8}),
@@ -100,6 +105,11 @@ class RunSettings(BaseModel):
     updates: int | None = Field(
         None, ge=1, description="of every training of a subset; by default what the recipe wants for its largest set"
     )
+    lexicon: str | None = _field(
+        None,
+        "words for flat, mect, lebert, pcbert: a file (a word a line, or word2vec's text format), rjieba (a dictionary "
+        "of that package), or augmentation (what the LLM's segmentation of the training rows found)",
+    )
     train: dict[str, Any] = _field({}, "arguments of `knowfree train` for every variant")
     augment: dict[str, Any] = _field({}, "settings of `knowfree augment`: client, model, answers, annotator, …")
 
@@ -112,8 +122,14 @@ class RunSettings(BaseModel):
 
     @property
     def known_variants(self) -> dict[str, Variant]:
-        """Built-in variants and those of `define`."""
-        return VARIANTS | self.define
+        """Built-in variants and those of `define`; what reads words of the augmentation learns from its rows."""
+        known = VARIANTS | self.define
+        if self.lexicon != "augmentation":
+            return known
+        return {
+            name: each.model_copy(update={"data": "fusion"}) if each.tagger in LEXICON_TAGGERS else each
+            for name, each in known.items()
+        }
 
     def annotator_of(self, variant: str) -> str | None:
         """The variant whose models annotate the synthetic sentences of `variant`; None where no model does."""
