@@ -93,6 +93,7 @@ setup(
         "augment": AUGMENT,
         "benchmarks": BENCHMARKS,
         "demo": [*AUGMENT, *DEMO],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"],
         "space": ["gradio>=6.0"],
         "test": TEST,
     },

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from augmentation.steps.annotation import AnnotationSettings
+from augmentation.steps.asking import AnnotationSettings
 from augmentation.steps.label_merging import MergeSettings
 from augmentation.steps.normalisation import PACKAGED_ENCODER
 from modeling_knowfree.data.rows import InputError

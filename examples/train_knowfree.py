@@ -13,15 +13,10 @@ from transformers import AutoTokenizer, set_seed
 
 from modeling_knowfree import KnowFreePipeline
 from modeling_knowfree.data.readers import read_rows
-from modeling_knowfree.training.trainer import (
-    RECIPES,
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    build_config,
-    build_features,
-    build_model,
-    target_labels,
-)
+from modeling_knowfree.training.arguments import RECIPES, KnowFreeTrainingArguments
+from modeling_knowfree.training.config import build_config, build_model, target_labels
+from modeling_knowfree.training.features import build_features
+from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 
 

@@ -21,13 +21,10 @@ from transformers import (
 
 from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, show_span
 from modeling_knowfree.metrics import span_scores
+from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments
+from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.train import checkpoint_to_resume, plan_schedule, read_splits
-from modeling_knowfree.training.trainer import (
-    DataArguments,
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    target_labels,
-)
+from modeling_knowfree.training.trainer import KnowFreeTrainer
 
 from .bio_network import OUTSIDE, CrfTagger, FoundSpan, bio_features, bio_tags, emission_model, tag
 from .crf_head import FLAT_ONLY

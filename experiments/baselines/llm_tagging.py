@@ -15,7 +15,8 @@ from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from augmentation.session import ProgressLine
 from augmentation.settings import Settings
-from augmentation.steps.annotation import Annotation, TargetSettings, align_targets, ask_targets
+from augmentation.steps.annotation import Annotation
+from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
 from augmentation.steps.normalisation import sentence_encoder
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.units_knowfree import infer_unit, join_units

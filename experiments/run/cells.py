@@ -29,13 +29,9 @@ from modeling_knowfree.data.rows import InputError, Row, write_rows
 from modeling_knowfree.inference.tag import load_pipeline, tag
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
+from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.training.config import build_config
 from modeling_knowfree.training.train import Arguments, parse_arguments, plan_schedule, train
-from modeling_knowfree.training.trainer import (
-    DataArguments,
-    KnowFreeTrainingArguments,
-    ModelArguments,
-    build_config,
-)
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio

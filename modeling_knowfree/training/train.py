@@ -14,21 +14,12 @@ from transformers import AutoTokenizer, HfArgumentParser, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..data.readers import InputError, read_dataset, read_rows
+from ..data.rows import Row
 from ..units_knowfree import KnowFreeCollator, infer_unit
-from .trainer import (
-    RECIPES,
-    TASK_PRESETS,
-    DataArguments,
-    Features,
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    ModelArguments,
-    Row,
-    build_config,
-    build_features,
-    build_model,
-    target_labels,
-)
+from .arguments import RECIPES, TASK_PRESETS, DataArguments, KnowFreeTrainingArguments, ModelArguments
+from .config import build_config, build_model, target_labels
+from .features import Features, build_features
+from .trainer import KnowFreeTrainer
 
 logger = logging.getLogger(__name__)
 ORIGIN_FILE = "data_args.json"

@@ -6,7 +6,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from modeling_knowfree import KnowFreeConfig, KnowFreeForTokenClassification
-from modeling_knowfree.training.trainer import build_config, build_features, build_model
+from modeling_knowfree.training.config import build_config, build_model
+from modeling_knowfree.training.features import build_features
 from modeling_knowfree.units_knowfree import KnowFreeCollator, encode_units
 from tests.conftest import WORDS, row
 

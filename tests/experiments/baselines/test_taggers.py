@@ -17,7 +17,7 @@ from knowfree_experiments.baselines.tagger import (
 from transformers import AutoTokenizer
 
 from modeling_knowfree.data.readers import InputError, write_rows
-from modeling_knowfree.training.trainer import build_config
+from modeling_knowfree.training.config import build_config
 from tests.conftest import row
 
 SIZES = {

@@ -1,6 +1,6 @@
 """A trained model annotates synthetic sentences, alone or with the LLM (S7, S9)."""
 
-from augmentation.steps.annotators import annotate_by_model
+from augmentation.steps.annotator import annotate_by_model
 from tests.conftest import row
 
 
