@@ -57,7 +57,7 @@ def run(data: Path, subset: str, seed: int, change: dict, output: Path) -> dict:
     set_seed(seed)
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     config = build_config(encoder, rows, **model_options)
-    model = build_model(encoder, config)
+    model = build_model(encoder, config, rows)
     args = KnowFreeTrainingArguments(
         output_dir=str(output), seed=seed, use_cpu=True, report_to=[], save_strategy="no", disable_tqdm=True,
         eval_strategy="steps", eval_steps=settings["max_steps"] // 2, logging_steps=10_000,

@@ -16,10 +16,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.data.rows import Row
+from modeling_knowfree.training.tokenizer import load_tokenizer
 
 from .lebert import Lebert
 
@@ -64,7 +65,7 @@ class Pcbert(Lebert):
                 counts[label] = counts.get(label, 0) + 1
         ordered = sorted(counts, key=lambda label: (-counts[label], label))
         implicit = ordered[: max(0, MOST_LABELS - len(labels))]
-        tokenizer = AutoTokenizer.from_pretrained(encoder, add_prefix_space=True)
+        tokenizer = load_tokenizer(encoder, "character")
         start, end = (
             next((i for i in ids if i is not None), None)
             for ids in (

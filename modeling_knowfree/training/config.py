@@ -1,17 +1,22 @@
 """What training rows decide about a model: labels and their weights, unit, width limit; and the model made of it."""
 
+import logging
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+import transformers
 from transformers import AutoConfig, AutoModel
 
 from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import Row
 from ..modeling_knowfree import KnowFreeForTokenClassification
 from ..units_knowfree import infer_unit
+from .start import check_start_bias, set_start_bias
+
+logger = logging.getLogger(__name__)
 
 _SPECIAL_PIECES = ("pad_token_id", "bos_token_id", "eos_token_id")
 
@@ -30,13 +35,18 @@ def has_multi_label(rows: Iterable[Row]) -> bool:
     return False
 
 
-def extension_weights(rows: Sequence[Row], alpha_cap: float | None = 1.0) -> dict[str, float]:
+def extension_weights(
+    rows: Sequence[Row], alpha_cap: float | None = 1.0, extension_budget: float = 0.0, min_extension_count: int = 1
+) -> dict[str, float]:
     """
     α_i = 0.5·Ĉ/C_i of every extension label that the rows have (eq 15).
 
     Args:
         rows: every training row, synthetic ones included.
         alpha_cap: largest α_i, or `None` for the paper's letter.
+        extension_budget: where Σ α_i·C_i is more than this multiple of the number of target spans, all α_i are scaled
+            down to it: a hundred labels weigh no more than ten. 0: no limit, the paper's letter.
+        min_extension_count: a label with fewer spans is left out.
 
     Returns:
         Extension label -> α_i, labels sorted. C_i counts the label's spans; Ĉ is the mean count of a target label.
@@ -44,8 +54,13 @@ def extension_weights(rows: Sequence[Row], alpha_cap: float | None = 1.0) -> dic
     counts = Counter(span["label"] for row in rows for span in row.get("extensions", ()))
     targets = [span["label"] for row in rows for span in row["entities"]]
     mean = len(targets) / max(1, len(set(targets)))
-    weights = {label: 0.5 * mean / counts[label] for label in sorted(counts)}
-    return weights if alpha_cap is None else {label: min(alpha_cap, alpha) for label, alpha in weights.items()}
+    weights = {label: 0.5 * mean / counts[label] for label in sorted(counts) if counts[label] >= min_extension_count}
+    if alpha_cap is not None:
+        weights = {label: min(alpha_cap, alpha) for label, alpha in weights.items()}
+    total, limit = sum(alpha * counts[label] for label, alpha in weights.items()), extension_budget * len(targets)
+    if 0 < limit < total:
+        weights = {label: alpha * limit / total for label, alpha in weights.items()}
+    return weights
 
 
 def auto_span_width(
@@ -78,6 +93,8 @@ def build_config(
     rows: Sequence[Row],
     alpha_cap: float | None = 1.0,
     labels: Sequence[str] | None = None,
+    extension_budget: float = 0.0,
+    min_extension_count: int = 1,
     **options: Any,
 ) -> KnowFreeConfig:
     """
@@ -86,12 +103,12 @@ def build_config(
     Args:
         model_name_or_path: folder or Hub id of the encoder.
         rows: training rows; they decide unit, target labels, extension labels with their α_i, and multi-label.
-        alpha_cap: see `extension_weights`.
+        alpha_cap, extension_budget, min_extension_count: see `extension_weights`.
         labels: target labels in column order; by default those of the rows, sorted.
         options: further fields of `KnowFreeConfig`.
     """
     labels = labels or target_labels(rows)
-    alphas = extension_weights(rows, alpha_cap)
+    alphas = extension_weights(rows, alpha_cap, extension_budget, min_extension_count)
     encoder = AutoConfig.from_pretrained(model_name_or_path)
     special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
     return KnowFreeConfig(
@@ -107,11 +124,33 @@ def build_config(
     )
 
 
-def build_model(model_name_or_path: str, config: KnowFreeConfig) -> KnowFreeForTokenClassification:
-    """A fresh span head on the pretrained encoder; call `transformers.set_seed` before."""
+def build_model(
+    model_name_or_path: str, config: KnowFreeConfig, rows: Sequence[Row] = (), start_bias: str | float = "prior"
+) -> KnowFreeForTokenClassification:
+    """
+    A fresh span head on the pretrained encoder; call `transformers.set_seed` before.
+
+    Args:
+        rows: the training rows, which say how the classifier starts; without, it starts as it was made.
+        start_bias: see `training.start.set_start_bias`.
+    """
     model = KnowFreeForTokenClassification(config)
-    encoder = AutoModel.from_pretrained(model_name_or_path, config=model.knowfree.encoder.config, dtype=torch.float32)
+    told = transformers.utils.logging.get_verbosity()
+    transformers.utils.logging.set_verbosity_error()  # its table of missing weights is long, and mostly of the pooler
+    try:
+        encoder, loading = AutoModel.from_pretrained(
+            model_name_or_path,
+            config=model.knowfree.encoder.config,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    finally:
+        transformers.utils.logging.set_verbosity(told)
+    if missing := sorted(name for name in loading["missing_keys"] if "pooler" not in name):
+        logger.warning("%s lacks %d weights, which start at random: %s …", model_name_or_path, len(missing), missing[0])
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     model.knowfree.encoder = encoder
+    if rows:
+        set_start_bias(model, rows, check_start_bias(start_bias))
     return model

@@ -35,7 +35,7 @@ def trainer(encoder, tmp_path):
         set_seed(0)
         tokenizer = AutoTokenizer.from_pretrained(encoder)
         config = build_config(str(encoder), rows, **(config_options or {}))
-        model = build_model(str(encoder), config)
+        model = build_model(str(encoder), config, rows)
         options = {"output_dir": str(tmp_path / "run"), "use_cpu": True, "report_to": [], "disable_tqdm": True}
         options |= {"save_strategy": "no", "learning_rate": 1e-3, "per_device_train_batch_size": 8, **arguments}
         return KnowFreeTrainer(
