@@ -191,9 +191,8 @@ def train_tagger(
     except InputError:
         raise
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"--model_name_or_path {model_args.model_name_or_path}: {' '.join(str(error).split()):.400}"
-        ) from error
+        message = " ".join(str(error).split())
+        raise InputError(f"--model_name_or_path {model_args.model_name_or_path}: {message:.400}") from error
 
     trainer = TaggerTrainer(
         model=network,
