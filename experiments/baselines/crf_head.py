@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from modeling_knowfree.data.layouts import spans_of_tags
+from modeling_knowfree.data.formats.schemes import spans_of_tags
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.decoding_knowfree import Span
 

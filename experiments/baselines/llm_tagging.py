@@ -62,7 +62,7 @@ def tag_with_llm(
             from the current directory.
         store: file of answers, made where there is none; what lies in it is not paid for again.
         examples: gold sentences shown with each text, the most similar ones by `settings.encoder`; 0: none.
-        budget: `max_requests`, `max_tokens`, `max_usd`.
+        budget: `max_requests`, `max_total_tokens`, `max_usd`.
 
     Raises:
         InputError: every text failed, with the first reason; no such encoder.

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from knowfree_experiments.report.results import PREDICTIONS_FILE
-from knowfree_experiments.run.settings import LEXICON_TAGGERS
+from knowfree_experiments.run.variants import LEXICON_TAGGERS
 
 from modeling_knowfree.data.readers import read_rows, write_rows
 from tests.conftest import row
