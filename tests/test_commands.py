@@ -12,9 +12,8 @@ import pytest
 
 import knowfree
 from modeling_knowfree.data.readers import read_rows, write_rows
-
-from .bad_input import CASES, GOOD_ROWS
-from .conftest import ROOT, launch
+from tests.conftest import ROOT, launch
+from tests.support.bad_input import CASES, GOOD_ROWS
 
 
 @pytest.fixture

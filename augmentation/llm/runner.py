@@ -17,8 +17,9 @@ from aiolimiter import AsyncLimiter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 from tenacity.wait import wait_random_exponential
 
-from augmentation.llm.answers import AnswerError, Parsed, parse, replace_surrogates
+from augmentation.llm.answers import AnswerError, parse, replace_surrogates
 from augmentation.llm.budget import Budget, BudgetReachedError, Purse
+from augmentation.llm.outcome import Outcome
 from augmentation.llm.probe import probe
 from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, RowError, StopRunError
 from augmentation.llm.store import Charge, Store, StoreError
@@ -28,20 +29,6 @@ PROBE_ATTEMPTS = 5
 SILENT_ROWS = 8
 
 RunOutcome = Literal["done", "budget", "interrupted"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is known about a first request: the usable answer to it or to one of its re-asks, or why there is none.
-
-    `request` is the one that brought `answer`. `parsed` is None exactly when `error` is not.
-    """
-
-    request: Request
-    answer: Answer | None
-    parsed: Parsed | None
-    error: str | None = None
-    kind: str | None = None
 
 
 @dataclass(slots=True)

@@ -19,14 +19,14 @@ from transformers import (
 )
 
 from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, show_span
+from modeling_knowfree.encoders import encoder_path
 from modeling_knowfree.metrics import span_scores
+from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments
+from modeling_knowfree.training.config import target_labels
+from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.train import checkpoint_to_resume, plan_schedule, read_splits
-from modeling_knowfree.training.trainer import (
-    DataArguments,
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    target_labels,
-)
+from modeling_knowfree.training.trainer import KnowFreeTrainer
+from modeling_knowfree.units_knowfree import infer_unit
 
 from .bio_network import OUTSIDE, CrfTagger, FoundSpan, bio_features, bio_tags, emission_model, tag
 
@@ -92,7 +92,9 @@ def train_bio(
     plan_schedule(data_args, args, len(splits["train"]))
 
     set_seed(seed)
-    tokenizer, network = _build(model_name_or_path, labels or target_labels(splits["train"]), crf, dropout)
+    unit = infer_unit(splits["train"])
+    names = labels or target_labels(splits["train"])
+    tokenizer, network = _build(encoder_path(model_name_or_path, unit), unit, names, crf, dropout)
     trainer = BioTrainer(
         model=network,
         args=args,
@@ -173,11 +175,13 @@ def _check_one_tag_a_token(rows: Sequence[Row], path: str) -> None:
                 )
 
 
-def _build(model_name_or_path: str, labels: Sequence[str], crf: bool, dropout: float) -> tuple[Any, nn.Module]:
+def _build(
+    model_name_or_path: str, unit: str, labels: Sequence[str], crf: bool, dropout: float
+) -> tuple[Any, nn.Module]:
     tags = bio_tags(labels)
     names: dict[str, Any] = {"id2label": dict(enumerate(tags)), "label2id": {tags[i]: i for i in range(len(tags))}}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, add_prefix_space=True)
+        tokenizer = load_tokenizer(model_name_or_path, unit)
         config = AutoConfig.from_pretrained(model_name_or_path, **names)
         model = AutoModelForTokenClassification.from_pretrained(model_name_or_path, config=config, dtype=torch.float32)
     except (OSError, ValueError, KeyError) as error:

@@ -10,25 +10,18 @@ from typing import Any
 
 import torch
 import yaml
-from transformers import AutoTokenizer, HfArgumentParser, set_seed
+from transformers import HfArgumentParser, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from ..data.readers import InputError, read_dataset, read_rows
+from ..data.rows import Row
+from ..encoders import HUB_IDS
 from ..units_knowfree import KnowFreeCollator, infer_unit
-from .trainer import (
-    RECIPES,
-    TASK_PRESETS,
-    DataArguments,
-    Features,
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    ModelArguments,
-    Row,
-    build_config,
-    build_features,
-    build_model,
-    target_labels,
-)
+from .arguments import RECIPES, TASK_PRESETS, DataArguments, KnowFreeTrainingArguments, ModelArguments
+from .config import build_config, build_model, target_labels
+from .features import Features, build_features
+from .tokenizer import load_tokenizer
+from .trainer import KnowFreeTrainer
 
 logger = logging.getLogger(__name__)
 ORIGIN_FILE = "data_args.json"
@@ -253,7 +246,7 @@ def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str,
     """What a model is made of, for its card: Hub ids as they are, of files the names, of folders `./` and the names."""
 
     def hub_id_or_folder(name: str | None) -> str | None:
-        return f"./{Path(name).resolve().name}" if name and Path(name).exists() else name
+        return f"./{Path(name).resolve().name}" if name and Path(name).exists() else HUB_IDS.get(name or "", name)
 
     files = {name: getattr(data_args, name) for name in ("train_file", "validation_file", "test_file")}
     return {
@@ -287,9 +280,12 @@ def checkpoint_to_resume(args: KnowFreeTrainingArguments) -> str | None:
 
 def _load_encoder(model_args: ModelArguments, rows: list[Row], labels: list[str] | None):
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path, add_prefix_space=True)
-        config = build_config(model_args.model_name_or_path, rows, labels=labels, **model_args.config_fields(rows))
-        return tokenizer, build_model(model_args.model_name_or_path, config)
+        folder = model_args.encoder_folder(infer_unit(rows))
+        tokenizer = load_tokenizer(folder, infer_unit(rows))
+        config = build_config(folder, rows, labels=labels, **model_args.config_fields(rows))
+        return tokenizer, build_model(folder, config, rows, model_args.start_bias)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError) as error:
         message = " ".join(str(error).split())
         raise InputError(f"--model_name_or_path {model_args.model_name_or_path}: {message:.400}") from error

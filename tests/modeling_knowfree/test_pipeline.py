@@ -7,8 +7,7 @@ import torch
 from modeling_knowfree.decoding_knowfree import Span
 from modeling_knowfree.inference.tag import load_pipeline
 from modeling_knowfree.units_knowfree import join_units
-
-from .conftest import TINY_BERT
+from tests.conftest import TINY_BERT
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def find_chromium() -> str | None:
 def lay_out(folder: Path) -> Path:
     """Copy the app and the renderer into `folder`, as the Space's repository holds them."""
     shutil.copytree(ROOT / "spaces" / "knowfree_demo", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "augmentation" / "span_html.py", folder)
+    shutil.copy(ROOT / "augmentation" / "review" / "span_html.py", folder)
     return folder
 
 
