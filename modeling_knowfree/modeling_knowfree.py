@@ -17,6 +17,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .configuration_knowfree import KnowFreeConfig
+from .configuration_knowfree import TRAVELLING_FILES, KnowFreeConfig
 
 # The width embedding of the released code: last unit - first unit, clipped.
 MIN_WIDTH, MAX_WIDTH = -15, 14
@@ -82,6 +83,27 @@ class KnowFreePreTrainedModel(PreTrainedModel):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
 
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
+        """`PreTrainedModel.from_pretrained`, from safetensors alone.
+
+        Raises:
+            ValueError: some weights are missing or left over; what the model finds would be noise.
+        """
+        kwargs.setdefault("use_safetensors", True)
+        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        model, told = loaded
+        wrong = {"missing": told["missing_keys"]}
+        if not isinstance(model, KnowFreeModel):  # that one has no use for the span head's
+            wrong["left over"] = told["unexpected_keys"]
+        for how, names in wrong.items():
+            if names:
+                raise ValueError(
+                    f"{pretrained_model_name_or_path}: {len(names)} weights are {how}, such as {min(names)}: "
+                    "model.safetensors and config.json belong to different models; copy both from one folder"
+                )
+        return (model, told) if output_loading_info else model
+
     def save_pretrained(self, save_directory, *args, drop_extension_labels: bool = False, **kwargs):
         """`PreTrainedModel.save_pretrained`, and with it the code, so that the folder loads with remote code.
 
@@ -113,8 +135,8 @@ def _with_remote_code(config: KnowFreeConfig, folder: Path) -> KnowFreeConfig:
 
     folder.mkdir(parents=True, exist_ok=True)
     here = Path(__file__).parent
-    for part in ("configuration", "modeling", "decoding", "units", "pipeline"):
-        source, copy = here / f"{part}_knowfree.py", folder / f"{part}_knowfree.py"
+    for name in TRAVELLING_FILES:
+        source, copy = here / name, folder / name
         if not (copy.exists() and copy.samefile(source)):
             shutil.copyfile(source, copy)
     named = deepcopy(config)

@@ -168,12 +168,25 @@ class KnowFreeTrainingArguments(TrainingArguments):
         head_learning_rate (`float`): peak learning rate of everything but the encoder; `learning_rate` is the
             encoder's (appendix H: 1e-3 and 2e-5).
         beta (`float`): loss weight of synthetic sentences (eq 14, Table 10).
+        save_steps (`float`): as in `TrainingArguments`; 0, the default: at each evaluation, or four times in the run.
+        save_total_limit (`int`): as in `TrainingArguments`, default 1; 0 or `None` keeps every checkpoint.
+        resume_from_checkpoint (`str`): a checkpoint's folder, or `True` for the last whole one in `output_dir`.
     """
 
     head_learning_rate: float = field(
         default=1e-3, metadata={"help": "Peak learning rate of everything but the encoder."}
     )
     beta: float = field(default=0.4, metadata={"help": "Loss weight of synthetic sentences (eq 14)."})
+    save_steps: float = field(
+        default=0,
+        metadata={"help": "Updates between checkpoints, below 1 a share of all; 0: each evaluation, or 4 in all."},
+    )
+    save_total_limit: int | None = field(
+        default=1, metadata={"help": "Checkpoints kept, the best one and the last one always; 0: all of them."}
+    )
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "Go on from this checkpoint: its folder, or True for the last in output_dir."}
+    )
 
 
 # Table 10 by task; its exceptions by data set are in examples/.
