@@ -62,11 +62,12 @@ def check(files: tuple[str, ...], html: Path | None, as_json: bool, **options: A
     between = compare([(name, reading.rows) for name, reading in readings])
     if html is not None:
         # The one renderer of spans lies above this package; only the command line reaches up to it.
-        from augmentation.llm.store import write_atomically
         from augmentation.review.data_page import data_page
 
+        from ..files import write_whole
+
         pairs = [(found, reading.rows) for found, (_, reading) in zip(inspections, readings, strict=True)]
-        write_atomically(html, data_page(pairs, between))
+        write_whole(html, data_page(pairs, between))
         click.echo(f"page: {html}", err=True)
     if as_json:
         plain = {kind: {"count": found.count, "places": found.places} for kind, found in between.items()}
