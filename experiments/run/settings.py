@@ -12,7 +12,7 @@ from augmentation.steps.picking import Pick
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.settings import check_settings
 
-from .variants import ANNOTATORS, VARIANTS, Variant
+from .variants import ANNOTATORS, LEXICON_TAGGERS, VARIANTS, Variant
 
 RUN_FILE = "run.yaml"
 NAME = re.compile(r"\w[\w.-]*")
@@ -64,6 +64,11 @@ class RunSettings(BaseModel):
         None, ge=0, le=1, description="stop before the pool if the LLM's F1 on the gold, tagged in two folds, is lower"
     )
     label_descriptions: dict[str, str] = _field({}, "what the target labels mean, for the LLM that tags")
+    lexicon: str | None = _field(
+        None,
+        "words for flat, mect, lebert, pcbert: a file (a word a line, or word2vec's text format), rjieba (a dictionary "
+        "of that package), or augmentation (what the LLM's segmentation of the training rows found)",
+    )
     train: dict[str, Any] = _field({}, "arguments of `knowfree train` for every variant")
     augment: dict[str, Any] = _field({}, "settings of `knowfree augment`: client, model, answers, annotator, …")
 
@@ -76,8 +81,14 @@ class RunSettings(BaseModel):
 
     @property
     def known_variants(self) -> dict[str, Variant]:
-        """Built-in variants and those of `define`."""
-        return VARIANTS | self.define
+        """Built-in variants and those of `define`; what reads words of the augmentation learns from its rows."""
+        known = VARIANTS | self.define
+        if self.lexicon != "augmentation":
+            return known
+        return {
+            name: each.model_copy(update={"data": "fusion"}) if each.tagger in LEXICON_TAGGERS else each
+            for name, each in known.items()
+        }
 
     def annotator_of(self, variant: str) -> str | None:
         """The variant whose models annotate the synthetic sentences of `variant`; None where no model does."""
