@@ -20,7 +20,7 @@ from ..units_knowfree import KnowFreeCollator, infer_unit
 from .arguments import RECIPES, TASK_PRESETS, DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .config import build_config, build_model, target_labels
 from .features import Features, build_features
-from .tokenizer import load_tokenizer
+from .tokenizer import load_tokenizer, lost_capitals
 from .trainer import KnowFreeTrainer
 
 logger = logging.getLogger(__name__)
@@ -218,6 +218,8 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
         for name, rows in splits.items()
     }
     _tell(model, splits, features, args)
+    if lost := lost_capitals(tokenizer, splits["train"]):
+        logger.warning("%s: %s", origin["model_name_or_path"], lost)
     trainer = KnowFreeTrainer(
         model=model,
         args=args,
