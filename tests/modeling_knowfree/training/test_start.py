@@ -19,15 +19,19 @@ from tests.conftest import CHARACTERS, row
 
 
 def with_extensions(rows: list[dict], labels: int = 60, seed: int = 0) -> list[dict]:
-    """The rows with spans of so many extension labels, each seen at least twice: more of them than of the targets."""
+    """The rows with two spans of each of so many extension labels: more of them than of the targets."""
     rng = random.Random(seed)
     extended = [{**each, "extensions": []} for each in rows]
-    for number in range(2 * labels):
-        at = rng.randrange(len(rows))
-        start = rng.randrange(len(rows[at]["tokens"]))
-        end = min(len(rows[at]["tokens"]), start + rng.randint(1, 3))
-        span = {"start": start, "end": end, "label": f"ENT:{number % labels}", "source": "llm"}
-        extended[at]["extensions"].append(span)
+    cells = [
+        (at, start, end)
+        for at, each in enumerate(rows)
+        for start in range(len(each["tokens"]))
+        for end in range(start + 1, min(len(each["tokens"]), start + 3) + 1)
+    ]
+    for label in range(labels):
+        for at, start, end in rng.sample(cells, 2):
+            span = {"start": start, "end": end, "label": f"ENT:{label}", "source": "llm"}
+            extended[at]["extensions"].append(span)
     return extended
 
 
