@@ -33,10 +33,12 @@ AUGMENT = [
     "tenacity>=9.0",
 ]
 BENCHMARKS = ["pytorch-crf>=0.7.2"]
+SPACY = ["spacy>=3.7"]
 TEST = [
     *AUGMENT,
     *BENCHMARKS,
     *DEMO,
+    *SPACY,
     "aiohttp>=3.9",
     "build>=1.2",
     "evaluate>=0.4.5",
@@ -86,6 +88,7 @@ setup(
         "click>=8.1",
         "conllu>=6.0",
         "jinja2>=3.1",
+        "pyarrow>=15.0",
         "pyyaml>=6.0",
         "safetensors>=0.5",
         "tqdm>=4.66",
@@ -97,6 +100,7 @@ setup(
         "demo": [*AUGMENT, *DEMO],
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"],
         "space": ["gradio>=6.0"],
+        "spacy": SPACY,
         "test": TEST,
     },
     entry_points={"console_scripts": ["knowfree=knowfree:main"]},

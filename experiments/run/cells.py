@@ -16,13 +16,12 @@ from platform import python_version
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from augmentation import __version__
 from modeling_knowfree.data.rows import InputError, Row, write_rows
 from modeling_knowfree.encoders import E5, built_version, encoder_path
 from modeling_knowfree.inference.tag import load_pipeline, tag
+from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
@@ -32,7 +31,8 @@ from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
 from ..report.results import PREDICTIONS_FILE, usable_results
-from .settings import RunSettings, Variant
+from .settings import RunSettings
+from .variants import Variant
 
 CELL_FILE = "cell.json"
 BATCH_SIZE = 32
@@ -132,11 +132,8 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         if definition.tagger != "span" and name in _names(ModelArguments) - {"head_dropout"} | {"beta"}:
             raise InputError(f"{where}: a BIO tagger has no {name}; leave it out")
     encoder = encoder_path(settings.model_name_or_path, infer_unit(rows))
-    try:
-        AutoConfig.from_pretrained(encoder)
-    except (OSError, ValueError) as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"model_name_or_path {settings.model_name_or_path}: {message:.300}") from error
+    with told_in_one_line(f"model_name_or_path {settings.model_name_or_path}"):
+        load_config(encoder)
     try:
         model_args, data_args, args = _parse(settings, definition)
         plan_schedule(data_args, args, 1)
@@ -231,8 +228,7 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),
         "per_label": scores["per_label"],
-        "versions": {"knowfree": __version__}
-        | {name: version(name) for name in ("torch", "transformers")}
+        "versions": {name: version(name) for name in ("knowfree", "torch", "transformers")}
         | {"python": python_version()},
         "key": key,
     }

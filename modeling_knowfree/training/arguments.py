@@ -174,6 +174,9 @@ class KnowFreeTrainingArguments(TrainingArguments):
         extension_schedule (`str`): `constant`; or `fade`: the extension labels' weights fall in a line to 0 at the end.
         average_last (`float`): the model is the mean of the weights over this share of the updates, the last ones; a
             checkpoint holds it too, so training that is continued from one goes on from the mean. 0: the last weights.
+        save_steps (`float`): as in `TrainingArguments`; 0, the default: at each evaluation, or four times in the run.
+        save_total_limit (`int`): as in `TrainingArguments`, default 1; 0 or `None` keeps every checkpoint.
+        resume_from_checkpoint (`str`): a checkpoint's folder, or `True` for the last whole one in `output_dir`.
 
     Raises:
         ValueError: an unknown schedule, or a share outside [0, 1).
@@ -189,6 +192,16 @@ class KnowFreeTrainingArguments(TrainingArguments):
     average_last: float = field(
         default=0.0,
         metadata={"help": "Share of the updates over which the weights are averaged, the last ones; 0: none."},
+    )
+    save_steps: float = field(
+        default=0,
+        metadata={"help": "Updates between checkpoints, below 1 a share of all; 0: each evaluation, or 4 in all."},
+    )
+    save_total_limit: int | None = field(
+        default=1, metadata={"help": "Checkpoints kept, the best one and the last one always; 0: all of them."}
+    )
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "Go on from this checkpoint: its folder, or True for the last in output_dir."}
     )
 
     def __post_init__(self):

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+from .. import loading
 from ..data.rows import Row
 from ..encoders import E5
 
@@ -25,9 +26,9 @@ def load_tokenizer(folder: str, unit: str) -> PreTrainedTokenizerBase:
         unit: `"character"` or `"word"`.
 
     Raises:
-        OSError, ValueError: no such tokenizer.
+        OSError, ValueError: no such tokenizer; `InputError` for a folder without any.
     """
-    tokenizer = AutoTokenizer.from_pretrained(folder, add_prefix_space=True)
+    tokenizer = loading.load_tokenizer(folder, add_prefix_space=True)
     if unit == "word" or not tokenizer.is_fast:
         return tokenizer
     state = json.loads(tokenizer.backend_tokenizer.to_str())

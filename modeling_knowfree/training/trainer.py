@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import EvalPrediction, Trainer
+from transformers import EvalPrediction
 from transformers.trainer import TRAINING_ARGS_NAME
 
 from ..decoding_knowfree import Span, decode, pad_spans
 from ..metrics import span_scores
 from .arguments import KnowFreeTrainingArguments
 from .averaging import WeightAverage
+from .checkpoints import SafeCheckpoints
 
 logger = logging.getLogger(__name__)
 
 
-class KnowFreeTrainer(Trainer):
+class KnowFreeTrainer(SafeCheckpoints):
     """
     Trainer for `KnowFreeForTokenClassification`: two learning rates, weight decay on matrices only, evaluation on
     decoded spans. Pass it features (`build_features`), the tokenizer as `processing_class` and a `KnowFreeCollator`.
