@@ -228,7 +228,7 @@ def label_merges(folder: Path) -> dict[str, Any] | None:
 _NAMED = (
     ("pairs", "unknown_label"),
     ("exact", "normalised"),
-    ("hallucinated", "off_border", "empty", "unknown_label", "overlap"),
+    ("hallucinated", "off_border", "empty", "unknown_label", "out_of_order"),
 )
 _LOSSES = {  # task: what there was, what came through, and why the rest did not
     "entities": ("entity mentions", *_NAMED),
@@ -241,7 +241,7 @@ _REASONS = {
     "off_border": "not on unit borders",
     "empty": "without text",
     "unknown_label": "no label of the task",
-    "overlap": "places inside or across a longer target",
+    "out_of_order": "only before the mention before it",
     "unplaced": "not found in the text",
     "failed": "answers that failed",
     "cut": "cut by the token limit",

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.settings import check_settings
 
-from .variants import ANNOTATORS, VARIANTS, Variant
+from .variants import ANNOTATORS, LEXICON_TAGGERS, VARIANTS, Variant
 
 RUN_FILE = "run.yaml"
 NAME = re.compile(r"\w[\w.-]*")
@@ -47,6 +47,11 @@ class RunSettings(BaseModel):
     updates: int | None = Field(
         None, ge=1, description="of every training of a subset; by default what the recipe wants for its largest set"
     )
+    lexicon: str | None = _field(
+        None,
+        "words for flat, mect, lebert, pcbert: a file (a word a line, or word2vec's text format), rjieba (a dictionary "
+        "of that package), or augmentation (what the LLM's segmentation of the training rows found)",
+    )
     train: dict[str, Any] = _field({}, "arguments of `knowfree train` for every variant")
     augment: dict[str, Any] = _field({}, "settings of `knowfree augment`: client, model, answers, annotator, …")
 
@@ -59,8 +64,14 @@ class RunSettings(BaseModel):
 
     @property
     def known_variants(self) -> dict[str, Variant]:
-        """Built-in variants and those of `define`."""
-        return VARIANTS | self.define
+        """Built-in variants and those of `define`; what reads words of the augmentation learns from its rows."""
+        known = VARIANTS | self.define
+        if self.lexicon != "augmentation":
+            return known
+        return {
+            name: each.model_copy(update={"data": "fusion"}) if each.tagger in LEXICON_TAGGERS else each
+            for name, each in known.items()
+        }
 
     def annotator_of(self, variant: str) -> str | None:
         """The variant whose models annotate the synthetic sentences of `variant`; None where no model does."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from transformers import set_seed
 
-from ..data.readers import InputError, read_dataset, read_rows
+from ..data.inspection import inspect, summary
+from ..data.readers import InputError, read_dataset, read_file, read_rows
 from ..data.rows import Row
 from ..encoders import HUB_IDS
 from ..files import write_whole
@@ -21,7 +22,7 @@ from .command_line import parse_arguments
 from .config import build_config, build_model, target_labels
 from .features import Features, build_features
 from .progress import show_lines
-from .tokenizer import load_tokenizer
+from .tokenizer import load_tokenizer, lost_capitals
 from .trainer import KnowFreeTrainer
 
 logger = logging.getLogger(__name__)
@@ -57,7 +58,10 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
                 labels = labels or _labels(splits["train"], where)
         return splits
     assert data_args.train_file is not None  # `_check` saw to it
-    splits["train"] = read_rows(data_args.train_file, flat=flat, labels=given)
+    reading = read_file(data_args.train_file, flat=flat, labels=given)
+    for line in summary(inspect(reading, data_args.train_file)):
+        logger.info(line)
+    splits["train"] = reading.rows
     labels, unit = given or _labels(splits["train"], data_args.train_file), infer_unit(splits["train"])
     for name, path in (("validation", data_args.validation_file), ("test", data_args.test_file)):
         if path:
@@ -143,6 +147,8 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
         for name, rows in splits.items()
     }
     _tell(model, splits, features, args)
+    if lost := lost_capitals(tokenizer, splits["train"]):
+        logger.warning("%s: %s", origin["model_name_or_path"], lost)
     trainer = KnowFreeTrainer(
         model=model,
         args=args,
