@@ -29,8 +29,9 @@ from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.training.command_line import Arguments, parse_arguments
 from modeling_knowfree.training.config import build_config
-from modeling_knowfree.training.train import Arguments, parse_arguments, plan_schedule, train
+from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
