@@ -168,6 +168,8 @@ class KnowFreeTrainingArguments(TrainingArguments):
         head_learning_rate (`float`): peak learning rate of everything but the encoder; `learning_rate` is the
             encoder's (appendix H: 1e-3 and 2e-5).
         beta (`float`): loss weight of synthetic sentences (eq 14, Table 10).
+        spans_per_batch (`int`, *optional*): most spans a device works on at once, padding counted; batches then hold
+            sentences of about one length, at most `per_device_train_batch_size` of them, and fewer where they are long.
         save_steps (`float`): as in `TrainingArguments`; 0, the default: at each evaluation, or four times in the run.
         save_total_limit (`int`): as in `TrainingArguments`, default 1; 0 or `None` keeps every checkpoint.
         resume_from_checkpoint (`str`): a checkpoint's folder, or `True` for the last whole one in `output_dir`.
@@ -177,6 +179,10 @@ class KnowFreeTrainingArguments(TrainingArguments):
         default=1e-3, metadata={"help": "Peak learning rate of everything but the encoder."}
     )
     beta: float = field(default=0.4, metadata={"help": "Loss weight of synthetic sentences (eq 14)."})
+    spans_per_batch: int | None = field(
+        default=None,
+        metadata={"help": "Most spans in a batch: sentences of one length together, fewer where they are long."},
+    )
     save_steps: float = field(
         default=0,
         metadata={"help": "Updates between checkpoints, below 1 a share of all; 0: each evaluation, or 4 in all."},
