@@ -318,8 +318,9 @@ class KnowFreeCollator:
 
     A feature has `input_ids`, `unit_ids`, `num_units`, and for training `span_labels` (a list of
     `(start, end, column)`) and `loss_weights`; and it may have `span_weights` (a number for each of `span_labels`) and
-    `has_extensions`, which the batch then has for all, 1 and true where a feature has none. Padding is on the right whatever the tokenizer prefers: unit indices do
-    not care, and encoders number positions from the attention mask or the left.
+    `has_extensions`, which the batch then has for all, 1 and true where a feature has none. Padding is on the right
+    whatever the tokenizer prefers: unit indices do not care, and encoders number positions from the attention mask or
+    the left.
     """
 
     def __init__(self, pad_token_id: int):
