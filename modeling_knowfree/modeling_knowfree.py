@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .configuration_knowfree import KnowFreeConfig
+from .configuration_knowfree import TRAVELLING_FILES, KnowFreeConfig
 
 # The width embedding of the released code: last unit - first unit, clipped.
 MIN_WIDTH, MAX_WIDTH = -15, 14
@@ -123,8 +123,8 @@ def _with_remote_code(config: KnowFreeConfig, folder: Path) -> KnowFreeConfig:
 
     folder.mkdir(parents=True, exist_ok=True)
     here = Path(__file__).parent
-    for part in ("configuration", "modeling", "decoding", "units", "pipeline"):
-        source, copy = here / f"{part}_knowfree.py", folder / f"{part}_knowfree.py"
+    for name in TRAVELLING_FILES:
+        source, copy = here / name, folder / name
         if not (copy.exists() and copy.samefile(source)):
             shutil.copyfile(source, copy)
     named = deepcopy(config)

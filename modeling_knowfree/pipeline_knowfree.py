@@ -1,6 +1,7 @@
 """The `"knowfree"` pipeline: raw text or units in, labelled spans out."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -9,7 +10,17 @@ from torch.utils.data import Dataset
 from transformers import Pipeline
 
 from .decoding_knowfree import best_first, find_hits, resolve
-from .units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, owner, split_text, windows
+from .units_knowfree import (
+    KnowFreeCollator,
+    Pieces,
+    cut,
+    encode_units,
+    join_units,
+    owner,
+    sentence_ends,
+    split_text,
+    windows,
+)
 
 # What token classification calls by other names here.
 _INSTEAD = {
@@ -38,9 +49,10 @@ class KnowFreePipeline(Pipeline):
         decoding (`str`): `"flat"`, `"nested"`, `"all"`; default `model.config.decoding`.
         batch_size (`int`): windows run together, default 8.
         is_split_into_words (`bool`): the input is units; `start` and `end` of the output then count units.
-        overflow (`str`): text longer than the encoder reads is cut into overlapping windows (`"window"`, default), or
-            refused (`"error"`), or cut off (`"truncate"`). A unit longer than that by itself keeps its beginning.
-        window_overlap (`int`): units that windows share, default 64.
+        overflow (`str`): a text longer than training saw, or than the encoder reads, is cut into windows at sentence
+            ends (`"window"`, default). `"error"` refuses what the encoder cannot read at once, `"truncate"` cuts it
+            off. A unit longer than that by itself keeps its beginning.
+        window_overlap (`int`): units that windows inside one sentence share, default 64.
         ignore_labels (`list[str]`): labels whose spans are left out of the answer.
         aggregation_strategy (`str`): the habit of token classification; any but `"none"`, since spans are whole.
         num_workers (`int`): the same; texts are read in this process.
@@ -188,13 +200,19 @@ class KnowFreePipeline(Pipeline):
                     f"input {document['input']} has {len(pieces.input_ids)} pieces, the encoder reads {limit}: "
                     'overflow="window" tags it all, overflow="truncate" its beginning'
                 )
-            ranges = windows(pieces, limit, window_overlap)
+            lengths = getattr(self.model.config, "train_lengths", None) if overflow == "window" else None
+            ranges = windows(pieces, limit, window_overlap, partial(self._sentence_ends, document), lengths)
             if overflow == "truncate":
                 ranges = ranges[:1]
             document["ranges"] = ranges
             whole = len(ranges) == 1 and ranges[0][1] == pieces.num_units
             document["windows"] = [{"pieces": pieces if whole else cut(pieces, *span)} for span in ranges]
         return documents
+
+    def _sentence_ends(self, document: dict[str, Any]) -> list[int]:
+        if document["text"] is None:
+            return sentence_ends(*join_units(document["units"], self.model.config.unit))
+        return sentence_ends(document["text"], document["offsets"])
 
     def _forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # type: ignore[override]
         return {"logits": self.model(**batch).logits}

@@ -17,6 +17,8 @@ _FIELDS = ("task", "id", "input", "completion")
 class RecordedAnswersError(ValueError):
     """A file of recorded answers cannot be read; the message names file, line and mend."""
 
+    exit_code = 2
+
 
 def squeeze(text: str) -> str:
     """The form under which an input is looked up: no white space, no final stop."""

@@ -4,11 +4,11 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from augmentation import __version__
 from augmentation.llm.dialogue import Work, together
 from augmentation.llm.outcome import Outcome
 from augmentation.llm.tasks import Request, targets_request
@@ -124,5 +124,5 @@ def model_provenance(name: str, weights: Path) -> dict[str, Any]:
         "repaired": False,
         "prompt_id": "weights",
         "prompt_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "package_version": __version__,
+        "package_version": version("knowfree"),
     }

@@ -11,27 +11,9 @@ from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.data.rows import Row, read_lines
 
 from ..run.settings import augmented_folder
+from ..run.variants import BASELINE
 from .comparison import Difference, Spread, spread
 from .results import FinishedRun, Result, span_sets
-
-BASELINE = "base"
-VARIANTS = {
-    "base": "gold sentences only (KnowFREE)",
-    "f_cnn": "F, masked CNN in place of local attention",
-    "f_without_merging": "F, synonymous entity types not merged (Table 3, w/o S.L.)",
-    "f_without_entities": "F without entity labels (Table 3)",
-    "f_without_pos": "F without POS labels (Table 3)",
-    "f": "gold sentences with extension labels of the LLM fused in (KnowFREE-F)",
-    "fs": "the same and synthetic sentences from explanations (KnowFREE-FS)",
-    "cnn": "gold only, masked CNN in place of local attention",
-    "plain": "gold only, no mixing of spans: plain biaffine",
-    "bio": "gold only, token classification with BIO tags",
-    "bio_crf": "gold only, BIO tags and a CRF",
-    "fs_gold": "FS, synthetic targets by the gold-only model",
-    "fs_fusion": "FS, synthetic targets by the fused model",
-    "fs_llm": "FS, synthetic targets by the LLM",
-    "fs_agree": "FS, synthetic targets where model and LLM agree",
-}
 
 
 @dataclass(frozen=True)

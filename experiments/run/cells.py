@@ -18,7 +18,6 @@ from typing import Any
 import torch
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from augmentation import __version__
 from modeling_knowfree.data.rows import InputError, Row, write_rows
 from modeling_knowfree.encoders import E5, built_version, encoder_path
 from modeling_knowfree.inference.tag import load_pipeline, tag
@@ -32,7 +31,8 @@ from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
 from ..report.results import PREDICTIONS_FILE, usable_results
-from .settings import RunSettings, Variant
+from .settings import RunSettings
+from .variants import Variant
 
 CELL_FILE = "cell.json"
 BATCH_SIZE = 32
@@ -228,8 +228,7 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
         "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),
         "per_label": scores["per_label"],
-        "versions": {"knowfree": __version__}
-        | {name: version(name) for name in ("torch", "transformers")}
+        "versions": {name: version(name) for name in ("knowfree", "torch", "transformers")}
         | {"python": python_version()},
         "key": key,
     }

@@ -47,10 +47,10 @@ from .settings import (
     MODEL,
     RUN_FILE,
     RunSettings,
-    Variant,
     augmented_folder,
     run_text,
 )
+from .variants import Variant
 
 logger = logging.getLogger(__name__)
 NAMES_IN_RUN = (MODEL, AUGMENTED, RUN_FILE, RESULTS_FILE, REPORT_FILE)
@@ -150,7 +150,7 @@ class Run:
         Do what is not done yet.
 
         Args:
-            budget: `max_requests`, `max_tokens`, `max_usd` of each augmentation.
+            budget: `max_requests`, `max_total_tokens`, `max_usd` of each augmentation.
             accept_changes: ask the LLM anew where input or settings of an augmentation changed.
 
         Yields:
@@ -186,7 +186,7 @@ class Run:
             if not (gold := self.gold(subset)).is_file():
                 continue
             if list(iterate_rows(gold)) != rows:
-                raise InputError(f"{gold}: holds other rows; name another --output_dir, or give --accept-changes")
+                raise InputError(f"{gold}: holds other rows; name another --output_dir, or give --accept_changes")
             for variant in self._augmented_variants():
                 folder = self.augmented(subset, variant)
                 if (folder / STATE_FILE).is_file():

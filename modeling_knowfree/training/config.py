@@ -12,7 +12,7 @@ from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import Row
 from ..loading import load_config, load_encoder
 from ..modeling_knowfree import KnowFreeForTokenClassification
-from ..units_knowfree import infer_unit
+from ..units_knowfree import infer_unit, join_units, sentence_ends
 from .start import check_start_bias, set_start_bias
 
 logger = logging.getLogger(__name__)
@@ -87,6 +87,33 @@ def auto_span_width(
     return limit, sum(width > limit for width in widths)
 
 
+def train_lengths(rows: Iterable[Row], unit: str) -> dict[str, int]:
+    """
+    What the pipeline needs to know to give the model no longer texts than training did.
+
+    Args:
+        rows: training rows.
+        unit: what their tokens are.
+
+    Returns:
+        `median`, `p95` and `max` of the rows' lengths in units, and `sentences`, the 95th percentile of how many
+        sentences a row has (`sentence_ends`).
+    """
+    filled = [row["tokens"] for row in rows if row["tokens"]]
+    lengths = sorted(map(len, filled))
+    sentences = sorted(len(sentence_ends(*join_units(tokens, unit))) for tokens in filled)
+
+    def quantile(values: list[int], share: float) -> int:
+        return values[math.ceil(share * len(values)) - 1]
+
+    return {
+        "median": quantile(lengths, 0.5),
+        "p95": quantile(lengths, 0.95),
+        "max": lengths[-1],
+        "sentences": quantile(sentences, 0.95),
+    }
+
+
 def build_config(
     model_name_or_path: str,
     rows: Sequence[Row],
@@ -107,13 +134,15 @@ def build_config(
         options: further fields of `KnowFreeConfig`.
     """
     labels = labels or target_labels(rows)
+    unit = infer_unit(rows)
     alphas = extension_weights(rows, alpha_cap, extension_budget, min_extension_count)
     encoder = load_config(model_name_or_path)
     special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
     return KnowFreeConfig(
         encoder_config=encoder,
         **special,
-        unit=infer_unit(rows),
+        unit=unit,
+        train_lengths=train_lengths(rows, unit),
         id2label=dict(enumerate(labels)),
         label2id={label: column for column, label in enumerate(labels)},
         extension_labels=list(alphas),
