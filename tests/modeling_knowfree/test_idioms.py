@@ -62,6 +62,16 @@ def test_a_loaded_model_works_with_a_pipeline_of_its_task(trained, found):
     assert pipeline("knowfree", model=model, tokenizer=tokenizer)(TEXTS) == found
 
 
+def test_a_model_called_on_a_tokenizers_output_says_what_to_call(trained):
+    """`pipeline("ner", model=<a model>)` cannot know the task's class; it ends in the same sentence."""
+    model = AutoModelForTokenClassification.from_pretrained(trained, trust_remote_code=True)
+    tokenizer = AutoTokenizer.from_pretrained(trained, trust_remote_code=True)
+    with pytest.raises((ValueError, TypeError), match=r'pipeline\("knowfree"'):
+        model(**tokenizer("left harrow creek", return_tensors="pt"))
+    with pytest.raises((ValueError, TypeError), match=r'pipeline\("knowfree"'):
+        pipeline("ner", model=model, tokenizer=tokenizer)("left harrow creek")
+
+
 @pytest.mark.parametrize("strategy", ["simple", "first", "average", "max"])
 def test_spans_are_aggregated_already(strategy, trained, tagger, found):
     assert tagger(TEXTS, aggregation_strategy=strategy) == found
