@@ -22,6 +22,7 @@ from .schemes import Scheme, looks_like_tags, need_scheme, read_tags, scheme_of
 SUFFIXES = (".bio", ".bioes", ".bmes", ".conll", ".iob", ".iob2", ".bilou")
 CHUNKS = set("NP VP PP ADVP ADJP SBAR PRT INTJ CONJP LST UCP NC PC VC".split())
 DOCSTART = "-DOCSTART-"
+WIDEST = 100  # columns
 GLOBAL_COLUMNS = "# global.columns = "  # as CoNLL-U Plus names its columns
 SCHEME = "# scheme = "
 
@@ -122,7 +123,7 @@ class Table:
     @cached_property
     def layout(self) -> Layout | None:
         """None where no column holds tags."""
-        if self.width < 2:
+        if not 2 <= self.width <= WIDEST:
             return None
         if names := self.remark(GLOBAL_COLUMNS):
             return self._named(names.split())
