@@ -56,6 +56,7 @@ class Table:
         self.options = options
         self.lines = lines
         bare = [line for line in lines if line.text.strip() and not line.text.startswith("#")]
+        bare = bare or [line for line in lines if "\t" in line.text]
         self.is_tabbed = 2 * sum("\t" in line.text for line in bare) >= max(1, len(bare))
 
     def split(self, text: str) -> list[str]:
@@ -288,11 +289,16 @@ class _Reader:
             return False
         columns = self.table.split(line.text)
         if len(columns) == self.layout.width and all(
-            columns[column].strip() in self.known[layer] for layer, column in enumerate(self.layout.tags)
+            self._is_tag(columns[column].strip(), layer) for layer, column in enumerate(self.layout.tags)
         ):
             return False
         is_short_row = 1 < len(columns) < self.layout.width and columns[1] in self.table.values[1]
         return not is_short_row and bool(_REMARK.match(line.text))
+
+    def _is_tag(self, value: str, layer: int) -> bool:
+        scheme = self.schemes[layer]
+        positioned = scheme.name in ("bio", "bioes", "suffix") and scheme.split(value) is not None
+        return positioned or value in self.known[layer]
 
     @cached_property
     def known(self) -> list[set[str]]:
