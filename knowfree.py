@@ -1,13 +1,29 @@
 """The command line. Heavy imports stay inside the commands: `knowfree --help` answers at once."""
 
+import contextlib
 import json
+import os
+import re
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+OURS = ("knowfree", "push_to_hub", "modeling_knowfree", "augmentation")
+PACKAGES = {"sklearn": "scikit-learn", "torchcrf": "pytorch-crf", "yaml": "pyyaml", "google": "protobuf"}
+"""Packages that are called otherwise than what they are imported as."""
+
+
+def one_spelling(option: str) -> str:
+    """`--max-usd` is `--max_usd`: options are declared and shown with underscores, as Hugging Face's are, and dashes
+    are understood everywhere."""
+    return option.replace("-", "_")
+
+
 # Commands in files of their own: module, attribute, and the line that `knowfree --help` shows without importing them.
 ELSEWHERE = {
     "push": ("push_to_hub", "push", "Push model, data set, metric and Space to the Hub."),
@@ -26,8 +42,82 @@ ELSEWHERE = {
 }
 
 
+@contextlib.contextmanager
+def exit_codes() -> Iterator[None]:
+    """
+    The one place that turns errors into exit codes: what people can mend becomes a line on standard error.
+
+    An exception class says with `exit_code` that it is such an error (as click's own do): 1 failed, 2 bad usage or bad
+    input, 3 stopped and can be resumed. Packages that are not installed and what the Hub refuses are told here. Any
+    other exception is a bug, and its traceback goes through.
+    """
+    try:
+        yield
+    except click.exceptions.Exit:
+        raise
+    except Exception as error:
+        told = _told(error)
+        if told is None:
+            raise
+        message, code = told
+        click.echo(f"knowfree: {message}", err=True)
+        sys.exit(code)
+
+
+def _told(error: Exception) -> tuple[str, int] | None:
+    code = getattr(error, "exit_code", None)
+    if isinstance(error, click.ClickException):
+        return None  # click tells it, with the same codes
+    if isinstance(code, int):
+        return str(error), code
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return missing_package(error.name)
+    # Looked up, not imported: where they were not imported, nothing has raised them.
+    hub, http = sys.modules.get("huggingface_hub.errors"), sys.modules.get("httpx2") or sys.modules.get("httpx")
+    if hub and isinstance(error, hub.HfHubHTTPError):
+        return f"the Hub refused: {' '.join((error.server_message or str(error)).split())}", 1
+    if http and isinstance(error, http.TransportError):
+        return f"the Hub cannot be reached ({error}); run it again, finished uploads are kept", 1
+    return _told_of_disk(error) if isinstance(error, OSError) else None
+
+
+def _told_of_disk(error: OSError) -> tuple[str, int] | None:
+    from modeling_knowfree.files import disk_trouble
+
+    if (told := disk_trouble(error)) is None:
+        return None
+    if error.filename is None:  # what standard output still holds would fail once more at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return told, 1
+
+
+def missing_package(module: str) -> tuple[str, int] | None:
+    """What to say where `module` cannot be imported: the extra that brings it, by this package's own metadata. None
+    for a part of this package: that is a bug."""
+    from importlib.metadata import requires
+
+    top = module.split(".")[0]
+    if top in OURS or top.startswith("knowfree_"):
+        return None
+    package = PACKAGES.get(top, top.replace("_", "-"))
+    for requirement in requires("knowfree") or ():
+        name, _, condition = requirement.partition(";")
+        found = re.match(r"[\w.-]+", name)
+        if not found or found[0].lower().replace("_", "-") != package.lower():
+            continue
+        extra = re.search(r"extra\s*==\s*[\"']([\w-]+)[\"']", condition)
+        if extra:
+            return f'{package} is not installed; mend: pip install "knowfree[{extra[1]}]"', 1
+        return f"{package} is not installed, which knowfree needs; mend: pip install {package}", 1
+    return f"{top} is not installed, and no extra of knowfree brings it; mend: install the package that has it", 1
+
+
 class Commands(click.Group):
-    """A group some of whose commands are imported only when they are called."""
+    """A group some of whose commands are imported only when they are called, with the exit codes of all of them."""
+
+    def invoke(self, context: click.Context) -> Any:
+        with exit_codes():
+            return super().invoke(context)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted([*super().list_commands(context), *ELSEWHERE])
@@ -47,7 +137,7 @@ class Commands(click.Group):
             formatter.write_dl(rows)
 
 
-@click.group(cls=Commands, context_settings=CONTEXT)
+@click.group(cls=Commands, context_settings=CONTEXT | {"token_normalize_func": one_spelling})
 @click.version_option(package_name="knowfree")
 def cli() -> None:
     """KnowFREE: span tagging from a few annotated sentences.
@@ -63,15 +153,17 @@ def cli() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def train(arguments: tuple[str, ...]) -> None:
     """Train one model from one training file; works under `accelerate launch`."""
-    import logging
-
-    from transformers.utils.logging import set_verbosity_warning
-
     from modeling_knowfree.training.train import train as run
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    set_verbosity_warning()
-    for split, metrics in run(arguments).items():
+    _quiet()
+    from modeling_knowfree.training.checkpoints import TrainingStopped
+
+    try:
+        scores = run(arguments)
+    except TrainingStopped as stop:
+        click.echo(f"knowfree: {stop}", err=True)
+        sys.exit(128 + stop.signal)
+    for split, metrics in scores.items():
         click.echo(score_line(split, metrics), err=True)
 
 
@@ -86,6 +178,7 @@ SCORES = (("F1", "f1"), ("precision", "precision"), ("recall", "recall"), ("macr
 model_option = click.option("--model", required=True, help="Folder that `knowfree train` wrote, or a Hub id.")
 threshold_option = click.option("--threshold", type=click.FloatRange(0, 1, True, True), help="Default: the model's.")
 decoding_option = click.option("--decoding", type=click.Choice(["flat", "nested", "all"]), help="Default: the model's.")
+device_option = click.option("--device", help="cpu, cuda, cuda:1, …  [default: the fastest there is]")
 batch_option = click.option("--batch_size", type=click.IntRange(1), default=16, show_default=True)
 
 
@@ -120,6 +213,7 @@ def sample(train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: 
 @model_option
 @click.option("--data", required=True, help="Annotated file, any layout that `train` reads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@device_option
 @threshold_option
 @decoding_option
 @batch_option
@@ -127,6 +221,7 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: f
     """Score a model on an annotated file: micro and macro F1, and every label's."""
     from modeling_knowfree.inference.tag import evaluate as run
 
+    _quiet()
     scores = run(model, data, batch_size=batch_size, **_given(options))
     if scores is None:
         return
@@ -134,6 +229,8 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: f
         click.echo(json.dumps(scores, ensure_ascii=False))
         return
     click.echo(score_line(Path(data).name, scores))
+    if "reason" in scores:
+        click.echo(f"F1 is 0: {scores['reason']}", err=True)
     width = max([5, *(len(label) for label in scores["per_label"])])
     click.echo(f"{'label':<{width}}  {'F1':>6}  {'prec':>6}  {'recall':>6}  {'gold':>5}  {'found':>5}")
     for label, row in scores["per_label"].items():
@@ -145,24 +242,64 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: f
 @model_option
 @click.option("--input", "source", required=True, help="File, or - for standard input, answered batch by batch.")
 @click.option("--text", is_flag=True, help="Lines are raw text, not JSON.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="File, whole or not there at all.  [default: standard output]"
+)
+@click.option("--output_format", help="jsonl, parquet, or one of `knowfree data formats`.  [default: by --output]")
+@click.option("--resume", is_flag=True, help="Go on where a run into --output was stopped.")
+@device_option
 @threshold_option
 @decoding_option
 @batch_option
-def predict(model: str, source: str, text: bool, batch_size: int, **options: float | str | None) -> None:
-    """Tag a file; JSON lines go to standard output, in input order.
+def predict(
+    source: str, text: bool, output: Path | None, output_format: str | None, resume: bool, **options: Any
+) -> None:
+    """Tag a file, in input order: JSON lines on standard output, or a file.
 
-    Input lines are JSON objects with "tokens" (offsets then count tokens) or "text" (characters).
+    Input is JSON lines or Parquet with "tokens" (offsets then count tokens) or "text" (characters), or with --text a
+    text a line.
+
+    \b
+    knowfree predict --model runs/mine --input new.jsonl --output tagged.jsonl --resume
+    knowfree predict --model runs/mine --input new.parquet --output tagged.parquet
+    knowfree predict --model runs/mine --input new.txt --text --output tagged.conll --output_format conll
     """
-    from modeling_knowfree.data.readers import InputError
+    from modeling_knowfree.data.rows import InputError
+    from modeling_knowfree.inference.outputs import check_output, done_so_far, finish, format_of, write_lines
     from modeling_knowfree.inference.tag import predict as run
+    from modeling_knowfree.inference.tag import processes, unit_of_model
 
-    try:
-        lines = click.open_file(source, "rb")
-    except OSError as error:
-        raise InputError(f"--input {source}: {error.strerror}; name a file, or - for standard input") from error
-    with lines:
-        for line in run(model, lines, name=source, text=text, batch_size=batch_size, **_given(options)):
-            click.echo(line)
+    _quiet()
+    written = format_of(output, output_format)
+    check_output(output, written, resume)
+    options = _given(options) | {"name": source, "text": text}
+    if output is not None:
+        options["done"] = done = done_so_far(output) if resume else (0, None)
+        processes().wait_for_everyone()
+        if resume:
+            click.echo(f"{output}: {done[0]} rows are done already", err=True)
+    with contextlib.ExitStack() as opened:
+        try:
+            lines = Path(source) if _is_parquet(source) else opened.enter_context(click.open_file(source, "rb"))
+        except OSError as error:
+            raise InputError(f"--input {source}: {error.strerror}; name a file, or - for standard input") from error
+        found = run(source=lines, **options)
+        if output is None:
+            for line in found:
+                click.echo(line)
+        elif processes().is_main_process:
+            write_lines(found, output)
+            finish(output, written, unit_of_model(options["model"]))
+        else:
+            for _ in found:
+                pass
+
+
+def _is_parquet(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 @cli.command(context_settings=CONTEXT)
@@ -176,25 +313,30 @@ def convert(source: Path, labels: Path, output: Path) -> None:
     click.echo(run(source, labels, output))
 
 
+def _quiet() -> None:
+    """A line a stage, ours; of other libraries warnings alone, and no bars for what takes a second."""
+    import logging
+
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in (*OURS, "knowfree_experiments"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    set_verbosity_error()  # its report of weights, and notes on options that we set
+    disable_progress_bar()
+
+
 def _given(options: dict) -> dict:
     return {name: value for name, value in options.items() if value is not None}
 
 
 def main() -> None:
     """Entry point: 0 done, 1 failed, 2 bad usage or bad input, 3 stopped on a budget."""
-    try:
-        cli(standalone_mode=True)
-    except ValueError as error:
-        # InputError is looked up by name: importing it here would cost what `--help` must not.
-        if type(error).__name__ != "InputError":
-            raise
-        click.echo(f"knowfree: {error}", err=True)
-        sys.exit(2)
-    except ModuleNotFoundError as error:
-        click.echo(
-            f'knowfree: {error.name} is not installed; augment and run need: pip install "knowfree[augment]"', err=True
-        )
-        sys.exit(1)
+    with exit_codes():
+        try:
+            cli()
+        finally:
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def run(data: Path, subset: str, seed: int, change: dict, output: Path) -> dict:
     model_options = {name: settings.pop(name) for name in MODEL_FIELDS & settings.keys()}
     rows, dev = read_rows(data / f"{subset}.jsonl"), read_rows(data / "dev.jsonl")
     set_seed(seed)
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
     config = build_config(encoder, rows, **model_options)
     model = build_model(encoder, config, rows)
     args = KnowFreeTrainingArguments(

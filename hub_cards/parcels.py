@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 
+from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from modeling_knowfree.data.rows import InputError
 
 from .details import Details
@@ -15,7 +16,6 @@ from .facts import read_augmentation, read_json, read_model
 
 METRIC = "span_f1"  # evaluate wants the script to be called as its repository is
 DEMO = "knowfree_demo"
-CODE = ("configuration", "modeling", "decoding", "units", "pipeline")
 MODEL_FILES = (
     "config.json",
     "*.safetensors",
@@ -93,13 +93,15 @@ def pack_model(
         for path in sorted(folder.iterdir())
         if path.is_file() and any(fnmatch(path.name, pattern) for pattern in MODEL_FILES)
     }
-    files |= {f"{name}_knowfree.py": folder / f"{name}_knowfree.py" for name in CODE}
+    files |= {name: folder / name for name in TRAVELLING_FILES}
     dropped = 0
     if drop_extension_labels and facts.extension_kinds:
         from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 
         dropped = sum(facts.extension_kinds.values())
-        KnowFreeForTokenClassification.from_pretrained(folder).save_pretrained(work, drop_extension_labels=True)
+        KnowFreeForTokenClassification.from_pretrained(folder, trust_remote_code=False).save_pretrained(
+            work, drop_extension_labels=True
+        )
         files = {name: path for name, path in files.items() if not fnmatch(name, "*.safetensors*")}
         files |= {path.name: path for path in sorted(work.iterdir())}
         facts = read_model(work, results).with_scores_of(facts)
@@ -134,7 +136,7 @@ def _check_model_folder(folder: Path) -> None:
         raise InputError(
             f"{folder}: no model.safetensors{f' (only {others}, which is not pushed)' if others else ''}{again}"
         )
-    if missing := [f"{name}_knowfree.py" for name in CODE if f"{name}_knowfree.py" not in names]:
+    if missing := [name for name in TRAVELLING_FILES if name not in names]:
         raise InputError(f"{folder}: the code {', '.join(missing)} is missing beside the weights{again}")
     if "knowfree" not in (config.get("custom_pipelines") or {}) or "AutoModel" not in (config.get("auto_map") or {}):
         raise InputError(f"{folder}: config.json does not name the code (auto_map, custom_pipelines){again}")

@@ -4,6 +4,11 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+TRAVELLING_FILES = tuple(
+    f"{part}_knowfree.py" for part in ("configuration", "modeling", "decoding", "units", "pipeline")
+)
+"""The code that every saved model carries, and all of it: these import torch, transformers and each other alone."""
+
 _CHOICES = {
     "unit": ("character", "word"),
     "pooling": ("max", "first", "mean"),
@@ -14,6 +19,22 @@ _CHOICES = {
 }
 # Loading must ask nothing of the encoder's own repository, and run no code that its config names.
 _NOT_OF_THE_ENCODER = ("trust_remote_code", "auto_map", "_name_or_path", "transformers_version")
+
+
+class TaskNames(dict):
+    """
+    `custom_pipelines` of one entry, `knowfree`, under which the tasks that users type by habit are found too. Two more
+    entries would do, but for `pipeline(model=repo)`, which takes the only one there is.
+    """
+
+    def _known(self, task: Any) -> Any:
+        return "knowfree" if task in ("token-classification", "ner") and dict.__contains__(self, "knowfree") else task
+
+    def __contains__(self, task: object) -> bool:
+        return super().__contains__(self._known(task))
+
+    def __getitem__(self, task: str) -> Any:
+        return super().__getitem__(self._known(task))
 
 
 class KnowFreeConfig(PretrainedConfig):
@@ -101,6 +122,8 @@ class KnowFreeConfig(PretrainedConfig):
         self.decoding = decoding
         self.multi_label = multi_label
         super().__init__(**kwargs)
+        if isinstance(getattr(self, "custom_pipelines", None), dict):
+            self.custom_pipelines = TaskNames(self.custom_pipelines)
         self._check()
 
     def _check(self) -> None:

@@ -21,7 +21,7 @@ class Budget:
     """Hard limits; None is no limit. Prices are US dollars per million tokens."""
 
     max_usd: float | None = None
-    max_tokens: int | None = None
+    max_total_tokens: int | None = None
     max_requests: int | None = None
     usd_per_million_prompt_tokens: float = 0.0
     usd_per_million_completion_tokens: float = 0.0
@@ -30,7 +30,7 @@ class Budget:
         prices = (self.usd_per_million_prompt_tokens, self.usd_per_million_completion_tokens)
         if self.max_usd is not None and not any(prices):
             raise ValueError("max_usd needs the price of a token: set usd_per_million_prompt_tokens and …completion…")
-        limits = (self.max_usd, self.max_tokens, self.max_requests)
+        limits = (self.max_usd, self.max_total_tokens, self.max_requests)
         if any(limit is not None and limit < 0 for limit in limits) or min(prices) < 0:
             raise ValueError("limits and prices of a budget are not negative")
 
@@ -107,17 +107,19 @@ class Purse:
     def _refusal(self, wanted: Reservation) -> str | None:
         budget = self.budget
         if self._requests_used_up:
-            return f"--max-requests {budget.max_requests} is reached"
+            return f"--max_requests {budget.max_requests} is reached"
         prompt = self.prompt_tokens + sum(r.prompt_tokens for r in (*self._in_flight, wanted))
         completion = self.completion_tokens + sum(r.completion_tokens for r in (*self._in_flight, wanted))
-        if budget.max_tokens is not None and prompt + completion > budget.max_tokens:
+        if budget.max_total_tokens is not None and prompt + completion > budget.max_total_tokens:
             spent = self.prompt_tokens + self.completion_tokens
             worst = wanted.prompt_tokens + wanted.completion_tokens
-            return f"--max-tokens {budget.max_tokens}: {spent} are spent and the next request may take {worst}"
+            return (
+                f"--max_total_tokens {budget.max_total_tokens}: {spent} are spent and the next request may take {worst}"
+            )
         if budget.max_usd is not None and budget.usd(prompt, completion) > budget.max_usd:
             worst_usd = budget.usd(wanted.prompt_tokens, wanted.completion_tokens)
             return (
-                f"--max-usd {budget.max_usd:g}: {self.usd:.4f} are spent and the next request may take {worst_usd:.4f}"
+                f"--max_usd {budget.max_usd:g}: {self.usd:.4f} are spent and the next request may take {worst_usd:.4f}"
             )
         return None
 

@@ -20,7 +20,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, NamedTuple, NoReturn, cast
 
+from ..files import whole_file
+
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+LONGEST = 100_000  # tokens of a row: no encoder reads so many, and more would fill the memory
 NAMESPACES = ("ENT:", "POS:", "SEG:")
 WORD_LABEL = "WORD"  # the label of a word in a segmentation file, and of a bare B, I, E, M or S tag
 A_ROW = '{"id": "1", "tokens": ["in", "Rome"], "entities": [{"start": 1, "end": 2, "label": "LOC"}]}'
@@ -34,6 +37,8 @@ class InputError(ValueError):
     The command line turns it into exit code 2; nothing has been written when it is raised. `details` stand below that
     line, one each: the bad rows of a file.
     """
+
+    exit_code = 2
 
     def __init__(self, message: str, details: Sequence[str] = ()):
         super().__init__("\n  ".join(" ".join(line.splitlines()) for line in (message, *details)))
@@ -137,6 +142,9 @@ class RowChecker:
             bad_input(place, f"tokens is {show(tokens)}", allowed="a list of strings", mend=mend)
         if not tokens:
             bad_input(place, "tokens is empty, []", allowed="at least one token", mend="remove the row")
+        if len(tokens) > LONGEST:
+            mend = "split it into sentences"
+            bad_input(place, f"{len(tokens):,} tokens", allowed=f"up to {LONGEST:,} tokens", mend=mend)
         for index, token in enumerate(tokens):
             if not isinstance(token, str) or not token:
                 mend = "put the token in quotes, or take it out and move the spans behind it"
@@ -240,16 +248,9 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Row]) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as work, work.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 class Line(NamedTuple):

@@ -6,14 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import torch
 import transformers
-from transformers import AutoConfig, AutoModel
 
 from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import Row
+from ..loading import load_config, load_encoder
 from ..modeling_knowfree import KnowFreeForTokenClassification
-from ..units_knowfree import infer_unit
+from ..units_knowfree import infer_unit, join_units, sentence_ends
 from .start import check_start_bias, set_start_bias
 
 logger = logging.getLogger(__name__)
@@ -44,8 +43,10 @@ def extension_weights(
     Args:
         rows: every training row, synthetic ones included.
         alpha_cap: largest α_i, or `None` for the paper's letter.
-        extension_budget: where Σ α_i·C_i is more than this multiple of the number of target spans, all α_i are scaled
-            down to it: a hundred labels weigh no more than ten. 0: no limit, the paper's letter.
+        extension_budget: most that all extension spans may weigh together, Σ α_i·C_i, in multiples of the number of
+            target spans and for each hundred rows: where it is more, all α_i are scaled down to it. So their weight
+            grows with what there is to learn them from, and a hundred labels weigh no more than ten. 0: no limit, the
+            paper's letter.
         min_extension_count: a label with fewer spans is left out.
 
     Returns:
@@ -57,7 +58,9 @@ def extension_weights(
     weights = {label: 0.5 * mean / counts[label] for label in sorted(counts) if counts[label] >= min_extension_count}
     if alpha_cap is not None:
         weights = {label: min(alpha_cap, alpha) for label, alpha in weights.items()}
-    total, limit = sum(alpha * counts[label] for label, alpha in weights.items()), extension_budget * len(targets)
+    looked_at = sum(row.get("has_extensions", True) for row in rows)
+    total = sum(alpha * counts[label] for label, alpha in weights.items())
+    limit = extension_budget * looked_at / 100 * len(targets)
     if 0 < limit < total:
         weights = {label: alpha * limit / total for label, alpha in weights.items()}
     return weights
@@ -88,6 +91,33 @@ def auto_span_width(
     return limit, sum(width > limit for width in widths)
 
 
+def train_lengths(rows: Iterable[Row], unit: str) -> dict[str, int]:
+    """
+    What the pipeline needs to know to give the model no longer texts than training did.
+
+    Args:
+        rows: training rows.
+        unit: what their tokens are.
+
+    Returns:
+        `median`, `p95` and `max` of the rows' lengths in units, and `sentences`, the 95th percentile of how many
+        sentences a row has (`sentence_ends`).
+    """
+    filled = [row["tokens"] for row in rows if row["tokens"]]
+    lengths = sorted(map(len, filled))
+    sentences = sorted(len(sentence_ends(*join_units(tokens, unit))) for tokens in filled)
+
+    def quantile(values: list[int], share: float) -> int:
+        return values[math.ceil(share * len(values)) - 1]
+
+    return {
+        "median": quantile(lengths, 0.5),
+        "p95": quantile(lengths, 0.95),
+        "max": lengths[-1],
+        "sentences": quantile(sentences, 0.95),
+    }
+
+
 def build_config(
     model_name_or_path: str,
     rows: Sequence[Row],
@@ -108,13 +138,15 @@ def build_config(
         options: further fields of `KnowFreeConfig`.
     """
     labels = labels or target_labels(rows)
+    unit = infer_unit(rows)
     alphas = extension_weights(rows, alpha_cap, extension_budget, min_extension_count)
-    encoder = AutoConfig.from_pretrained(model_name_or_path)
+    encoder = load_config(model_name_or_path)
     special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
     return KnowFreeConfig(
         encoder_config=encoder,
         **special,
-        unit=infer_unit(rows),
+        unit=unit,
+        train_lengths=train_lengths(rows, unit),
         id2label=dict(enumerate(labels)),
         label2id={label: column for column, label in enumerate(labels)},
         extension_labels=list(alphas),
@@ -138,16 +170,9 @@ def build_model(
     told = transformers.utils.logging.get_verbosity()
     transformers.utils.logging.set_verbosity_error()  # its table of missing weights is long, and mostly of the pooler
     try:
-        encoder, loading = AutoModel.from_pretrained(
-            model_name_or_path,
-            config=model.knowfree.encoder.config,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+        encoder = load_encoder(model_name_or_path, model.knowfree.encoder.config)
     finally:
         transformers.utils.logging.set_verbosity(told)
-    if missing := sorted(name for name in loading["missing_keys"] if "pooler" not in name):
-        logger.warning("%s lacks %d weights, which start at random: %s …", model_name_or_path, len(missing), missing[0])
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     model.knowfree.encoder = encoder

@@ -65,6 +65,7 @@ def serve(app: Path, models: list[Path], **environment: str) -> Iterator[str]:
         stdout=(log := open(app.parent / "log.txt", "w")),  # noqa: SIM115
         stderr=subprocess.STDOUT,
     )
+    (app.parent / "pid").write_text(str(process.pid))
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + SECONDS_TO_START
