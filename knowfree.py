@@ -48,13 +48,19 @@ def exit_codes() -> Iterator[None]:
     The one place that turns errors into exit codes: what people can mend becomes a line on standard error.
 
     An exception class says with `exit_code` that it is such an error (as click's own do): 1 failed, 2 bad usage or bad
-    input, 3 stopped and can be resumed. Packages that are not installed and what the Hub refuses are told here. Any
+    input, 3 stopped and can be resumed; an interruption by a signal that left all in order says with `signal` which
+    one, and the code is 128 more. Packages that are not installed and what the Hub refuses are told here. Any
     other exception is a bug, and its traceback goes through.
     """
     try:
         yield
     except click.exceptions.Exit:
         raise
+    except KeyboardInterrupt as stop:
+        if (number := getattr(stop, "signal", None)) is None:
+            raise
+        click.echo(f"knowfree: {stop}", err=True)
+        sys.exit(128 + number)
     except Exception as error:
         told = _told(error)
         if told is None:
@@ -156,14 +162,7 @@ def train(arguments: tuple[str, ...]) -> None:
     from modeling_knowfree.training.train import train as run
 
     _quiet()
-    from modeling_knowfree.training.checkpoints import TrainingStopped
-
-    try:
-        scores = run(arguments)
-    except TrainingStopped as stop:
-        click.echo(f"knowfree: {stop}", err=True)
-        sys.exit(128 + stop.signal)
-    for split, metrics in scores.items():
+    for split, metrics in run(arguments).items():
         click.echo(score_line(split, metrics), err=True)
 
 
