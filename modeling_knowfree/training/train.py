@@ -186,7 +186,10 @@ def _batches(rows: list[Row], model_args: ModelArguments, args: KnowFreeTraining
     if args.world_size > 1:
         raise InputError("--spans_per_batch: batches of different sizes train in one process; leave it out here")
     lengths = sorted((len(row["tokens"]) for row in rows), reverse=True)
-    width = model_args.config_fields(rows)["max_span_width"]
+    try:
+        width = model_args.config_fields(rows)["max_span_width"]
+    except ValueError as error:
+        raise InputError(str(error)) from error
     return len(batches_by_cost(lengths, args.train_batch_size, width, args.spans_per_batch))
 
 

@@ -16,8 +16,8 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from ..decoding_knowfree import Span, decode, pad_spans
 from ..metrics import span_scores
 from .arguments import KnowFreeTrainingArguments
-from .batching import CostBatches
 from .averaging import WeightAverage
+from .batching import CostBatches
 from .checkpoints import SafeCheckpoints
 
 logger = logging.getLogger(__name__)
