@@ -12,7 +12,7 @@ from typing import Any
 from augmentation.llm.dialogue import Work, together
 from augmentation.llm.outcome import Outcome
 from augmentation.llm.tasks import Request, targets_request
-from augmentation.steps.alignment import Dropped, EntitySpan, UnitText, align_entities
+from augmentation.steps.alignment import Dropped, EntitySpan, UnitText, align_in_order
 from augmentation.steps.asking import Annotation, AnnotationSettings, Range, asked
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.rows import Row
@@ -22,13 +22,14 @@ from modeling_knowfree.data.rows import Row
 class TargetSettings:
     """What the annotator `llm` is told (S7): the label set, guidelines, and gold sentences as examples.
 
-    `flat`: the task knows no overlapping targets.
+    `flat`: the task knows no overlapping targets. `descriptions`: (label, what it means).
     """
 
     labels: tuple[str, ...]
     examples: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     guidelines: str = ""
     flat: bool = False
+    descriptions: tuple[tuple[str, str], ...] = ()
 
 
 def ask_targets(
@@ -44,6 +45,7 @@ def ask_targets(
             targets.examples,
             language=settings.language,
             guidelines=targets.guidelines,
+            descriptions=targets.descriptions,
             max_tokens=settings.max_tokens["targets"],
         )
 
@@ -56,34 +58,25 @@ def ask_targets(
 def align_targets(
     tokens: Sequence[str],
     answers: Sequence[tuple[Range, Outcome]],
-    words: Sequence[Range] | None,
     settings: AnnotationSettings,
     targets: TargetSettings,
 ) -> Annotation:
-    """Target spans; labels outside the set are dropped, in a flat task also what a longer span overlaps."""
+    """Target spans, an item an occurrence in the order of the answer (S5); labels outside the set are dropped."""
     counts = Counter(answers=len(answers), failed=sum(outcome.parsed is None for _, outcome in answers))
     spans: list[EntitySpan] = []
     dropped: list[Dropped] = []
     for (start, end), outcome in answers:
         if outcome.parsed is not None:
-            pairs = dict.fromkeys((item.entity, item.type) for item in outcome.parsed.value)
-            unknown = [Dropped(*pair, "unknown_label") for pair in pairs if pair[1] not in targets.labels]
+            items = [(item.entity, item.type) for item in outcome.parsed.value]
+            unknown = [Dropped(*item, "unknown_label") for item in items if item[1] not in targets.labels]
             counts["unknown_label"] += len(unknown)
             text = UnitText.from_tokens(tokens[start:end], settings.unit)
-            inside = [(w[0] - start, w[1] - start) for w in words or () if start <= w[0] and w[1] <= end]
-            aligned = align_entities(text, [pair for pair in pairs if pair[1] in targets.labels], inside)
+            known = [item for item in items if item[1] in targets.labels]
+            aligned = align_in_order(text, known, flat=targets.flat)
             spans += [replace(span, start=span.start + start, end=span.end + start) for span in aligned.spans]
             dropped += unknown + aligned.dropped
             counts.update(aligned.counts)
-    if targets.flat:
-        kept: list[EntitySpan] = []
-        for span in sorted(spans, key=lambda span: span.start - span.end):  # of equal length the first stays
-            if all(other.end <= span.start or span.end <= other.start for other in kept):
-                kept.append(span)
-            else:
-                dropped.append(Dropped(span.entity, span.type, "overlap"))
-        counts["overlap"] += len(spans) - len(kept)
-        spans = sorted(kept, key=lambda span: span.start)
+    spans.sort(key=lambda span: (span.start, span.end))
     return Annotation(spans, [], [], dropped, {"targets": counts})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.data.rows import Row, read_lines
 
-from ..run.settings import augmented_folder
+from ..run.settings import POOLED, augmented_folder
 from ..run.variants import BASELINE
 from .comparison import Difference, Spread, spread
 from .results import FinishedRun, Result, span_sets
@@ -34,6 +34,7 @@ class Score:
     best_on_dev: bool
     gold_rows: int
     synthetic_rows: int
+    pool_rows: int
     updates: int
     seconds: float
 
@@ -103,6 +104,7 @@ def scores(run: FinishedRun, differences: dict[tuple[str, str], Difference | Non
                     best_on_dev=variant == best,
                     gold_rows=cells[0].gold_rows,
                     synthetic_rows=cells[0].synthetic_rows,
+                    pool_rows=cells[0].pool_rows,
                     updates=cells[0].updates,
                     seconds=spread([cell.seconds for cell in cells]).mean,
                 )
@@ -186,7 +188,8 @@ def augmentations(run: FinishedRun, subset: str) -> dict[str, Path]:
     """The folders of a subset's augmentations: the shared one by the name of the subset, first, then those of variants
     with settings of their own, with the variant's name."""
     folders = {subset: augmented_folder(run.folder, subset)}
-    folders |= {f"{subset}, {name}": augmented_folder(run.folder, subset, name) for name in run.variants(subset)}
+    names = dict.fromkeys([*run.variants(subset), *POOLED])
+    folders |= {f"{subset}, {name}": augmented_folder(run.folder, subset, name) for name in names}
     return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 
@@ -228,7 +231,7 @@ def label_merges(folder: Path) -> dict[str, Any] | None:
 _NAMED = (
     ("pairs", "unknown_label"),
     ("exact", "normalised"),
-    ("hallucinated", "off_border", "empty", "unknown_label", "overlap"),
+    ("hallucinated", "off_border", "empty", "unknown_label", "out_of_order"),
 )
 _LOSSES = {  # task: what there was, what came through, and why the rest did not
     "entities": ("entity mentions", *_NAMED),
@@ -241,7 +244,7 @@ _REASONS = {
     "off_border": "not on unit borders",
     "empty": "without text",
     "unknown_label": "no label of the task",
-    "overlap": "places inside or across a longer target",
+    "out_of_order": "only before the mention before it",
     "unplaced": "not found in the text",
     "failed": "answers that failed",
     "cut": "cut by the token limit",

@@ -45,6 +45,27 @@ class LabelScores(BaseModel):
     predicted: Count
 
 
+class LlmCost(BaseModel):
+    """
+    What it took where the LLM tagged the test file itself.
+
+    Args:
+        failed: texts without a usable answer; they count as without entities.
+        unaligned: items of answers that have no place in their text.
+        prompt_tokens, completion_tokens, usd: of all texts; null where the source does not tell (recorded answers).
+        seconds_per_text: mean wall time with `concurrency` texts in flight; null where nothing was asked anew.
+    """
+
+    texts: Count
+    failed: Count
+    unaligned: Count
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    usd: Annotated[float, Field(ge=0)] | None = None
+    seconds_per_text: Annotated[float, Field(ge=0)] | None = None
+    concurrency: Count
+
+
 class Result(BaseModel):
     """
     One line of results.jsonl: one training and its test scores. All ratios are in [0, 1].
@@ -52,8 +73,10 @@ class Result(BaseModel):
     Args:
         dev_f1: null without a validation file.
         curve: (update, dev F1) pairs; empty without a validation file.
-        train_rows: sentences trained on, of which `gold_rows` and `synthetic_rows`.
-        updates: optimizer steps.
+        train_rows: sentences trained on, of which `gold_rows`, `synthetic_rows` and `pool_rows`.
+        tag_seconds: what tagging the test file took, loading the model included.
+        updates: optimizer steps; 0 where nothing is trained.
+        llm: where the LLM tagged the test file itself, what that took.
         key: sha256 of everything that shaped the training and its scores.
     """
 
@@ -72,8 +95,11 @@ class Result(BaseModel):
     train_rows: Count
     gold_rows: Count
     synthetic_rows: Count
+    pool_rows: Count = 0
     updates: Count
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    tag_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    llm: LlmCost | None = None
     per_label: dict[str, LabelScores]
     versions: dict[str, str] = {}
     key: str

@@ -14,6 +14,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+LEXICON_TAGGERS = ("flat", "mect", "lebert", "pcbert")
+"""Networks that read the words of a lexicon."""
+ASKING_TAGGERS = ("llm_zero", "llm_few")
+"""Nothing is trained: the LLM tags the test set itself."""
+Tagger = Literal[
+    "span", "bio", "bio_crf", "bert_bilstm_crf", "w2ner", "difinet", "flat", "mect", "lebert", "pcbert",
+    "llm_zero", "llm_few",
+]  # fmt: skip
+
 
 class Variant(BaseModel):
     """
@@ -21,7 +30,10 @@ class Variant(BaseModel):
 
     Args:
         data: `gold` sentences; `fusion`: with extension labels; `train`: with synthetic sentences too.
-        tagger: `span`: KnowFREE; `bio`: Hugging Face's token classification; `bio_crf`: with a CRF on it.
+        pool: text without labels beside them, annotated by `llm`, by the `gold` model, or where both `agree`; `auto`:
+            by the LLM where the settings name one, else by the gold model.
+        tagger: `span`: KnowFREE; `bio`: Hugging Face's token classification; `bio_crf`: with a CRF on it; a network of
+            `baselines.tagger`, by the name of its file; or one of `ASKING_TAGGERS`.
         train: arguments of `knowfree train` on top of the run's.
         augment: settings of the augmentation on top of the run's, `annotator` for example.
         label: what charts, the report and `--variants list` say it is.
@@ -32,12 +44,18 @@ class Variant(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Literal["gold", "fusion", "train"] = "gold"
-    tagger: Literal["span", "bio", "bio_crf"] = "span"
+    pool: Literal["auto", "llm", "gold", "agree"] | None = None
+    tagger: Tagger = "span"
     train: dict[str, Any] = {}
     augment: dict[str, Any] = {}
     label: str = "as run.yaml defines it"
     source: str = "run.yaml"
     paper_name: str | None = None
+
+    @property
+    def asks_llm(self) -> bool:
+        """Whether nothing is trained, and the LLM tags the test set itself."""
+        return self.tagger in ASKING_TAGGERS
 
 
 BASELINE = "base"
@@ -72,6 +90,53 @@ VARIANTS: dict[str, Variant] = {
     ),
     "bio_crf": Variant(
         tagger="bio_crf", train={"head_dropout": 0.1}, label="gold only, BIO tags and a CRF", source="ours"
+    ),
+    "bert_bilstm_crf": Variant(
+        tagger="bert_bilstm_crf",
+        label="gold only, BiLSTM and CRF on the encoder; no nesting",
+        source="Huang et al. 2015; Devlin et al. 2019",
+    ),
+    "w2ner": Variant(
+        tagger="w2ner",
+        label="gold only, grid of word-word relations; one label a span",
+        source="Table 1, Li et al., AAAI 2022",
+    ),
+    "difinet": Variant(
+        tagger="difinet",
+        label="gold only, semantic differentiation and boundary filtration",
+        source="Table 1, Cai et al., ACL 2024",
+    ),
+    "flat": Variant(
+        tagger="flat",
+        label="gold only, flat lattice of characters and words; Chinese, no nesting",
+        source="Table 1, Li et al., ACL 2020",
+    ),
+    "mect": Variant(
+        tagger="mect",
+        label="gold only, words and radicals in a cross-transformer; Chinese, no nesting",
+        source="Table 1, Wu et al., ACL 2021",
+    ),
+    "lebert": Variant(
+        tagger="lebert",
+        label="gold only, words between the encoder's layers; Chinese, no nesting",
+        source="Table 1, Liu et al., ACL 2021",
+    ),
+    "pcbert": Variant(
+        tagger="pcbert",
+        label="gold only, a prompted parent beside LEBERT; Chinese, no nesting",
+        source="Table 1, Lai et al., COLING 2022",
+    ),
+    "llm_zero": Variant(
+        tagger="llm_zero",
+        augment={"target_examples": 0},
+        label="the LLM tags the test set, from the label names",
+        source="Table 4",
+    ),
+    "llm_few": Variant(
+        tagger="llm_few",
+        augment={"target_examples": 8},
+        label="the LLM tags the test set, after the 8 gold sentences most like the text",
+        source="section A, ours",
     ),
     "fs_llm": Variant(
         data="train", augment={"annotator": "llm"}, label="FS, synthetic targets by the LLM", source="ours (S7)"
@@ -118,6 +183,23 @@ VARIANTS: dict[str, Variant] = {
         label="F without POS labels",
         source="Table 3",
     ),
+    **{
+        stem + suffix: Variant.model_validate(
+            {
+                "data": data,
+                "pool": annotator,
+                "label": f"{rows} and text without labels, tagged by {who}",
+                "source": "ours (S11)",
+            }
+        )
+        for stem, data, rows in (("u", "gold", "gold"), ("fu", "fusion", "F"), ("fsu", "train", "FS"))
+        for suffix, annotator, who in (
+            ("", "auto", "the LLM, or without one by the gold-only model"),
+            ("_llm", "llm", "the LLM"),
+            ("_gold", "gold", "the gold-only model"),
+            ("_agree", "agree", "the LLM where the gold-only model agrees"),
+        )
+    },
 }
 
 ANNOTATORS = {"fusion": "f", "agree": "f", "gold": "base"}
