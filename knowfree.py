@@ -38,6 +38,11 @@ ELSEWHERE = {
         "augment",
         "Let an LLM annotate, merge labels, fuse, explain.",
     ),
+    "export": (
+        "modeling_knowfree.inference.commands",
+        "export",
+        "Export to ONNX, for machines without PyTorch.",
+    ),
     "data": ("modeling_knowfree.data.commands", "data", "Turn, list and fetch annotated data."),
 }
 
