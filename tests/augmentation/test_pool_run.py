@@ -129,6 +129,7 @@ def start(folder):
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+@pytest.mark.soak
 def test_a_kill_in_the_middle_of_the_pool_pays_nothing_twice(tmp_path):
     folder = make(tmp_path / "run")
     with LLMServer(RecordedClient([folder / "answers.jsonl"]), latency_seconds=0.05) as server:
