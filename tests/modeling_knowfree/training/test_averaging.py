@@ -6,9 +6,9 @@ from transformers import AutoTokenizer, TrainerCallback, set_seed
 
 from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.training.arguments import KnowFreeTrainingArguments
+from modeling_knowfree.training.command_line import parse_arguments
 from modeling_knowfree.training.config import build_config, build_model
 from modeling_knowfree.training.features import build_features
-from modeling_knowfree.training.train import parse_arguments
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 

@@ -10,10 +10,10 @@ from transformers import AutoTokenizer, set_seed
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.data.readers import InputError
+from modeling_knowfree.training.command_line import parse_arguments
 from modeling_knowfree.training.config import build_config, build_model, extension_weights
 from modeling_knowfree.training.features import build_features
 from modeling_knowfree.training.start import check_start_bias, prior_log_odds
-from modeling_knowfree.training.train import parse_arguments
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 from tests.conftest import CHARACTERS, row
 
