@@ -38,6 +38,11 @@ ELSEWHERE = {
         "augment",
         "Let an LLM annotate, merge labels, fuse, explain.",
     ),
+    "export": (
+        "modeling_knowfree.inference.commands",
+        "export",
+        "Export to ONNX, for machines without PyTorch.",
+    ),
     "data": ("modeling_knowfree.data.commands", "data", "Turn, list and fetch annotated data."),
 }
 
@@ -179,6 +184,9 @@ threshold_option = click.option("--threshold", type=click.FloatRange(0, 1, True,
 decoding_option = click.option("--decoding", type=click.Choice(["flat", "nested", "all"]), help="Default: the model's.")
 device_option = click.option("--device", help="cpu, cuda, cuda:1, …  [default: the fastest there is]")
 batch_option = click.option("--batch_size", type=click.IntRange(1), default=16, show_default=True)
+spans_option = click.option(
+    "--spans_per_batch", type=click.IntRange(1), help="Fewer sentences a batch where they are long; default: no limit."
+)
 
 
 @cli.command(context_settings=CONTEXT)
@@ -216,6 +224,7 @@ def sample(train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: 
 @threshold_option
 @decoding_option
 @batch_option
+@spans_option
 def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: float | str | None) -> None:
     """Score a model on an annotated file: micro and macro F1, and every label's."""
     from modeling_knowfree.inference.tag import evaluate as run
@@ -250,6 +259,7 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: f
 @threshold_option
 @decoding_option
 @batch_option
+@spans_option
 def predict(
     source: str, text: bool, output: Path | None, output_format: str | None, resume: bool, **options: Any
 ) -> None:
