@@ -260,6 +260,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "warmup_steps": 0.1,
         "alpha_cap": 1.0,
         "extension_budget": 1.0,
+        "start_bias": "prior",
     },
     "paper": {
         "learning_rate": 2e-5,
