@@ -25,7 +25,9 @@ from .analyses import Analyses, extension_logits, sentence_map
 from .charts import Chart, Point, line_chart
 from .comparison import LEVEL, RESAMPLES, Difference, Spread, compare, spread
 from .findings import (
+    Beside,
     augmentations,
+    beside_teachers,
     best_on_dev,
     challenger,
     disagreement,
@@ -118,6 +120,8 @@ def report_html(folder: Path) -> str:
             labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
             examples=by_name(lambda subset: _examples(run, subset), run.subsets),
             losses=_losses(augmented),
+            teachers=(beside := _section(lambda: beside_teachers(run))),
+            asked_curves=_asked_curves(beside.content or []),
             failures_shown=FAILURES_SHOWN,
             level=LEVEL,
             resamples=RESAMPLES,
@@ -248,6 +252,16 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
         else:
             found[subset, variant] = None if kept is None else Difference(**kept | {"seeds": tuple(kept["seeds"])})
     return found, list(troubles)
+
+
+def _asked_curves(students: Sequence[Beside]) -> list[Chart]:
+    """Dev F1 over the texts that the LLM was asked about, one chart a subset."""
+    by_subset: dict[str, dict[str, list[Point]]] = {}
+    for one in students:
+        if len(one.curve) > 1:
+            points = [Point(float(texts), 100 * f1, None) for texts, f1 in one.curve]
+            by_subset.setdefault(one.subset, {})[one.variant] = points
+    return [line_chart(subset, series, x_name="texts asked", y_name="dev F1") for subset, series in by_subset.items()]
 
 
 _SIZE = re.compile(r"(?:k|train_|n)?(\d+)")

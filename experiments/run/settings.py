@@ -20,6 +20,8 @@ GOLD_FILE, MODEL, AUGMENTED = "gold.jsonl", "model", "augmented"
 """Names in a run folder: rows of a subset; the model to push; an augmentation."""
 
 
+ASKED_FILE = "asked.jsonl"
+"""In a subset's folder, dev F1 over the texts asked about, round by round."""
 POOLED = ("u", "u_gold", "fu", "fu_gold")
 """The augmentations with a pool that variants share: bare or with extension labels, with the LLM's targets or none."""
 

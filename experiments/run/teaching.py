@@ -23,14 +23,15 @@ from modeling_knowfree.units_knowfree import join_units
 
 from .cells import Cell, finish, fit, tag_rows, updates_of_recipe
 from .pool_rows import DOUBTFUL, by_both, by_gold_model, cross_fitted, without_disagreement
-from .settings import Variant
+from .settings import ASKED_FILE
+from .variants import Variant
 
 if TYPE_CHECKING:
     from .run import Run
 
 logger = logging.getLogger(__name__)
-UNLABELED_FILE, ASKED_FILE = "unlabeled.jsonl", "asked.jsonl"
-"""In a run folder the texts of a Hub data set; in a subset's, dev F1 over the texts asked about, round by round."""
+UNLABELED_FILE = "unlabeled.jsonl"
+"""In a run folder, the texts of a Hub data set."""
 
 
 def open_pool(run: Run, gold: Sequence[Row]) -> Pool:

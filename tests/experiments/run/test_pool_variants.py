@@ -1,0 +1,110 @@
+"""Variants that learn from text without labels (S11), and their place in the report."""
+
+import json
+
+import pytest
+from knowfree_experiments.report.findings import beside_teachers
+from knowfree_experiments.report.results import read_run
+from knowfree_experiments.run.pool_rows import by_gold_model, without_disagreement
+from knowfree_experiments.run.settings import check_run
+
+from tests.support.pool_files import pool_files
+from tests.support.tiny_run import call, lines_of, tiny_settings
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory, encoder):
+    """A finished run of `base` and `u`, its settings, and its folder."""
+    folder = tmp_path_factory.mktemp("pooled")
+    files = pool_files(folder, texts=12)
+    settings = tiny_settings(folder, encoder) | {
+        "unlabeled_file": str(folder / files["unlabeled_file"]),
+        "augment": {"client": "recorded", "answers": [str(folder / name) for name in files["answers"]]},
+        "variants": ["base", "u"],
+    }
+    call(folder / "run", settings, "--ask", 10)
+    return settings, folder / "run"
+
+
+def test_u_learns_from_gold_and_the_texts_asked(pooled):
+    _, folder = pooled
+    base, u = lines_of(folder / "results.jsonl")
+    assert (base["variant"], base["pool_rows"]) == ("base", 0)
+    assert (u["variant"], u["gold_rows"], u["synthetic_rows"], u["pool_rows"]) == ("u", 8, 0, 10)
+    rows = lines_of(folder / "all" / "u" / "train-0.jsonl")
+    assert [row.get("source") for row in rows] == [None] * 8 + ["pool"] * 10
+    assert json.loads((folder / "all" / "teacher.json").read_text())["asked"] == 10
+    config = json.loads((folder / "all" / "u" / "seed-0" / "config.json").read_text())
+    assert config["extension_labels"] == []
+
+
+def test_a_second_call_asks_and_trains_nothing(pooled):
+    settings, folder = pooled
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("all/*/seed-*/cell.json")}
+    call(folder, settings, "--ask", 10)
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("all/*/seed-*/cell.json")}
+
+
+def test_the_report_shows_the_student_beside_its_teacher(pooled):
+    _, folder = pooled
+    [beside] = beside_teachers(read_run(folder))
+    assert (beside.subset, beside.variant, beside.asked, beside.usd) == ("all", "u", 10, None)
+    assert [texts for texts, _ in beside.curve] == [0, 10]
+    assert 0 < beside.tokens[0] < beside.tokens[1] and beside.student_seconds > 0
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "The student beside its teacher" in page and "texts asked" in page
+
+
+def test_who_annotates_the_pool():
+    plain = {"train_file": "t", "test_file": "t", "language": "en", "model_name_or_path": "m", "unlabeled_file": "p"}
+    names = ["u", "u_llm", "u_gold", "u_agree", "fs"]
+
+    def annotators(**augment):
+        settings = check_run(plain | {"variants": names, "augment": augment}, "test")
+        return [settings.pool_annotator(name) for name in names], settings.all_variants
+
+    assert annotators() == (["gold", "llm", "gold", "agree", None], ["base", *names])
+    assert annotators(answers=["a.jsonl"])[0] == ["llm", "llm", "gold", "agree", None]
+    assert annotators(model="m")[0][0] == "llm"
+
+
+def test_without_texts_there_is_nothing_to_learn_from(tmp_path, encoder):
+    from modeling_knowfree.data.rows import InputError
+
+    settings = tiny_settings(tmp_path, encoder) | {"variants": ["u"]}
+    with pytest.raises(InputError, match="unlabeled_file"):
+        check_run(settings, "test")
+
+
+def span(start, label, score=None, **more):
+    return {"start": start, "end": start + 1, "label": label} | ({} if score is None else {"score": score}) | more
+
+
+def test_disagreement_is_left_out_up_to_the_measured_errors():
+    rows = [{"id": str(n), "entities": [span(0, "A", weight=0.9), span(1, "B")]} for n in range(4)]
+    predicted = [
+        [span(0, "A", 0.8), span(2, "A", 0.99)],  # A is believed, B is not, and the student insists on another A
+        [span(0, "A", 0.01), span(2, "A", 0.5)],
+        [span(0, "A", 0.02), span(1, "B", 0.9)],
+        [span(0, "A", 0.03), span(1, "B", 0.9)],
+    ]
+    cleaned, count = without_disagreement(rows, predicted, {"A": 0.5, "B": 1.0})
+    assert [[(s["start"], s["label"]) for s in row["entities"]] for row in cleaned] == [
+        [(0, "A"), (1, "B")],  # of B no error was ever measured
+        [(1, "B")],
+        [(1, "B")],
+        [(0, "A"), (1, "B")],  # half of the A may go, the least believed
+    ]
+    assert [[(s["start"], s["label"]) for s in row["uncertain"]] for row in cleaned] == [
+        [(2, "A")],
+        [(0, "A")],
+        [(0, "A")],
+        [],
+    ]
+    assert count == 3 and cleaned[0]["entities"][0]["weight"] == 0.9
+
+
+def test_the_gold_model_gives_soft_targets_where_it_is_sure():
+    [row] = by_gold_model([{"id": "1", "entities": []}], [[span(0, "A", 0.95), span(1, "A", 0.5), span(2, "A", 0.01)]])
+    assert row["entities"] == [span(0, "A", 0.95, weight=0.95)]
+    assert row["uncertain"] == [span(1, "A")] and row["annotator"] == "gold"
