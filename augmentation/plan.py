@@ -21,6 +21,11 @@ COMPLETION_SHARE = {
     "pos": (3.0, 9.0),
     "targets": (0.1, 1.0),
     "explanation": (1.0, 8.0),
+    "rewrite": (0.8, 2.0),
+    "terms": (5.0, 40.0),
+    "attributes": (0.2, 1.0),
+    "compose": (0.5, 2.0),
+    "verify": (0.3, 1.0),
     "merge": (0.5, 1.2),
     "merge_standard": (0.5, 1.2),
 }
@@ -122,8 +127,11 @@ def _later(run: Augmentation, missing: Counter[str], cached: Counter[str]) -> di
         later["pos"] = (missing["segmentation"],) * 2
     asked = [task for task in ("entities", "segmentation", "pos") if missing[task] or cached[task] or later[task][1]]
     pending = missing["explanation"]
+    if run.strategy is not None and not any(cached[task] for task in ("targets", *kinds)):
+        pending = run.size
     if pending:
-        low, high = (pending * sentences for sentences in SENTENCES_PER_EXPLANATION)
+        each = SENTENCES_PER_EXPLANATION if run.strategy is None else (run.settings.sentences_per_row,) * 2
+        low, high = (pending * sentences for sentences in each)
         for task in asked + ["targets"] * run.settings.asks_targets:
             later[task] = (later[task][0] + low, later[task][1] + high)
     if "entities" in kinds and run.settings.merge_labels and missing["entities"]:
