@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import sqlite3
 import threading
@@ -21,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from augmentation.llm.tasks import Answer, Request
+from modeling_knowfree.files import write_whole
 
 SCHEMA_VERSION = 1
 
@@ -214,6 +214,17 @@ class Store:
         finally:
             lock.release()
 
+    def take_from(self, other: Path) -> None:
+        """Take over the answers of another store that this one lacks; what they cost stays in the other's ledger."""
+        reader = self._reader
+        reader.execute("ATTACH DATABASE ? AS other", (str(other),))
+        try:
+            with reader:
+                columns = ", ".join(_COLUMNS)
+                reader.execute(f"INSERT OR IGNORE INTO answers ({columns}) SELECT {columns} FROM other.answers")
+        finally:
+            reader.execute("DETACH DATABASE other")
+
     def start_run(self, started: str) -> int:
         """A new run in the ledger; its number."""
         with self._reader:
@@ -305,12 +316,4 @@ def write_failed(store: Store, path: Path) -> int:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file whole: temporary file beside it, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, text)

@@ -221,8 +221,6 @@ def _fits(piece: str, old: int, tokenizer: Any, asking: Asking) -> bool:
     bare = piece.removeprefix("##").removeprefix("▁").removeprefix("Ġ")
     if asking.unit == "character":
         return len(bare) == 1 and bare.isalnum()
-    return (
-        bare.isalnum()
-        and piece[:1] in ("▁", "Ġ") == (before[:1] in ("▁", "Ġ"))
-        and (piece.startswith("##") == before.startswith("##"))
-    )
+    begins = [each[:1] in ("▁", "Ġ") for each in (piece, before)]
+    inside = [each.startswith("##") for each in (piece, before)]
+    return bare.isalnum() and begins[0] == begins[1] and inside[0] == inside[1]
