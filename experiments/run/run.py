@@ -80,8 +80,8 @@ class Run:
         if settings.unit not in (None, unit):
             raise InputError(f"unit is {settings.unit!r}, but {settings.train_file} has {unit} tokens; leave unit out")
         if settings.validation_file:
-            read_rows(settings.validation_file, unit=unit, flat=flat, labels=labels)
-        self.test = read_rows(settings.test_file, unit=unit, flat=flat, labels=labels)
+            read_rows(settings.validation_file, unit=unit, flat=flat)
+        self.test = read_rows(settings.test_file, unit=unit, flat=flat)
         self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
         self.subsets = self._subsets(flat)
         pooled = any(map(settings.pool_annotator, settings.variants))
