@@ -32,6 +32,11 @@ ELSEWHERE = {
         "run",
         "The whole paper: augment, train, explain, retrain, score, report.",
     ),
+    "suggest": (
+        "knowfree_experiments.suggest.commands",
+        "suggest",
+        "The texts worth labelling next, tagged by a model already.",
+    ),
     "report": ("knowfree_experiments.report.command", "report", "What a run found, on one HTML page."),
     "augment": (
         "augmentation.commands",
