@@ -142,6 +142,8 @@ class DataArguments:
         task (`str`): preset of decoding, weight decay and beta: ner, nested_ner, segmentation or pos.
         preset (`str`): `small`, ours for little data, or `paper`, every letter of the paper.
         min_steps (`int`): at least this many updates, however few the sentences.
+        format, scheme, tag_column, tag_names, annotator, trim, skip_bad_rows: how the files are read, as in
+            `data.readers.read_rows`.
     """
 
     train_file: str | None = field(default=None, metadata={"help": "Training sentences."})
@@ -160,6 +162,28 @@ class DataArguments:
         default=0,
         metadata={"help": "Train at least this many updates; ignored with --max_steps or --num_train_epochs."},
     )
+    format: str | None = field(
+        default=None, metadata={"help": "Format of the files; `knowfree data formats` lists them. Default: recognised."}
+    )
+    scheme: str | None = field(
+        default=None, metadata={"help": "Scheme of the tags: bio, bioes, bmes, bilou, suffix, io. Default: recognised."}
+    )
+    tag_column: str | None = field(
+        default=None, metadata={"help": "The column of tags that counts: a number from 1, or a name."}
+    )
+    tag_names: str | None = field(
+        default=None, metadata={"help": "File with the names of integer tags: a list, or dataset_info.json."}
+    )
+    annotator: str | None = field(
+        default=None, metadata={"help": "Whose annotation counts where several differ on one sentence."}
+    )
+    trim: bool = field(default=False, metadata={"help": "Cut white space off spans."})
+    skip_bad_rows: bool = field(default=False, metadata={"help": "Leave bad rows out and count them."})
+
+    def reading(self) -> dict[str, Any]:
+        """How files are read: what `read_rows` takes."""
+        names = ("task", "format", "scheme", "tag_column", "tag_names", "annotator", "trim", "skip_bad_rows")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass
@@ -171,6 +195,8 @@ class KnowFreeTrainingArguments(TrainingArguments):
         head_learning_rate (`float`): peak learning rate of everything but the encoder; `learning_rate` is the
             encoder's (appendix H: 1e-3 and 2e-5).
         beta (`float`): loss weight of synthetic sentences (eq 14, Table 10).
+        spans_per_batch (`int`, *optional*): most spans a device works on at once, padding counted; batches then hold
+            sentences of about one length, at most `per_device_train_batch_size` of them, and fewer where they are long.
         extension_schedule (`str`): `constant`; or `fade`: the extension labels' weights fall in a line to 0 at the end.
         average_last (`float`): the model is the mean of the weights over this share of the updates, the last ones; a
             checkpoint holds it too, so training that is continued from one goes on from the mean. 0: the last weights.
@@ -186,6 +212,10 @@ class KnowFreeTrainingArguments(TrainingArguments):
         default=1e-3, metadata={"help": "Peak learning rate of everything but the encoder."}
     )
     beta: float = field(default=0.4, metadata={"help": "Loss weight of synthetic sentences (eq 14)."})
+    spans_per_batch: int | None = field(
+        default=None,
+        metadata={"help": "Most spans in a batch: sentences of one length together, fewer where they are long."},
+    )
     extension_schedule: str = field(
         default="constant", metadata={"help": "Weights of the extension labels over training: constant or fade."}
     )
@@ -219,7 +249,8 @@ TASK_PRESETS: dict[str, dict[str, Any]] = {
     "segmentation": {"decoding": "flat", "weight_decay": 1e-2, "beta": 1.0},
     "pos": {"decoding": "flat", "weight_decay": 1e-2, "beta": 1.0},
 }
-# "small" was chosen on mit-movie's dev set, see benchmarks/README.md; "paper" is appendix H.
+# "small" was chosen on mit-movie's dev set (benchmarks/README.md). "paper" is what section 3.2 and appendix H say, and
+# nothing that they do not: docs/paper.md has each difference, and what the paper leaves open.
 RECIPES: dict[str, dict[str, Any]] = {
     "small": {
         "learning_rate": 1e-4,
@@ -230,6 +261,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "warmup_steps": 0.1,
         "alpha_cap": 1.0,
         "extension_budget": 1.0,
+        "start_bias": "prior",
     },
     "paper": {
         "learning_rate": 2e-5,
@@ -241,5 +273,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "alpha_cap": 0.0,
         "extension_budget": 0.0,
         "start_bias": "none",
+        "head_dropout": 0.0,
+        "width_embedding_size": 0,
     },
 }
