@@ -32,6 +32,11 @@ ELSEWHERE = {
         "run",
         "The whole paper: augment, train, explain, retrain, score, report.",
     ),
+    "suggest": (
+        "knowfree_experiments.suggest.commands",
+        "suggest",
+        "The texts worth labelling next, tagged by a model already.",
+    ),
     "report": ("knowfree_experiments.report.command", "report", "What a run found, on one HTML page."),
     "augment": (
         "augmentation.commands",
@@ -43,6 +48,7 @@ ELSEWHERE = {
         "export",
         "Export to ONNX, for machines without PyTorch.",
     ),
+    "serve": ("modeling_knowfree.inference.commands", "serve", "Serve a model over HTTP."),
     "data": ("modeling_knowfree.data.commands", "data", "Turn, list and fetch annotated data."),
 }
 
