@@ -70,8 +70,15 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
     for name, path in (("validation", data_args.validation_file), ("test", data_args.test_file)):
         if path:
             splits[name] = read_rows(path, unit=unit, flat=flat, **said)
+            _tell_unit(splits[name], unit, path)
             _tell_unknown(splits[name], labels, path)
     return splits
+
+
+def _tell_unit(rows: list[Row], unit: str, where: str) -> None:
+    """Splits of which one counts in characters and the other in words do not fit each other."""
+    if (found := infer_unit(rows)) != unit:
+        logger.warning("%s: tokens are %ss, those of the training file %ss; cut both alike", where, found, unit)
 
 
 def _tell_unknown(rows: list[Row], labels: Iterable[str], where: str) -> None:
