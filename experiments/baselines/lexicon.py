@@ -84,7 +84,7 @@ class Lexicon:
         return cls(words | dict.fromkeys(stored["unknown"], UNKNOWN), stored["size"], stored["packaged"])
 
 
-def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> tuple[Lexicon, dict[str, Any]]:
+def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> tuple[Lexicon, dict[int, list[float]]]:
     """
     The lexicon for a training.
 
