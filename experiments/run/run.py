@@ -229,6 +229,8 @@ class Run:
         values = settings.augment | settings.known_variants[variant].augment
         files = {"train_file": self.gold(subset), "dev_file": settings.validation_file, "test_file": settings.test_file}
         values |= {name: os.path.relpath(path, folder) for name, path in files.items() if path}
+        if values.get("strategy") == "melm":
+            values.setdefault("melm_model", settings.model_name_or_path)
         values["answers"] = [os.path.relpath(path, folder) for path in values.get("answers", ())]
         if settings.label_descriptions:
             values["label_descriptions"] = settings.label_descriptions
