@@ -267,10 +267,9 @@ class _Reader:
                 continue
             columns = self._columns(line)
             tokens.append(columns[self.layout.token])
-            for layer, column in zip(tags, self.layout.tags, strict=True):
+            for layer, column, scheme in zip(tags, self.layout.tags, self.schemes, strict=True):
                 layer.append(columns[column].strip())
-                scheme = self.schemes[len(tags) - 1 if len(tags) == 1 else self.layout.tags.index(column)]
-                if layer[-1] not in scheme.outside:
+                if layer[-1] not in scheme.outside and not scheme.fits(layer[-1]):
                     scheme.check(layer[-1], self.file.place(line.number))
         if not tokens:
             return None
@@ -309,7 +308,10 @@ class _Reader:
         ]
 
     def _columns(self, line: Line) -> list[str]:
-        columns, width, place = self.table.split(line.text), self.layout.width, self.file.place(line.number)
+        columns, width = self.table.split(line.text), self.layout.width
+        if len(columns) == width and columns[self.layout.token]:
+            return columns
+        place = self.file.place(line.number)
         if len(columns) < width:
             has = f"{len(columns)} column{'s' * (len(columns) > 1)}"
             problem = f"no tag in {show(line.text)}: {has} where the other lines have {width}"
@@ -320,9 +322,7 @@ class _Reader:
             problem = f"{show(line.text)} has {len(columns)} columns, the other lines have {width}"
             mend = "put tabs between columns where tokens hold spaces" if gap == "spaces" else "take the rest out"
             bad_input(place, problem, allowed=f"{width} columns, {self.layout}", mend=mend)
-        if not columns[self.layout.token]:
-            bad_input(place, "the token is empty, ''", allowed="a token and a tag", mend="take the line out")
-        return columns
+        bad_input(place, "the token is empty, ''", allowed="a token and a tag", mend="take the line out")
 
 
 def _read_id(text: str) -> str | None:

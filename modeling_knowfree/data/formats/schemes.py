@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from ..rows import WORD_LABEL, Place, Row, bad_input, show
@@ -108,7 +109,8 @@ def _scheme(name: str, outside: frozenset[str], why: str) -> Scheme:
     split = {"suffix": _by_suffix, "lower": _by_lower_prefix, "io": _whole, "each": _alone}.get(name, _by_prefix)
     if name in ("iob1", "iob2", "lower"):
         name = "bio"
-    return Scheme("bioes" if name in ("bmes", "bilou") else name, outside, split, why)
+    # A file has few tags and many tokens.
+    return Scheme("bioes" if name in ("bmes", "bilou") else name, outside, lru_cache(4096)(split), why)
 
 
 def outside_of(tags: Counter[str]) -> frozenset[str]:
@@ -211,7 +213,7 @@ def _ends_in_position(tag: str, values: Counter[str]) -> bool:
 def read_tags(scheme: Scheme, tags: Sequence[str], place: Place, told: Told) -> list[Row]:
     """Tags -> spans, each tag checked; what the scheme leaves open is told."""
     for tag in tags:
-        if tag not in scheme.outside:
+        if not scheme.fits(tag):
             scheme.check(tag, place)
     spans = scheme.spans(tags)
     if scheme.name == "io" and (joined := next((span for span in spans if span["end"] - span["start"] > 1), None)):
