@@ -16,7 +16,7 @@ class EndpointHandler:
     """
 
     def __init__(self, path: str = ""):
-        self.pipe = pipeline("knowfree", model=path, trust_remote_code=True)
+        self.pipe: Any = pipeline("knowfree", model=path, trust_remote_code=True)  # type: ignore[call-overload]
 
     def __call__(self, data: dict[str, Any]) -> Any:
         """

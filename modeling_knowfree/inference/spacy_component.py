@@ -106,8 +106,10 @@ class KnowFreeComponent:
         if MODEL_FOLDER not in exclude:
             folder = Path(path) / MODEL_FOLDER
             folder.mkdir(parents=True, exist_ok=True)
-            self._tagger.model.save_pretrained(folder)
-            self._tagger.tokenizer.save_pretrained(folder)
+            pipe = self._tagger
+            assert pipe.tokenizer is not None  # the pipeline refuses to be without
+            pipe.model.save_pretrained(folder)
+            pipe.tokenizer.save_pretrained(folder)
 
     def from_disk(self, path: str | Path, *, exclude: Iterable[str] = ()) -> "KnowFreeComponent":
         """Load the model that `to_disk` saved."""
