@@ -71,13 +71,11 @@ class HubClient:
         base_url: str | None = None,
         provider: str | None = None,
         token_env: str | None = None,
-        bill_to: str | None = None,
     ) -> None:
         self.model = model
         self.endpoint = shown_url(base_url) if base_url else f"provider:{provider or 'auto'}"
         self._base_url = base_url
         self._provider = provider
-        self._bill_to = bill_to
         self._token = Token.from_environment(token_env or (None if base_url else "HF_TOKEN"))
         # One client for each request in flight, so one connection each: a pool of 64 looks at all 64 for every request,
         # a third of the CPU time. Those not in use wait here.
@@ -134,7 +132,6 @@ class HubClient:
             # without a token the hub client would look for the user's and send it, to any URL
             token=secret or "none",
             headers={} if secret else {"authorization": None},  # type: ignore[dict-item]
-            bill_to=self._bill_to,
         )
         client.ssl_context = self._ssl_context
         return client
@@ -213,7 +210,6 @@ def open_client(
     base_url: str | None = None,
     provider: str | None = None,
     token_env: str | None = None,
-    bill_to: str | None = None,
     answers: tuple[str, ...] = (),
 ) -> Client:
     """The client that a run's settings name.
@@ -234,4 +230,4 @@ def open_client(
         return TGIClient(base_url, model=model, token_env=token_env)
     if not model:
         raise StopRunError("--client hub needs --model, e.g. --model Qwen/Qwen2.5-14B-Instruct")
-    return HubClient(model, base_url=base_url, provider=provider, token_env=token_env, bill_to=bill_to)
+    return HubClient(model, base_url=base_url, provider=provider, token_env=token_env)
