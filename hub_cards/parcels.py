@@ -94,6 +94,7 @@ def pack_model(
         if path.is_file() and any(fnmatch(path.name, pattern) for pattern in MODEL_FILES)
     }
     files |= {name: folder / name for name in TRAVELLING_FILES}
+    files["handler.py"] = _source("modeling_knowfree.inference.handler")  # what Inference Endpoints call
     dropped = 0
     if drop_extension_labels and facts.extension_kinds:
         from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
