@@ -38,7 +38,7 @@ def open_run(
 
     check_state(folder, settings, accept_changes=accept_changes)
     client: Client = OfflineClient(settings.model_name)
-    if not offline:
+    if not offline and settings.asks_llm:
         client = open_client(
             settings.client,
             model=settings.model,

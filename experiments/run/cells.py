@@ -28,7 +28,7 @@ from modeling_knowfree.inference.tag import load_pipeline, tag
 from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
-from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.training.arguments import RECIPES, DataArguments, KnowFreeTrainingArguments, ModelArguments
 from modeling_knowfree.training.command_line import Arguments, parse_arguments
 from modeling_knowfree.training.config import build_config
 from modeling_knowfree.training.train import plan_schedule, train
@@ -89,7 +89,7 @@ class Cell:
 
     def key(self) -> str:
         """
-        sha256 of everything that shapes the cell: arguments, files by content, encoder.
+        sha256 of everything that shapes the cell: arguments, the recipe behind them, files by content, encoder.
 
         Raises:
             FileNotFoundError: no training file.
@@ -100,15 +100,19 @@ class Cell:
             told = [self.definition.tagger, settings.labels, state_of(Path(), self.llm_settings()), answers]
             return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         files = [self.train_file, settings.validation_file, settings.test_file]
+        arguments = shaping_arguments(settings, self.definition)
+        recipe = RECIPES.get(arguments.get("preset", "small"), {}) if self.definition.tagger == "span" else {}
         shaping = [
             self.definition.tagger,
-            shaping_arguments(settings, self.definition),
+            recipe | arguments,
             [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
             [_file_hash(Path(path)) for path in files if path],
         ]
         if self.definition.tagger in LEXICON_TAGGERS:
             words = settings.lexicon
             shaping.append(_file_hash(Path(words)) if words and Path(words).is_file() else words)
+        if self.definition.tagger == "llm_lora":
+            shaping.append(settings.lora)
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
     def llm_settings(self) -> AugmentSettings:
@@ -160,6 +164,8 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
             why = "all variants get the same number of updates; give it in train or updates of the whole run"
             raise InputError(f"{where}: no {name} of its own: {why}")
         unused = _names(ModelArguments) - ALSO_OF_NETWORKS if definition.tagger in TAGGERS else set()
+        if definition.tagger == "llm_lora":
+            unused = _names(ModelArguments)
         if definition.tagger in ("bio", "bio_crf"):
             unused = _names(ModelArguments) - {"head_dropout"} | {"beta"}
         if definition.asks_llm:
@@ -167,6 +173,10 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         if name in unused:
             what = "a BIO tagger" if definition.tagger in ("bio", "bio_crf") else definition.tagger
             raise InputError(f"{where}: {what} has no {name}; leave it out")
+    if definition.tagger == "llm_lora":
+        from ..baselines.llm_lora import check_lora
+
+        check_lora(settings.lora)
     if definition.tagger in LEXICON_TAGGERS:
         if settings.lexicon is None:
             words = "lexicon: FILE (a word a line, or word2vec's text format), lexicon: rjieba or lexicon: augmentation"
@@ -249,7 +259,7 @@ def finish(cell: Cell, test: list[Row], budget: Mapping[str, Any] | None = None)
     elif cell.definition.tagger == "span":
         dev_f1, curve, predicted, tag_seconds = _finish_span(cell, work, test)
     else:
-        finishers = {"bio": _finish_bio, "bio_crf": _finish_bio}
+        finishers = {"bio": _finish_bio, "bio_crf": _finish_bio, "llm_lora": _finish_lora}
         dev_f1, curve, predicted = finishers.get(cell.definition.tagger, _finish_network)(cell, work, test)
     seconds = time.perf_counter() - started
     write_rows(
@@ -382,6 +392,17 @@ def _finish_network(cell: Cell, work: Path, test: list[Row]) -> Finished:
     _remove_checkpoints(work)
     found = predict_tagger(work, test, BATCH_SIZE)
     return results["validation"].get("validation_f1"), results["curve"], _spelt(test, found)
+
+
+def _finish_lora(cell: Cell, work: Path, test: list[Row]) -> Finished:
+    from ..baselines.llm_lora import predict_llm_lora, train_llm_lora
+
+    settings = cell.settings
+    with redirect_stdout(sys.stderr):
+        results = train_llm_lora(
+            cell.arguments(work), language=settings.language, flat=settings.task != "nested_ner", **settings.lora
+        )
+    return results["validation"].get("validation_f1"), results["curve"], _spelt(test, predict_llm_lora(work, test))
 
 
 def _tag_by_llm(

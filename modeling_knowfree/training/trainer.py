@@ -41,9 +41,9 @@ class KnowFreeTrainer(SafeCheckpoints):
 
     def training_step(self, model, *args, **kwargs):
         """One step; with `extension_schedule="fade"` the extension labels weigh less at each, nothing at the end."""
-        config = self.accelerator.unwrap_model(model).config
+        config = getattr(self.accelerator.unwrap_model(model), "config", None)  # a tagger with a CRF has none
         weights = getattr(config, "extension_weights", None)
-        if not weights or self.args.extension_schedule == "constant":
+        if config is None or not weights or self.args.extension_schedule == "constant":
             return super().training_step(model, *args, **kwargs)
         left = 1 - self.state.global_step / max(1, self.state.max_steps)
         config.extension_weights = [left * weight for weight in weights]
