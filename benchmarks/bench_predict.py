@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 from transformers import BertConfig, BertForTokenClassification, BertModel, BertTokenizerFast, pipeline
 
-from benchmarks.side_by_side import CLOCKS, argument_parser, interleaved, median_ratio, report
+from benchmarks.side_by_side import CLOCKS, argument_parser, interleaved, median_ratio, precision, report
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.pipeline_knowfree import KnowFreePipeline
@@ -59,7 +59,9 @@ def random_sentences(name: str, count: int) -> list[list[str]]:
     return [["".join(drawn.choices(letters, k=size)) for _ in range(length)] for length in lengths]
 
 
-def make_models(folder: Path, name: str, rows: list[list[str]], layers: int) -> tuple[KnowFreePipeline, Callable]:
+def make_models(
+    folder: Path, name: str, rows: list[list[str]], layers: int, device: str = "cpu"
+) -> tuple[KnowFreePipeline, Callable]:
     """Our pipeline and transformers', on one encoder."""
     unit, _, entities = SETS[name]
     torch.manual_seed(0)
@@ -79,7 +81,7 @@ def make_models(folder: Path, name: str, rows: list[list[str]], layers: int) -> 
     config = KnowFreeConfig(encoder_config, unit=unit, id2label=names, label2id={v: k for k, v in names.items()})
     span_model = KnowFreeForTokenClassification(config).eval()
     span_model.knowfree.encoder.load_state_dict(encoder.state_dict())
-    ours = KnowFreePipeline(model=span_model, tokenizer=tokenizer, task="knowfree", device="cpu")
+    ours = KnowFreePipeline(model=span_model, tokenizer=tokenizer, task="knowfree", device=device)
 
     tags = {
         0: "O",
@@ -94,7 +96,7 @@ def make_models(folder: Path, name: str, rows: list[list[str]], layers: int) -> 
         model=tagger,
         tokenizer=tokenizer,
         aggregation_strategy="simple",
-        device="cpu",
+        device=device,
         trust_remote_code=False,
     )
 
@@ -158,9 +160,9 @@ def main(arguments: Sequence[str]) -> None:
         else:
             units = random_sentences(name, options.sentences)
         texts = [join(name, row) for row in units]
-        with tempfile.TemporaryDirectory() as directory:
+        with tempfile.TemporaryDirectory() as directory, precision(options):
             folder = Path(directory)
-            ours, theirs = make_models(folder, name, units, options.layers)
+            ours, theirs = make_models(folder, name, units, options.layers, options.device)
             our_size, their_size = (
                 best_batch_size(lambda size: tagger(texts, batch_size=size), options.batch_sizes, options.clock)  # noqa: B023
                 for tagger in (ours, theirs)

@@ -36,9 +36,25 @@ def processor_seconds() -> float:
 CLOCKS = {"wall": time.perf_counter, "cpu": processor_seconds}
 
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def precision(options: argparse.Namespace) -> torch.autocast:
+    """What `--device` and `--dtype` ask for: autocast, or nothing for fp32."""
+    dtype = DTYPES[options.dtype]
+    return torch.autocast(torch.device(options.device).type, dtype, enabled=dtype != torch.float32)
+
+
+def device_name(options: argparse.Namespace) -> str:
+    return torch.cuda.get_device_name(options.device) if options.device.startswith("cuda") else "cpu"
+
+
 def argument_parser(description: str | None, repeats: int = 20) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; on a GPU the clock is the wall's, synchronised")
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="bfloat16: under autocast")
+    parser.add_argument("--compile", action="store_true", help="ours under torch.compile(dynamic=True)")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: on a busy machine, with --threads 1")
     parser.add_argument("--repeats", type=int, default=repeats, help="interleaved rounds; the median counts")
     parser.add_argument("--output", type=Path, help="JSON file; default benchmarks/results/<benchmark>.json")
@@ -47,8 +63,14 @@ def argument_parser(description: str | None, repeats: int = 20) -> argparse.Argu
 
 def interleaved(functions: dict[str, Callable[[], Any]], repeats: int, clock: str = "wall") -> dict[str, list[float]]:
     """Seconds of each function, all of them once a round, so that what else the machine does hits all alike; one
-    round more, at the start, is not counted."""
-    now = CLOCKS[clock]
+    round more, at the start, is not counted. What was sent to a GPU is waited for."""
+    clock_now = CLOCKS[clock]
+
+    def now() -> float:
+        if torch.cuda.is_available() and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        return clock_now()
+
     seconds: dict[str, list[float]] = {name: [] for name in functions}
     for round_ in range(repeats + 1):
         for name, function in functions.items():
@@ -92,6 +114,14 @@ def extra_peak_mb(function: Callable[[], Any]) -> float:
     return max(0.0, _resident("VmHWM") - before)
 
 
+def extra_device_mb(function: Callable[[], Any]) -> float:
+    """MB that `function` allocates on the GPU above what lay there."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    function()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
 def _resident(field: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1]) / 1024
@@ -133,6 +163,9 @@ def report(name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], opt
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": f"{_processor()}, {os.cpu_count()} cores",
+        "device": device_name(options),
+        "dtype": options.dtype,
+        "compiled": options.compile,
         "load_average": os.getloadavg(),
         "threads": options.threads,
         "clock": options.clock,

@@ -273,27 +273,17 @@ class MultiHeadBiaffine(nn.Module):
             spans += by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH].unsqueeze(1)
         return (spans.view(len(offsets), len(matrices), -1) + product.transpose(0, 1)).view_as(spans)
 
-    def rectangle(self, starts: Tensor, ends: Tensor, terms: tuple, first: int, count: int, reach: int) -> Tensor:
-        """Spans from the units first, first+1, … of every sentence (`starts` `[B, R, D']` are theirs) to the units -ω …
-        count+ω-1 further, ω = `reach`: `[B, R, C, D̃]`. `ends` `[B, L, D']`; ends beside the sentence count as 0."""
-        by_start, by_end, by_width = terms
+    def rectangle(self, starts: Tensor, ends: Tensor, by_start: Tensor, by_end: Tensor, by_offset: Tensor) -> Tensor:
+        """Spans from some units of every sentence, `starts` `[B, R, D']`, each to C ends in a row, which begin one
+        further for every next start: `ends` `[B, R+C-1, D']`. With them the linear term's summands `[B, R, D̃]`,
+        `[B, R+C-1, D̃]`, `[C, D̃]`. Returns `[B, R, C, D̃]`."""
         batch, rows, _ = starts.shape
-        cells = count + 2 * reach
-
-        def windows(units: Tensor) -> Tensor:
-            """`[B, L, X]` -> `[B, R, C, X]`, a view: the ends that each row meets."""
-            beyond = first + rows - 1 + cells - reach - units.shape[1]
-            padded = F.pad(units, (0, 0, reach, beyond))[:, first:]
-            return padded.unfold(1, cells, 1).transpose(2, 3)
-
+        cells = len(by_offset)
         matrices = self.matrices(starts.flatten(0, 1)).flatten(0, 1)  # (B·R·h, y, d)
-        right = windows(ends).unflatten(3, (self.heads, -1)).permute(0, 1, 3, 2, 4).flatten(0, 2)  # (B·R·h, C, y)
-        offset = by_start[:, first : first + rows].unflatten(2, (self.heads, 1, -1)).flatten(0, 2)  # (B·R·h, 1, d)
-        product = torch.baddbmm(offset, right, matrices).unflatten(0, (batch, rows, self.heads))
-        linear = windows(by_end)  # (B, R, C, D̃)
-        if by_width is not None:
-            offsets = torch.arange(-reach, count + reach, device=starts.device)
-            linear = linear + by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH]
+        right = ends.unfold(1, cells, 1).unflatten(2, (self.heads, -1)).permute(0, 1, 2, 4, 3)  # (B, R, h, C, y)
+        offset = by_start.unflatten(2, (self.heads, 1, -1)).flatten(0, 2)  # (B·R·h, 1, d)
+        product = torch.baddbmm(offset, right.flatten(0, 2), matrices).unflatten(0, (batch, rows, self.heads))
+        linear = by_end.unfold(1, cells, 1).transpose(2, 3) + by_offset  # (B, R, C, D̃)
         return (linear.unflatten(3, (self.heads, -1)) + product.transpose(2, 3)).flatten(3)
 
 
@@ -385,42 +375,56 @@ class PackedBand:
 class TiledBlock:
     """A rectangle of the band as one list of cells, row after row, each row with ω cells more on both sides: a
     neighbour along the end index is a neighbour in the list. `spans` `[M, D̃]`, M = 2ω + whole tiles; `inside` `[M]`,
-    whether the cell's end is in its sentence; `wanted` `[M - 2ω, D̃]`, all but the first and last ω."""
+    whether the cell's end is in its sentence; `wanted` `[M - 2ω, D̃]`, all but the first and last ω; `once`, what a
+    forward's blocks need not make again."""
 
     spans: Tensor
     wanted: Tensor
     inside: Tensor
     tile: int
+    once: dict[str, tuple[Tensor, ...]]
 
     def attend(self, attention: "LocalAttention") -> Tensor:
-        return attention.tiled(self.spans, self.inside, self.tile)
+        if "attention" not in self.once:
+            self.once["attention"] = attention.tile_tensors(self.tile)
+        return attention.tiled(self.spans, self.inside, self.tile, *self.once["attention"])
 
 
 class TiledBand:
     """The band of spans in few large rectangles, planned from shapes, for a GPU. Arguments as in `PackedBand`."""
 
     def __init__(self, biaffine: MultiHeadBiaffine, starts: Tensor, ends: Tensor, real: Tensor, limit: int, reach: int):
-        self.biaffine, self.starts, self.ends, self.limit, self.reach = biaffine, starts, ends, limit, reach
-        self.terms = biaffine.terms(starts, ends)
-        self.num_units = real.sum(1)
+        self.biaffine, self.starts, self.limit, self.reach = biaffine, starts, limit, reach
+        self.by_start, by_end, by_width = biaffine.terms(starts, ends)
+        # What all blocks slice: ends and their terms with 0 beside the sentence, a term and a truth for each cell.
+        self.ends, self.by_end = (F.pad(units, (0, 0, reach, limit + reach)) for units in (ends, by_end))
+        offset = torch.arange(-reach, limit + reach, device=starts.device)
+        if by_width is None:
+            self.by_offset = by_end.new_zeros(1, 1).expand(len(offset), by_end.shape[-1])
+        else:
+            self.by_offset = by_width[offset.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH]  # (C, D̃)
+        end = torch.arange(starts.shape[1], device=starts.device)[:, None] + offset  # (L, C)
+        self.inside = (end >= 0) & (end < real.sum(1)[:, None, None])  # (B, L, C)
         # Keys of a tile are a multiple of 16: what matrix units multiply at once.
         self.tile = max(32, 16 * math.ceil((4 * reach) / 16)) - 2 * reach
         self.rectangles: list[tuple[int, int, int]] = []
+        self.once: dict[str, tuple[Tensor, ...]] = {}
 
     def __iter__(self) -> Iterator[TiledBlock]:
         self.rectangles = self._plan()
         reach = self.reach
         for first, rows, count in self.rectangles:
-            starts = self.starts[:, first : first + rows]
-            spans = self.biaffine.rectangle(starts, self.ends, self.terms, first, count, reach)  # (B, R, C, D̃)
-            row = torch.arange(first, first + rows, device=spans.device)
-            end = row[:, None] + torch.arange(-reach, count + reach, device=spans.device)  # (R, C)
-            inside = ((end >= 0) & (end < self.num_units[:, None, None])).flatten()  # (B·R·C)
-            spans = spans.flatten(0, 2)
+            cells, last = count + 2 * reach, first + rows
+            met = slice(first, last + cells - 1)
+            spans = self.biaffine.rectangle(
+                *(self.starts[:, first:last], self.ends[:, met]),
+                *(self.by_start[:, first:last], self.by_end[:, met], self.by_offset[:cells]),
+            ).flatten(0, 2)  # (B·R·C, D̃)
+            inside = self.inside[:, first:last, :cells].flatten()
             if reach:
                 spare = -(spans.shape[0] - 2 * reach) % self.tile
                 spans, inside = F.pad(spans, (0, 0, 0, spare)), F.pad(inside, (0, spare))
-            yield TiledBlock(spans, spans[reach : spans.shape[0] - reach], inside, self.tile)
+            yield TiledBlock(spans, spans[reach : spans.shape[0] - reach], inside, self.tile, self.once)
 
     def _plan(self) -> list[tuple[int, int, int]]:
         """`(first start, starts, widths)` of each rectangle: the triangle that a sentence's spans are is cut into
@@ -614,9 +618,9 @@ class LocalAttention(nn.Module):
         mixed = block.attend(self)
         return mixed.add_(block.wanted) if self.adds_spans else mixed
 
-    def _output(self, mixed: Tensor, weight: Tensor) -> Tensor:
+    def _output_bias(self) -> Tensor:
         # Weights sum to 1: the value's bias comes through unchanged, and is added here to vectors, not to cells.
-        return F.linear(mixed, weight, F.linear(self.value.bias, self.output.weight, self.output.bias))
+        return F.linear(self.value.bias, self.output.weight, self.output.bias)
 
     def packed(self, wanted: Tensor, spans: Tensor, borders: list[tuple[int, Tensor]]) -> Tensor:
         """See `PackedBlock`: what `wanted` attend to `[width·R, D̃]`; C ≤ width + 2ω, and neighbours beyond C are among
@@ -628,33 +632,46 @@ class LocalAttention(nn.Module):
         keys_values = torch.cat([self.key.weight, self.value.weight]) @ spans.view(-1, size).t()  # (2·D̃, C·R)
         queries, keys_values = queries.unflatten(0, by_head), keys_values.unflatten(0, (2, *by_head))
         mixed = BandAttention.apply(queries, keys_values, borders, 2 * self.reach + 1, rows)
-        return self._output(mixed.flatten(0, 1).t(), self.output.weight)
+        return F.linear(mixed.flatten(0, 1).t(), self.output.weight, self._output_bias())
 
-    def tiled(self, spans: Tensor, inside: Tensor, tile: int) -> Tensor:
+    def tile_tensors(self, tile: int) -> tuple[Tensor, ...]:
+        """What `tiled` needs of weights and masks: q, k and v in one matrix, and its bias; the output's, and its bias;
+        which keys of a tile a query may see, and which is itself."""
+        size = len(self.output.weight) // self.heads
+        # Fused attention wants heads of a multiple of so many numbers: the weights are padded, so no cell is.
+        spare = -size % HEAD_MULTIPLE.get(self.output.weight.device.type, 1)
+        together = torch.cat([self.query.weight, self.key.weight, self.value.weight])
+        output, bias = self.output.weight, F.pad(self.query.bias, (0, 2 * len(self.query.bias)))
+        if spare:
+            together = F.pad(together.unflatten(0, (-1, size)), (0, 0, 0, spare)).flatten(0, 1)
+            bias = F.pad(bias.view(-1, size), (0, spare)).flatten()
+            output = F.pad(output.unflatten(1, (self.heads, size)), (0, spare)).flatten(1)
+        key_at = torch.arange(tile + 2 * self.reach, device=bias.device)
+        distance = key_at - self.reach - torch.arange(tile, device=bias.device)[:, None]  # (tile, keys)
+        return together, bias, output, self._output_bias(), distance.abs() <= self.reach, distance == 0
+
+    def tiled(
+        self,
+        spans: Tensor,
+        inside: Tensor,
+        tile: int,
+        together: Tensor,
+        bias: Tensor,
+        output: Tensor,
+        output_bias: Tensor,
+        close: Tensor,
+        itself: Tensor,
+    ) -> Tensor:
         """See `TiledBlock`: what all but the first and last ω of `spans` attend to `[M - 2ω, D̃]`, by tiles of queries
-        against their keys and ω more on both sides."""
-        size, reach, keys = spans.shape[1] // self.heads, self.reach, tile + 2 * self.reach
-        # Fused attention wants heads of a multiple of so many numbers: weights are padded here, not cells by it.
-        spare = -size % HEAD_MULTIPLE.get(spans.device.type, 1)
-
-        def widened(*weights: Tensor) -> Tensor:
-            """`[D̃, D̃]` each -> `[len·K·(e + spare), D̃]`."""
-            together = torch.cat(weights)
-            return F.pad(together.unflatten(0, (-1, size)), (0, 0, 0, spare)).flatten(0, 1) if spare else together
-
-        by_head, wide = (self.heads, size + spare), self.heads * (size + spare)
-        bias = F.pad(F.pad(self.query.bias.view(-1, size), (0, spare)).flatten(), (0, 2 * wide))
-        together = F.linear(spans, widened(self.query.weight, self.key.weight, self.value.weight), bias)  # (M, 3·wide)
-        near = together.unfold(0, keys, tile).unflatten(1, (3, *by_head)).movedim(4, 3)  # (n, 3, K, keys, e)
-        queries = near[:, 0, :, reach : reach + tile]
-        key_at = torch.arange(keys, device=spans.device)
-        distance = key_at - reach - torch.arange(tile, device=spans.device)[:, None]  # (tile, keys)
+        against their keys and ω more on both sides; the rest is `tile_tensors`."""
+        keys, scale = close.shape[1], (spans.shape[1] // self.heads) ** -0.5
+        near = F.linear(spans, together, bias).unfold(0, keys, tile)  # (n, 3·K·e, keys)
+        near = near.unflatten(1, (3, self.heads, -1)).movedim(4, 3)  # (n, 3, K, keys, e)
+        queries = near[:, 0, :, self.reach : self.reach + tile]
         # Every cell sees itself, so that one outside the sentence, which nobody asks for, does not become NaN.
-        seen = (distance.abs() <= reach) & inside.unfold(0, keys, tile)[:, None, None, :] | (distance == 0)
-        mixed = F.scaled_dot_product_attention(queries, near[:, 1], near[:, 2], seen, scale=size**-0.5)
-        output = self.output.weight.unflatten(1, (self.heads, size))
-        output = F.pad(output, (0, spare)).flatten(1) if spare else self.output.weight
-        return self._output(mixed.transpose(1, 2).flatten(2).flatten(0, 1), output)
+        seen = close & inside.unfold(0, keys, tile)[:, None, None, :] | itself
+        mixed = F.scaled_dot_product_attention(queries, near[:, 1], near[:, 2], seen, scale=scale)
+        return F.linear(mixed.transpose(1, 2).flatten(2).flatten(0, 1), output, output_bias)
 
     def shifted(self, wanted: Tensor, spans: Tensor, inside: Tensor) -> Tensor:
         """See `Plane`: what `wanted` `[B, L, C - 2ω, D̃]` attend to, neighbour by neighbour: sums that a compiler fuses,
@@ -669,7 +686,7 @@ class LocalAttention(nn.Module):
         scores = [score.masked_fill(~inside[:, :, at, None], lowest) for score, at in zip(scores, shifts, strict=True)]
         weights = torch.stack(scores).softmax(0).unsqueeze(-1).unbind()
         mixed = sum(weight * values[:, :, at] for weight, at in zip(weights, shifts, strict=True))
-        return self._output(mixed.flatten(3), self.output.weight)
+        return F.linear(mixed.flatten(3), self.output.weight, self._output_bias())
 
 
 class MaskedCNN(nn.Module):
