@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := runs/demo
 
-.PHONY: demo test check bench clean
+.PHONY: demo test soak check bench clean
 
 # torch comes first: later packages would pull another build of it.
 .venv/torch: constraints.txt
@@ -24,6 +24,10 @@ DEMO := runs/demo
 # Two processes of one thread each: the machine that CI has.
 test: .venv/test
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+# The long loops (kills, fault storms), which the suite leaves out: minutes, not seconds.
+soak: .venv/test
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist load -m soak --timeout 1500 $(ARGS)
 
 check: .venv/test
 	$(BIN)/ruff check .
