@@ -102,19 +102,22 @@ def _exit_codes() -> Iterator[None]:
     from httpx2 import TransportError
     from huggingface_hub.errors import HfHubHTTPError
 
+    from augmentation.redaction import guard, redact
     from modeling_knowfree.data.rows import InputError
 
+    guard()
     try:
         yield
     except InputError as error:
-        click.echo(f"knowfree: {error}", err=True)
+        click.echo(redact(f"knowfree: {error}"), err=True)
         sys.exit(2)
     except HfHubHTTPError as error:
         message = error.server_message or str(error)
-        click.echo(f"knowfree: the Hub refused: {' '.join(message.split())}", err=True)
+        click.echo(redact(f"knowfree: the Hub refused: {' '.join(message.split())}"), err=True)
         sys.exit(1)
     except TransportError as error:
-        click.echo(f"knowfree: the Hub cannot be reached ({error}); push again, finished uploads are kept", err=True)
+        reason = redact(str(error))
+        click.echo(f"knowfree: the Hub cannot be reached ({reason}); push again, finished uploads are kept", err=True)
         sys.exit(1)
 
 
@@ -135,18 +138,20 @@ _FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
 @click.option("--language", multiple=True, help="ISO 639 code; repeatable.")
 @click.option("--drop-extension-labels", is_flag=True, help="Leave the extension columns out of the weights.")
 @click.option("--public", is_flag=True, help="New repositories are visible to everyone.  [default: private]")
-@click.option("--dry-run", is_flag=True, help="List every file, its size, and the card; send nothing.")
+@click.option("--dry_run", "--dry-run", is_flag=True, help="List every file, its size, and the card; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was pushed as JSON.")
 def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Push a run's model, data set, metric and Space to the Hub: each alone, or all.
 
     \b
-    knowfree push runs/weibo --repo_id me/weibo-knowfree --dry-run     look first
+    knowfree push runs/weibo --repo_id me/weibo-knowfree --dry_run     look first
     knowfree push runs/weibo --repo_id me/weibo-knowfree               all four, private
     knowfree push --only model --model runs/mine --repo_id me/mine --license apache-2.0
 
     All four are OWNER/NAME (model), OWNER/NAME-aug (data set), OWNER/span_f1 (metric), OWNER/NAME-demo (Space).
-    Pushing again updates them. The licence and what else no file of the run knows stand in RUN/card.yaml:
+    Only a stated list of files leaves this machine (--dry_run shows it, and what stays), and none that holds what
+    looks like a secret. Pushing again updates them. The licence and what else no file of the run knows stand in
+    RUN/card.yaml:
 
     \b
     license: apache-2.0              of the model
@@ -177,7 +182,7 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
             _need_token(token)
             pushed = []
             for parcel in parcels:
-                click.echo(f"{parcel.repo_id}: {_summary(parcel)}", err=True)
+                click.echo(f"{parcel.repo_id}: {_summary(parcel)}: {', '.join(parcel.sizes())}", err=True)
                 pushed.append(push_parcel(parcel, HfApi(), private=not options["public"]))
         _tell(pushed, as_json=as_json)
         if "space" in parts and not options["public"]:
@@ -275,6 +280,8 @@ def _show(parcel: Parcel, *, public: bool) -> None:
     click.echo(f"== {parcel.repo_id}: {_summary(parcel)}, {'public' if public else 'private'} if new")
     for path, size in parcel.sizes().items():
         click.echo(f"{size:>12,}  {path}")
+    if parcel.left_out:
+        click.echo(f"not on the list, not sent: {', '.join(parcel.left_out)}")
     for name, value in parcel.variables.items():
         click.echo(f"variable {name}={value}")
     click.echo(f"-- README.md\n{parcel.card(None)}")

@@ -26,6 +26,11 @@ _FILE = click.Path(dir_okay=False)
 
 def client_options(command: Any) -> Any:
     for each in (
+        option(
+            "max_wait_seconds",
+            type=click.FloatRange(min=0),
+            help="Longest pause that a server may ask for (Retry-After).  [default: 300]",
+        ),
         option("concurrency", type=click.IntRange(min=1), help="Requests in flight at once."),
         option("answers", type=_FILE, multiple=True, help="File of recorded answers (client recorded)."),
         option("token_env", help="Environment variable that holds the token."),
@@ -41,11 +46,36 @@ def client_options(command: Any) -> Any:
 def budget_options(command: Any) -> Any:
     for each in (
         option("max_requests", type=click.IntRange(min=0), help="Stop after so many HTTP requests (exit code 3)."),
-        option("max_tokens", type=click.IntRange(min=0), help="Stop before so many tokens are used (exit code 3)."),
+        option("max_tokens", type=click.IntRange(min=0), help="Old name of --max_total_tokens."),
+        option(
+            "max_total_tokens",
+            type=click.IntRange(min=0),
+            help="Stop before so many tokens, prompts and answers, can have been used (exit code 3).",
+        ),
         option("max_usd", type=click.FloatRange(min=0), help="Stop before so many dollars are spent (exit code 3)."),
     ):
         command = each(command)
     return command
+
+
+def take_budget(options: dict[str, Any]) -> dict[str, Any]:
+    """The limits among `options`, which lose them; `--max-tokens` is told to be an old name.
+
+    Raises:
+        click.UsageError: the old and the new name contradict each other.
+    """
+    budget = {name: options.pop(name) for name in ("max_requests", "max_total_tokens", "max_usd")}
+    old = options.pop("max_tokens")
+    if old is not None:
+        if budget["max_total_tokens"] not in (None, old):
+            raise click.UsageError("--max-tokens is the old name of --max_total_tokens: give one of them")
+        budget["max_total_tokens"] = old
+        click.echo(
+            f"--max-tokens {old} is taken as --max_total_tokens {old}, its new name: a limit of the whole run; "
+            "the limit of one answer is max_tokens in augment.yaml",
+            err=True,
+        )
+    return budget
 
 
 def _from_folder(folder: Path, path: str) -> str:
@@ -172,7 +202,7 @@ def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, A
         from augmentation.settings import change_settings, load_settings
         from augmentation.steps.normalisation import sentence_encoder
 
-        budget = {name: options.pop(name) for name in ("max_requests", "max_tokens", "max_usd")}
+        budget = take_budget(options)
         changes = {name: value for name, value in options.items() if value not in (None, ())}
         if "answers" in changes:
             changes["answers"] = [_from_folder(folder, path) for path in changes["answers"]]
@@ -254,6 +284,33 @@ def status(folder: Path, as_json: bool) -> None:
 
 @augment.command()
 @_FOLDER
+@_JSON
+def salvage(folder: Path, as_json: bool) -> None:
+    """Save the readable answers of a damaged FOLDER/answers.sqlite into a new store. Sends nothing.
+
+    The new store takes the place of the damaged one, which is kept beside it. What could not be read is asked again by
+    the next `run`.
+    """
+    with exit_codes():
+        from dataclasses import asdict
+
+        from augmentation.llm.salvage import salvage as save
+        from augmentation.pipeline import STORE_FILE
+
+        saved = save(folder / STORE_FILE)
+        if as_json:
+            click.echo(json.dumps(asdict(saved), default=str))
+        elif saved.kept_as is None:
+            click.echo(f"{folder / STORE_FILE} is whole: {saved.answers} answers; nothing to salvage")
+        else:
+            click.echo(
+                f"{saved.answers} answers and {saved.failures} noted failures are saved in {folder / STORE_FILE}; the "
+                f"damaged file is kept as {saved.kept_as}; `knowfree augment run {folder}` asks for the rest"
+            )
+
+
+@augment.command()
+@_FOLDER
 @click.option("--p", type=click.IntRange(min=1), help="Farthest vectors that make a radius (equation 6).")
 @click.option("--epsilon", type=click.FloatRange(min=0), help="A type joins within so many radii of the reference.")
 @click.option("--reference", type=click.Choice(["samples", "radius"]), help="What makes the reference of a group.")
@@ -270,7 +327,7 @@ def labels(folder: Path, as_json: bool, **options: Any) -> None:
 
         check_state(folder, load_settings(folder))
         changes = {name: value for name, value in options.items() if value is not None}
-        with open_run(folder, load_settings(folder, changes), offline=True, accept_changes=True) as run:
+        with open_run(folder, load_settings(folder, changes), offline=True, writes=True, accept_changes=True) as run:
             counts = run.write()
             run.record_state()
             change_settings(folder, changes)

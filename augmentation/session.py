@@ -22,22 +22,26 @@ DONE, FAILED, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
 @contextlib.contextmanager
 def exit_codes() -> Iterator[None]:
     """Errors that people can mend become one line and an exit code."""
-    from augmentation.llm.dialogue import StoppedError, UnansweredError
+    from augmentation.llm.dialogue import AllFailedError, StoppedError, UnansweredError
     from augmentation.llm.protocol import StopRunError
     from augmentation.llm.recorded import RecordedAnswersError
     from augmentation.llm.store import StoreError
+    from augmentation.redaction import guard, redact
     from modeling_knowfree.data.rows import InputError
 
+    guard()
     try:
         yield
     except (InputError, RecordedAnswersError, StoreError) as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(redact(f"error: {error}"), err=True)
         sys.exit(BAD_INPUT)
-    except (StopRunError, UnansweredError) as error:
-        click.echo(f"error: {error}", err=True)
+    except (StopRunError, UnansweredError, AllFailedError) as error:
+        click.echo(redact(f"error: {error}"), err=True)
         sys.exit(FAILED)
     except StoppedError as error:
-        click.echo(f"stopped: {error}. Everything answered is kept; run the same command to go on.", err=True)
+        click.echo(
+            f"stopped: {redact(str(error))}. Everything answered is kept; run the same command to go on.", err=True
+        )
         sys.exit(INTERRUPTED if error.progress.outcome == "interrupted" else STOPPED)
 
 
@@ -47,6 +51,7 @@ def open_run(
     settings: Settings,
     *,
     offline: bool,
+    writes: bool = False,
     budget: dict[str, Any] | None = None,
     accept_changes: bool = False,
 ) -> Iterator[Augmentation]:
@@ -56,44 +61,70 @@ def open_run(
     from augmentation.llm.dialogue import OfflineClient
     from augmentation.llm.protocol import Client
     from augmentation.llm.runner import Runner
-    from augmentation.llm.store import Store
+    from augmentation.llm.store import Store, hold
     from augmentation.pipeline import STORE_FILE, Augmentation
     from augmentation.settings import check_state
     from augmentation.steps.normalisation import sentence_encoder
     from modeling_knowfree.data.rows import InputError
 
-    check_state(folder, settings, accept_changes=accept_changes)
-    client: Client = OfflineClient(settings.model_name)
-    if not offline:
-        client = open_client(
-            settings.client,
-            model=settings.model,
-            base_url=settings.base_url,
-            provider=settings.provider,
-            token_env=settings.token_env,
-            answers=tuple(str(folder / path) for path in settings.answers),
+    with contextlib.nullcontext() if offline and not writes else hold(folder / STORE_FILE) as lock:
+        check_state(folder, settings, accept_changes=accept_changes)
+        client: Client = OfflineClient(settings.model_name)
+        if settings.client != "recorded" and (offline or not accept_changes):
+            _check_not_lost(folder)
+        if not offline:
+            client = open_client(
+                settings.client,
+                model=settings.model,
+                base_url=settings.base_url,
+                provider=settings.provider,
+                token_env=settings.token_env,
+                answers=tuple(str(folder / path) for path in settings.answers),
+            )
+        prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
+        try:
+            limits = Budget(**(budget or {}), **prices)
+        except ValueError as error:
+            raise InputError(f"{folder}: {error}") from error
+        with Store(folder / STORE_FILE, lock) as store:
+            runner = Runner(
+                client,
+                store,
+                concurrency=settings.concurrency,
+                requests_per_minute=settings.requests_per_minute,
+                timeout_seconds=settings.timeout_seconds,
+                max_wait_seconds=settings.max_wait_seconds,
+                on_notice=tell,
+                budget=limits,
+            )
+            yield Augmentation(
+                folder,
+                settings,
+                runner,
+                lambda texts: sentence_encoder(settings.encoder)(texts),
+                accept_changes=accept_changes,
+            )
+
+
+def _check_not_lost(folder: Path) -> None:
+    """Raises InputError where results were made from answers that are gone: asking anew would pay for them again."""
+    from augmentation.pipeline import STORE_FILE
+    from modeling_knowfree.data.rows import InputError
+
+    if (folder / "provenance.jsonl").exists() and not (folder / STORE_FILE).exists():
+        raise InputError(
+            f"{folder}: there are results, but {STORE_FILE} with the answers they were made from is gone; every answer "
+            "would be asked for and paid again. Bring it back from a backup, or give --accept-changes to ask anew"
         )
-    prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
-    try:
-        limits = Budget(**(budget or {}), **prices)
-    except ValueError as error:
-        raise InputError(f"{folder}: {error}") from error
-    with Store(folder / STORE_FILE) as store:
-        runner = Runner(
-            client,
-            store,
-            concurrency=settings.concurrency,
-            requests_per_minute=settings.requests_per_minute,
-            timeout_seconds=settings.timeout_seconds,
-            budget=limits,
-        )
-        yield Augmentation(
-            folder,
-            settings,
-            runner,
-            lambda texts: sentence_encoder(settings.encoder)(texts),
-            accept_changes=accept_changes,
-        )
+
+
+def tell(notice: str) -> None:
+    """One line for whoever waits, past a progress bar."""
+    from tqdm import tqdm
+
+    from augmentation.redaction import redact
+
+    tqdm.write(redact(notice), file=sys.stderr)
 
 
 class ProgressLine:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from augmentation.llm.http_errors import check_base_url, check_token_env
+from augmentation.redaction import redact
 from augmentation.steps.annotation import AnnotationSettings
 from augmentation.steps.label_merging import MergeSettings
 from augmentation.steps.normalisation import PACKAGED_ENCODER
@@ -58,6 +60,7 @@ class Settings(BaseModel):
     concurrency: int = Field(16, ge=1, description="requests in flight at once")
     requests_per_minute: float | None = Field(None, gt=0, description="rate limit")
     timeout_seconds: float = Field(120.0, gt=0, description="for one request")
+    max_wait_seconds: float = Field(300.0, ge=0, description="longest pause that a server may ask for (Retry-After)")
     max_tokens: dict[str, int] = _field(
         {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048},
         "limit of an answer by task; raising one re-asks only the answers it had cut",
@@ -86,6 +89,16 @@ class Settings(BaseModel):
     guidelines: str = _field("", "annotation guidelines for the annotators llm and agree")
     target_examples: int = Field(64, ge=0, description="gold sentences shown to the annotators llm and agree")
     min_targets: int = Field(0, ge=0, description="synthetic sentences with fewer targets are dropped")
+
+    @field_validator("base_url")
+    @classmethod
+    def _without_credentials(cls, url: str | None) -> str | None:
+        return url and check_base_url(url)
+
+    @field_validator("token_env")
+    @classmethod
+    def _a_name(cls, name: str | None) -> str | None:
+        return name and check_token_env(name)
 
     @property
     def extension_kinds(self) -> frozenset[str]:
@@ -116,7 +129,8 @@ class Settings(BaseModel):
 _HOW_ASKED = frozenset(
     (
         "client", "base_url", "provider", "token_env", "answers", "concurrency", "requests_per_minute",
-        "timeout_seconds", "max_tokens", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens",
+        "timeout_seconds", "max_wait_seconds", "max_tokens", "usd_per_million_prompt_tokens",
+        "usd_per_million_completion_tokens",
     )
 )  # fmt: skip
 """Settings that shape how answers are got, not what is made of them: they may change between runs."""
@@ -159,7 +173,9 @@ def check_settings(data: Mapping[str, Any], where: str) -> Settings:
             raise InputError(f"{where}: no setting {name!r}; there are {', '.join(Settings.model_fields)}") from error
         if first["type"] == "missing":
             raise InputError(f"{where}: setting {name} is missing; add `{name}: …`") from error
-        raise InputError(f"{where}: {name} is {first['input']!r}: {first['msg']}") from error
+        if first["type"] == "value_error":  # of the checks above, which do not repeat what may be a secret
+            raise InputError(f"{where}: {name}: {first['ctx']['error']}") from None
+        raise InputError(f"{where}: {name} is {redact(repr(first['input']))}: {first['msg']}") from None
 
 
 def settings_text(settings: Settings) -> str:

@@ -65,6 +65,10 @@ class UnansweredError(Exception):
     """Offline work met a request that was never answered; the message says what to run."""
 
 
+class AllFailedError(Exception):
+    """Not one question of a run got a usable answer; the message says where the reasons stand."""
+
+
 class StoppedError(Exception):
     """A run ended before its work was done (budget, Ctrl-C); it can be resumed."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from augmentation.commands import budget_options, client_options, option
+from augmentation.commands import budget_options, client_options, option, take_budget
 from augmentation.session import exit_codes
 
 _FILE = click.Path(dir_okay=False)
@@ -53,8 +53,8 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
         logging.basicConfig(level=logging.INFO, format="%(message)s")
         set_verbosity_warning()
         disable_progress_bar()  # of loading weights
-        budget = {name: options.pop(name) for name in ("max_requests", "max_tokens", "max_usd")}
-        client = ("client", "model", "base_url", "provider", "token_env", "answers", "concurrency")
+        budget = take_budget(options)
+        client = ("client", "model", "base_url", "provider", "token_env", "answers", "concurrency", "max_wait_seconds")
         asked = {name: value for name in client if (value := options.pop(name)) not in (None, ())}
         values = read_yaml(config) if config else {}
         values |= {name: value for name, value in options.items() if value is not None}

@@ -150,7 +150,7 @@ class Run:
         Do what is not done yet.
 
         Args:
-            budget: `max_requests`, `max_tokens`, `max_usd` of each augmentation.
+            budget: `max_requests`, `max_total_tokens`, `max_usd` of each augmentation.
             accept_changes: ask the LLM anew where input or settings of an augmentation changed.
 
         Yields:

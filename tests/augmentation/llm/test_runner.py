@@ -92,7 +92,7 @@ def test_max_requests_is_exact_probe_and_retries_included_and_the_run_resumes(re
 
 def test_a_budget_of_tokens_is_never_passed(recorded, store):
     with LLMServer(recorded) as server:
-        budget = Budget(max_tokens=3000)
+        budget = Budget(max_total_tokens=3000)
         progress = runner(server, store, mode="none", budget=budget).run(requests(ROWS, max_tokens=200))
     assert progress.outcome == "budget"
     assert 0 < progress.prompt_tokens + progress.completion_tokens <= 3000
