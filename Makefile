@@ -4,7 +4,7 @@ BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := runs/demo
 
-.PHONY: demo test soak check bench clean
+.PHONY: demo test soak check docs bench clean
 
 # torch comes first: later packages would pull another build of it.
 .venv/torch: constraints.txt
@@ -15,6 +15,10 @@ DEMO := runs/demo
 .venv/test: .venv/torch setup.py
 	$(PIP) --editable ".[test]"
 	$(PIP) --no-deps "text-generation==0.7.0"
+	touch $@
+
+.venv/docs: .venv/torch setup.py
+	$(PIP) --editable ".[docs]"
 	touch $@
 
 .venv/demo: .venv/torch setup.py
@@ -33,6 +37,7 @@ check: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	.ci/audit
 
 demo: export HF_HUB_OFFLINE = 1
 demo: .venv/demo
@@ -43,6 +48,11 @@ demo: .venv/demo
 		"we lost the blazes near harrow creek , and my trekking poles snapped on the ice at dusk" \
 		"a black bear and two cubs crossed the ridge trail on 4 july" \
 		| $(BIN)/knowfree predict --model $(DEMO)/model --input - --text
+
+# The pages of docs/ and the API reference, offline, into build/docs; a warning (a dead link too) is an error.
+docs: .venv/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/docs/index.html"
 
 bench: .venv/test
 	$(BIN)/python -m benchmarks

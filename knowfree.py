@@ -1,6 +1,7 @@
 """The command line. Heavy imports stay inside the commands: `knowfree --help` answers at once."""
 
 import json
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +23,7 @@ ELSEWHERE = {
         "augment",
         "Let an LLM annotate, merge labels, fuse, explain.",
     ),
+    "data": ("modeling_knowfree.data.commands", "data", "Turn, list and fetch annotated data."),
 }
 
 
@@ -70,7 +72,14 @@ def train(arguments: tuple[str, ...]) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     set_verbosity_warning()
-    for split, metrics in run(arguments).items():
+    from modeling_knowfree.training.checkpoints import TrainingStopped
+
+    try:
+        scores = run(arguments)
+    except TrainingStopped as stop:
+        click.echo(f"knowfree: {stop}", err=True)
+        sys.exit(128 + stop.signal)
+    for split, metrics in scores.items():
         click.echo(score_line(split, metrics), err=True)
 
 
@@ -182,13 +191,25 @@ def _given(options: dict) -> dict:
 def main() -> None:
     """Entry point: 0 done, 1 failed, 2 bad usage or bad input, 3 stopped on a budget."""
     try:
-        cli(standalone_mode=True)
+        try:
+            cli(standalone_mode=True)
+        finally:
+            sys.stdout.flush()
     except ValueError as error:
         # InputError is looked up by name: importing it here would cost what `--help` must not.
         if type(error).__name__ != "InputError":
             raise
         click.echo(f"knowfree: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        from modeling_knowfree.files import disk_trouble
+
+        if (told := disk_trouble(error)) is None:
+            raise
+        click.echo(f"knowfree: {told}", err=True)
+        if error.filename is None:  # what standard output still holds would fail once more at the exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
     except ModuleNotFoundError as error:
         click.echo(
             f'knowfree: {error.name} is not installed; augment and run need: pip install "knowfree[augment]"', err=True

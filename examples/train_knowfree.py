@@ -9,25 +9,22 @@ exclusive. Rows may carry "extensions" (spans with other labels, which only trai
 import argparse
 import math
 
-from transformers import AutoTokenizer, set_seed
+from transformers import set_seed
 
 from modeling_knowfree import KnowFreePipeline
 from modeling_knowfree.data.readers import read_rows
-from modeling_knowfree.training.trainer import (
-    RECIPES,
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    build_config,
-    build_features,
-    build_model,
-    target_labels,
-)
-from modeling_knowfree.units_knowfree import KnowFreeCollator
+from modeling_knowfree.encoders import encoder_path
+from modeling_knowfree.training.arguments import RECIPES, KnowFreeTrainingArguments
+from modeling_knowfree.training.config import build_config, build_model, target_labels
+from modeling_knowfree.training.features import build_features
+from modeling_knowfree.training.tokenizer import load_tokenizer
+from modeling_knowfree.training.trainer import KnowFreeTrainer
+from modeling_knowfree.units_knowfree import KnowFreeCollator, infer_unit
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", required=True, help="Hub id or folder of a pretrained encoder")
+    parser.add_argument("--encoder", required=True, help="Hub id, folder or name of a packaged encoder")
     parser.add_argument("--train", required=True)
     parser.add_argument("--dev", help="choose the best checkpoint on these; without, the last one is kept")
     parser.add_argument("--output", required=True)
@@ -41,14 +38,17 @@ def main() -> None:
 
     set_seed(options.seed)  # before the model: its head starts from random weights
     recipe = RECIPES["small"]
-    tokenizer = AutoTokenizer.from_pretrained(options.encoder)
+    unit = infer_unit(rows)
+    encoder = encoder_path(options.encoder, unit)
+    tokenizer = load_tokenizer(encoder, unit)
     config = build_config(
-        options.encoder,
+        encoder,
         rows,
         alpha_cap=recipe["alpha_cap"],
+        extension_budget=recipe["extension_budget"],
         decoding="nested" if options.nested else "flat",
     )
-    model = build_model(options.encoder, config)
+    model = build_model(encoder, config, rows)
     train_features = build_features(rows, tokenizer, config, beta=0.4)
     dev_features = build_features(dev, tokenizer, config) if dev else None
     if lost := train_features.losses():

@@ -281,7 +281,7 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
 
 
 def _key(tokens: Sequence[str], unit: str) -> str:
-    from augmentation.steps.synthesis import sentence_key
+    from augmentation.steps.explanations import sentence_key
 
     return sentence_key(join_units(tokens, unit)[0])
 

@@ -100,7 +100,9 @@ def pack_model(
         from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 
         dropped = sum(facts.extension_kinds.values())
-        KnowFreeForTokenClassification.from_pretrained(folder).save_pretrained(work, drop_extension_labels=True)
+        KnowFreeForTokenClassification.from_pretrained(folder, trust_remote_code=False).save_pretrained(
+            work, drop_extension_labels=True
+        )
         files = {name: path for name, path in files.items() if not fnmatch(name, "*.safetensors*")}
         files |= {path.name: path for path in sorted(work.iterdir())}
         facts = read_model(work, results).with_scores_of(facts)

@@ -16,6 +16,22 @@ _CHOICES = {
 _NOT_OF_THE_ENCODER = ("trust_remote_code", "auto_map", "_name_or_path", "transformers_version")
 
 
+class TaskNames(dict):
+    """
+    `custom_pipelines` of one entry, `knowfree`, under which the tasks that users type by habit are found too. Two more
+    entries would do, but for `pipeline(model=repo)`, which takes the only one there is.
+    """
+
+    def _known(self, task: Any) -> Any:
+        return "knowfree" if task in ("token-classification", "ner") and dict.__contains__(self, "knowfree") else task
+
+    def __contains__(self, task: object) -> bool:
+        return super().__contains__(self._known(task))
+
+    def __getitem__(self, task: str) -> Any:
+        return super().__getitem__(self._known(task))
+
+
 class KnowFreeConfig(PretrainedConfig):
     """
     Everything a KnowFREE model needs to be built and used, the encoder's own configuration included.
@@ -101,6 +117,8 @@ class KnowFreeConfig(PretrainedConfig):
         self.decoding = decoding
         self.multi_label = multi_label
         super().__init__(**kwargs)
+        if isinstance(getattr(self, "custom_pipelines", None), dict):
+            self.custom_pipelines = TaskNames(self.custom_pipelines)
         self._check()
 
     def _check(self) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer
 
 from . import KnowFreeConfig, KnowFreeForTokenClassification
 from .data.labels import namespaced
 from .data.readers import InputError, read_labels, read_rows, write_rows
+from .loading import check_vocabulary, load_tokenizer, told_in_one_line
 
 # Fields of a released config.json that are the span head's; the others are the encoder's.
 _HEAD_FIELDS = (
@@ -77,10 +77,10 @@ def convert_checkpoint(source: Path, labels: Path, output: Path) -> str:
     missing, unexpected = model.load_state_dict(_rename(state, config), strict=False)
     if missing or unexpected:
         raise InputError(f"--input {source}: lacks {sorted(missing)[:5]}, has unknown {sorted(unexpected)[:5]}")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"--input {source}: no tokenizer: copy the encoder's vocab.txt there ({error})") from error
+    with told_in_one_line(f"--input {source}"):
+        tokenizer = load_tokenizer(str(source))
+    check_vocabulary(tokenizer, config.encoder_config, f"--input {source}")
+    config.tokenizer_size = len(tokenizer)
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
     return f"{output}: {len(config.target_labels)} target and {len(config.extension_labels)} extension labels"

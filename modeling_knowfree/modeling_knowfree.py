@@ -9,6 +9,7 @@ from bisect import bisect_right
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +70,27 @@ class KnowFreePreTrainedModel(PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
+        """`PreTrainedModel.from_pretrained`, from safetensors alone.
+
+        Raises:
+            ValueError: some weights are missing or left over; what the model finds would be noise.
+        """
+        kwargs.setdefault("use_safetensors", True)
+        loaded: Any = super().from_pretrained(pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs)
+        model, told = loaded
+        wrong = {"missing": told["missing_keys"]}
+        if not isinstance(model, KnowFreeModel):  # that one has no use for the span head's
+            wrong["left over"] = told["unexpected_keys"]
+        for how, names in wrong.items():
+            if names:
+                raise ValueError(
+                    f"{pretrained_model_name_or_path}: {len(names)} weights are {how}, such as {min(names)}: "
+                    "model.safetensors and config.json belong to different models; copy both from one folder"
+                )
+        return (model, told) if output_loading_info else model
 
     def save_pretrained(self, save_directory, *args, drop_extension_labels: bool = False, **kwargs):
         """`PreTrainedModel.save_pretrained`, and with it the code, so that the folder loads with remote code.

@@ -1,31 +1,61 @@
 """The `"knowfree"` pipeline: raw text or units in, labelled spans out."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 from transformers import Pipeline
 
 from .decoding_knowfree import best_first, find_hits, resolve
-from .units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, owner, split_text, windows
+from .units_knowfree import (
+    KnowFreeCollator,
+    Pieces,
+    cut,
+    encode_units,
+    join_units,
+    owner,
+    sentence_ends,
+    split_text,
+    windows,
+)
+
+# What token classification calls by other names here.
+_INSTEAD = {
+    "stride": ": it counts pieces; windows of long texts overlap by window_overlap, in units",
+    "grouped_entities": ": spans are whole already, leave it out",
+    "ignore_subwords": ": spans end where units do, leave it out",
+    "offset_mapping": ": start and end count characters of the text anyway, leave it out",
+    "delimiter": ": units are given as a list with is_split_into_words=True",
+    "truncation": ": overflow='truncate' reads the beginning alone",
+    "max_length": ": long texts are read in windows; overflow='truncate' reads the beginning alone",
+    "top_k": ": threshold says from which score on a span is found",
+    "function_to_apply": ": scores are probabilities",
+}
 
 
 class KnowFreePipeline(Pipeline):
     """
-    `pipeline("knowfree", model=repo, trust_remote_code=True)("我们一起在嘉鱼")`.
+    `pipeline("knowfree", model=repo, trust_remote_code=True)("我们一起在嘉鱼")`; the tasks `"token-classification"` and
+    `"ner"` of such a repository are this pipeline too.
 
     Calling it:
         inputs: a string, a list of strings, or with `is_split_into_words=True` the units of one sentence (a list of
             strings) or of several (a list of such lists). Blank inputs give `[]`; output i belongs to input i. A
-            generator or dataset is answered as it streams.
+            generator or dataset (`KeyDataset(data, "text")`) is answered as it streams.
         threshold (`float`): default `model.config.threshold`.
         decoding (`str`): `"flat"`, `"nested"`, `"all"`; default `model.config.decoding`.
         batch_size (`int`): windows run together, default 8.
         is_split_into_words (`bool`): the input is units; `start` and `end` of the output then count units.
-        overflow (`str`): text longer than the encoder reads is cut into overlapping windows (`"window"`, default), or
-            refused (`"error"`), or cut off (`"truncate"`). A unit longer than that by itself keeps its beginning.
-        window_overlap (`int`): units that windows share, default 64.
+        overflow (`str`): a text longer than training saw, or than the encoder reads, is cut into windows at sentence
+            ends (`"window"`, default). `"error"` refuses what the encoder cannot read at once, `"truncate"` cuts it
+            off. A unit longer than that by itself keeps its beginning.
+        window_overlap (`int`): units that windows inside one sentence share, default 64.
+        ignore_labels (`list[str]`): labels whose spans are left out of the answer.
+        aggregation_strategy (`str`): the habit of token classification; any but `"none"`, since spans are whole.
+        num_workers (`int`): the same; texts are read in this process.
 
     Returns:
         For each input a list of `{"entity_group", "score", "word", "start", "end"}`, sorted by start, then end; offsets
@@ -43,7 +73,19 @@ class KnowFreePipeline(Pipeline):
                 "this model folder has no tokenizer; load it by itself and hand it over: "
                 'pipeline("knowfree", model=…, tokenizer=AutoTokenizer.from_pretrained(…))'
             )
+        self._check_vocabulary(len(self.tokenizer))
         self.collate = KnowFreeCollator(self.tokenizer.pad_token_id or 0)
+
+    def _check_vocabulary(self, pieces: int) -> None:
+        config = self.model.config
+        trained_with = getattr(config, "tokenizer_size", None) or pieces
+        embeddings = getattr(config.encoder_config, "vocab_size", None) or pieces
+        if pieces != trained_with or pieces > embeddings:
+            raise ValueError(
+                f"this tokenizer has {pieces} pieces, the model was trained with "
+                f"{trained_with if pieces != trained_with else embeddings}: it belongs to another encoder; put the "
+                "model's own there"
+            )
 
     def _sanitize_parameters(
         self,
@@ -52,10 +94,21 @@ class KnowFreePipeline(Pipeline):
         is_split_into_words: bool | None = None,
         overflow: str | None = None,
         window_overlap: int | None = None,
+        ignore_labels: Sequence[str] | None = None,
+        aggregation_strategy: Any = None,
+        num_workers: int | None = None,
         **unknown: Any,
     ) -> tuple[dict, dict, dict]:
-        if unknown:
-            raise ValueError(f"the knowfree pipeline has no option {', '.join(map(repr, unknown))}")
+        for name in unknown:
+            raise ValueError(f"the knowfree pipeline has no option {name!r}{_INSTEAD.get(name, '')}")
+        strategy = getattr(aggregation_strategy, "value", aggregation_strategy)
+        if strategy not in (None, "simple", "first", "average", "max"):
+            raise ValueError(
+                f"aggregation_strategy={strategy!r}: a KnowFREE model finds whole spans, and gives no piece a label of "
+                "its own: leave it out, or give 'simple'"
+            )
+        if isinstance(ignore_labels, str) or not all(isinstance(label, str) for label in ignore_labels or ()):
+            raise ValueError(f"ignore_labels={ignore_labels!r}: give a list of labels")
         if threshold is not None and not 0 < threshold < 1:
             raise ValueError(f"threshold={threshold}: give a probability between 0 and 1")
         if decoding not in (None, "flat", "nested", "all"):
@@ -65,7 +118,8 @@ class KnowFreePipeline(Pipeline):
         if window_overlap is not None and window_overlap < 0:
             raise ValueError(f"window_overlap={window_overlap}: give 0 or more units")
         before = {"is_split_into_words": is_split_into_words, "overflow": overflow, "window_overlap": window_overlap}
-        after = {"threshold": threshold, "decoding": decoding}
+        ignored = None if ignore_labels is None else frozenset(ignore_labels)
+        after = {"threshold": threshold, "decoding": decoding, "ignore_labels": ignored}
         return _given(before), {}, _given(after)
 
     def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
@@ -75,11 +129,15 @@ class KnowFreePipeline(Pipeline):
         if size < 1:
             raise ValueError(f"batch_size={size}: give 1 or more")
         units_given = before.get("is_split_into_words", False)
-        is_list = isinstance(inputs, (list, tuple))
+        if hasattr(inputs, "tolist"):  # an array, or a table's column
+            inputs = inputs.tolist()
+        is_list = isinstance(inputs, Sequence) and not isinstance(inputs, (str, bytes))
         if isinstance(inputs, str) or (units_given and is_list and inputs and isinstance(inputs[0], str)):
             return self._tag([inputs], size, before, after)[0]
         if is_list:
             return self._tag(inputs, size, before, after)
+        if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):  # it has lengths and items, no iterator
+            inputs = map(inputs.__getitem__, range(len(inputs)))  # type: ignore[arg-type]
         if isinstance(inputs, Iterable) and not isinstance(inputs, (dict, bytes)):
             return self._stream(inputs, size, before, after)
         raise ValueError(
@@ -118,6 +176,7 @@ class KnowFreePipeline(Pipeline):
         """Each input's units, their offsets, and its windows as pieces; errors count inputs from `first`."""
         documents: list[dict[str, Any]] = []
         for at, item in enumerate(inputs, first):
+            _check_unicode(item, at)
             if is_split_into_words:
                 if isinstance(item, str) or not all(isinstance(unit, str) for unit in item):
                     raise ValueError(f"input {at}: is_split_into_words=True takes a list of strings, got {item!r:.80}")
@@ -127,7 +186,8 @@ class KnowFreePipeline(Pipeline):
                 units = [item[start:end] for start, end in offsets]
                 documents.append({"input": at, "units": units, "offsets": offsets, "text": item})
             else:
-                raise ValueError(f"input {at}: takes text, got {type(item).__name__}: {item!r:.80}")
+                hint = '; of a data set give one column: KeyDataset(data, "text")' if isinstance(item, dict) else ""
+                raise ValueError(f"input {at}: takes text, got {type(item).__name__}: {item!r:.80}{hint}")
         filled = [document for document in documents if any(unit.strip() for unit in document["units"])]
         limit = self.model.config.max_pieces
         units_of = [document["units"] for document in filled]
@@ -140,7 +200,8 @@ class KnowFreePipeline(Pipeline):
                     f"input {document['input']} has {len(pieces.input_ids)} pieces, the encoder reads {limit}: "
                     'overflow="window" tags it all, overflow="truncate" its beginning'
                 )
-            ranges = windows(pieces, limit, window_overlap)
+            lengths = getattr(self.model.config, "train_lengths", None) if overflow == "window" else None
+            ranges = windows(pieces, limit, window_overlap, partial(self._sentence_ends, document), lengths)
             if overflow == "truncate":
                 ranges = ranges[:1]
             document["ranges"] = ranges
@@ -148,11 +209,20 @@ class KnowFreePipeline(Pipeline):
             document["windows"] = [{"pieces": pieces if whole else cut(pieces, *span)} for span in ranges]
         return documents
 
+    def _sentence_ends(self, document: dict[str, Any]) -> list[int]:
+        if document["text"] is None:
+            return sentence_ends(*join_units(document["units"], self.model.config.unit))
+        return sentence_ends(document["text"], document["offsets"])
+
     def _forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # type: ignore[override]
         return {"logits": self.model(**batch).logits}
 
     def postprocess(  # type: ignore[override]
-        self, document: dict[str, Any], threshold: float | None = None, decoding: str | None = None
+        self,
+        document: dict[str, Any],
+        threshold: float | None = None,
+        decoding: str | None = None,
+        ignore_labels: frozenset[str] = frozenset(),
     ) -> list[dict[str, Any]]:
         """Hits of all windows of one document to its spans."""
         config = self.model.config
@@ -169,6 +239,8 @@ class KnowFreePipeline(Pipeline):
         gap = "" if config.unit == "character" else " "
         found = []
         for span in resolve(hits, decoding or config.decoding, config.multi_label):
+            if labels[span.label] in ignore_labels:
+                continue
             if document["text"] is None:
                 start, end, word = span.start, span.end, gap.join(document["units"][span.start : span.end])
             else:
@@ -178,6 +250,17 @@ class KnowFreePipeline(Pipeline):
                 {"entity_group": labels[span.label], "score": span.score, "word": word, "start": start, "end": end}
             )
         return found
+
+
+def _check_unicode(item: Any, at: int) -> None:
+    for text in [item] if isinstance(item, str) else item if isinstance(item, (list, tuple)) else ():
+        try:
+            str(text).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"input {at}: character {error.start} (U+{ord(text[error.start]):04X}) is half of a surrogate pair, no "
+                "Unicode text: write the whole character"
+            ) from error
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

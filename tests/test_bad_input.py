@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modeling_knowfree.data.readers import LAYOUTS, InputError, check_rows, read_labels, read_rows
+from modeling_knowfree.data.formats import FORMATS
+from modeling_knowfree.data.readers import InputError, check_rows, read_labels, read_rows
 from tests.support.bad_input import CASES, GOOD_ROWS, KNOWN_LABELS, BadInput, Case
 
 
@@ -73,7 +74,7 @@ changes = st.dictionaries(
     values,
     max_size=4,
 )
-formats = st.sampled_from([None, *LAYOUTS])
+formats = st.sampled_from([None, *FORMATS])
 
 
 @settings(max_examples=300, deadline=None)
@@ -96,6 +97,8 @@ def read_or_refused(path: Path, layout: str | None) -> None:
     try:
         rows = read_rows(path, format=layout)
     except InputError as error:
-        assert len(str(error).splitlines()) == 1
+        first, *listed = str(error).splitlines()
+        assert "; mend: " in first
+        assert len(listed) <= 21 and all(line.startswith("  ") for line in listed)
     else:
         check_rows(rows, path="read")

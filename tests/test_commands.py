@@ -12,9 +12,8 @@ import pytest
 
 import knowfree
 from modeling_knowfree.data.readers import read_rows, write_rows
-
-from .bad_input import CASES, GOOD_ROWS
-from .conftest import ROOT, launch
+from tests.conftest import ROOT, launch
+from tests.support.bad_input import CASES, GOOD_ROWS
 
 
 @pytest.fixture
@@ -107,7 +106,7 @@ def test_bad_data_stops_train_with_one_line_and_nothing_written(case, command, t
         (["--threshold", "1.5"], ["threshold=1.5"]),
         (["--eval_strategy", "sometimes"], ["sometimes"]),
         (["--resume_from_checkpoint", "last"], ["--resume_from_checkpoint last", "leave it out"]),
-        (["--output_dir", "{folder}"], ["is not empty", "--resume_from_checkpoint last"]),
+        (["--output_dir", "{folder}"], ["is not empty", "--resume_from_checkpoint True"]),
         (["--model_name_or_path", "{folder}"], ["--model_name_or_path"]),
     ],
 )

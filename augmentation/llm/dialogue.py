@@ -8,8 +8,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
+from augmentation.llm.outcome import Outcome
 from augmentation.llm.protocol import Completion, Mode, StopRunError
-from augmentation.llm.runner import Outcome, Progress, Runner
+from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.tasks import Request
 
 T = TypeVar("T")

@@ -35,7 +35,7 @@ class _Helper:
         with self._lock:
             if self._process is None or self._process.poll() is not None:
                 command = [sys.executable, "-P", os.path.abspath(__file__)]
-                self._process = subprocess.Popen(  # noqa: S603  (this very file, run by this very Python)
+                self._process = subprocess.Popen(  # this very file, run by this very Python
                     command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
                 )
             assert self._process.stdin is not None and self._process.stdout is not None

@@ -18,9 +18,10 @@ from aiolimiter import AsyncLimiter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
-from augmentation.llm.answers import AnswerError, Parsed, parse
+from augmentation.llm.answers import AnswerError, parse
 from augmentation.llm.budget import Budget, BudgetReachedError, Purse
 from augmentation.llm.door import cleaned, prose, word
+from augmentation.llm.outcome import Outcome
 from augmentation.llm.probe import probe
 from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, RowError, StopRunError
 from augmentation.llm.store import Charge, Store, StoreError
@@ -33,20 +34,6 @@ NOTICE_SECONDS = 5.0  # between two notices; pauses shorter than that are not to
 DRAIN_SECONDS = 20.0  # for answers in flight after SIGTERM: a preempted machine has about 30
 
 RunOutcome = Literal["done", "budget", "interrupted"]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What is known about a first request: the usable answer to it or to one of its re-asks, or why there is none.
-
-    `request` is the one that brought `answer`. `parsed` is None exactly when `error` is not.
-    """
-
-    request: Request
-    answer: Answer | None
-    parsed: Parsed | None
-    error: str | None = None
-    kind: str | None = None
 
 
 @dataclass(slots=True)

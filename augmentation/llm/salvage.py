@@ -62,7 +62,7 @@ def salvage(path: Path) -> Salvaged:
         make(fresh)
         with contextlib.closing(sqlite3.connect(fresh)) as new, new:
             places = ", ".join("?" * len(ANSWER_TABLE_COLUMNS))
-            new.executemany(f"INSERT INTO answers VALUES ({places})", answers.values())  # noqa: S608  (our own names)
+            new.executemany(f"INSERT INTO answers VALUES ({places})", answers.values())
             new.executemany("INSERT OR IGNORE INTO failures VALUES (?, ?, ?, ?, ?)", failures)
         number = next(n for n in range(1, 10_000) if not path.with_name(f"{path.name}.damaged-{n}").exists())
         kept = path.with_name(f"{path.name}.damaged-{number}")
@@ -108,7 +108,7 @@ def _by_sql(path: Path, table: str, columns: tuple[str, ...]) -> Iterator[Record
             bounds = (f"{n:02x}", f"{n + 1:02x}" if n < 255 else "g")
             with contextlib.suppress(sqlite3.Error):
                 yield from connection.execute(
-                    f"SELECT {names} FROM {table} WHERE key >= ? AND key < ?",  # noqa: S608  (our own names)
+                    f"SELECT {names} FROM {table} WHERE key >= ? AND key < ?",
                     bounds,
                 )
 

@@ -16,7 +16,7 @@ from augmentation.llm.dialogue import Finished
 from augmentation.pipeline import Augmentation
 from augmentation.review.decisions import Decisions, span_key
 from augmentation.review.span_html import STYLE, drawn_spans, render
-from augmentation.steps.annotation import Annotation
+from augmentation.steps.asking import Annotation
 from augmentation.steps.fusion import fused_rows
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.units_knowfree import join_units

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from modeling_knowfree.data.rows import Row
+
 ENTITY_NAMESPACE = "ENT:"
 POS_NAMESPACE = "POS:"
 WORD_LABEL = "SEG:WORD"
 
-Row = dict[str, Any]
 LabelledSpan = tuple[int, int, str]
 
 

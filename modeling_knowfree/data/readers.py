@@ -1,125 +1,103 @@
-"""Files and Hub data sets -> rows (`rows.py`), each checked where it is read, so that an error names the
-line of the file.
+"""Files and Hub data sets -> rows (`rows.py`), in any format of `formats/`, each row checked where it is read, so that
+an error names the line of the file.
 
-| layout | what it is |
-| --- | --- |
-| rows | JSON with `tokens` and `entities`: ours |
-| tags | JSON with `tokens` and `ner_tags` (strings) |
-| released | JSON of the authors' data: `text` a list of tokens, `entities` with `start`, `end`, `entity` |
-| offsets | JSON with `text` a string and `entities` (or `spans`) counted in characters, `end` exclusive |
-| columns | CoNLL columns, token first and tag last (or tag first): BIO, BIOES, BMES; blank lines between sentences |
-| conllu | CoNLL-U; the target labels are the UPOS tags of the words |
-| pos | a sentence a line, `word/TAG` or `word_TAG` |
-| segmentation | a sentence a line, `word word`; each word becomes a span `WORD` |
-
-JSON is one object a line, or one array. Training only: this file is never pushed to the Hub.
+A format is recognised by what stands in the file (`--format auto`), or named. Training only: never pushed to the Hub.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, dropwhile, islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .formats import AUTO, UNITS, File, Format, Guess, Options, Told, format_named, recognise
+from .formats.schemes import SCHEMES
+from .formats.tags_json import read_tag_names
 from .labels import read_labels
-from .layouts import (
-    JSON_LAYOUTS,
-    PEEK,
-    Source,
-    from_tags,
-    pos_separator_of,
-    read_columns,
-    read_conllu,
-    read_json,
-    read_pos,
-    read_segmentation,
-    tag_column_of,
-    unit_of,
-)
-from .rows import (
-    A_ROW,
-    JSON_SUFFIXES,
-    InputError,
-    Place,
-    Row,
-    RowChecker,
-    bad_input,
-    check_rows,
-    no_rows,
-    read_lines,
-    show,
-    write_rows,
-)
+from .oddities import Oddities
+from .rows import InputError, Place, Row, RowChecker, bad_input, check_rows, no_rows, show, write_rows
 
-__all__ = ["InputError", "check_rows", "iterate_rows", "read_dataset", "read_labels", "read_rows", "write_rows"]
+__all__ = [
+    "InputError",
+    "Reading",
+    "check_rows",
+    "iterate_rows",
+    "read_dataset",
+    "read_file",
+    "read_labels",
+    "read_rows",
+    "write_rows",
+]
 
-LAYOUTS = (*JSON_LAYOUTS, "columns", "conllu", "pos", "segmentation")
-UNITS = ("character", "word")
-_COLUMN_SUFFIXES = (".bio", ".bioes", ".bmes", ".conll", ".iob", ".iob2")
+LISTED = 20  # bad rows that an error lists
+TASKS = ("ner", "nested_ner", "segmentation", "pos")
+
+logger = logging.getLogger(__name__)
 
 
-def read_rows(
-    path: str | os.PathLike[str],
-    *,
-    format: str | None = None,
-    unit: str | None = None,
-    label_file: str | os.PathLike[str] | None = None,
-    flat: bool | None = None,
-    labels: Iterable[str] | None = None,
-) -> list[Row]:
-    """Reads a file in any layout of this module into rows; the layout is recognised by suffix and content.
+@dataclass
+class Reading:
+    """A file that was read: its rows, its format and why it was taken for it, what there was to tell, and how many bad
+    rows were left out."""
 
-    `format` names the layout instead, one of `LAYOUTS`. `unit`, `"character"` or `"word"`, says what the tokens shall
-    be where the file holds words or running text (offsets, conllu, pos, segmentation); by default character if at
-    least half of the letters are Han or Kana, else word. In characters a word becomes a span over its characters.
-    `label_file` is a released label file: what is no target in it goes to `extensions` (released layout only).
-    `flat` and `labels` as in `check_rows`.
+    rows: list[Row]
+    format: Format
+    why: str
+    told: list[str] = field(default_factory=list)
+    skipped: int = 0
 
-    A byte order mark, CRLF and blank lines do no harm. A row without an id gets `<file stem>-<line>`.
 
-    Raises InputError for a file that cannot be read, is in no known layout, has no rows, or has a bad one.
+def read_rows(path: str | os.PathLike[str], **options: Any) -> list[Row]:
+    """Reads a file in any format of `formats.FORMATS` into rows.
+
+    Args:
+        path: a file, gzipped or not, or a folder that is one data set (brat, `save_to_disk`).
+        format: names the format instead of recognising it.
+        unit: `"character"` or `"word"`, what the tokens shall be where the file holds words or running text; by
+            default character if at least half of the letters are Han or Kana, else word. In characters a word becomes
+            a span over its characters.
+        task: `ner`, `nested_ner`, `segmentation` or `pos`, where a file can be read for several.
+        scheme: of tags (`formats.schemes.SCHEMES`), instead of what the set of tags tells.
+        tag_column: number (from 1) or name of the column of tags that counts.
+        annotator: whose annotation counts where several differ on one task.
+        trim: white space is cut off spans.
+        skip_bad_rows: bad rows are left out and counted.
+        tag_names: names of integer tags in order, or a file that holds them.
+        label_file: a released label file: what is no target in it goes to `extensions` (released layout only).
+        flat, labels: as in `check_rows`.
+
+    A byte order mark, CRLF and blank lines do no harm. A row without an id gets `<file stem>-<line>`; repeated ids are
+    made unique. What was left out, joined or looks odd is logged.
+
+    Raises InputError for a file that cannot be read, is in no known format, has no rows, or has bad ones: the first
+    twenty are listed.
     """
-    return list(iterate_rows(path, format=format, unit=unit, label_file=label_file, flat=flat, labels=labels))
+    return read_file(path, **options).rows
 
 
-def iterate_rows(
-    path: str | os.PathLike[str],
-    *,
-    format: str | None = None,
-    unit: str | None = None,
-    label_file: str | os.PathLike[str] | None = None,
-    flat: bool | None = None,
-    labels: Iterable[str] | None = None,
-) -> Iterator[Row]:
-    """`read_rows` one row at a time, in constant memory; an error comes when its row is reached."""
-    path = Path(path)
-    for name, value, allowed in (("format", format, LAYOUTS), ("unit", unit, UNITS)):
-        if value is not None and value not in allowed:
-            bad_input(path, f"{name} is {show(value)}", allowed=", ".join(allowed), mend=f"name one of these as {name}")
-    lines = dropwhile(lambda line: not line.text.strip(), read_lines(path))
-    head = list(islice(lines, PEEK))
-    if not head:
-        no_rows(path)
-    source = Source(
-        path=path,
-        head=[line.text for line in head],
-        lines=chain(head, lines),
-        unit=unit,
-        labels=None if label_file is None else read_labels(label_file),
-    )
-    layout = format or _recognise(source)
-    readers = {"columns": read_columns, "conllu": read_conllu, "pos": read_pos, "segmentation": read_segmentation}
-    placed_rows = readers[layout](source) if layout in readers else read_json(source, format)
-    check = RowChecker(flat=flat, labels=labels)
+def read_file(path: str | os.PathLike[str], *, quiet: bool = False, **options: Any) -> Reading:
+    """`read_rows`, with the format and what there is to tell; `quiet` logs nothing."""
+    return _Job.of(path, **options).reading(quiet)
+
+
+def iterate_rows(path: str | os.PathLike[str], **options: Any) -> Iterator[Row]:
+    """`read_rows` one row at a time, our own JSON lines in constant memory; an error comes when its row is reached."""
+    job = _Job.of(path, **options)
     found = False
-    for place, row in placed_rows:
-        yield _checked(row, place, check, default_id=f"{path.stem}-{place.number}")
-        found = True
+    for row in job.rows():
+        if not isinstance(row, InputError):
+            yield row
+            found = True
+        elif job.skip_bad_rows:
+            job.options.told.add("bad rows left out", str(row))
+        else:
+            raise row
     if not found:
-        no_rows(path)
+        no_rows(job.file.name)
+    job.tell(quiet=False)
 
 
 def read_dataset(
@@ -128,71 +106,178 @@ def read_dataset(
     name: str = "data set",
     flat: bool | None = None,
     labels: Iterable[str] | None = None,
+    **options: Any,
 ) -> list[Row]:
     """Reads one split of a Hub data set (`datasets.Dataset` or `IterableDataset`) into rows.
 
-    The columns are ours (`tokens`, `entities`, ...), or `tokens` and `ner_tags`: BIO, BIOES or BMES tags, either
-    strings or a ClassLabel with such names. `name` stands for the split in errors. `flat` and `labels` as in
-    `check_rows`.
+    The columns are ours (`tokens`, `entities`, ...), `tokens` and `ner_tags` (strings, or a ClassLabel), or those of
+    any other format that JSON lines may hold. `name` stands for the split in errors. `flat` and `labels` as in
+    `check_rows`, the others as in `read_rows`.
 
-    Raises InputError at the first bad row, or if there is none at all.
+    Raises InputError that lists the bad rows, or if there is none at all.
     """
     features = getattr(split, "features", None) or {}
-    tag_names = getattr(getattr(features.get("ner_tags"), "feature", None), "names", None)
-    check = RowChecker(flat=flat, labels=labels)
-    rows = []
-    for number, entry in enumerate(split, start=1):
-        place = Place(name, number, noun="row")
-        if "entities" in entry or "ner_tags" not in entry:
-            row = {key: _list_of_structs(value) for key, value in entry.items()}
-        else:
-            row = from_tags(entry, place, tag_names)
-        rows.append(_checked(row, place, check, default_id=str(number)))
-    if not rows:
-        no_rows(name)
-    return rows
-
-
-def _recognise(source: Source) -> str:
-    suffix = source.path.suffix.lower()
-    first = next((text for text in source.head if not text.startswith("#")), "")
-    if suffix in JSON_SUFFIXES:
-        return "json"
-    if suffix == ".conllu" or re.match(r"1(-\d+)?\t([^\t]*\t){8}[^\t]*$", first):
-        return "conllu"
-    if suffix in _COLUMN_SUFFIXES or tag_column_of(source.head) is not None:
-        return "columns"
-    if re.match(r'\s*(\{\s*("|$)|\[\s*(\{|$))', first):
-        return "json"
-    if pos_separator_of(source.head) is not None:
-        return "pos"
-    if (source.unit or unit_of(source.head)) == "character":
-        return "segmentation"
-    problem = f"in no known layout, the first line is {show(source.head[0])}"
-    bad_input(source.place(1), problem, allowed=", ".join(LAYOUTS), mend=f"write one sentence a line: {A_ROW}")
-
-
-def _checked(row: Row, place: Place, check: RowChecker, *, default_id: str) -> Row:
-    """`row` with the contract's keys alone, after `check`."""
-    if isinstance(row, dict) and type(row.get("id")) is int:
-        row["id"] = str(row["id"])
-    check(row, place)
-    clean: Row = {
-        "id": default_id if row.get("id") is None else row["id"],
-        "tokens": list(row["tokens"]),
-        "entities": [{key: span[key] for key in ("start", "end", "label")} for span in row["entities"]],
+    tag_names = {
+        key: names for key in features if (names := getattr(getattr(features[key], "feature", None), "names", None))
     }
-    if row.get("extensions") is not None:
-        keys = ("start", "end", "label", "source")
-        clean["extensions"] = [{key: span.get(key) for key in keys} for span in row["extensions"]]
-    if row.get("uncertain"):
-        clean["uncertain"] = [{key: span[key] for key in ("start", "end", "label")} for span in row["uncertain"]]
-    clean.update((key, row[key]) for key in ("synthetic", "parent_id") if row.get(key) is not None)
-    return clean
+    entries = [{key: _list_of_structs(value) for key, value in entry.items()} for entry in split]
+    if not entries:
+        no_rows(name)
+    file = File(Path(name), entries, tag_names, name=name)
+    job = _Job.of(file, flat=flat, labels=labels, **options)
+    return job.reading(quiet=False).rows
+
+
+@dataclass
+class _Job:
+    """One file and all that was said about it."""
+
+    file: File
+    format: Format
+    guess: Guess
+    options: Options
+    check: RowChecker
+    skip_bad_rows: bool
+    odd: Oddities = field(default_factory=Oddities)
+
+    @classmethod
+    def of(
+        cls,
+        path: str | os.PathLike[str] | File,
+        *,
+        format: str | None = None,
+        unit: str | None = None,
+        task: str | None = None,
+        scheme: str | None = None,
+        tag_column: str | int | None = None,
+        annotator: str | int | None = None,
+        trim: bool = False,
+        skip_bad_rows: bool = False,
+        tag_names: Sequence[str] | str | os.PathLike[str] | None = None,
+        label_file: str | os.PathLike[str] | None = None,
+        flat: bool | None = None,
+        labels: Iterable[str] | None = None,
+    ) -> _Job:
+        file = path if isinstance(path, File) else File(Path(path), unit=unit)
+        for name, value, allowed in (("unit", unit, UNITS), ("scheme", scheme, SCHEMES), ("task", task, TASKS)):
+            if value is not None and value not in allowed:
+                bad_input(file.name, f"{name} is {show(value)}", allowed=", ".join(allowed), mend=f"name one as {name}")
+        if file.is_empty:
+            no_rows(file.name)
+        if isinstance(tag_names, str | os.PathLike):
+            tag_names = read_tag_names(Path(tag_names))
+        options = Options(
+            unit=unit,
+            task=task,
+            scheme=scheme,
+            tag_column=None if tag_column is None else str(tag_column),
+            annotator=None if annotator is None else str(annotator),
+            trim=trim,
+            labels=None if label_file is None else read_labels(label_file),
+            tag_names=tag_names,
+        )
+        if format is None or format == AUTO:
+            found, guess = recognise(file)
+        else:
+            found, guess = format_named(format, file.name), Guess(1.0, "named by --format")
+        return cls(file, found, guess, options, RowChecker(flat=flat, labels=labels), skip_bad_rows)
+
+    def reading(self, quiet: bool) -> Reading:
+        rows: list[Row] = []
+        bad: list[InputError] = []
+        for row in self.rows():
+            if isinstance(row, InputError):
+                bad.append(row)
+            else:
+                rows.append(row)
+        if bad and not (self.skip_bad_rows and rows):
+            raise _bad_rows(bad, self.file.name)
+        if not rows:
+            no_rows(self.file.name)
+        if bad:
+            self.options.told.add("bad rows left out", str(bad[0]), len(bad))
+        return Reading(rows, self.format, self.guess.why, self.tell(quiet), len(bad))
+
+    def rows(self) -> Iterator[Row | InputError]:
+        stem = self.file.stem
+        for place, row in self.format.read(self.file, self.options):
+            if not isinstance(row, InputError):
+                default_id = str(place.number) if stem is None else f"{stem}-{place.number}"
+                try:
+                    row = self._checked(row, place, default_id)
+                except InputError as error:
+                    row = error
+                else:
+                    self.odd.see(row, place)
+            yield row
+
+    def _checked(self, row: Row, place: Place, default_id: str) -> Row:
+        """`row` with the contract's keys alone, after the check."""
+        told: Told = self.options.told
+        if isinstance(row, dict):
+            if type(row.get("id")) is int:
+                row["id"] = str(row["id"])
+            self.odd.make_unique(row, default_id, place, told)
+            if self.options.trim:
+                _trim(row, place, told)
+        self.check(row, place)
+        clean: Row = {
+            "id": row["id"],
+            "tokens": list(row["tokens"]),
+            "entities": [{key: span[key] for key in ("start", "end", "label")} for span in row["entities"]],
+        }
+        if row.get("extensions") is not None:
+            keys = ("start", "end", "label", "source")
+            clean["extensions"] = [{key: span.get(key) for key in keys} for span in row["extensions"]]
+        if row.get("uncertain"):
+            clean["uncertain"] = [{key: span[key] for key in ("start", "end", "label")} for span in row["uncertain"]]
+        clean.update((key, row[key]) for key in ("synthetic", "parent_id") if row.get(key) is not None)
+        return clean
+
+    def tell(self, quiet: bool) -> list[str]:
+        self.odd.tell(self.options.told)
+        lines = self.options.told.lines()
+        for line in () if quiet else lines:
+            logger.warning("%s: %s", self.file.name, line)
+        return lines
+
+
+def _bad_rows(bad: Sequence[InputError], name: str) -> InputError:
+    """One error for all bad rows: the only one as it is; of more the first twenty, and how many follow."""
+    if len(bad) == 1:
+        return bad[0]
+    details = [str(error) for error in bad[:LISTED]]
+    if len(bad) > LISTED:
+        details.append(f"and {len(bad) - LISTED} more")
+    mend = "mend them as said below, or leave them out with --skip_bad_rows"
+    return InputError(f"{name}: {len(bad)} bad rows; allowed: none; mend: {mend}", details)
+
+
+def _trim(row: Row, place: Place, told: Told) -> None:
+    """White space tokens at the edges of spans are cut off."""
+    tokens, spans = row.get("tokens"), row.get("entities")
+    if not isinstance(tokens, list) or not isinstance(spans, list):
+        return
+    kept = []
+    for span in spans:
+        start, end = (span.get("start"), span.get("end")) if isinstance(span, dict) else (None, None)
+        if isinstance(start, int) and isinstance(end, int) and 0 <= start < end <= len(tokens):
+            borders = start, end
+            while start < end and str(tokens[start]).isspace():
+                start += 1
+            while start < end and str(tokens[end - 1]).isspace():
+                end -= 1
+            if (start, end) != borders:
+                told.add("spans trimmed of white space", f"{show(span.get('label'))} at {place}")
+                if start == end:
+                    continue
+                span = {**span, "start": start, "end": end}
+        kept.append(span)
+    row["entities"] = kept
 
 
 def _list_of_structs(value: Any) -> Any:
     """Older data sets store a list of structs as a struct of lists."""
-    if isinstance(value, Mapping) and all(isinstance(column, list) for column in value.values()):
+    if isinstance(value, Mapping) and value and all(isinstance(column, list) for column in value.values()):
         return [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=True)]
     return value

@@ -10,14 +10,20 @@ Training only: this file is never pushed to the Hub.
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import IO, Any, NamedTuple, NoReturn, cast
+
+from ..files import whole_file
 
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+LONGEST = 100_000  # tokens of a row: no encoder reads so many, and more would fill the memory
 NAMESPACES = ("ENT:", "POS:", "SEG:")
 WORD_LABEL = "WORD"  # the label of a word in a segmentation file, and of a bare B, I, E, M or S tag
 A_ROW = '{"id": "1", "tokens": ["in", "Rome"], "entities": [{"start": 1, "end": 2, "label": "LOC"}]}'
@@ -28,11 +34,12 @@ Row = dict[str, Any]
 class InputError(ValueError):
     """Bad user input: one line that says where, what, what is allowed and how to mend it.
 
-    The command line turns it into exit code 2; nothing has been written when it is raised.
+    The command line turns it into exit code 2; nothing has been written when it is raised. `details` stand below that
+    line, one each: the bad rows of a file.
     """
 
-    def __init__(self, message: str):
-        super().__init__(" ".join(message.splitlines()))
+    def __init__(self, message: str, details: Sequence[str] = ()):
+        super().__init__("\n  ".join(" ".join(line.splitlines()) for line in (message, *details)))
 
 
 class Place(NamedTuple):
@@ -133,6 +140,9 @@ class RowChecker:
             bad_input(place, f"tokens is {show(tokens)}", allowed="a list of strings", mend=mend)
         if not tokens:
             bad_input(place, "tokens is empty, []", allowed="at least one token", mend="remove the row")
+        if len(tokens) > LONGEST:
+            mend = "split it into sentences"
+            bad_input(place, f"{len(tokens):,} tokens", allowed=f"up to {LONGEST:,} tokens", mend=mend)
         for index, token in enumerate(tokens):
             if not isinstance(token, str) or not token:
                 mend = "put the token in quotes, or take it out and move the spans behind it"
@@ -236,16 +246,9 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Row]) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for row in rows:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as work, work.open("w", encoding="utf-8", newline="\n") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 class Line(NamedTuple):
@@ -260,6 +263,16 @@ def read_lines(path: Path) -> Iterator[Line]:
 
     Raises InputError where the file cannot be read; at the line where it is not UTF-8.
     """
+    with open_binary(path) as file:
+        yield from decode_lines(file, str(path))
+
+
+@contextmanager
+def open_binary(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of a file, unpacked where it is gzipped, whatever its name.
+
+    Raises InputError where the file cannot be read or unpacked, also while the block reads it.
+    """
     place = Place(str(path))
     if path.is_dir():
         inside = sorted(entry.name for entry in path.iterdir() if entry.is_file())
@@ -269,7 +282,15 @@ def read_lines(path: Path) -> Iterator[Line]:
         bad_input(place, "no such file", allowed="a file that exists", mend="check the path")
     try:
         with path.open("rb") as file:
-            yield from decode_lines(file, str(path))
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            if packed:
+                with gzip.open(file) as unpacked:
+                    yield cast(IO[bytes], unpacked)
+            else:
+                yield file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        bad_input(place, f"is gzipped and cannot be unpacked: {error}", allowed="a whole .gz", mend="copy it again")
     except OSError as error:
         bad_input(place, f"cannot be read: {error.strerror}", allowed="a readable file", mend="check its permissions")
 
@@ -288,9 +309,8 @@ def decode_lines(lines: Iterable[bytes], path: str) -> Iterator[Line]:
         bad_input(Place(path, number), problem, allowed="UTF-8 text", mend=mend)
 
 
-def parse_json(text: str, place: Place) -> Any:
+def parse_json(text: str, place: Place, mend: str = f"write one JSON object a line, such as {A_ROW}") -> Any:
     """The JSON value that `text` is. Raises InputError with the line and the column where it stops being one."""
-    mend = f"write one JSON object a line, such as {A_ROW}"
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

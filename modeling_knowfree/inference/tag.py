@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from safetensors import SafetensorError
 from tqdm import tqdm
-from transformers import AutoConfig, AutoTokenizer
 
 from .. import KnowFreeConfig, KnowFreeForTokenClassification, KnowFreePipeline
 from ..data.readers import InputError, Row, read_rows
 from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show
+from ..loading import load_config, load_tokenizer, refuse_pickles, told_in_one_line
 from ..metrics import span_scores
 
+LONGEST = 1_000_000  # characters or tokens of one input: more would fill the memory of a small machine
 BATCHES_AT_ONCE = 16  # sentences are sorted by length within this many batches
 
 
@@ -36,26 +36,17 @@ def load_pipeline(model: str) -> KnowFreePipeline:
     """
     if not Path(model).is_dir() and (Path(model).exists() or model.count("/") != 1 or model.startswith(("/", "."))):
         raise InputError(f"--model {model}: no such folder; name one that `knowfree train` wrote, or a Hub id")
-    try:
-        config = AutoConfig.from_pretrained(model)
+    with told_in_one_line(f"--model {model}"):
+        config = load_config(model)
         if not isinstance(config, KnowFreeConfig):
             raise InputError(
                 f"--model {model}: holds a {config.model_type} model, not a KnowFREE one; train one on it: "
                 f"knowfree train --model_name_or_path {model} …"
             )
-        network = KnowFreeForTokenClassification.from_pretrained(model, config=config)
-    except InputError:
-        raise
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"--model {model}: cannot be loaded: {' '.join(str(error).split()):.300}") from error
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"--model {model}: has no tokenizer; copy the encoder's there: "
-            'AutoTokenizer.from_pretrained("<encoder>").save_pretrained("<folder>")'
-        ) from error
-    return KnowFreePipeline(model=network, tokenizer=tokenizer, task="knowfree", device=processes().device)
+        refuse_pickles(model)
+        network = KnowFreeForTokenClassification.from_pretrained(model, config=config, trust_remote_code=False)
+        tokenizer = load_tokenizer(model)
+        return KnowFreePipeline(model=network, tokenizer=tokenizer, task="knowfree", device=processes().device)
 
 
 def tag(
@@ -141,7 +132,7 @@ def predict(
         raise InputError("--input -: only one process can read standard input; name a file, or start one process")
     pipe = load_pipeline(model)
     numbered = decode_lines(lines, name)
-    rows = ({"text": line.text} for line in numbered) if text else _parse(numbered, name)
+    rows = (_raw(line, name) for line in numbered) if text else _parse(numbered, name)
     # Whoever writes to a pipe may wait for the answer.
     at_once = 1 if piped else BATCHES_AT_ONCE
     tagged = tag(pipe, rows, batch_size=batch_size, batches_at_once=at_once, **options)
@@ -151,6 +142,21 @@ def predict(
             for s in spans
         ]
         yield json.dumps(row, ensure_ascii=False)
+
+
+def _raw(line: Line, name: str) -> Row:
+    _check_length(len(line.text), "characters", Place(name, line.number))
+    return {"text": line.text}
+
+
+def _check_length(length: int, what: str, place: Place) -> None:
+    if length > LONGEST:
+        bad_input(
+            place,
+            f"too long: {length:,} {what}",
+            allowed=f"up to {LONGEST:,}",
+            mend="split it into lines: each is read in windows anyway",
+        )
 
 
 def _parse(lines: Iterable[Line], name: str) -> Iterator[Row]:
@@ -172,6 +178,7 @@ def _parse(lines: Iterable[Line], name: str) -> Iterator[Row]:
             bad_input(
                 place, f"has {given[0]!r}, the first line has {key!r}", allowed="one of the two", mend="tag two files"
             )
+        _check_length(len(row[key]), "characters" if key == "text" else "tokens", place)
         row = {kept: row[kept] for kept in ("id", key) if kept in row}
         check_encodable(json.dumps(row, ensure_ascii=False), "the row", place)
         yield row

@@ -11,11 +11,8 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from ..data.readers import InputError, write_rows
-
-Row = dict[str, Any]
+from ..data.rows import InputError, Row, write_rows
 
 SIZES = (250, 500, 1000)
 SHOTS = (5, 10, 15, 20)

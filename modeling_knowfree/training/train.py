@@ -10,25 +10,20 @@ from typing import Any
 
 import torch
 import yaml
-from transformers import AutoTokenizer, HfArgumentParser, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import HfArgumentParser, set_seed
 
 from ..data.readers import InputError, read_dataset, read_rows
+from ..data.rows import Row
+from ..encoders import HUB_IDS
+from ..files import write_whole
+from ..loading import check_vocabulary, told_in_one_line
 from ..units_knowfree import KnowFreeCollator, infer_unit
-from .trainer import (
-    RECIPES,
-    TASK_PRESETS,
-    DataArguments,
-    Features,
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    ModelArguments,
-    Row,
-    build_config,
-    build_features,
-    build_model,
-    target_labels,
-)
+from .arguments import RECIPES, TASK_PRESETS, DataArguments, KnowFreeTrainingArguments, ModelArguments
+from .checkpoints import check_fits, checkpoint_to_resume
+from .config import build_config, build_model, target_labels
+from .features import Features, build_features
+from .tokenizer import load_tokenizer
+from .trainer import KnowFreeTrainer
 
 logger = logging.getLogger(__name__)
 ORIGIN_FILE = "data_args.json"
@@ -180,21 +175,43 @@ def _labels(rows: list[Row], where: str) -> list[str]:
 
 
 def plan_schedule(data_args: DataArguments, args: KnowFreeTrainingArguments, sentences: int) -> None:
-    """Fill in `max_steps`, and how often to evaluate and save: five times on the way with a validation set, the best
-    checkpoint kept; without, only against a crash."""
+    """
+    Fill in `max_steps`, and where not given how often to evaluate and save: five times on the way with a validation
+    set, the best checkpoint kept; without, four times, only against a crash.
+
+    Raises:
+        InputError: evaluations and checkpoints that do not go together, so that no best checkpoint could be chosen.
+    """
     per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     if args.max_steps <= 0:
         epochs = math.ceil(math.ceil(sentences / per_step) * args.num_train_epochs)
         args.max_steps = max(data_args.min_steps, epochs)
-    every = max(1, math.ceil(args.max_steps / 5))
-    if data_args.validation_file or args.eval_strategy != "no":
-        args.eval_strategy = args.save_strategy = "steps"
-        args.eval_steps = args.save_steps = args.eval_steps or every
-        args.load_best_model_at_end, args.metric_for_best_model, args.greater_is_better = True, "f1", True
-    elif args.save_strategy == "steps":
-        args.save_steps = max(1, math.ceil(args.max_steps / 4))
-    if args.save_total_limit is None:
-        args.save_total_limit = 1
+    evaluates = bool(data_args.validation_file) or args.eval_strategy != "no"
+    parts = 5 if evaluates else 4
+
+    def updates(steps: float | None) -> int:
+        return math.ceil(steps * args.max_steps) if steps and steps < 1 else int(steps or 0)
+
+    save_steps = updates(args.save_steps)
+    if evaluates:
+        if args.eval_strategy == "no":
+            args.eval_strategy = "epoch" if args.save_strategy == "epoch" else "steps"
+        args.eval_steps = updates(args.eval_steps) or save_steps or max(1, math.ceil(args.max_steps / parts))
+        args.load_best_model_at_end = args.save_strategy != "no"
+        args.metric_for_best_model, args.greater_is_better = "f1", True
+        if args.load_best_model_at_end and args.save_strategy in ("steps", "epoch"):
+            if args.eval_strategy != args.save_strategy:
+                raise InputError(
+                    f"--save_strategy {_name(args.save_strategy)} with --eval_strategy {_name(args.eval_strategy)}: "
+                    "the best checkpoint is chosen among evaluated ones; give both the same, or --save_strategy no"
+                )
+            if args.save_strategy == "steps" and save_steps % args.eval_steps:
+                raise InputError(
+                    f"--save_steps {save_steps} with --eval_steps {args.eval_steps}: the best checkpoint is chosen "
+                    "among evaluated ones; give a multiple of --eval_steps"
+                )
+        save_steps = save_steps or args.eval_steps
+    args.save_steps = save_steps or max(1, math.ceil(args.max_steps / parts))
 
 
 def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -209,6 +226,7 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
 
     Raises:
         InputError: anything wrong with arguments, files or folders; nothing has been written then.
+        TrainingStopped: by SIGINT or SIGTERM; a checkpoint is written.
     """
     model_args, data_args, args = parse_arguments(arguments)
     resume = checkpoint_to_resume(args)
@@ -220,6 +238,8 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
 
     set_seed(args.seed)
     tokenizer, model = _load_encoder(model_args, splits["train"], data_args.labels)
+    if resume:
+        check_fits(resume, model.config)
     features = {
         name: build_features(rows, tokenizer, model.config, beta=args.beta if name == "train" else 1.0)
         for name, rows in splits.items()
@@ -236,7 +256,7 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
     trained = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()
     if args.should_save:
-        (Path(str(args.output_dir)) / ORIGIN_FILE).write_text(json.dumps(origin, indent=2) + "\n", encoding="utf-8")
+        write_whole(Path(str(args.output_dir)) / ORIGIN_FILE, json.dumps(origin, indent=2) + "\n")
     trainer.save_metrics("train", trained.metrics)
     trainer.save_state()
     results: dict[str, dict[str, float]] = {}
@@ -253,7 +273,7 @@ def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str,
     """What a model is made of, for its card: Hub ids as they are, of files the names, of folders `./` and the names."""
 
     def hub_id_or_folder(name: str | None) -> str | None:
-        return f"./{Path(name).resolve().name}" if name and Path(name).exists() else name
+        return f"./{Path(name).resolve().name}" if name and Path(name).exists() else HUB_IDS.get(name or "", name)
 
     files = {name: getattr(data_args, name) for name in ("train_file", "validation_file", "test_file")}
     return {
@@ -264,35 +284,19 @@ def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str,
     }
 
 
-def checkpoint_to_resume(args: KnowFreeTrainingArguments) -> str | None:
-    """The checkpoint to resume from, if any; refuses to train into a folder that holds something else."""
-    if args.output_dir is None:
-        raise InputError("give --output_dir: the folder for the trained model")
-    folder = Path(args.output_dir)
-    if folder.is_file():
-        raise InputError(f"--output_dir {folder}: is a file; name a folder")
-    wish = args.resume_from_checkpoint
-    if wish is None:
-        if folder.is_dir() and any(folder.iterdir()):
-            raise InputError(
-                f"--output_dir {folder}: is not empty; name another folder, or add "
-                "--resume_from_checkpoint last to continue an interrupted run"
-            )
-        return None
-    checkpoint = get_last_checkpoint(str(folder)) if wish == "last" and folder.is_dir() else wish
-    if checkpoint is None or not Path(checkpoint).is_dir():
-        raise InputError(f"--resume_from_checkpoint {wish}: no such checkpoint; leave it out to start anew")
-    return checkpoint
-
-
 def _load_encoder(model_args: ModelArguments, rows: list[Row], labels: list[str] | None):
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path, add_prefix_space=True)
-        config = build_config(model_args.model_name_or_path, rows, labels=labels, **model_args.config_fields(rows))
-        return tokenizer, build_model(model_args.model_name_or_path, config)
-    except (OSError, ValueError, KeyError) as error:
-        message = " ".join(str(error).split())
-        raise InputError(f"--model_name_or_path {model_args.model_name_or_path}: {message:.400}") from error
+    name = model_args.model_name_or_path
+    with told_in_one_line(f"--model_name_or_path {name}"):
+        folder = model_args.encoder_folder(infer_unit(rows))
+        tokenizer = load_tokenizer(folder, infer_unit(rows))
+        config = build_config(folder, rows, labels=labels, **model_args.config_fields(rows))
+        check_vocabulary(tokenizer, config.encoder_config, f"--model_name_or_path {name}")
+        config.tokenizer_size = len(tokenizer)
+        return tokenizer, build_model(folder, config, rows, model_args.start_bias)
+
+
+def _name(strategy: Any) -> str:
+    return str(getattr(strategy, "value", strategy))
 
 
 def _tell(model, splits: dict[str, list[Row]], features: dict[str, Features], args: KnowFreeTrainingArguments) -> None:

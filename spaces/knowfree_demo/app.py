@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
+import time
 from collections.abc import Iterator
 from html import escape
 from itertools import count
@@ -24,7 +25,9 @@ from files import (
 )
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
+from limits import Limits
 from panels import STYLE, draw, extension_scores, no_model, visible
+from starlette.middleware import Middleware
 from tagger import FLOOR, Prediction, Tagger, load_taggers
 
 EXAMPLES = [
@@ -36,6 +39,7 @@ EXAMPLES = [
 AT_ONCE = 2  # requests that run a model at the same time, each on its share of the cores
 VIEWS_AT_ONCE = 8  # changes of threshold and the like, which seldom run a model
 MOST_WAITING = 100  # requests in the queue
+SECONDS_A_FILE = 300  # after which what is tagged so far is the answer
 ROWS_A_STEP = 16  # of a file, between two moves of the progress bar
 MOST_TABLE_ROWS = 500
 OWN_DECODING = "model's own"
@@ -240,6 +244,7 @@ class Desk:
         mode = _mode(decoding)
         yield "", None, None, []
         tagged: list[dict[str, Any]] = []
+        done, deadline = 0, time.monotonic() + SECONDS_A_FILE
         try:
             if path is None:
                 raise Refused("Choose a file first.")
@@ -247,18 +252,21 @@ class Desk:
             chosen = self._chosen(names)
             steps = [(at, tagger) for at in range(0, len(rows), ROWS_A_STEP) for tagger in chosen]
             for at, tagger in progress.tqdm(steps, desc=f"{len(rows):,} texts", unit="steps"):
+                if time.monotonic() > deadline and tagger is chosen[0]:
+                    break
                 chunk = rows[at : at + ROWS_A_STEP]
                 found = tagger.tag_batch(chunk, threshold, mode)
                 tagged += [
                     {"id": row["id"], "model": tagger.name, **row, "entities": spans}
                     for row, spans in zip(chunk, found, strict=True)
                 ]
-                yield f"{at + len(chunk):,} of {len(rows):,} texts", gr.skip(), gr.skip(), gr.skip()
+                done = at + len(chunk)
+                yield f"{done:,} of {len(rows):,} texts", gr.skip(), gr.skip(), gr.skip()
         except ValueError as error:
             raise _message(error) from error
         spans = [[row["id"], row["model"], *span.values()] for row in tagged for span in row["entities"]]
         yield (
-            f"{len(rows):,} texts, {len(spans):,} spans.",
+            f"{done:,} texts, {len(spans):,} spans." + _cut_short(done, len(rows)),
             _file("knowfree.jsonl", to_json_lines(tagged)),
             _file("knowfree.csv", to_csv(["id", "model", *SPAN_COLUMNS], spans)),
             [_cells(span) for span in spans[:MOST_TABLE_ROWS]],
@@ -277,6 +285,14 @@ class Desk:
         if not names:
             raise Refused("Choose at least one model.")
         return [self.taggers[name] for name in names]
+
+
+def _cut_short(done: int, texts: int) -> str:
+    if done == texts:
+        return ""
+    return (
+        f" The other {texts - done:,} would take more than {SECONDS_A_FILE // 60} minutes: send them as another file."
+    )
 
 
 def _mode(decoding: str) -> str | None:
@@ -343,6 +359,7 @@ def main() -> None:
         theme=_theme(),
         css=STYLE,
         max_file_size=LARGEST_FILE,
+        app_kwargs={"middleware": [Middleware(Limits, largest=2 * LARGEST_FILE)]},
         run_history=False,
         ssr_mode=False,
         footer_links=["api", "settings"],

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,26 @@ def to_json_lines(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """A table for spreadsheets: with a byte order mark, and no cell that a spreadsheet would take for a formula (an
-    apostrophe stands before those; JSON has the exact text)."""
+    """A table for spreadsheets: with a byte order mark, and no cell that a spreadsheet would take for a formula."""
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell[:1] in _FORMULA else cell for cell in row])
+        writer.writerow([guarded(cell) if isinstance(cell, str) else cell for cell in row])
     return file.getvalue().encode("utf-8-sig")
 
 
-_FORMULA = tuple("=+-@\t\r")
+def guarded(cell: str) -> str:
+    """`cell`, behind an apostrophe where a spreadsheet might take it for a formula (JSON has the exact text): it
+    begins with `=`, `+`, `-` or `@`, full-width forms too, after what a program may trim, or with a control."""
+    plain = unicodedata.normalize("NFKC", cell)
+    begin = next((at for at, character in enumerate(plain) if not _trimmed(character)), len(plain))
+    return f"'{cell}" if cell[:1] in _CONTROLS or plain[begin : begin + 1] in _SIGNS else cell
+
+
+def _trimmed(character: str) -> bool:
+    return character.isspace() or character == "'" or unicodedata.category(character) in ("Cc", "Cf", "Zs", "Zl", "Zp")
+
+
+_SIGNS = tuple("=+-@|%\N{MINUS SIGN}")
+_CONTROLS = tuple("\t\r\n\0")

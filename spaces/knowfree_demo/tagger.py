@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -12,6 +13,11 @@ from typing import Any, NamedTuple
 
 import torch
 from transformers import pipeline
+
+try:
+    from modeling_knowfree.inference.tag import load_pipeline
+except ModuleNotFoundError:
+    load_pipeline = None  # a Space has nothing but its own files
 
 FLOOR = 0.05  # probability under which no hit is kept: where the threshold slider begins
 MOST_HITS = 2000  # hits kept of a window; an untrained model would have a hit for nearly every cell
@@ -56,7 +62,8 @@ class Tagger:
     A KnowFREE model with its memory of recent texts. Several threads may share it.
 
     Args:
-        model: Hub id or folder; its code is run, as `trust_remote_code` says: name models you trust.
+        model: Hub id or folder. Where this project is installed its own classes load it, and no code of the model's
+            runs; elsewhere its code is run, as `trust_remote_code` says: name models you trust.
         name: how the page calls it.
 
     Raises:
@@ -65,7 +72,7 @@ class Tagger:
 
     def __init__(self, model: str, name: str):
         self.name = name
-        self.pipe = pipeline("knowfree", model=model, trust_remote_code=True)
+        self.pipe = load_pipeline(model) if load_pipeline else pipeline("knowfree", model=model, trust_remote_code=True)
         self.config = self.pipe.model.config
         if self.config.model_type != "knowfree":
             raise ValueError(f"a {self.config.model_type} model, not a KnowFREE one")
@@ -176,17 +183,39 @@ def load_taggers() -> tuple[list[Tagger], list[str]]:
     for model, name in _named_models() or _demo_models():
         try:
             taggers.append(Tagger(model, name))
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
-            problems.append(f"{name}: cannot be loaded: {' '.join(str(error).split()):.300}")
+        except Exception as error:  # noqa: BLE001 -- a model's own code may raise anything; the page goes on without it
+            problems.append(f"{name}: cannot be loaded: {_public(error, model, name):.300}")
     return taggers, problems
 
 
+def _public(error: Exception, model: str, name: str) -> str:
+    """What visitors may read of an error: no folder of this machine."""
+    message = " ".join(str(error).split()) or type(error).__name__
+    message = message.removeprefix(f"--model {model}: ").removeprefix("cannot be loaded: ")
+    for written in (os.path.abspath(model), model):
+        message = message.replace(written, name)
+    return _FOLDERS.sub("…/", message)
+
+
+# An absolute path but for its last part; not the path of a web address, nor a single slash.
+_FOLDERS = re.compile(r"(?<![\w:/.…-])/(?:[^\s'\"/]+/)+")
+
+
 def _named_models() -> list[tuple[str, str]]:
-    """Ids by themselves, folders by the end of their paths unless two would be called the same."""
+    """Ids by themselves, folders by the end of their paths, as much of it as tells them apart."""
     models = dict.fromkeys(model.strip() for model in os.environ.get(MODELS, "").split(",") if model.strip())
-    short = {model: "/".join(Path(model).parts[-2:]) if Path(model).is_dir() else model for model in models}
-    called = list(short.values())
-    return [(model, name if called.count(name) == 1 else model) for model, name in short.items()]
+    parts = {model: [part for part in Path(model).parts if part != Path(model).anchor] for model in models}
+    names = {}
+    for model in models:
+        if not (Path(model).is_absolute() or Path(model).is_dir()):
+            names[model] = model
+            continue
+        others = [parts[other] for other in models if other != model]
+        least = min(2, len(parts[model]))
+        lengths = range(least, len(parts[model]) + 1)
+        enough = next((n for n in lengths if all(other[-n:] != parts[model][-n:] for other in others)), lengths[-1])
+        names[model] = "/".join(parts[model][-enough:])
+    return list(names.items())
 
 
 def _demo_models() -> list[tuple[str, str]]:

@@ -18,8 +18,8 @@ from knowfree_hub_cards.facts import ModelFacts, Overlap, read_augmentation, rea
 from augmentation.review.decisions import Decisions
 from augmentation.review.export import build_datasets, label_map_features, provenance_features, row_features
 from modeling_knowfree.data.rows import InputError, write_rows
+from modeling_knowfree.training.arguments import DataArguments, ModelArguments
 from modeling_knowfree.training.train import origin_of
-from modeling_knowfree.training.trainer import DataArguments, ModelArguments
 
 AWKWARD = [
     "ORG: 公司 #1",

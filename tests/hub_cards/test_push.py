@@ -363,7 +363,7 @@ def test_the_space_is_pushed_with_the_renderer_and_the_models_it_shows(hub, api)
     repository = hub.repositories["space", "org/trail-demo"]
     assert repository.sdk == "gradio"
     assert repository.variables == {"KNOWFREE_MODELS": "org/trail,org/other"}
-    assert repository.files["span_html.py"].content == (ROOT / "augmentation" / "span_html.py").read_bytes()
+    assert repository.files["span_html.py"].content == (ROOT / "augmentation" / "review" / "span_html.py").read_bytes()
     card = SpaceCard(repository.files["README.md"].content.decode()).data
     assert card.app_file in repository.files
     assert (card.sdk, card.license, card.models) == ("gradio", "apache-2.0", ["org/trail", "org/other"])

@@ -6,10 +6,10 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from modeling_knowfree import KnowFreeConfig, KnowFreeForTokenClassification
-from modeling_knowfree.training.trainer import build_config, build_features, build_model
+from modeling_knowfree.training.config import build_config, build_model
+from modeling_knowfree.training.features import build_features
 from modeling_knowfree.units_knowfree import KnowFreeCollator, encode_units
-
-from .conftest import WORDS, row
+from tests.conftest import WORDS, row
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 90}
 FAMILIES = {

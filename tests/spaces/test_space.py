@@ -1,5 +1,6 @@
 """The Space's functions against tiny trained models."""
 
+import asyncio
 import html
 import re
 import shutil
@@ -21,10 +22,11 @@ def app() -> Iterator[SimpleNamespace]:
     folder = str(ROOT / "spaces" / "knowfree_demo")
     sys.path.insert(0, folder)
     import files
+    import limits
     import panels
     import tagger
 
-    yield SimpleNamespace(files=files, panels=panels, tagger=tagger)
+    yield SimpleNamespace(files=files, limits=limits, panels=panels, tagger=tagger)
     sys.path.remove(folder)
 
 
@@ -156,7 +158,7 @@ def test_models_of_the_same_name_are_told_apart(app, trained, nested, tmp_path, 
         shutil.copytree(source, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
     monkeypatch.setenv("KNOWFREE_MODELS", ",".join([*folders, str(trained), folders[0]]))
     taggers, _ = app.tagger.load_taggers()
-    assert [tagger.name for tagger in taggers] == [*folders, "/".join(trained.parts[-2:])]
+    assert [tagger.name for tagger in taggers] == ["k5/base/seed-0", "k10/base/seed-0", "/".join(trained.parts[-2:])]
 
 
 def test_in_a_checkout_the_demo_run_is_found(app, trained, nested, tmp_path, monkeypatch):
@@ -204,6 +206,105 @@ def test_uploads_become_rows(app, tmp_path):
 def test_csv_holds_no_formula(app):
     table = app.files.to_csv(["word", "score"], [["=1+1", 0.5], ["@x", -1.0], ['嘉鱼, "a"\n', 1.0]])
     assert table == '\ufeffword,score\r\n\'=1+1,0.5\r\n\'@x,-1.0\r\n"嘉鱼, ""a""\n",1.0\r\n'.encode()
+
+
+FORMULAS = [
+    *(
+        "=1+1",
+        "+1",
+        "-1",
+        "@x",
+        "\t=1",
+        "\rx",
+        "\n=1",
+        "＝1",
+        "＋1",
+        "－1",
+        "＠x",
+        " =1",
+        "\xa0=1",
+        "\u3000=1",
+        "\u200b=1",
+    ),
+    *("\ufeff=1", "'=1", "\u2028@x", "\0=1", "  \xa0+cmd|' /C calc'!A0", "\u202f-1", "﹣1", "−1"),
+]
+
+
+def test_no_cell_can_start_a_formula(app):
+    assert [cell for cell in FORMULAS if app.files.guarded(cell) != f"'{cell}"] == []
+    plain = ["", " ", "嘉鱼", "a=b", "5 - 3", "x@y", "(=1)", '"quoted"', "\N{EN DASH} a dash"]
+    assert [app.files.guarded(cell) for cell in plain] == plain
+
+
+@pytest.mark.parametrize("broken", ["weights", "config", "tokenizer", "code"])
+def test_a_model_that_is_broken_is_told_without_a_path_and_the_others_are_shown(
+    app, broken, trained, tmp_path, monkeypatch
+):
+    """Loaded by this project's classes, and by the model's own code as in a Space."""
+    folder = tmp_path / "models" / "bad"
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
+    if broken == "weights":
+        weights = folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:100])
+    elif broken == "config":
+        (folder / "config.json").write_text('{"model_type": "knowfree", "span_size": {}}')
+    elif broken == "tokenizer":
+        (folder / "tokenizer.json").write_text('{"model": 7}')
+    else:
+        (folder / "pipeline_knowfree.py").write_text("1 / 0\n")
+    monkeypatch.setenv("KNOWFREE_MODELS", f"{folder},{trained}")
+    for loader in (app.tagger.load_pipeline, None):
+        monkeypatch.setattr(app.tagger, "load_pipeline", loader)
+        taggers, problems = app.tagger.load_taggers()
+        if broken == "code" and loader:
+            assert len(taggers) == 2, "our classes need none of the folder's code"
+            continue
+        assert [tagger.name for tagger in taggers] == ["/".join(trained.parts[-2:])]
+        assert len(problems) == 1 and problems[0].startswith("models/bad: cannot be loaded: ")
+        assert str(tmp_path) not in problems[0] and "/tmp/" not in problems[0], problems
+
+
+def test_what_visitors_read_of_an_error_names_no_folder(app):
+    told = {
+        "cannot open /srv/models/secret/model.safetensors": "cannot open …/model.safetensors",
+        "/a/b: bad, see https://hf.co/docs/x and 1/2": "bad name: bad, see https://hf.co/docs/x and 1/2",
+        "'/home/u/.cache/x y.json' is no JSON": "'…/x y.json' is no JSON",
+    }
+    for message, public in told.items():
+        assert app.tagger._public(ValueError(message), "/a/b", "bad name") == public
+
+
+def answered(app, body, **limits) -> tuple[int, str]:
+    """What the limits around an app that echoes sizes answer to a body: chunks, or seconds to wait before one."""
+    sent: list[dict] = []
+    chunks = iter(body)
+
+    async def receive():
+        chunk = next(chunks)
+        if isinstance(chunk, float):
+            await asyncio.sleep(chunk)
+            chunk = next(chunks)
+        return {"type": "http.request", "body": chunk, "more_body": chunk != b""}
+
+    async def send(message):
+        sent.append(message)
+
+    async def inner(scope, receive, send):
+        size = 0
+        while (message := await receive())["body"]:
+            size += len(message["body"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(size).encode()})
+
+    asyncio.run(app.limits.Limits(inner, **limits)({"type": "http"}, receive, send))
+    return sent[0]["status"], sent[1]["body"].decode()
+
+
+def test_slow_large_and_too_many_requests_are_sent_away(app):
+    assert answered(app, [b"xx", b"y", b""], largest=3) == (200, "3")
+    assert answered(app, [b"xx", b"yy", b""], largest=3)[0] == 413
+    assert answered(app, [b"x", 5.0, b""], largest=3, seconds=0.05)[0] == 408
+    assert answered(app, [b""], largest=3, most=0)[0] == 503
 
 
 def test_the_heat_map_by_span_and_by_label(app, chinese):

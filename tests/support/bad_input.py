@@ -228,13 +228,6 @@ def row_no_object(folder: Path) -> BadInput:
 
 
 @case
-def doubled_id(folder: Path) -> BadInput:
-    return BadInput(
-        json_lines(folder, row(id="good-1")), ("train.jsonl, line 3", "'good-1'", "at line 1", "of its own")
-    )
-
-
-@case
 def id_no_string(folder: Path) -> BadInput:
     return bad_row(folder, row(id=["x"]), "id is ['x']", "a string", "put the id in quotes")
 
@@ -282,7 +275,7 @@ def json_nested_too_deep(folder: Path) -> BadInput:
 @case
 def json_array_cut_off(folder: Path) -> BadInput:
     path = text(folder, '[\n{"tokens": ["Ada"], "entities": []},\n', "train.json")
-    return BadInput(path, ("train.json, line 2", "not JSON at the end", "write one JSON object a line"))
+    return BadInput(path, ("train.json, line 2", "not JSON at the end", "one JSON array, closed by ]"))
 
 
 @case

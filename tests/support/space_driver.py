@@ -30,7 +30,7 @@ def find_chromium() -> str | None:
 def lay_out(folder: Path) -> Path:
     """Copy the app and the renderer into `folder`, as the Space's repository holds them."""
     shutil.copytree(ROOT / "spaces" / "knowfree_demo", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "augmentation" / "span_html.py", folder)
+    shutil.copy(ROOT / "augmentation" / "review" / "span_html.py", folder)
     return folder
 
 
@@ -65,6 +65,7 @@ def serve(app: Path, models: list[Path], **environment: str) -> Iterator[str]:
         stdout=(log := open(app.parent / "log.txt", "w")),  # noqa: SIM115
         stderr=subprocess.STDOUT,
     )
+    (app.parent / "pid").write_text(str(process.pid))
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + SECONDS_TO_START

@@ -10,13 +10,11 @@ from augmentation.llm.protocol import Completion, RowError
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from augmentation.llm.tasks import entities_request
-from augmentation.steps.annotation import (
-    AnnotationSettings,
-    TargetSettings,
-    annotate,
-    annotate_synthetic,
-    spelling_complaint,
-)
+from augmentation.steps.annotation import annotate
+from augmentation.steps.annotator import TargetSettings
+from augmentation.steps.asking import AnnotationSettings
+from augmentation.steps.branches import annotate_synthetic
+from augmentation.steps.segmentation import spelling_complaint
 
 TOKENS = list("我们在嘉鱼。他回家看家")
 

@@ -8,7 +8,7 @@ import pytest
 
 from augmentation.llm.answers import MergeGroup, Parsed
 from augmentation.llm.dialogue import replay
-from augmentation.llm.runner import Outcome
+from augmentation.llm.outcome import Outcome
 from augmentation.steps.label_merging import (
     Cluster,
     Group,

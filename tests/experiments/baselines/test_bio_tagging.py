@@ -12,12 +12,11 @@ from knowfree_experiments.baselines.bio_tagging import predict_bio, train_bio
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification
 
-from modeling_knowfree.data.layouts import spans_of_tags
+from modeling_knowfree.data.formats.schemes import spans_of_tags
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.metrics import span_scores
+from tests.conftest import row
 from tests.support import ROOT
-
-from .conftest import row
 
 HEADS = ["bio", "bio_crf"]
 TAGS = ["O", *(f"{prefix}-{label}" for label in ("CONDITION", "GEAR", "PLACE", "TIME", "WILDLIFE") for prefix in "BI")]

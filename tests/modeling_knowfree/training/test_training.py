@@ -8,20 +8,13 @@ from transformers import AutoTokenizer, set_seed
 
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.inference.tag import evaluate, load_pipeline
+from modeling_knowfree.training.arguments import RECIPES, KnowFreeTrainingArguments
+from modeling_knowfree.training.config import auto_span_width, build_config, build_model, extension_weights
+from modeling_knowfree.training.features import build_features
 from modeling_knowfree.training.train import parse_arguments, plan_schedule, train
-from modeling_knowfree.training.trainer import (
-    RECIPES,
-    KnowFreeTrainer,
-    KnowFreeTrainingArguments,
-    auto_span_width,
-    build_config,
-    build_features,
-    build_model,
-    extension_weights,
-)
+from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
-
-from .conftest import launch, row
+from tests.conftest import launch, row
 
 EXTENDED = [
     row("deep snow on the ridge", (0, 2, "CONDITION"), (4, 5, "PLACE"),
@@ -42,7 +35,7 @@ def trainer(encoder, tmp_path):
         set_seed(0)
         tokenizer = AutoTokenizer.from_pretrained(encoder)
         config = build_config(str(encoder), rows, **(config_options or {}))
-        model = build_model(str(encoder), config)
+        model = build_model(str(encoder), config, rows)
         options = {"output_dir": str(tmp_path / "run"), "use_cpu": True, "report_to": [], "disable_tqdm": True}
         options |= {"save_strategy": "no", "learning_rate": 1e-3, "per_device_train_batch_size": 8, **arguments}
         return KnowFreeTrainer(

@@ -1,8 +1,7 @@
 """A trained model annotates synthetic sentences, alone or with the LLM (S7, S9)."""
 
-from augmentation.steps.annotators import annotate_by_model
-
-from .conftest import row
+from augmentation.steps.annotator import annotate_by_model
+from tests.conftest import row
 
 
 def span(start, end, label, score):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from augmentation.steps.synthesis import Sentences, TokenStyle, plain_paragraphs, sentence_key, split_sentences
+from augmentation.steps.explanations import Sentences, TokenStyle, plain_paragraphs, sentence_key, split_sentences
 
 
 def rows_of(*texts):

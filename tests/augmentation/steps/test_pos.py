@@ -2,7 +2,7 @@
 
 import pytest
 
-from augmentation.steps.pos_tags import UPOS, _aliases, universal_tag
+from augmentation.steps.pos import UPOS, _aliases, universal_tag
 
 
 @pytest.mark.parametrize(

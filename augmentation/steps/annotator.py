@@ -1,0 +1,128 @@
+"""Who puts targets on text (S7): the LLM, told the label set and gold sentences; a trained model; or both."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from augmentation import __version__
+from augmentation.llm.dialogue import Work, together
+from augmentation.llm.outcome import Outcome
+from augmentation.llm.tasks import Request, targets_request
+from augmentation.steps.alignment import Dropped, EntitySpan, UnitText, align_entities
+from augmentation.steps.asking import Annotation, AnnotationSettings, Range, asked
+from augmentation.steps.windows import windows
+from modeling_knowfree.data.rows import Row
+
+
+@dataclass(frozen=True)
+class TargetSettings:
+    """What the annotator `llm` is told (S7): the label set, guidelines, and gold sentences as examples.
+
+    `flat`: the task knows no overlapping targets.
+    """
+
+    labels: tuple[str, ...]
+    examples: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    guidelines: str = ""
+    flat: bool = False
+
+
+def ask_targets(
+    row_id: str, tokens: Sequence[str], settings: AnnotationSettings, targets: TargetSettings
+) -> Work[list[tuple[Range, Outcome]]]:
+    """Task `targets` on a row, window by window."""
+
+    def ask(text: str, part: Range) -> Request:
+        return targets_request(
+            row_id,
+            text,
+            targets.labels,
+            targets.examples,
+            language=settings.language,
+            guidelines=targets.guidelines,
+            max_tokens=settings.max_tokens["targets"],
+        )
+
+    counts: Counter[str] = Counter()
+    ranges = windows(tokens, settings.window_units)
+    answers = yield from together([asked(ask, tokens, window, settings, counts) for window in ranges])
+    return list(chain.from_iterable(answers))
+
+
+def align_targets(
+    tokens: Sequence[str],
+    answers: Sequence[tuple[Range, Outcome]],
+    words: Sequence[Range] | None,
+    settings: AnnotationSettings,
+    targets: TargetSettings,
+) -> Annotation:
+    """Target spans; labels outside the set are dropped, in a flat task also what a longer span overlaps."""
+    counts = Counter(answers=len(answers), failed=sum(outcome.parsed is None for _, outcome in answers))
+    spans: list[EntitySpan] = []
+    dropped: list[Dropped] = []
+    for (start, end), outcome in answers:
+        if outcome.parsed is not None:
+            pairs = dict.fromkeys((item.entity, item.type) for item in outcome.parsed.value)
+            unknown = [Dropped(*pair, "unknown_label") for pair in pairs if pair[1] not in targets.labels]
+            counts["unknown_label"] += len(unknown)
+            text = UnitText.from_tokens(tokens[start:end], settings.unit)
+            inside = [(w[0] - start, w[1] - start) for w in words or () if start <= w[0] and w[1] <= end]
+            aligned = align_entities(text, [pair for pair in pairs if pair[1] in targets.labels], inside)
+            spans += [replace(span, start=span.start + start, end=span.end + start) for span in aligned.spans]
+            dropped += unknown + aligned.dropped
+            counts.update(aligned.counts)
+    if targets.flat:
+        kept: list[EntitySpan] = []
+        for span in sorted(spans, key=lambda span: span.start - span.end):  # of equal length the first stays
+            if all(other.end <= span.start or span.end <= other.start for other in kept):
+                kept.append(span)
+            else:
+                dropped.append(Dropped(span.entity, span.type, "overlap"))
+        counts["overlap"] += len(spans) - len(kept)
+        spans = sorted(kept, key=lambda span: span.start)
+    return Annotation(spans, [], [], dropped, {"targets": counts})
+
+
+def annotate_by_model(
+    rows: Iterable[Row], predicted: Iterable[Sequence[Mapping[str, Any]]], annotator: str, min_targets: int = 0
+) -> Iterator[Row]:
+    """
+    Synthetic rows with the targets that the frozen model found.
+
+    Args:
+        rows: fused synthetic rows; for `agree` their `entities` are the LLM's.
+        predicted: by row the model's spans, with `start`, `end`, `label` and `score`.
+        annotator: `fusion` or `gold`: the model's spans replace the row's, scores kept; `agree`: spans that both give
+            count, those that one gives become `uncertain` and are left out of the loss.
+        min_targets: rows with fewer are dropped.
+    """
+    for row, spans in zip(rows, predicted, strict=True):
+        found = [{key: span[key] for key in ("start", "end", "label", "score")} for span in spans]
+        if annotator == "agree":
+            told = {(span["start"], span["end"], span["label"]): span for span in row["entities"]}
+            scored = {(span["start"], span["end"], span["label"]): span for span in found}
+            doubtful = sorted(told.keys() ^ scored.keys())
+            found = [scored[key] for key in sorted(told.keys() & scored.keys())]
+            row = row | {"uncertain": [{"start": start, "end": end, "label": label} for start, end, label in doubtful]}
+        if len(found) >= min_targets:
+            yield row | {"entities": found}
+
+
+def model_provenance(name: str, weights: Path) -> dict[str, Any]:
+    """The provenance of targets that a frozen model gave: one line for all synthetic sentences, `prompt_sha256` the
+    hash of its weights."""
+    from augmentation.review.export import provenance_features
+
+    return dict.fromkeys(provenance_features()) | {
+        "task": "targets",
+        "model": name,
+        "mode": "frozen model",
+        "repaired": False,
+        "prompt_id": "weights",
+        "prompt_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "package_version": __version__,
+    }

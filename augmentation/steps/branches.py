@@ -1,0 +1,21 @@
+"""The two branches of a synthetic sentence (S9): extension labels as ever, targets by whoever annotates."""
+
+from collections.abc import Sequence
+
+from augmentation.llm.dialogue import Work, both
+from augmentation.steps.annotation import annotate
+from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
+from augmentation.steps.asking import Annotation, AnnotationSettings
+
+
+def annotate_synthetic(
+    row_id: str, tokens: Sequence[str], settings: AnnotationSettings, targets: TargetSettings | None
+) -> Work[tuple[Annotation, Annotation | None]]:
+    """Extensions of a synthetic row and, with `targets`, its target spans by the LLM, aligned as in S5."""
+    if targets is None:
+        return (yield from annotate(row_id, tokens, settings)), None
+    annotation, answers = yield from both(
+        annotate(row_id, tokens, settings), ask_targets(row_id, tokens, settings, targets)
+    )
+    words = annotation.words if settings.unit == "character" else None
+    return annotation, align_targets(tokens, answers, words, settings, targets)

@@ -1,0 +1,123 @@
+"""`knowfree data …`: look at annotated files, turn them into another format, list the formats, fetch data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+TASKS = ("ner", "nested_ner", "segmentation", "pos")
+
+
+@click.group(context_settings=CONTEXT)
+def data() -> None:
+    """Turn, list and fetch annotated data."""
+
+
+def reading_options(command: Callable) -> Callable:
+    """What the user may say about a file that is read; `given_options` collects it."""
+    for option in reversed(
+        (
+            click.option("--format", help="Format of the file; `knowfree data formats` lists them.  [default: auto]"),
+            click.option("--scheme", help="Scheme of the tags: bio, bioes, bmes, bilou, suffix, io (whole labels)."),
+            click.option("--tag_column", help="The column of tags that counts: a number from 1, or a name."),
+            click.option("--tag_names", help="File with the names of integer tags: a list, or dataset_info.json."),
+            click.option("--annotator", help="Whose annotation counts where several differ on one sentence."),
+            click.option("--trim", is_flag=True, help="Cut white space off spans."),
+            click.option("--skip_bad_rows", is_flag=True, help="Leave bad rows out and count them."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def given_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, for `read_rows`."""
+    return {name: value for name, value in options.items() if value not in (None, False)}
+
+
+@data.command(context_settings=CONTEXT)
+@click.argument("source", metavar="IN")
+@click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--to", default="jsonl", show_default=True, help="Format of OUT; `knowfree data formats` lists them.")
+@click.option("--task", type=click.Choice(TASKS), help="What the file is read for, where it can be several things.")
+@click.option("--unit", type=click.Choice(["character", "word"]), help="What running text is cut into.")
+@reading_options
+def convert(source: str, output: Path, to: str, **options: Any) -> None:
+    """Turn an annotated file or folder into another format."""
+    from .formats import WRITERS, format_named, write_rows_as
+    from .readers import read_file
+    from .rows import InputError
+
+    target = format_named(to, "--to")
+    if target.write is None:
+        raise InputError(f"--to {to}: is read, not written; allowed: {', '.join(WRITERS)}; mend: name one of these")
+    if output.exists() and Path(source).exists() and output.samefile(source):
+        raise InputError(f"{output}: is IN itself; allowed: another file; mend: name a new one")
+    reading = read_file(source, quiet=True, **given_options(options))
+    write_rows_as(reading.rows, to, output)
+    click.echo(f"{source}: {reading.format.name} ({reading.why})", err=True)
+    for line in reading.told:
+        click.echo(f"{source}: {line}", err=True)
+    entities = sum(len(row["entities"]) for row in reading.rows)
+    click.echo(f"{output}: {len(reading.rows)} sentences, {entities} entities, {target.name}", err=True)
+
+
+@data.command(context_settings=CONTEXT)
+@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
+def formats(as_json: bool) -> None:
+    """List the formats that --format and --to know."""
+    import json
+
+    from .formats import FORMATS
+
+    if as_json:
+        keys = ("name", "tool", "recognised", "trap", "aliases")
+        entries = [
+            {**{key: getattr(format, key) for key in keys}, "written": format.write is not None}
+            for format in FORMATS.values()
+        ]
+        click.echo(json.dumps(entries, ensure_ascii=False))
+        return
+    width = max(map(len, FORMATS))
+    for format in FORMATS.values():
+        access = "read, written" if format.write is not None else "read"
+        click.echo(f"{format.name:<{width}}  {access:<13}  {format.tool}")
+        click.echo(f"{'':<{width}}  recognised: {format.recognised}")
+        click.echo(f"{'':<{width}}  mind: {format.trap}")
+
+
+@data.command(context_settings=CONTEXT)
+@click.argument("dataset", metavar="DATASET")
+@click.argument("output_dir", metavar="OUT", type=click.Path(path_type=Path))
+@click.option("--config", "config_name", help="Configuration of the data set.")
+@click.option("--to", default="jsonl", show_default=True, help="Format of the files.")
+@reading_options
+def get(dataset: str, output_dir: Path, config_name: str | None, to: str, **options: Any) -> None:
+    """Fetch a Hub data set (or a local folder of one) and write a file for each split."""
+    from datasets import get_dataset_split_names, load_dataset
+
+    from .formats import WRITERS, format_named, write_rows_as
+    from .readers import read_dataset
+    from .rows import InputError
+
+    target = format_named(to, "--to")
+    if target.write is None:
+        raise InputError(f"--to {to}: is read, not written; allowed: {', '.join(WRITERS)}; mend: name one of these")
+    if output_dir.exists() and (output_dir.is_file() or any(output_dir.iterdir())):
+        raise InputError(f"{output_dir}: exists and is not empty; allowed: a new folder; mend: name another one")
+    try:
+        names = get_dataset_split_names(dataset, config_name)
+        splits = {str(name): load_dataset(dataset, config_name, split=name) for name in names}
+    except (OSError, ValueError, RuntimeError) as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"{dataset}: {message:.400}; mend: check the id, --config and the network") from error
+    said = given_options(options)
+    rows = {name: read_dataset(split, name=f"{dataset}[{name}]", **said) for name, split in splits.items()}
+    for name, of_split in rows.items():
+        path = output_dir / f"{name}{target.suffix}"
+        write_rows_as(of_split, to, path)
+        click.echo(f"{path}: {len(of_split)} sentences", err=True)

@@ -1,0 +1,132 @@
+"""The formats of annotated text: one list for `--format`, `--to`, `--output_format` and `knowfree data formats`.
+
+`FORMATS` maps names to formats; `recognise` says which one a file is in and why; `write_rows_as` writes one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..rows import A_ROW, Row, bad_input, check_rows, no_rows, show
+from . import conll, conllu, doccano, gliner, offsets, released, rows_json, spacy_v2, tags_json, words
+from .base import UNITS, File, Format, Guess, Options, Told
+
+__all__ = [
+    "AUTO",
+    "FORMATS",
+    "UNITS",
+    "WRITERS",
+    "File",
+    "Format",
+    "Guess",
+    "Options",
+    "Told",
+    "format_named",
+    "recognise",
+    "write_rows_as",
+]
+
+AUTO = "auto"
+FORMATS: dict[str, Format] = {
+    format.name: format
+    for format in (
+        rows_json.FORMAT,
+        tags_json.FORMAT,
+        offsets.FORMAT,
+        released.FORMAT,
+        conll.FORMAT,
+        conll.BIOES,
+        conllu.FORMAT,
+        words.POS,
+        words.SLASHED,
+        words.SEGMENTATION,
+        doccano.FORMAT,
+        spacy_v2.FORMAT,
+        gliner.FORMAT,
+    )
+}
+WRITERS = {name: format.write for name, format in FORMATS.items() if format.write is not None}
+_BY_NAME = {**{alias: format for format in FORMATS.values() for alias in format.aliases}, **FORMATS}
+_CLOSE = 0.04  # guesses nearer than this are one too many
+
+
+def format_named(name: str, where: object = "--format") -> Format:
+    """The format of a name or alias. Raises InputError for another one."""
+    if name not in _BY_NAME:
+        mend = "name one of these as format (knowfree data formats)"
+        bad_input(str(where), f"format is {show(name)}", allowed=f"auto, {', '.join(FORMATS)}", mend=mend)
+    return _BY_NAME[name]
+
+
+def recognise(file: File) -> tuple[Format, Guess]:
+    """
+    The format that a file is in, how sure that is, and why.
+
+    Raises:
+        InputError: in no known format, or in two as likely.
+    """
+    guesses = [(guess, format) for format in FORMATS.values() if (guess := format.detect(file)) is not None]
+    guesses.sort(key=lambda found: -found[0].sure)
+    if not guesses and file.json_kind == "lines" and not file.sample:
+        return rows_json.FORMAT, Guess(0.1, "no line of it is JSON")
+    if not guesses:
+        _refuse(file)
+    (best, format), *others = guesses
+    if others and others[0][0].sure > best.sure - _CLOSE:
+        rival_guess, rival = others[0]
+        problem = f"may be {format.name} ({best.why}) or {rival.name} ({rival_guess.why})"
+        mend = f"name it: --format {format.name}, or --format {rival.name}"
+        bad_input(file.place(), problem, allowed="one format", mend=mend)
+    return format, best
+
+
+def write_rows_as(rows: Iterable[Row], name: str, path: str | os.PathLike[str]) -> None:
+    """
+    Writes rows in a format, all or nothing.
+
+    Args:
+        rows: checked here against the row contract before anything is written.
+        name: one of `WRITERS`.
+        path: a file; for brat a folder.
+
+    Raises:
+        InputError: a format that is only read, a bad row, or one that the format cannot hold.
+    """
+    format = format_named(name, "--to")
+    if format.write is None:
+        mend = "name one of these"
+        bad_input("--to", f"{format.name} is read, not written", allowed=", ".join(WRITERS), mend=mend)
+    rows = list(rows)
+    check_rows(rows, path="rows")
+    format.write(rows, Path(path))
+
+
+def _refuse(file: File) -> None:
+    """The error of a file in no known format, by what it is like."""
+    if file.is_folder:
+        next(file.lines())  # its error names a file in it
+    if file.json_kind and not file.entries:
+        no_rows(file.name)
+    if file.is_binary:
+        bad_input(file.place(), "binary data in no known format", allowed="parquet, spacy", mend="export it as text")
+    if file.sample or file.json_kind:
+        entry = next((entry for entry in file.sample if isinstance(entry, dict)), None)
+        if entry is None:
+            problem = f"the row is {show(file.sample[0])}"
+            bad_input(file.place(1, "row"), problem, allowed="JSON objects", mend=f"write each row as {A_ROW}")
+        problem = f"key 'tokens' is missing, the keys are {', '.join(map(show, entry)) or 'none'}"
+        mend = f"rename or add it (knowfree data formats lists what is read); a whole row is {A_ROW}"
+        noun = "line" if file.json_kind == "lines" else "row"
+        bad_input(file.place(1, noun), problem, allowed="a row with tokens and entities", mend=mend)
+    count = sum(1 for line in file.lines() if line.text.strip())
+    number, first = next((line.number, line.text) for line in file.head if line.text.strip())
+    problem = (
+        f"plain text without any annotation ({count} lines, the first line is {show(first)}): nothing to learn from"
+    )
+    mend = (
+        f"label it first, as {A_ROW} or in columns (word, tag); name the format if it has one (--format); "
+        "--task segmentation is for text cut into words by spaces"
+    )
+    bad_input(file.place(number), problem, allowed=f"one of {', '.join(FORMATS)}", mend=mend)

@@ -1,0 +1,321 @@
+"""What every format shares: the file being read, a detector's answer, a reader's options and words, the format itself.
+
+Training only: nothing below this folder is ever pushed to the Hub.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..labels import Labels
+from ..rows import JSON_SUFFIXES, InputError, Line, Place, Row, bad_input, open_binary, parse_json, read_lines, show
+
+PEEK = 1000  # lines or entries that recognising looks at
+UNITS = ("character", "word")
+
+_HAN_OR_KANA = re.compile("[々-〇\u3040-ヿㇰ-ㇿ㐀-䶿一-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]")
+_BLANK = re.compile(r"\s*")
+_JSON_START = re.compile(r'\s*(\{\s*("|$|\})|\[\s*([\[{"\]]|$))')
+
+Placed = Iterator[tuple[Place, "Row | InputError"]]  # a bad row is the error that it gives
+
+
+class Guess(NamedTuple):
+    """A detector's answer: how sure, 0 to 1, and why."""
+
+    sure: float
+    why: str
+
+
+@dataclass
+class Told:
+    """What a reader left out, put together or found odd: counted, with the first example."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, what: str, example: str = "", count: int = 1) -> None:
+        self.counts[what] += count
+        self.examples.setdefault(what, example)
+
+    def lines(self) -> list[str]:
+        """`<count> <what>: <example>`, a line each."""
+        return [
+            f"{count} {what}{': ' + self.examples[what] if self.examples[what] else ''}"
+            for what, count in self.counts.items()
+        ]
+
+
+@dataclass
+class Options:
+    """What the user said about a file, and where its reader says what it did."""
+
+    unit: str | None = None
+    task: str | None = None
+    scheme: str | None = None
+    tag_column: str | None = None
+    annotator: str | None = None
+    trim: bool = False
+    labels: Labels | None = None
+    tag_names: Sequence[str] | None = None
+    told: Told = field(default_factory=Told)
+
+
+class File:
+    """A file being read: its first bytes, its lines, and where it is JSON (or a table) its entries.
+
+    Args:
+        entries: of a table, instead of what stands in the file.
+        tag_names: of the integers in each tag column of a table.
+        name: what errors call it.
+        unit: what the user wants to count in.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        entries: Iterable[Any] | None = None,
+        tag_names: dict[str, list[str]] | None = None,
+        name: str | None = None,
+        unit: str | None = None,
+    ):
+        self.path = path
+        self.unit = unit
+        self.name = name or str(path)
+        self.tag_names = tag_names or {}
+        self.is_folder = entries is None and path.is_dir()
+        self._given = None if entries is None else entries
+
+    def place(self, number: int | None = None, noun: str = "line") -> Place:
+        return Place(self.name, number, noun=noun)
+
+    @cached_property
+    def suffix(self) -> str:
+        return Path(re.sub(r"\.gz$", "", self.path.name, flags=re.IGNORECASE)).suffix.lower()
+
+    @property
+    def stem(self) -> str | None:
+        """What default ids begin with; None for a data set, whose rows have their numbers as ids."""
+        if self.is_table and not self.path.exists():
+            return None
+        return Path(re.sub(r"\.gz$", "", self.path.name, flags=re.IGNORECASE)).stem
+
+    @cached_property
+    def is_table(self) -> bool:
+        return self._given is not None
+
+    @cached_property
+    def start(self) -> bytes:
+        if self.is_table or self.is_folder:
+            return b""
+        with open_binary(self.path) as file:
+            return file.read(64)
+
+    @cached_property
+    def is_binary(self) -> bool:
+        if self.start.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return False  # UTF-16: text, of which reading says how to turn it into UTF-8
+        return b"\0" in self.start or self.start.startswith((b"PAR1", b"\x78\x9c", b"\x78\xda", b"\x78\x01"))
+
+    @cached_property
+    def is_empty(self) -> bool:
+        return not (self.is_table or self.is_folder or self.is_binary or self.first_lines)
+
+    def lines(self) -> Iterator[Line]:
+        """All lines, read anew at each call."""
+        return read_lines(self.path)
+
+    @cached_property
+    def head(self) -> list[Line]:
+        """The first lines; none of a table, a folder, or binary data."""
+        if self.is_table or self.is_folder or self.is_binary:
+            return []
+        return list(islice(self.lines(), PEEK))
+
+    @cached_property
+    def first_lines(self) -> list[str]:
+        """The first lines that are not blank."""
+        return [line.text for line in self.head if line.text.strip()]
+
+    # ------------------------------------------------------------------ JSON
+
+    @cached_property
+    def json_kind(self) -> str | None:
+        """`"lines"`, `"whole"` (an array, an object, or several), `"table"`; None for what is no JSON."""
+        if self.is_table:
+            return "table"
+        if not self.first_lines:
+            return None
+        first, *others = self.first_lines
+        first = first.strip()
+        if not first.startswith(("{", "[")):
+            return "lines" if self.suffix in JSON_SUFFIXES else None
+        value = _json_or_none(first)
+        if isinstance(value, dict):
+            return "lines"
+        if isinstance(value, list):
+            return "lines" if is_pair(value) or (others and is_pair(_json_or_none(others[0]))) else "whole"
+        later = [_json_or_none(line) for line in others[:20]] if first not in "[{" else []
+        if any(isinstance(value, dict) if first[0] == "{" else is_pair(value) for value in later):
+            return "lines"
+        if self.suffix in (".jsonl", ".ndjson") and first not in "[{" and first[0] == "{":
+            return "lines"
+        return "whole" if self.suffix in JSON_SUFFIXES or _JSON_START.match(first) else None
+
+    def stream(self) -> Iterator[tuple[Place, Any]]:
+        """The entries, one after the other; a line that is no JSON is the InputError it gives."""
+        if self._given is not None:
+            for number, entry in enumerate(self._given, start=1):
+                yield self.place(number, "row"), entry
+        elif self.json_kind == "lines":
+            for line in self.lines():
+                if line.text.strip():
+                    place = self.place(line.number)
+                    yield place, attempt(parse_json, line.text, place)
+        else:
+            yield from self._whole()
+
+    @cached_property
+    def entries(self) -> list[tuple[Place, Any]]:
+        """All entries, in memory."""
+        return list(self.stream())
+
+    @cached_property
+    def sample(self) -> list[Any]:
+        """The first entries, without those that are no JSON; none of a file that is no JSON."""
+        if self.json_kind is None:
+            return []
+        stream = self.stream() if self.json_kind == "lines" else iter(self.entries)
+        return [entry for _, entry in islice(stream, PEEK) if not isinstance(entry, InputError)]
+
+    def _whole(self) -> Iterator[tuple[Place, Any]]:
+        text = "\n".join(line.text for line in self.lines())
+        mend = "mend the file there: one JSON array, closed by ], or one object a line"
+        if text.lstrip().startswith("{"):
+            yield from self._objects(text, mend)
+            return
+        value = parse_json(text, self.place(1), mend)
+        for number, entry in enumerate(value if isinstance(value, list) else [value], start=1):
+            yield self.place(number, "row"), entry
+
+    def _objects(self, text: str, mend: str) -> Iterator[tuple[Place, Any]]:
+        """Objects one behind the other, each over as many lines as it likes."""
+        decoder, at, line = json.JSONDecoder(), 0, 1
+        while (begin := _BLANK.match(text, at).end()) < len(text):  # type: ignore[union-attr]
+            line += text.count("\n", at, begin)
+            at = begin
+            try:
+                value, end = decoder.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                value, end = parse_json(text[at:], self.place(line), mend), len(text)
+            yield self.place(line), value
+            line += text.count("\n", at, end)
+            at = end
+
+    def share(self, test: Callable[[dict], bool]) -> float:
+        """The share of the sample's entries that are objects and pass `test`."""
+        passed = sum(isinstance(entry, dict) and test(entry) for entry in self.sample)
+        return passed / len(self.sample) if self.sample else 0.0
+
+    def any(self, test: Callable[[dict], bool]) -> bool:
+        return any(isinstance(entry, dict) and test(entry) for entry in self.sample)
+
+
+Detector = Callable[[File], Guess | None]
+Reader = Callable[[File, Options], Placed]
+Writer = Callable[[Sequence[Row], Path], None]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format: what it is called, how it is recognised, read and written.
+
+    Args:
+        name: for `--format` and `--to`; `aliases` are taken too.
+        tool: who writes such files.
+        recognised: by what, for people.
+        trap: what a hasty reader gets wrong.
+        detect: None if this file is not of the format.
+        read: rows, or the error of a bad one, with their places.
+        write: all or nothing, to a file (brat: a folder).
+        suffix: of a file written.
+    """
+
+    name: str
+    tool: str
+    recognised: str
+    trap: str
+    detect: Detector
+    read: Reader
+    write: Writer | None = None
+    suffix: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+def attempt(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What `function` returns, or the InputError that it raises."""
+    try:
+        return function(*arguments)
+    except InputError as error:
+        return error
+
+
+def each(placed: Iterable[tuple[Place, Any]], convert: Callable[[Any, Place], Row | None]) -> Placed:
+    """Every entry turned into a row; None leaves it out, an InputError stands in its place."""
+    for place, entry in placed:
+        row = entry if isinstance(entry, InputError) else attempt(convert, entry, place)
+        if row is not None:
+            yield place, row
+
+
+def unit_of(texts: Iterable[str]) -> str:
+    """`"character"` if at least half of the letters are Han or Kana, `"word"` otherwise, Korean included."""
+    letters = han_or_kana = 0
+    for text in texts:
+        letters += sum(map(str.isalpha, text))
+        han_or_kana += len(_HAN_OR_KANA.findall(text))
+    return "character" if letters and 2 * han_or_kana >= letters else "word"
+
+
+def is_pair(value: Any) -> bool:
+    """Whether a JSON value is spaCy 2's `[text, {"entities": …}]`."""
+    return isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict)
+
+
+def is_list_of_strings(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, str) for item in value)
+
+
+def identity(entry: dict) -> Any:
+    """The id that an entry gives, an integer as a string."""
+    row_id: Any = entry.get("id")
+    return str(row_id) if type(row_id) is int else row_id
+
+
+def need_list(entry: dict, key: str, place: Place, items: str = "spans") -> list:
+    if not isinstance(entry[key], list):
+        mend = f'write "{key}": [] for a sentence without any'
+        bad_input(place, f"{key} is {show(entry[key])}", allowed=f"a list of {items}", mend=mend)
+    return entry[key]
+
+
+def need_text(entry: dict, place: Place, key: str = "text") -> str:
+    if not isinstance(entry.get(key), str):
+        mend = "write the sentence as one string"
+        bad_input(place, f"{key} is {show(entry.get(key))}", allowed="a string", mend=mend)
+    return entry[key]
+
+
+def _json_or_none(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,422 @@
+"""Columns, a token a line, blank lines between sentences: CoNLL-2003, GermEval, BIO, BIOES, BMES, BILOU, suffix tags.
+
+What each column holds, and the scheme of the tags, is decided once for the whole file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+
+from ..rows import InputError, Line, Place, Row, bad_input, show, show_span
+from .base import File, Format, Guess, Options, Placed, each
+from .files import write_text
+from .schemes import Scheme, looks_like_tags, need_scheme, read_tags, scheme_of
+
+SUFFIXES = (".bio", ".bioes", ".bmes", ".conll", ".iob", ".iob2", ".bilou")
+CHUNKS = set("NP VP PP ADVP ADJP SBAR PRT INTJ CONJP LST UCP NC PC VC".split())
+DOCSTART = "-DOCSTART-"
+GLOBAL_COLUMNS = "# global.columns = "  # as CoNLL-U Plus names its columns
+SCHEME = "# scheme = "
+
+_REMARK = re.compile(r"#($|[\s#]|[\w.]+\s*[=:]|(begin|end)\b)")
+_ID = re.compile(r"#\s*(?:sent_id|id)\b\s*[=:]?\s*([^\t]*)")
+_CLOCK = re.compile(r"\d+")
+
+
+@dataclass
+class Layout:
+    """The roles of a file's columns, counted from 0."""
+
+    width: int
+    token: int
+    tags: list[int]
+    index: int | None = None
+    left_out: list[int] = field(default_factory=list)
+    question: str | None = None  # why it is not certain
+
+    def __str__(self) -> str:
+        roles = {self.token: "token", **dict.fromkeys(self.tags, "tag")}
+        if self.index is not None:
+            roles[self.index] = "number"
+        return ", ".join(roles.get(column, "not read") for column in range(self.width))
+
+
+class Table:
+    """The lines of a file in columns."""
+
+    def __init__(self, lines: Sequence[Line], options: Options):
+        self.options = options
+        self.lines = lines
+        bare = [line for line in lines if line.text.strip() and not line.text.startswith("#")]
+        self.is_tabbed = 2 * sum("\t" in line.text for line in bare) >= max(1, len(bare))
+
+    def split(self, text: str) -> list[str]:
+        if self.is_tabbed:
+            return text.rstrip("\t").split("\t")
+        columns = [column for column in text.split(" ") if column]
+        return [" ", *columns] if text.startswith(" ") and len(columns) == 1 else columns  # the token is a space
+
+    def blocks(self) -> Iterator[list[Line]]:
+        """Runs of lines that are not blank, without -DOCSTART-."""
+        for blank, block in groupby(self.lines, key=lambda line: not line.text.strip()):
+            if not blank:
+                run = [line for line in block if not line.text.startswith(DOCSTART)]
+                if run:
+                    yield run
+
+    @cached_property
+    def sentences(self) -> list[list[tuple[int, list[str]]]]:
+        """The columns of all lines that do not start with #, with their numbers."""
+        found = [
+            [(line.number, self.split(line.text)) for line in block if not line.text.startswith("#")]
+            for block in self.blocks()
+        ]
+        return [sentence for sentence in found if sentence]
+
+    @cached_property
+    def width(self) -> int:
+        widths = Counter(len(columns) for sentence in self.sentences for _, columns in sentence)
+        return max(widths, key=lambda width: (widths[width], width), default=0)
+
+    @cached_property
+    def values(self) -> list[Counter[str]]:
+        counters: list[Counter[str]] = [Counter() for _ in range(self.width)]
+        for sentence in self.sentences:
+            for _, columns in sentence:
+                if len(columns) == self.width:
+                    for counter, value in zip(counters, columns, strict=True):
+                        counter[value.strip()] += 1
+        return counters
+
+    def remark(self, key: str) -> str | None:
+        """What the file's first lines say behind `key`."""
+        for line in self.lines:
+            if line.text.startswith(key):
+                return line.text.removeprefix(key).strip()
+            if line.text.strip() and not line.text.startswith("#"):
+                return None
+        return None
+
+    def counts_tokens(self) -> bool:
+        """Whether the first column numbers the tokens, in each sentence or on and on."""
+        expected = None
+        for sentence in self.sentences:
+            for place, (_, columns) in enumerate(sentence):
+                if not _CLOCK.fullmatch(columns[0]):
+                    return False
+                number = int(columns[0][:9])
+                if place == 0 and number in (0, 1):
+                    expected = number
+                if number != expected:
+                    return False
+                expected = number + 1
+        return sum(map(len, self.sentences)) > 1
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        """None where no column holds tags."""
+        if self.width < 2:
+            return None
+        if names := self.remark(GLOBAL_COLUMNS):
+            return self._named(names.split())
+        index = 0 if self.width > 2 and self.counts_tokens() else None
+        rest = list(range(0 if index is None else 1, self.width))
+        like_tags = [column for column in rest if looks_like_tags(self.values[column])]
+        token = rest[0]
+        if like_tags == rest[:1]:
+            token = rest[1]
+        tags = [column for column in like_tags if column != token]
+        layout = Layout(self.width, token, tags, index)
+        if self.options.tag_column is not None:
+            layout.tags = self._asked(self.options.tag_column)
+            return layout
+        if not tags:
+            return None
+        if len(tags) > 1:
+            entities = [column for column in tags if not self._is_chunks(column)]
+            layout.tags = entities or tags[-1:]
+        layout.left_out = [column for column in rest if column not in (token, *layout.tags)]
+        others = [column for column in layout.left_out if column not in tags and len(self.values[column]) > 1]
+        if len(layout.tags) > 1 and others:
+            listed = ", ".join(str(column + 1) for column in layout.tags)
+            layout.question = f"columns {listed} hold tags, beside others that do not"
+        if index is None and self.width > 2 and all(map(_CLOCK.fullmatch, self.values[token])):
+            layout.question = f"the first column holds numbers alone, such as {show(next(iter(self.values[token])))}"
+        return layout
+
+    def _named(self, names: Sequence[str]) -> Layout | None:
+        upper = [name.upper() for name in names]
+        token = next((at for at, name in enumerate(upper) if name in ("FORM", "TOKEN", "WORD")), 0)
+        tags = [at for at, name in enumerate(upper) if name.startswith(("NER", "TAG", "ENTITY")) or ":NER" in name]
+        return Layout(len(names), token, tags) if tags else None
+
+    def _asked(self, wish: str) -> list[int]:
+        try:
+            numbers = [int(part) for part in wish.split(",")]
+        except ValueError:
+            numbers = [0]
+        if not all(1 <= abs(number) <= self.width for number in numbers):
+            allowed = f"1 to {self.width}, or -1 for the last; several as 3,4"
+            bad_input("columns", f"--tag_column {wish}", allowed=allowed, mend="name a column by its number")
+        return [number - 1 if number > 0 else self.width + number for number in numbers]
+
+    def _is_chunks(self, column: int) -> bool:
+        scheme = scheme_of(self.values[column])
+        parts = [] if isinstance(scheme, str) else [scheme.split(tag) for tag in self.values[column]]
+        labels = {part[1] for part in parts if part} - {"O"}
+        return bool(labels) and labels <= CHUNKS
+
+
+def detect(file: File) -> Guess | None:
+    if not file.head or file.json_kind is not None:
+        return None
+    table = Table(file.head, Options())
+    named = file.suffix in SUFFIXES
+    if table.layout is None:
+        return Guess(0.55, f"the suffix {file.suffix}") if named else None
+    return Guess(0.7 + 0.1 * named, f"columns: {table.layout}")
+
+
+def read(file: File, options: Options) -> Placed:
+    table = Table(list(file.lines()), options)
+    layout = attempt_layout(table, file)
+    if layout is None:
+        layout = Layout(max(2, table.width), 0, [max(2, table.width) - 1])
+    if layout.question:
+        mend = "name the one that counts, from 1: --tag_column 3; or take the others out"
+        bad_input(file.place(), layout.question, allowed="columns whose meaning is certain", mend=mend)
+    named = options.scheme or table.remark(SCHEME)
+    found = [scheme_of(values, named=named, task=options.task) for values in _tag_values(table, layout)]
+    for column, scheme in zip(layout.tags, found, strict=True):
+        if isinstance(scheme, str):
+            need_scheme(scheme, _first_odd(table, column, file))
+    schemes = [scheme for scheme in found if isinstance(scheme, Scheme)]
+    if layout.left_out:
+        columns = ", ".join(f"{column + 1} (such as {_example(table, column)})" for column in layout.left_out)
+        options.told.add("columns hold no entities and are not read", columns, len(layout.left_out))
+    reader = _Reader(file, table, layout, schemes, options)
+    yield from each(((reader.place_of(block), block) for block in table.blocks()), reader.row)
+
+
+def attempt_layout(table: Table, file: File) -> Layout | None:
+    try:
+        return table.layout
+    except InputError as error:
+        raise InputError(str(error).replace("columns", file.name, 1)) from None
+
+
+def _tag_values(table: Table, layout: Layout) -> list[Counter[str]]:
+    values = []
+    for column in layout.tags:
+        counter: Counter[str] = Counter()
+        for sentence in table.sentences:
+            counter.update(columns[column].strip() for _, columns in sentence if len(columns) == layout.width)
+        values.append(counter)
+    return values
+
+
+def _first_odd(table: Table, column: int, file: File) -> Place:
+    for sentence in table.sentences:
+        for number, columns in sentence:
+            if column < len(columns) and columns[column].strip() not in ("O", "o"):
+                return file.place(number)
+    return file.place()
+
+
+def _example(table: Table, column: int) -> str:
+    return show(table.values[column].most_common(1)[0][0]) if table.values[column] else "nothing"
+
+
+@dataclass
+class _Reader:
+    file: File
+    table: Table
+    layout: Layout
+    schemes: list[Scheme]
+    options: Options
+
+    def place_of(self, block: Sequence[Line]) -> Place:
+        first = next((line for line in block if not self._is_remark(line)), block[0])
+        return self.file.place(first.number)
+
+    def row(self, block: Sequence[Line], place: Place) -> Row | None:
+        tokens: list[str] = []
+        tags: list[list[str]] = [[] for _ in self.schemes]
+        row_id = None
+        for line in block:
+            if self._is_remark(line):
+                if tokens:
+                    problem = f"{show(line.text)} stands inside a sentence and is no token with a tag"
+                    bad_input(self.file.place(line.number), problem, allowed="a token and a tag", mend="take it out")
+                if line.text.startswith((GLOBAL_COLUMNS, SCHEME)):
+                    continue
+                if match := _ID.match(line.text):
+                    row_id = _read_id(match[1].strip())
+                elif not tokens:
+                    self.options.told.add("lines that start with # are remarks", show(line.text))
+                continue
+            columns = self._columns(line)
+            tokens.append(columns[self.layout.token])
+            for layer, column in zip(tags, self.layout.tags, strict=True):
+                layer.append(columns[column].strip())
+                scheme = self.schemes[len(tags) - 1 if len(tags) == 1 else self.layout.tags.index(column)]
+                if layer[-1] not in scheme.outside:
+                    scheme.check(layer[-1], self.file.place(line.number))
+        if not tokens:
+            return None
+        entities: list[Row] = []
+        for scheme, layer in zip(self.schemes, tags, strict=True):
+            for span in read_tags(scheme, layer, place, self.options.told):
+                if span in entities:
+                    both = show_span(span["start"], span["end"], span["label"])
+                    problem = f"two tag columns both hold {both}: annotation and prediction, or two annotators?"
+                    mend = f"name the one that counts: --tag_column {self.layout.tags[0] + 1}"
+                    bad_input(place, problem, allowed="layers that differ", mend=mend)
+                entities.append(span)
+        return {"id": row_id, "tokens": tokens, "entities": entities}
+
+    def _is_remark(self, line: Line) -> bool:
+        if not line.text.startswith("#"):
+            return False
+        columns = self.table.split(line.text)
+        if len(columns) == self.layout.width and all(
+            columns[column].strip() in self.known[layer] for layer, column in enumerate(self.layout.tags)
+        ):
+            return False
+        is_short_row = 1 < len(columns) < self.layout.width and columns[1] in self.table.values[1]
+        return not is_short_row and bool(_REMARK.match(line.text))
+
+    @cached_property
+    def known(self) -> list[set[str]]:
+        return [
+            set(values) | scheme.outside
+            for values, scheme in zip(_tag_values(self.table, self.layout), self.schemes, strict=True)
+        ]
+
+    def _columns(self, line: Line) -> list[str]:
+        columns, width, place = self.table.split(line.text), self.layout.width, self.file.place(line.number)
+        if len(columns) < width:
+            has = f"{len(columns)} column{'s' * (len(columns) > 1)}"
+            problem = f"no tag in {show(line.text)}: {has} where the other lines have {width}"
+            mend = "give the token its tag (O if it has none), and put a blank line between sentences"
+            bad_input(place, problem, allowed=f"a token and a tag, {self.layout}", mend=mend)
+        if len(columns) > width:
+            gap = "tabs" if self.table.is_tabbed else "spaces"
+            problem = f"{show(line.text)} has {len(columns)} columns, the other lines have {width}"
+            mend = "put tabs between columns where tokens hold spaces" if gap == "spaces" else "take the rest out"
+            bad_input(place, problem, allowed=f"{width} columns, {self.layout}", mend=mend)
+        if not columns[self.layout.token]:
+            bad_input(place, "the token is empty, ''", allowed="a token and a tag", mend="take the line out")
+        return columns
+
+
+def _read_id(text: str) -> str | None:
+    if text.startswith('"'):
+        try:
+            return str(json.loads(text))
+        except ValueError:
+            pass
+    return text or None
+
+
+# ------------------------------------------------------------------ writing
+
+
+def layers_of(spans: Sequence[Row]) -> list[list[Row]]:
+    """Spans on as few layers as this takes, none of which overlap on a layer: outer ones first."""
+    layers: list[list[Row]] = []
+    for span in sorted(spans, key=lambda span: (span["start"], -span["end"])):
+        free = (layer for layer in layers if layer[-1]["end"] <= span["start"])
+        layer = next(free, None)
+        if layer is None:
+            layers.append([span])
+        else:
+            layer.append(span)
+    return layers
+
+
+def tags_of(spans: Sequence[Row], length: int, *, ends: bool) -> list[str]:
+    """BIO tags, with `ends` BIOES, of spans that do not overlap."""
+    tags = ["O"] * length
+    for span in spans:
+        start, end, label = span["start"], span["end"], span["label"]
+        tags[start:end] = [f"I-{label}"] * (end - start)
+        tags[start] = f"B-{label}"
+        if ends:
+            tags[end - 1] = f"E-{label}" if end - start > 1 else f"S-{label}"
+    return tags
+
+
+def _write(rows: Sequence[Row], path: Path, *, ends: bool) -> None:
+    width = max([1, *(len(layers_of(row["entities"])) for row in rows)])
+    parts = [f"{GLOBAL_COLUMNS}FORM {' '.join(['NER', *(f'NER{n}' for n in range(2, width + 1))])}\n"] * (width > 1)
+    parts += [f"{SCHEME}bioes\n"] * ends
+    for row in rows:
+        refuse_breaks(row, path, "\t\n\r")
+        layers = layers_of(row["entities"])
+        columns = [tags_of(layer, len(row["tokens"]), ends=ends) for layer in layers]
+        columns += [["O"] * len(row["tokens"])] * (width - len(layers))
+        parts.append(f"# id = {_written_id(row['id'])}\n")
+        parts.extend("\t".join(line) + "\n" for line in zip(row["tokens"], *columns, strict=True))
+        parts.append("\n")
+    write_text(path, "".join(parts))
+
+
+def refuse_breaks(row: Row, path: Path, breaks: str) -> None:
+    """Raises InputError for a token or label with a character that the format cannot hold."""
+    for text in (*row["tokens"], *(span["label"] for span in row["entities"])):
+        if any(character in text for character in breaks):
+            problem = f"row {show(row['id'])}: {show(text)} holds a tab or line break, and this format cannot"
+            bad_input(path, problem, allowed="tokens and labels on one line", mend="write jsonl or parquet")
+
+
+def _written_id(row_id: str) -> str:
+    plain = row_id.isprintable() and row_id == row_id.strip() and not row_id.startswith('"') and row_id
+    return row_id if plain else json.dumps(row_id)
+
+
+def write_bio(rows: Sequence[Row], path: Path) -> None:
+    _write(rows, path, ends=False)
+
+
+def write_bioes(rows: Sequence[Row], path: Path) -> None:
+    _write(rows, path, ends=True)
+
+
+def read_bioes(file: File, options: Options) -> Placed:
+    options.scheme = options.scheme or "bioes"
+    return read(file, options)
+
+
+FORMAT = Format(
+    name="conll",
+    tool="CoNLL-2002 and 2003, GermEval 2014, MultiCoNER, AllenNLP, NLTK, BMES and suffix-tag sets",
+    recognised="a column of tags: BIO, IOB1, BIOES, BMES, BILOU, PER-B, or labels and O",
+    trap="numbers and chunks are no tags, several tag columns are layers, E-MAIL is a whole label",
+    detect=detect,
+    read=read,
+    write=write_bio,
+    suffix=".conll",
+    aliases=(
+        *("columns", "conll2003", "conll-indexed", "conll-bio", "bio", "iob1", "bilou", "bmes-chinese", "suffix-tags"),
+        *("unprefixed-tags", "ragged-columns", "bom-crlf"),
+    ),
+)
+BIOES = Format(
+    name="conll-bioes",
+    tool="the same, with ends and single tokens marked",
+    recognised="as conll; by this name every S- and E- is a position",
+    trap="S- and E- alone may be labels",
+    detect=lambda file: None,
+    read=read_bioes,
+    write=write_bioes,
+    suffix=".bioes",
+    aliases=("bioes",),
+)

