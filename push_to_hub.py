@@ -178,6 +178,9 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
             if options["dry_run"]:
                 for parcel in parcels:
                     _show(parcel, public=options["public"])
+                for parcel in parcels:
+                    if parcel.left_out:
+                        click.echo(f"stays here, not on the list of {parcel.repo_id}: {', '.join(parcel.left_out)}")
                 return
             _need_token(token)
             pushed = []
@@ -280,8 +283,6 @@ def _show(parcel: Parcel, *, public: bool) -> None:
     click.echo(f"== {parcel.repo_id}: {_summary(parcel)}, {'public' if public else 'private'} if new")
     for path, size in parcel.sizes().items():
         click.echo(f"{size:>12,}  {path}")
-    if parcel.left_out:
-        click.echo(f"not on the list, not sent: {', '.join(parcel.left_out)}")
     for name, value in parcel.variables.items():
         click.echo(f"variable {name}={value}")
     click.echo(f"-- README.md\n{parcel.card(None)}")
