@@ -2,13 +2,28 @@
 
 import json
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+OURS = ("knowfree", "push_to_hub", "modeling_knowfree", "augmentation")
+PACKAGES = {"sklearn": "scikit-learn", "torchcrf": "pytorch-crf", "yaml": "pyyaml", "google": "protobuf"}
+"""Packages that are called otherwise than what they are imported as."""
+
+
+def one_spelling(option: str) -> str:
+    """`--max-usd` is `--max_usd`: options are declared and shown with underscores, as Hugging Face's are, and dashes
+    are understood everywhere."""
+    return option.replace("-", "_")
+
+
 # Commands in files of their own: module, attribute, and the line that `knowfree --help` shows without importing them.
 ELSEWHERE = {
     "push": ("push_to_hub", "push", "Push model, data set, metric and Space to the Hub."),
@@ -27,8 +42,84 @@ ELSEWHERE = {
 }
 
 
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """
+    The one place that turns errors into exit codes: what people can mend becomes a line on standard error.
+
+    An exception class says with `exit_code` that it is such an error (as click's own do): 1 failed, 2 bad usage or bad
+    input, 3 stopped and can be resumed. Packages that are not installed and what the Hub refuses are told here. Any
+    other exception is a bug, and its traceback goes through.
+    """
+    try:
+        yield
+    except click.exceptions.Exit:
+        raise
+    except Exception as error:
+        told = _told(error)
+        if told is None:
+            raise
+        message, code = told
+        from augmentation.redaction import redact
+
+        click.echo(redact(f"knowfree: {message}"), err=True)
+        sys.exit(code)
+
+
+def _told(error: Exception) -> tuple[str, int] | None:
+    code = getattr(error, "exit_code", None)
+    if isinstance(error, click.ClickException):
+        return None  # click tells it, with the same codes
+    if isinstance(code, int):
+        return str(error), code
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return missing_package(error.name)
+    # Looked up, not imported: where they were not imported, nothing has raised them.
+    hub, http = sys.modules.get("huggingface_hub.errors"), sys.modules.get("httpx2") or sys.modules.get("httpx")
+    if hub and isinstance(error, hub.HfHubHTTPError):
+        return f"the Hub refused: {' '.join((error.server_message or str(error)).split())}", 1
+    if http and isinstance(error, http.TransportError):
+        return f"the Hub cannot be reached ({error}); run it again, finished uploads are kept", 1
+    return _told_of_disk(error) if isinstance(error, OSError) else None
+
+
+def _told_of_disk(error: OSError) -> tuple[str, int] | None:
+    from modeling_knowfree.files import disk_trouble
+
+    if (told := disk_trouble(error)) is None:
+        return None
+    if error.filename is None:  # what standard output still holds would fail once more at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return told, 1
+
+
+def missing_package(module: str) -> tuple[str, int] | None:
+    """What to say where `module` cannot be imported: the extra that brings it, by this package's own metadata. None
+    for a part of this package: that is a bug."""
+    from importlib.metadata import requires
+
+    top = module.split(".")[0]
+    if top in OURS or top.startswith("knowfree_"):
+        return None
+    package = PACKAGES.get(top, top.replace("_", "-"))
+    for requirement in requires("knowfree") or ():
+        name, _, condition = requirement.partition(";")
+        found = re.match(r"[\w.-]+", name)
+        if not found or found[0].lower().replace("_", "-") != package.lower():
+            continue
+        extra = re.search(r"extra\s*==\s*[\"']([\w-]+)[\"']", condition)
+        if extra:
+            return f'{package} is not installed; mend: pip install "knowfree[{extra[1]}]"', 1
+        return f"{package} is not installed, which knowfree needs; mend: pip install {package}", 1
+    return f"{top} is not installed, and no extra of knowfree brings it; mend: install the package that has it", 1
+
+
 class Commands(click.Group):
-    """A group some of whose commands are imported only when they are called."""
+    """A group some of whose commands are imported only when they are called, with the exit codes of all of them."""
+
+    def invoke(self, context: click.Context) -> Any:
+        with exit_codes():
+            return super().invoke(context)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted([*super().list_commands(context), *ELSEWHERE])
@@ -48,7 +139,7 @@ class Commands(click.Group):
             formatter.write_dl(rows)
 
 
-@click.group(cls=Commands, context_settings=CONTEXT)
+@click.group(cls=Commands, context_settings=CONTEXT | {"token_normalize_func": one_spelling})
 @click.version_option(package_name="knowfree")
 def cli() -> None:
     """KnowFREE: span tagging from a few annotated sentences.
@@ -190,31 +281,11 @@ def _given(options: dict) -> dict:
 
 def main() -> None:
     """Entry point: 0 done, 1 failed, 2 bad usage or bad input, 3 stopped on a budget."""
-    try:
+    with exit_codes():
         try:
-            cli(standalone_mode=True)
+            cli()
         finally:
             sys.stdout.flush()
-    except ValueError as error:
-        # InputError is looked up by name: importing it here would cost what `--help` must not.
-        if type(error).__name__ != "InputError":
-            raise
-        click.echo(f"knowfree: {error}", err=True)
-        sys.exit(2)
-    except OSError as error:
-        from modeling_knowfree.files import disk_trouble
-
-        if (told := disk_trouble(error)) is None:
-            raise
-        click.echo(f"knowfree: {told}", err=True)
-        if error.filename is None:  # what standard output still holds would fail once more at the exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)
-    except ModuleNotFoundError as error:
-        click.echo(
-            f'knowfree: {error.name} is not installed; augment and run need: pip install "knowfree[augment]"', err=True
-        )
-        sys.exit(1)
 
 
 if __name__ == "__main__":

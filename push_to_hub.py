@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -96,31 +93,6 @@ def _pinned_so_far(parcel: Parcel, api: HfApi, where: dict[str, Any], head: str)
 # the command
 
 
-@contextmanager
-def _exit_codes() -> Iterator[None]:
-    """What people can mend becomes one line: exit code 2 for bad input, 1 for what the Hub refused."""
-    from httpx2 import TransportError
-    from huggingface_hub.errors import HfHubHTTPError
-
-    from augmentation.redaction import guard, redact
-    from modeling_knowfree.data.rows import InputError
-
-    guard()
-    try:
-        yield
-    except InputError as error:
-        click.echo(redact(f"knowfree: {error}"), err=True)
-        sys.exit(2)
-    except HfHubHTTPError as error:
-        message = error.server_message or str(error)
-        click.echo(redact(f"knowfree: the Hub refused: {' '.join(message.split())}"), err=True)
-        sys.exit(1)
-    except TransportError as error:
-        reason = redact(str(error))
-        click.echo(f"knowfree: the Hub cannot be reached ({reason}); push again, finished uploads are kept", err=True)
-        sys.exit(1)
-
-
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
 
@@ -136,9 +108,9 @@ _FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
 @click.option("--license", help="Of the model: an identifier of the Hub, such as apache-2.0.")
 @click.option("--dataset_license", help="Of the data set; its source's licence binds it.")
 @click.option("--language", multiple=True, help="ISO 639 code; repeatable.")
-@click.option("--drop-extension-labels", is_flag=True, help="Leave the extension columns out of the weights.")
+@click.option("--drop_extension_labels", is_flag=True, help="Leave the extension columns out of the weights.")
 @click.option("--public", is_flag=True, help="New repositories are visible to everyone.  [default: private]")
-@click.option("--dry_run", "--dry-run", is_flag=True, help="List every file, its size, and the card; send nothing.")
+@click.option("--dry_run", is_flag=True, help="List every file, its size, and the card; send nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was pushed as JSON.")
 def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Push a run's model, data set, metric and Space to the Hub: each alone, or all.
@@ -162,34 +134,33 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
     source: {name: Weibo NER, url: "…", license: "…", dataset_id: "…"}
     label_meanings: {PER.NAM: a person's name}
     """
-    with _exit_codes():
-        from huggingface_hub import HfApi, get_token
-        from knowfree_hub_cards.checks import check
+    from huggingface_hub import HfApi, get_token
+    from knowfree_hub_cards.checks import check
 
-        parts = only or PARTS
-        if not only and run is not None and run.is_dir() and not (options["augmented"] or (run / "augmented").exists()):
-            parts = tuple(part for part in PARTS if part != "dataset")
-            click.echo(f"{run}: no augmented/, as where gold alone taught the model; no data set is pushed", err=True)
-        with TemporaryDirectory() as work:
-            parcels = pack(run, repo_id, parts, Path(work), **options)
-            token = get_token()
+    parts = only or PARTS
+    if not only and run is not None and run.is_dir() and not (options["augmented"] or (run / "augmented").exists()):
+        parts = tuple(part for part in PARTS if part != "dataset")
+        click.echo(f"{run}: no augmented/, as where gold alone taught the model; no data set is pushed", err=True)
+    with TemporaryDirectory() as work:
+        parcels = pack(run, repo_id, parts, Path(work), **options)
+        token = get_token()
+        for parcel in parcels:
+            check(parcel, token)
+        if options["dry_run"]:
             for parcel in parcels:
-                check(parcel, token)
-            if options["dry_run"]:
-                for parcel in parcels:
-                    _show(parcel, public=options["public"])
-                for parcel in parcels:
-                    if parcel.left_out:
-                        click.echo(f"stays here, not on the list of {parcel.repo_id}: {', '.join(parcel.left_out)}")
-                return
-            _need_token(token)
-            pushed = []
+                _show(parcel, public=options["public"])
             for parcel in parcels:
-                click.echo(f"{parcel.repo_id}: {_summary(parcel)}: {', '.join(parcel.sizes())}", err=True)
-                pushed.append(push_parcel(parcel, HfApi(), private=not options["public"]))
-        _tell(pushed, as_json=as_json)
-        if "space" in parts and not options["public"]:
-            click.echo("The Space needs a secret HF_TOKEN, one that may read, to load a private model.", err=True)
+                if parcel.left_out:
+                    click.echo(f"stays here, not on the list of {parcel.repo_id}: {', '.join(parcel.left_out)}")
+            return
+        _need_token(token)
+        pushed = []
+        for parcel in parcels:
+            click.echo(f"{parcel.repo_id}: {_summary(parcel)}: {', '.join(parcel.sizes())}", err=True)
+            pushed.append(push_parcel(parcel, HfApi(), private=not options["public"]))
+    _tell(pushed, as_json=as_json)
+    if "space" in parts and not options["public"]:
+        click.echo("The Space needs a secret HF_TOKEN, one that may read, to load a private model.", err=True)
 
 
 def pack(run: Path | None, repo_id: str, parts: tuple[str, ...], work: Path, **options: Any) -> list[Parcel]:
@@ -298,4 +269,7 @@ def _tell(pushed: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    push()
+    from knowfree import exit_codes
+
+    with exit_codes():
+        push()

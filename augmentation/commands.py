@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from augmentation.session import ProgressLine, exit_codes, open_run
+from augmentation.session import ProgressLine, open_run
 
-
-def option(name: str, **attributes: Any) -> Callable[[Any], Any]:
-    """An option spelled with underscores, as Hugging Face's are, or with dashes."""
-    spellings = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
-    return click.option(*spellings, name, **attributes)
-
-
+BUDGET = ("max_requests", "max_total_tokens", "max_usd")
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+LANGUAGES = ["zh", "en", "ja", "ko"]
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _FILE = click.Path(dir_okay=False)
 
 
 def client_options(command: Any) -> Any:
     for each in (
-        option(
-            "max_wait_seconds",
+        click.option(
+            "--max_wait_seconds",
             type=click.FloatRange(min=0),
             help="Longest pause that a server may ask for (Retry-After).  [default: 300]",
         ),
-        option("concurrency", type=click.IntRange(min=1), help="Requests in flight at once."),
-        option("answers", type=_FILE, multiple=True, help="File of recorded answers (client recorded)."),
-        option("token_env", help="Environment variable that holds the token."),
-        option("provider", help="Which of the Hub's providers."),
-        option("base_url", help="Server; without one the Hub's providers are asked."),
-        option("model", help="Model id, or the name the server knows its model by."),
-        option("client", type=click.Choice(["hub", "tgi", "recorded"]), help="Who answers."),
+        click.option("--concurrency", type=click.IntRange(min=1), help="Requests in flight at once."),
+        click.option("--answers", type=_FILE, multiple=True, help="File of recorded answers (client recorded)."),
+        click.option("--token_env", help="Environment variable that holds the token."),
+        click.option("--provider", help="Which of the Hub's providers."),
+        click.option("--base_url", help="Server; without one the Hub's providers are asked."),
+        click.option("--model", help="Model id, or the name the server knows its model by."),
+        click.option("--client", type=click.Choice(["hub", "tgi", "recorded"]), help="Who answers."),
     ):
         command = each(command)
     return command
@@ -45,36 +39,25 @@ def client_options(command: Any) -> Any:
 
 def budget_options(command: Any) -> Any:
     for each in (
-        option("max_requests", type=click.IntRange(min=0), help="Stop after so many HTTP requests (exit code 3)."),
-        option("max_tokens", type=click.IntRange(min=0), help="Old name of --max_total_tokens."),
-        option(
-            "max_total_tokens",
-            type=click.IntRange(min=0),
-            help="Stop before so many tokens, prompts and answers, can have been used (exit code 3).",
+        click.option(
+            "--max_requests", type=click.IntRange(min=0), help="Stop after so many HTTP requests (exit code 3)."
         ),
-        option("max_usd", type=click.FloatRange(min=0), help="Stop before so many dollars are spent (exit code 3)."),
+        click.option("--max_tokens", type=click.IntRange(min=0), hidden=True),  # its old name, see `budget_of`
+        click.option(
+            "--max_total_tokens", type=click.IntRange(min=0), help="Stop before so many tokens (exit code 3)."
+        ),
+        click.option("--max_usd", type=click.FloatRange(min=0), help="Stop before so many dollars (exit code 3)."),
     ):
         command = each(command)
     return command
 
 
-def take_budget(options: dict[str, Any]) -> dict[str, Any]:
-    """The limits among `options`, which lose them; `--max-tokens` is told to be an old name.
-
-    Raises:
-        click.UsageError: the old and the new name contradict each other.
-    """
-    budget = {name: options.pop(name) for name in ("max_requests", "max_total_tokens", "max_usd")}
-    old = options.pop("max_tokens")
-    if old is not None:
-        if budget["max_total_tokens"] not in (None, old):
-            raise click.UsageError("--max-tokens is the old name of --max_total_tokens: give one of them")
-        budget["max_total_tokens"] = old
-        click.echo(
-            f"--max-tokens {old} is taken as --max_total_tokens {old}, its new name: a limit of the whole run; "
-            "the limit of one answer is max_tokens in augment.yaml",
-            err=True,
-        )
+def budget_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The limits among the options, which are taken out of them."""
+    budget = {name: options.pop(name) for name in BUDGET}
+    if (old := options.pop("max_tokens")) is not None:
+        click.echo("--max_tokens is called --max_total_tokens now, since max_tokens limits an answer", err=True)
+        budget["max_total_tokens"] = old if budget["max_total_tokens"] is None else budget["max_total_tokens"]
     return budget
 
 
@@ -100,72 +83,72 @@ def augment() -> None:
 
 @augment.command()
 @_FOLDER
-@option("train_file", required=True, type=_FILE, help="Gold rows to augment.")
-@option("dev_file", type=_FILE, help="Its sentences never become synthetic ones.")
-@option("test_file", type=_FILE, help="Its sentences never become synthetic ones.")
-@option("language", required=True, type=click.Choice(["zh", "en", "ja", "ko"]), help="Of prompts and tag names.")
-@option("task", type=click.Choice(["ner", "nested_ner", "segmentation", "pos"]), help="The target task.")
+@click.option("--train_file", required=True, type=_FILE, help="Gold rows to augment.")
+@click.option("--dev_file", type=_FILE, help="Its sentences never become synthetic ones.")
+@click.option("--test_file", type=_FILE, help="Its sentences never become synthetic ones.")
+@click.option(
+    "--language", required=True, type=click.Choice(["zh", "en", "ja", "ko"]), help="Of prompts and tag names."
+)
+@click.option("--task", type=click.Choice(["ner", "nested_ner", "segmentation", "pos"]), help="The target task.")
 @client_options
 def init(folder: Path, **options: Any) -> None:
     """Make a run folder: FOLDER/augment.yaml with every setting and its meaning.
 
     Checks the data, sends nothing. Then edit the file, or go on with `plan` and `run`.
     """
-    with exit_codes():
-        from augmentation.llm.store import write_atomically
-        from augmentation.settings import SETTINGS_FILE, check_files, check_settings, settings_text
-        from modeling_knowfree.data.readers import read_rows
-        from modeling_knowfree.data.rows import InputError
-        from modeling_knowfree.units_knowfree import infer_unit
+    from augmentation.llm.store import write_atomically
+    from augmentation.settings import SETTINGS_FILE, check_files, check_settings, settings_text
+    from modeling_knowfree.data.readers import read_rows
+    from modeling_knowfree.data.rows import InputError
+    from modeling_knowfree.units_knowfree import infer_unit
 
-        path = folder / SETTINGS_FILE
-        if path.exists():
-            raise InputError(f"{path}: exists already; edit it, or name another folder")
-        values = {name: value for name, value in options.items() if value not in (None, ())}
-        for name in ("train_file", "dev_file", "test_file"):
-            if name in values:
-                rows = read_rows(values[name])
-                values[name] = _from_folder(folder, values[name])
-                if name == "train_file":
-                    values["unit"] = infer_unit(rows)
-                    found = f"{len(rows)} rows, units are {values['unit']}s"
-        values["answers"] = [_from_folder(folder, path) for path in values.get("answers", ())]
-        settings = check_settings(values, str(path))
-        check_files(folder, settings)
-        write_atomically(path, settings_text(settings))
-        click.echo(f"{path}: {found}. Next: knowfree augment plan {folder}")
+    path = folder / SETTINGS_FILE
+    if path.exists():
+        raise InputError(f"{path}: exists already; edit it, or name another folder")
+    values = {name: value for name, value in options.items() if value not in (None, ())}
+    for name in ("train_file", "dev_file", "test_file"):
+        if name in values:
+            rows = read_rows(values[name])
+            values[name] = _from_folder(folder, values[name])
+            if name == "train_file":
+                values["unit"] = infer_unit(rows)
+                found = f"{len(rows)} rows, units are {values['unit']}s"
+    values["answers"] = [_from_folder(folder, path) for path in values.get("answers", ())]
+    settings = check_settings(values, str(path))
+    check_files(folder, settings)
+    write_atomically(path, settings_text(settings))
+    click.echo(f"{path}: {found}. Next: knowfree augment plan {folder}")
 
 
 @augment.command()
 @_FOLDER
-@click.option("--prompts/--no-prompts", default=True, help="Show two rendered prompts a task.")
+@click.option("--prompts/--no_prompts", default=True, help="Show two rendered prompts a task.")
 @_JSON
 def plan(folder: Path, prompts: bool, as_json: bool) -> None:
     """Show what `run` will ask and cost. Sends nothing."""
-    with exit_codes():
-        from augmentation.plan import make_plan
-        from augmentation.settings import load_settings
+    from augmentation.plan import make_plan
+    from augmentation.settings import load_settings
 
-        settings = load_settings(folder)
-        with open_run(folder, settings, offline=True, accept_changes=True) as run:
-            result = make_plan(run)
-        if as_json:
-            click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
-            return
-        if prompts:
-            for task, texts in result.prompts.items():
-                for text in texts:
-                    click.echo(click.style(f"--- {task} ---", bold=True))
-                    click.echo(text + "\n")
-        click.echo(f"{result.rows} rows")
-        click.echo(f"{'task':<16}{'to ask':>8}{'stored':>8}{'later':>16}{'prompt tokens':>20}{'answer tokens':>20}")
-        for task, entry in result.tasks.items():
-            click.echo(
-                f"{task:<16}{entry.missing:>8}{entry.cached:>8}{_range(entry.later):>16}"
-                f"{_range(entry.prompt_tokens):>20}{_range(entry.completion_tokens):>20}"
-            )
-        click.echo(f"cost: ${result.usd[0]:.4f} to ${result.usd[1]:.4f}" + ("" if result.usd[1] else " (no price set)"))
-        click.echo("`later`, tokens and cost are estimates: they depend on answers still to come.")
+    settings = load_settings(folder)
+    with open_run(folder, settings, offline=True, accept_changes=True) as run:
+        result = make_plan(run)
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+        return
+    if prompts:
+        for task, texts in result.prompts.items():
+            for text in texts:
+                click.echo(click.style(f"--- {task} ---", bold=True))
+                click.echo(text + "\n")
+    click.echo(f"{result.rows} rows")
+    click.echo(f"{'task':<16}{'to ask':>8}{'stored':>8}{'later':>16}{'prompt tokens':>20}{'answer tokens':>20}")
+    for task, entry in result.tasks.items():
+        click.echo(
+            f"{task:<16}{entry.missing:>8}{entry.cached:>8}{_range(entry.later):>16}"
+            f"{_range(entry.prompt_tokens):>20}{_range(entry.completion_tokens):>20}"
+        )
+    click.echo(f"cost: ${result.usd[0]:.4f} to ${result.usd[1]:.4f}" + ("" if result.usd[1] else " (no price set)"))
+    click.echo("`later`, tokens and cost are estimates: they depend on answers still to come.")
 
 
 def _range(pair: tuple[int, int]) -> str:
@@ -176,7 +159,7 @@ def _range(pair: tuple[int, int]) -> str:
 @_FOLDER
 @client_options
 @budget_options
-@option("accept_changes", is_flag=True, help="Go on although input or settings changed since the last run.")
+@click.option("--accept_changes", is_flag=True, help="Go on although input or settings changed since the last run.")
 @_JSON
 def run(folder: Path, accept_changes: bool, as_json: bool, **options: Any) -> None:
     """Ask what is missing, then build the results. Safe to interrupt and to run again.
@@ -198,31 +181,30 @@ def retry_failed(folder: Path, as_json: bool, **options: Any) -> None:
 
 
 def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, Any], *, retry: bool) -> None:
-    with exit_codes():
-        from augmentation.settings import change_settings, load_settings
-        from augmentation.steps.normalisation import sentence_encoder
+    from augmentation.settings import change_settings, load_settings
+    from augmentation.steps.normalisation import sentence_encoder
 
-        budget = take_budget(options)
-        changes = {name: value for name, value in options.items() if value not in (None, ())}
-        if "answers" in changes:
-            changes["answers"] = [_from_folder(folder, path) for path in changes["answers"]]
-        settings = load_settings(folder, changes)
-        sentence_encoder(settings.encoder)  # a wrong name shall stop the run before it costs anything
-        with open_run(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as run:
-            if changes:
-                change_settings(folder, changes)
-            if retry:
-                click.echo(f"{run.runner.store.release_failures()} failed requests to ask again", err=True)
-            line = ProgressLine()
-            try:
-                run.ask(line)
-            finally:
-                line.close()
-            counts = run.write()
-            if as_json:
-                click.echo(json.dumps(counts, ensure_ascii=False))
-            else:
-                _tell(folder, counts)
+    budget = budget_of(options)
+    changes = {name: value for name, value in options.items() if value not in (None, ())}
+    if "answers" in changes:
+        changes["answers"] = [_from_folder(folder, path) for path in changes["answers"]]
+    settings = load_settings(folder, changes)
+    sentence_encoder(settings.encoder)  # a wrong name shall stop the run before it costs anything
+    with open_run(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as run:
+        if changes:
+            change_settings(folder, changes)
+        if retry:
+            click.echo(f"{run.runner.store.release_failures()} failed requests to ask again", err=True)
+        line = ProgressLine()
+        try:
+            run.ask(line)
+        finally:
+            line.close()
+        counts = run.write()
+        if as_json:
+            click.echo(json.dumps(counts, ensure_ascii=False))
+        else:
+            _tell(folder, counts)
 
 
 def _tell(folder: Path, counts: dict[str, Any]) -> None:
@@ -253,33 +235,32 @@ def _tell(folder: Path, counts: dict[str, Any]) -> None:
 @_JSON
 def status(folder: Path, as_json: bool) -> None:
     """Show what is stored, what failed, what was spent, and which results are there. Sends nothing."""
-    with exit_codes():
-        from dataclasses import asdict
+    from dataclasses import asdict
 
-        from augmentation.llm.store import Store
-        from augmentation.pipeline import STORE_FILE
-        from augmentation.settings import RESULTS, load_settings
-        from modeling_knowfree.data.rows import InputError
+    from augmentation.llm.store import Store
+    from augmentation.pipeline import STORE_FILE
+    from augmentation.settings import RESULTS, load_settings
+    from modeling_knowfree.data.rows import InputError
 
-        load_settings(folder)
-        if not (folder / STORE_FILE).exists():
-            raise InputError(f"{folder}: nothing asked yet; run `knowfree augment run {folder}`")
-        with Store(folder / STORE_FILE) as store:
-            state: dict[str, Any] = {
-                "answers": store.counts(),
-                "failed": [{"task": f.task, "id": f.row_id, "reason": f.reason} for f in store.failures()],
-                "spent": asdict(store.spent()),
-                "results": [name for name in RESULTS if (folder / name).exists()],
-            }
-        if as_json:
-            click.echo(json.dumps(state, ensure_ascii=False))
-            return
-        click.echo("answers: " + (", ".join(f"{task} {n}" for task, n in state["answers"].items()) or "none"))
-        click.echo("spent: " + ", ".join(f"{name} {value}" for name, value in state["spent"].items()))
-        click.echo("results: " + (", ".join(state["results"]) or "none yet"))
-        click.echo(f"failed: {len(state['failed'])}")
-        for failure in state["failed"][:20]:
-            click.echo(f"  {failure['task']} of {failure['id']}: {failure['reason']}")
+    load_settings(folder)
+    if not (folder / STORE_FILE).exists():
+        raise InputError(f"{folder}: nothing asked yet; run `knowfree augment run {folder}`")
+    with Store(folder / STORE_FILE) as store:
+        state: dict[str, Any] = {
+            "answers": store.counts(),
+            "failed": [{"task": f.task, "id": f.row_id, "reason": f.reason} for f in store.failures()],
+            "spent": asdict(store.spent()),
+            "results": [name for name in RESULTS if (folder / name).exists()],
+        }
+    if as_json:
+        click.echo(json.dumps(state, ensure_ascii=False))
+        return
+    click.echo("answers: " + (", ".join(f"{task} {n}" for task, n in state["answers"].items()) or "none"))
+    click.echo("spent: " + ", ".join(f"{name} {value}" for name, value in state["spent"].items()))
+    click.echo("results: " + (", ".join(state["results"]) or "none yet"))
+    click.echo(f"failed: {len(state['failed'])}")
+    for failure in state["failed"][:20]:
+        click.echo(f"  {failure['task']} of {failure['id']}: {failure['reason']}")
 
 
 @augment.command()
@@ -291,22 +272,21 @@ def salvage(folder: Path, as_json: bool) -> None:
     The new store takes the place of the damaged one, which is kept beside it. What could not be read is asked again by
     the next `run`.
     """
-    with exit_codes():
-        from dataclasses import asdict
+    from dataclasses import asdict
 
-        from augmentation.llm.salvage import salvage as save
-        from augmentation.pipeline import STORE_FILE
+    from augmentation.llm.salvage import salvage as save
+    from augmentation.pipeline import STORE_FILE
 
-        saved = save(folder / STORE_FILE)
-        if as_json:
-            click.echo(json.dumps(asdict(saved), default=str))
-        elif saved.kept_as is None:
-            click.echo(f"{folder / STORE_FILE} is whole: {saved.answers} answers; nothing to salvage")
-        else:
-            click.echo(
-                f"{saved.answers} answers and {saved.failures} noted failures are saved in {folder / STORE_FILE}; the "
-                f"damaged file is kept as {saved.kept_as}; `knowfree augment run {folder}` asks for the rest"
-            )
+    saved = save(folder / STORE_FILE)
+    if as_json:
+        click.echo(json.dumps(asdict(saved), default=str))
+    elif saved.kept_as is None:
+        click.echo(f"{folder / STORE_FILE} is whole: {saved.answers} answers; nothing to salvage")
+    else:
+        click.echo(
+            f"{saved.answers} answers and {saved.failures} noted failures are saved in {folder / STORE_FILE}; the "
+            f"damaged file is kept as {saved.kept_as}; `knowfree augment run {folder}` asks for the rest"
+        )
 
 
 @augment.command()
@@ -322,23 +302,22 @@ def labels(folder: Path, as_json: bool, **options: Any) -> None:
 
     The new values are written into FOLDER/augment.yaml.
     """
-    with exit_codes():
-        from augmentation.settings import change_settings, check_state, load_settings
+    from augmentation.settings import change_settings, check_state, load_settings
 
-        check_state(folder, load_settings(folder))
-        changes = {name: value for name, value in options.items() if value is not None}
-        with open_run(folder, load_settings(folder, changes), offline=True, writes=True, accept_changes=True) as run:
-            counts = run.write()
-            run.record_state()
-            change_settings(folder, changes)
-        if as_json:
-            click.echo((folder / "label_map.json").read_text(encoding="utf-8"))
-            return
-        label_map = json.loads((folder / "label_map.json").read_text(encoding="utf-8"))
-        for name in label_map["labels"]:
-            raw = [raw for raw, entry in label_map["types"].items() if entry["standard"] == name]
-            click.echo(f"{name}: {', '.join(raw)}")
-        _tell(folder, counts)
+    check_state(folder, load_settings(folder))
+    changes = {name: value for name, value in options.items() if value is not None}
+    with open_run(folder, load_settings(folder, changes), offline=True, writes=True, accept_changes=True) as run:
+        counts = run.write()
+        run.record_state()
+        change_settings(folder, changes)
+    if as_json:
+        click.echo((folder / "label_map.json").read_text(encoding="utf-8"))
+        return
+    label_map = json.loads((folder / "label_map.json").read_text(encoding="utf-8"))
+    for name in label_map["labels"]:
+        raw = [raw for raw, entry in label_map["types"].items() if entry["standard"] == name]
+        click.echo(f"{name}: {', '.join(raw)}")
+    _tell(folder, counts)
 
 
 @augment.command()
@@ -352,17 +331,16 @@ def export(folder: Path, format_: str, output: Path, decisions: Path | None) -> 
     datasets: Parquet with typed features, for `load_dataset(OUTPUT, "fusion")`. jsonl: rows as `knowfree train` reads
     them. conll: target labels only.
     """
-    with exit_codes():
-        from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
-        from augmentation.review.export import export_conll, export_datasets, export_jsonl
+    from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
+    from augmentation.review.export import export_conll, export_datasets, export_jsonl
 
-        given = decisions or (folder / DECISIONS_FILE if (folder / DECISIONS_FILE).exists() else None)
-        export_as = {"datasets": export_datasets, "jsonl": export_jsonl, "conll": export_conll}[format_]
-        counts = export_as(folder, output, read_decisions(given) if given else Decisions())
-        for config, left_out in counts.items():
-            told = ", ".join(f"{n} {name}" for name, n in left_out.items() if n)
-            click.echo(f"{config}: " + (f"left out {told}" if told else "all rows and spans"))
-        click.echo(f"written to {output}" + ("" if given else "; no decisions file, nothing was rejected"))
+    given = decisions or (folder / DECISIONS_FILE if (folder / DECISIONS_FILE).exists() else None)
+    export_as = {"datasets": export_datasets, "jsonl": export_jsonl, "conll": export_conll}[format_]
+    counts = export_as(folder, output, read_decisions(given) if given else Decisions())
+    for config, left_out in counts.items():
+        told = ", ".join(f"{n} {name}" for name, n in left_out.items() if n)
+        click.echo(f"{config}: " + (f"left out {told}" if told else "all rows and spans"))
+    click.echo(f"written to {output}" + ("" if given else "; no decisions file, nothing was rejected"))
 
 
 @augment.command()
@@ -375,16 +353,15 @@ def review(folder: Path, output: Path | None, start: int, limit: int) -> None:
 
     Save the page's decisions as FOLDER/decisions.json; `export` honours them.
     """
-    with exit_codes():
-        from augmentation.llm.store import write_atomically
-        from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
-        from augmentation.review.page import review_page
-        from augmentation.settings import load_settings
+    from augmentation.llm.store import write_atomically
+    from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
+    from augmentation.review.page import review_page
+    from augmentation.settings import load_settings
 
-        path = folder / DECISIONS_FILE
-        decisions = read_decisions(path) if path.exists() else Decisions()
-        with open_run(folder, load_settings(folder), offline=True) as run:
-            page = review_page(run, decisions, start=start, limit=limit)
-        output = output or folder / "review.html"
-        write_atomically(output, page)
-        click.echo(f"open {output} in a browser")
+    path = folder / DECISIONS_FILE
+    decisions = read_decisions(path) if path.exists() else Decisions()
+    with open_run(folder, load_settings(folder), offline=True) as run:
+        page = review_page(run, decisions, start=start, limit=limit)
+    output = output or folder / "review.html"
+    write_atomically(output, page)
+    click.echo(f"open {output} in a browser")

@@ -61,6 +61,7 @@ def remember(secret: str | None) -> None:
     """Take `secret` out of every text that leaves this process from now on; None and placeholders are ignored."""
     if secret and len(secret) >= SHORTEST and secret not in _remembered:
         _remembered[secret] = _spellings(secret)
+        _guard()
 
 
 def _spellings(secret: str) -> re.Pattern[str]:
@@ -119,7 +120,7 @@ def _shown(kind: type[BaseException] | None, error: BaseException | None, trace:
     return redact("".join(traceback.format_exception(kind, error, trace)))
 
 
-def guard() -> None:
+def _guard() -> None:
     """From now on the tracebacks (of threads too) and log records of this process carry no secret."""
     global _guarded
     if _guarded:

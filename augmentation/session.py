@@ -1,4 +1,4 @@
-"""What every command of a run folder needs: exit codes, the folder opened with store and client, a progress line. Heavy
+"""What every command of a run folder needs: the folder opened with store and client, a progress line. Heavy
 imports stay inside the functions."""
 
 from __future__ import annotations
@@ -9,40 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 if TYPE_CHECKING:
     from augmentation.llm.runner import Progress
     from augmentation.pipeline import Augmentation
     from augmentation.settings import Settings
-
-DONE, FAILED, BAD_INPUT, STOPPED, INTERRUPTED = 0, 1, 2, 3, 130
-
-
-@contextlib.contextmanager
-def exit_codes() -> Iterator[None]:
-    """Errors that people can mend become one line and an exit code."""
-    from augmentation.llm.dialogue import AllFailedError, StoppedError, UnansweredError
-    from augmentation.llm.protocol import StopRunError
-    from augmentation.llm.recorded import RecordedAnswersError
-    from augmentation.llm.store import StoreError
-    from augmentation.redaction import guard, redact
-    from modeling_knowfree.data.rows import InputError
-
-    guard()
-    try:
-        yield
-    except (InputError, RecordedAnswersError, StoreError) as error:
-        click.echo(redact(f"error: {error}"), err=True)
-        sys.exit(BAD_INPUT)
-    except (StopRunError, UnansweredError, AllFailedError) as error:
-        click.echo(redact(f"error: {error}"), err=True)
-        sys.exit(FAILED)
-    except StoppedError as error:
-        click.echo(
-            f"stopped: {redact(str(error))}. Everything answered is kept; run the same command to go on.", err=True
-        )
-        sys.exit(INTERRUPTED if error.progress.outcome == "interrupted" else STOPPED)
 
 
 @contextlib.contextmanager

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from augmentation.llm.http_errors import check_base_url, check_token_env
-from augmentation.redaction import redact
 from augmentation.steps.asking import AnnotationSettings
 from augmentation.steps.label_merging import MergeSettings
+from modeling_knowfree import settings as yaml_settings
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.encoders import sentence_encoder_of
 
@@ -65,8 +65,8 @@ class Settings(BaseModel):
         {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048},
         "limit of an answer by task; raising one re-asks only the answers it had cut",
     )
-    usd_per_million_prompt_tokens: float = Field(0.0, ge=0, description="price, for plan and --max-usd")
-    usd_per_million_completion_tokens: float = Field(0.0, ge=0, description="price, for plan and --max-usd")
+    usd_per_million_prompt_tokens: float = Field(0.0, ge=0, description="price, for plan and --max_usd")
+    usd_per_million_completion_tokens: float = Field(0.0, ge=0, description="price, for plan and --max_usd")
 
     window_units: int = Field(400, ge=16, description="longer rows are asked about in windows of so many units")
     encoder: str = _field(
@@ -152,17 +152,9 @@ def load_settings(folder: Path, overrides: Mapping[str, Any] | None = None) -> S
         InputError: no such file, not YAML, an unknown setting, or a value outside its range.
     """
     path = folder / SETTINGS_FILE
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except FileNotFoundError as error:
-        raise InputError(
-            f"{path}: no such file; make one with `knowfree augment init {folder} --train_file …`"
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML: {error}; write `setting: value` on each line") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: holds {type(data).__name__}; write `setting: value` on each line")
-    return check_settings(data | {k: v for k, v in (overrides or {}).items() if v is not None}, str(path))
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; make one with `knowfree augment init {folder} --train_file …`")
+    return check_settings(yaml_settings.read_settings(path, overrides), str(path))
 
 
 def check_settings(data: Mapping[str, Any], where: str) -> Settings:
@@ -172,18 +164,7 @@ def check_settings(data: Mapping[str, Any], where: str) -> Settings:
     Raises:
         InputError: names the setting, its value and what is allowed.
     """
-    try:
-        return Settings(**data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise InputError(f"{where}: no setting {name!r}; there are {', '.join(Settings.model_fields)}") from error
-        if first["type"] == "missing":
-            raise InputError(f"{where}: setting {name} is missing; add `{name}: …`") from error
-        if first["type"] == "value_error":  # of the checks above, which do not repeat what may be a secret
-            raise InputError(f"{where}: {name}: {first['ctx']['error']}") from None
-        raise InputError(f"{where}: {name} is {redact(repr(first['input']))}: {first['msg']}") from None
+    return yaml_settings.check_settings(Settings, data, where)
 
 
 def settings_text(settings: Settings) -> str:
@@ -263,7 +244,7 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
         if changes:
             raise InputError(
                 f"{folder}: this run was made from other input or settings: {'; '.join(changes)}. Give "
-                "--accept-changes to go on with the new ones (answers that still fit are kept), or use another folder"
+                "--accept_changes to go on with the new ones (answers that still fit are kept), or use another folder"
             )
     return state
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from modeling_knowfree.data.rows import InputError, show
+from modeling_knowfree.settings import read_settings, unknown_setting
 
 CARD_FILE = "card.yaml"
 LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")
@@ -64,17 +63,8 @@ def read_details(path: Path | None, **given: Any) -> Details:
     Raises:
         InputError: not YAML, an unknown key, or a value of another kind; names the file, the key and the mend.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{path}: {error}; write `license: apache-2.0` and the like, one key a line") from error
-        if not isinstance(loaded, dict):
-            raise InputError(f"{path}: holds {show(loaded)}; write `license: apache-2.0` and the like, one key a line")
-        values = loaded
     where = str(path) if path else "the command line"
-    values |= {name: value for name, value in given.items() if value}
+    values = read_settings(path, {k: v for k, v in given.items() if v}, like="license: apache-2.0")
     _known_keys(values, Details, where)
     language = values.get("language", ())
     values["language"] = tuple(language) if isinstance(language, (list, tuple)) else (language,)
@@ -103,7 +93,7 @@ def _known_keys(values: Mapping[Any, Any], kind: type, where: str) -> None:
     names = [each.name for each in fields(kind)]
     for name in values:
         if name not in names:
-            raise InputError(f"{where}: no key {show(name)}; there are {', '.join(names)}")
+            raise unknown_setting(str(name), names, where)
 
 
 def _text(value: Any, name: Any, where: str) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+from knowfree_experiments.run.variants import paper_name
 
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import InputError, read_lines
@@ -17,8 +18,6 @@ from modeling_knowfree.units_knowfree import join_units
 
 SCORES = ("f1", "precision", "recall", "macro_f1")
 CELL = ("dataset", "subset", "variant", "gold_rows", "synthetic_rows", "per_label", *SCORES)
-# What the paper calls the variants of `knowfree run`; others keep their names.
-VARIANTS = {"base": "KnowFREE", "f": "KnowFREE-F", "fs": "KnowFREE-FS"}
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,8 @@ class ModelFacts:
         """What it is called, where `knowfree run` made it."""
         if "variant" not in self.cell:
             return None
-        return VARIANTS.get(self.cell["variant"], f"KnowFREE ({self.cell['variant']})")
+        name = self.cell["variant"]
+        return paper_name(name) or f"KnowFREE ({name})"
 
     @property
     def base_model(self) -> str | None:
@@ -170,7 +170,7 @@ def read_results(path: Path) -> list[Repeated]:
         try:
             row = json.loads(line)
             setting = ", ".join(str(row[name]) for name in ("dataset", "subset") if row.get(name))
-            variant = VARIANTS.get(row["variant"], row["variant"])
+            variant = paper_name(row["variant"]) or row["variant"]
             name = f"{variant} ({setting})" if setting else variant
             groups.setdefault(name, {})[int(row["seed"])] = float(row["f1"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:

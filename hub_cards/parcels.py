@@ -8,6 +8,7 @@ from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 
+from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from modeling_knowfree.data.rows import InputError
 
 from .details import Details
@@ -15,7 +16,6 @@ from .facts import read_augmentation, read_json, read_model
 
 METRIC = "span_f1"  # evaluate wants the script to be called as its repository is
 DEMO = "knowfree_demo"
-CODE = ("configuration", "modeling", "decoding", "units", "pipeline")
 MODEL_FILES = (
     "config.json",
     "*.safetensors",
@@ -93,7 +93,7 @@ def pack_model(
         raise InputError(f"{folder}: no such folder; give --model FOLDER, one that `knowfree train` wrote")
     _check_model_folder(folder)
     facts = read_model(folder, results)
-    files, left_out = _listed(folder, (*MODEL_FILES, *(f"{name}_knowfree.py" for name in CODE)))
+    files, left_out = _listed(folder, (*MODEL_FILES, *TRAVELLING_FILES))
     left_out = tuple(name for name in left_out if name != "README.md")  # the card is made anew
     dropped = 0
     if drop_extension_labels and facts.extension_kinds:
@@ -157,7 +157,7 @@ def _check_model_folder(folder: Path) -> None:
         raise InputError(
             f"{folder}: no model.safetensors{f' (only {others}, which is not pushed)' if others else ''}{again}"
         )
-    if missing := [f"{name}_knowfree.py" for name in CODE if f"{name}_knowfree.py" not in names]:
+    if missing := [name for name in TRAVELLING_FILES if name not in names]:
         raise InputError(f"{folder}: the code {', '.join(missing)} is missing beside the weights{again}")
     if "knowfree" not in (config.get("custom_pipelines") or {}) or "AutoModel" not in (config.get("auto_map") or {}):
         raise InputError(f"{folder}: config.json does not name the code (auto_map, custom_pipelines){again}")

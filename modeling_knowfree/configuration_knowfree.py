@@ -4,6 +4,11 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
+TRAVELLING_FILES = tuple(
+    f"{part}_knowfree.py" for part in ("configuration", "modeling", "decoding", "units", "pipeline")
+)
+"""The code that every saved model carries, and all of it: these import torch, transformers and each other alone."""
+
 _CHOICES = {
     "unit": ("character", "word"),
     "pooling": ("max", "first", "mean"),

@@ -1,13 +1,21 @@
 """The KnowFREE span model, top to bottom in the order data meets it. Equation numbers: Lai et al., ACL version.
 
-Letters in shape comments: B sentences, P pieces, L units, U = all units of the batch without padding, D encoder size,
-D' = config.head_size, D̃ = config.span_size, W widths scored, N label columns, ω = config.attention_window.
+Letters in shape comments: B sentences, P pieces, L padded units (= P, since every unit has a piece), U = all units of
+the batch without padding, D encoder size, D' = config.head_size, D̃ = config.span_size, W widths scored, N label
+columns, ω = config.attention_window, h heads.
+
+Three ways lead over the band of spans, to the same scores. `PackedBand`: on a CPU; real units alone, in blocks that fit
+its cache. `TiledBand`: on a GPU; few large kernels over padded rectangles, planned from shapes. `Plane`: whatever
+traces the forward (compile, export, ONNX); one block of plain operations, for any batch and length.
 """
 
+import math
 import shutil
 from bisect import bisect_right
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +25,16 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from .configuration_knowfree import KnowFreeConfig
+from .configuration_knowfree import TRAVELLING_FILES, KnowFreeConfig
 
 # The width embedding of the released code: last unit - first unit, clipped.
 MIN_WIDTH, MAX_WIDTH = -15, 14
-# Span cells worked on together: large enough to hide Python, small enough that a block's tensors stay in cache.
-CELLS_PER_BLOCK = {"cpu": 2000, "cuda": 65536}
+# Span cells worked on together. Packed: large enough to hide Python, small enough that a block's tensors stay in cache.
+CELLS_PER_BLOCK = 2000
+# Tiled: large enough to fill a GPU; below, cutting the triangle finer costs more launches than it saves cells.
+CELLS_PER_LAUNCH = 65536
+# Numbers that fused attention wants a head to be a multiple of.
+HEAD_MULTIPLE = {"cuda": 8}
 # Starts whose biaffine matrices (40 KB each) one product makes: enough that reading its weight costs nothing.
 STARTS_AT_ONCE = 256
 
@@ -123,8 +135,8 @@ def _with_remote_code(config: KnowFreeConfig, folder: Path) -> KnowFreeConfig:
 
     folder.mkdir(parents=True, exist_ok=True)
     here = Path(__file__).parent
-    for part in ("configuration", "modeling", "decoding", "units", "pipeline"):
-        source, copy = here / f"{part}_knowfree.py", folder / f"{part}_knowfree.py"
+    for name in TRAVELLING_FILES:
+        source, copy = here / name, folder / name
         if not (copy.exists() and copy.samefile(source)):
             shutil.copyfile(source, copy)
     named = deepcopy(config)
@@ -160,72 +172,62 @@ class KnowFreeModel(KnowFreePreTrainedModel):
         self.encoder.set_input_embeddings(value)
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, unit_ids: Tensor, num_units: Tensor
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        unit_ids: Tensor | None = None,
+        num_units: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
     ) -> KnowFreeModelOutput:
         """
         Args:
             input_ids: `[B, P]`.
-            attention_mask: `[B, P]`, 1 on pieces, 0 on padding.
+            attention_mask: `[B, P]`, 1 on pieces, 0 on padding; without it all are pieces.
             unit_ids: `[B, P]`, the unit each piece belongs to; -1 for special pieces and padding.
-            num_units: `[B]`, units in each sentence.
+            num_units: `[B]`, units in each sentence; every unit has a piece.
+            token_type_ids: `[B, P]`, for encoders that know them.
+
+        Raises:
+            ValueError: without `unit_ids` and `num_units`: a tokenizer's output does not have them.
         """
-        pieces = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, P, D)
-        length = int(num_units.max())
-        return KnowFreeModelOutput(last_hidden_state=pool_pieces(pieces, unit_ids, length, self.config.pooling))
+        if unit_ids is None or num_units is None:
+            raise ValueError(_UNITS_MISSING)
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        extra = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        pieces = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra).last_hidden_state
+        return KnowFreeModelOutput(last_hidden_state=pool_pieces(pieces, unit_ids, self.config.pooling))
 
 
-def pool_pieces(pieces: Tensor, unit_ids: Tensor, length: int, how: str) -> Tensor:
-    """Piece states `[B, P, D]` to unit states `[B, length, D]`; `unit_ids` `[B, P]`, -1 belongs to no unit."""
-    batch, _, size = pieces.shape
+_UNITS_MISSING = (
+    "a KnowFREE model scores spans of units, and needs unit_ids [B, P] and num_units [B] beside input_ids; a tokenizer "
+    'alone does not make them. For text: pipeline("knowfree", model=…, tokenizer=…, trust_remote_code=True)(text). For '
+    "the forward: KnowFreeCollator(tokenizer.pad_token_id)([vars(p) for p in encode_units(tokenizer, [units])]), "
+    "units being a list of strings; both functions are in units_knowfree.py"
+)
+
+
+def pool_pieces(pieces: Tensor, unit_ids: Tensor, how: str) -> Tensor:
+    """Piece states `[B, P, D]` to unit states `[B, P, D]`, zero where there is no unit; `unit_ids` `[B, P]`, -1 belongs
+    to none. No sentence has more units than pieces, so a shape that is known holds them."""
+    length = unit_ids.shape[1]
     slots = torch.where(unit_ids >= 0, unit_ids, length)  # the slot after the last unit takes what no unit owns
     if how == "first":
         later = F.pad(unit_ids[:, 1:] == unit_ids[:, :-1], (1, 0))
         slots = slots.masked_fill(later, length)
-    index = slots.unsqueeze(-1).expand(-1, -1, size)  # (B, P, D)
-    reduce = "amax" if how == "max" else "mean"
-    units = pieces.new_zeros(batch, length + 1, size)
-    return units.scatter_reduce(1, index, pieces, reduce, include_self=False)[:, :length]
-
-
-class UnitIndex:
-    """Where the real units of a padded batch lie, so that the span head never works on padding: `mask` `[B, L]`; and of
-    each unit, how many of its sentence lie `before` `[U]` and `after` it `[U]`, itself included."""
-
-    def __init__(self, num_units: Tensor, length: int):
-        position = torch.arange(length, device=num_units.device)
-        self.mask = position < num_units[:, None]  # (B, L)
-        self.before = position.expand_as(self.mask)[self.mask]
-        self.after = (num_units[:, None] - position)[self.mask]
-
-    def blocks(self, limit: int, cells: int):
-        """Yield lists of `(rows, longest, shortest)`: flat unit indices to start spans from, widest first, and their
-        largest and smallest width, at most `limit`. A list has about `STARTS_AT_ONCE` rows. A block has about `cells`
-        cells, and ends sooner where its narrower rows would waste more than a new block's start costs."""
-        widths, order = self.after.clamp(max=limit).sort(descending=True, stable=True)
-        longest, area = widths.tolist(), [0, *widths.cumsum(0).tolist()]
-        start = 0
-        while start < len(longest):
-            group, enough = [], start + STARTS_AT_ONCE
-            while start < min(enough, len(longest)):
-                width, before = longest[start], area[start] - start * longest[start]
-                stops = range(start + 1, min(len(longest), start + max(1, cells // width)) + 1)
-                waste = [stop * width - area[stop] + before for stop in stops]
-                stop = stops[bisect_right(waste, cells // 16) - 1]
-                group.append((order[start:stop], width, longest[stop - 1]))
-                start = stop
-            yield group
-
-    def borders(self, rows: Tensor, width: int, shortest: int, window: int) -> list[tuple[int, Tensor]]:
-        """Which neighbours are not in the sentence, for the spans from `rows` at offsets 0 … width-1: pairs of a first
-        cell and a mask `[2ω+1, cells]`. Only the ω first offsets, and those from ω before the end of the shortest row,
-        can have such neighbours; no mask is made for the others."""
-        near = torch.arange(-window, window + 1, device=rows.device).view(-1, 1, 1)
-        found = []
-        for first, last in (0, min(window, width)), (max(window, shortest - window), width):
-            cells = near + torch.arange(first, max(first, last), device=rows.device).unsqueeze(-1)
-            outside = (cells < -self.before[rows]) | (cells >= self.after[rows])  # (2ω+1, offsets, R)
-            found.append((first * len(rows), outside.flatten(1)))
-        return found
+    index = slots.unsqueeze(-1).expand_as(pieces)  # (B, P, D)
+    if how == "max":
+        lowest = torch.finfo(pieces.dtype).min
+        units = F.pad(torch.full_like(pieces, lowest), (0, 0, 0, 1), value=lowest)  # (B, L + 1, D)
+        units = units.scatter_reduce(1, index, pieces, "amax")
+        units = units.masked_fill(units == lowest, 0)
+    else:
+        empty = F.pad(torch.zeros_like(pieces), (0, 0, 0, 1))
+        units = empty.scatter_add(1, index, pieces)
+        if how == "mean":
+            count = empty[..., :1].scatter_add(1, index[..., :1], torch.ones_like(pieces[..., :1]))
+            units = units / count.clamp(min=1)
+    return units[:, :length]
 
 
 class MultiHeadBiaffine(nn.Module):
@@ -247,7 +249,7 @@ class MultiHeadBiaffine(nn.Module):
         self.dropout = nn.Dropout(config.head_dropout)
 
     def terms(self, starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The linear term's summands: by start `[U, D̃]`, by end `[U, D̃]`, by width `[30, D̃]`."""
+        """The linear term's summands: by start `[…, D̃]`, by end `[…, D̃]`, by width `[30, D̃]`."""
         by_width = self.width(self.dropout(self.width_embedding.weight)) if self.has_width else None
         return self.start(self.dropout(starts)), self.end(self.dropout(ends)), by_width
 
@@ -257,7 +259,7 @@ class MultiHeadBiaffine(nn.Module):
         product = by_head @ self.weight.permute(0, 2, 3, 1).flatten(2)  # (h, R, y·d)
         return product.transpose(0, 1).contiguous().unflatten(2, (by_head.shape[2], -1))
 
-    def forward(self, matrices: Tensor, ends: Tensor, terms: tuple, rows: Tensor, offsets: Tensor) -> Tensor:
+    def packed(self, matrices: Tensor, ends: Tensor, terms: tuple, rows: Tensor, offsets: Tensor) -> Tensor:
         """Spans from the units `rows` `[R]` (`matrices` are theirs) to the units `offsets` `[C]` further: `[C, R, D̃]`.
         `ends` `[U, D']` as in eq 7. Cells that leave the sentence hold numbers without meaning."""
         by_start, by_end, by_width = terms
@@ -270,6 +272,247 @@ class MultiHeadBiaffine(nn.Module):
         if by_width is not None:
             spans += by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH].unsqueeze(1)
         return (spans.view(len(offsets), len(matrices), -1) + product.transpose(0, 1)).view_as(spans)
+
+    def rectangle(self, starts: Tensor, ends: Tensor, terms: tuple, first: int, count: int, reach: int) -> Tensor:
+        """Spans from the units first, first+1, … of every sentence (`starts` `[B, R, D']` are theirs) to the units -ω …
+        count+ω-1 further, ω = `reach`: `[B, R, C, D̃]`. `ends` `[B, L, D']`; ends beside the sentence count as 0."""
+        by_start, by_end, by_width = terms
+        batch, rows, _ = starts.shape
+        cells = count + 2 * reach
+
+        def windows(units: Tensor) -> Tensor:
+            """`[B, L, X]` -> `[B, R, C, X]`, a view: the ends that each row meets."""
+            beyond = first + rows - 1 + cells - reach - units.shape[1]
+            padded = F.pad(units, (0, 0, reach, beyond))[:, first:]
+            return padded.unfold(1, cells, 1).transpose(2, 3)
+
+        matrices = self.matrices(starts.flatten(0, 1)).flatten(0, 1)  # (B·R·h, y, d)
+        right = windows(ends).unflatten(3, (self.heads, -1)).permute(0, 1, 3, 2, 4).flatten(0, 2)  # (B·R·h, C, y)
+        offset = by_start[:, first : first + rows].unflatten(2, (self.heads, 1, -1)).flatten(0, 2)  # (B·R·h, 1, d)
+        product = torch.baddbmm(offset, right, matrices).unflatten(0, (batch, rows, self.heads))
+        linear = windows(by_end)  # (B, R, C, D̃)
+        if by_width is not None:
+            offsets = torch.arange(-reach, count + reach, device=starts.device)
+            linear = linear + by_width[offsets.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH]
+        return (linear.unflatten(3, (self.heads, -1)) + product.transpose(2, 3)).flatten(3)
+
+
+@dataclass
+class PackedBlock:
+    """Some rows of the band, offsets first: `spans` `[C, R, D̃]` at offsets -ω, …; `wanted` `[width·R, D̃]` those at
+    offsets 0 … width-1; `borders`, see `BandAttention`."""
+
+    spans: Tensor
+    wanted: Tensor
+    borders: list[tuple[int, Tensor]]
+
+    def attend(self, attention: "LocalAttention") -> Tensor:
+        return attention.packed(self.wanted, self.spans, self.borders)
+
+
+class PackedBand:
+    """The band of spans of the real units alone, one flat list of all sentences' units, in blocks that fit a CPU's
+    cache. Cutting the sentences out of their padding needs their lengths, so this way cannot be traced."""
+
+    def __init__(self, biaffine: MultiHeadBiaffine, starts: Tensor, ends: Tensor, real: Tensor, limit: int, reach: int):
+        """`starts` and `ends` `[B, L, D']` as in eq 7; `real` `[B, L]`; `limit` widths are wanted, `reach` is ω."""
+        self.biaffine, self.limit, self.reach = biaffine, limit, reach
+        self.shape = (*real.shape, limit)
+        self.starts, self.ends = starts[real], ends[real]  # (U, D')
+        self.terms = biaffine.terms(self.starts, self.ends)
+        self.slots = real.flatten().nonzero() * limit  # (U, 1)
+        position = torch.arange(real.shape[1], device=real.device)
+        before = [position[own] for own in real]
+        self.lengths = [len(own) for own in before]
+        # Of each unit, how many of its sentence lie before and after it, itself included.
+        self.before = torch.cat(before)  # (U)
+        self.after = torch.cat([len(own) - own for own in before])
+        self.cells: list[Tensor] = []
+
+    def __iter__(self) -> Iterator[PackedBlock]:
+        self.cells = []
+        for group in self._plan(self.limit + self.reach):
+            matrices = self.biaffine.matrices(self.starts[torch.cat([rows for rows, _, _ in group])])
+            for (rows, longest, shortest), own in zip(group, matrices.split([len(b[0]) for b in group]), strict=True):
+                width = min(longest, self.limit)
+                offsets = torch.arange(-self.reach, longest, device=rows.device)
+                spans = self.biaffine.packed(own, self.ends, self.terms, rows, offsets)  # (C, R, D̃)
+                wanted = offsets[self.reach : self.reach + width]
+                self.cells.append((self.slots[rows] + wanted).t().flatten())
+                borders = self._borders(rows, width, shortest) if self.reach else []
+                yield PackedBlock(spans, spans[self.reach : self.reach + width].flatten(0, 1), borders)
+
+    def _plan(self, limit: int) -> Iterator[list[tuple[Tensor, int, int]]]:
+        """Lists of `(rows, longest, shortest)`: flat unit indices to start spans from, widest first, and their largest
+        and smallest width, at most `limit`. A list has about `STARTS_AT_ONCE` rows. A block has about `CELLS_PER_BLOCK`
+        cells, and ends sooner where its narrower rows would waste more than a new block's start costs."""
+        order = self.after.clamp(max=limit).sort(descending=True, stable=True).indices
+        longest = sorted((min(limit, left) for n in self.lengths for left in range(1, n + 1)), reverse=True)
+        area = [0, *accumulate(longest)]
+        start = 0
+        while start < len(longest):
+            group, enough = [], start + STARTS_AT_ONCE
+            while start < min(enough, len(longest)):
+                width, before = longest[start], area[start] - start * longest[start]
+                stops = range(start + 1, min(len(longest), start + max(1, CELLS_PER_BLOCK // width)) + 1)
+                waste = [stop * width - area[stop] + before for stop in stops]
+                stop = stops[bisect_right(waste, CELLS_PER_BLOCK // 16) - 1]
+                group.append((order[start:stop], width, longest[stop - 1]))
+                start = stop
+            yield group
+
+    def _borders(self, rows: Tensor, width: int, shortest: int) -> list[tuple[int, Tensor]]:
+        """Which neighbours are not in the sentence, for the spans from `rows` at offsets 0 … width-1: pairs of a first
+        cell and a mask `[2ω+1, cells]`. Only the ω first offsets, and those from ω before the end of the shortest row,
+        can have such neighbours; no mask is made for the others."""
+        near = torch.arange(-self.reach, self.reach + 1, device=rows.device).view(-1, 1, 1)
+        found = []
+        for first, last in (0, min(self.reach, width)), (max(self.reach, shortest - self.reach), width):
+            cells = near + torch.arange(first, max(first, last), device=rows.device).unsqueeze(-1)
+            outside = (cells < -self.before[rows]) | (cells >= self.after[rows])  # (2ω+1, offsets, R)
+            found.append((first * len(rows), outside.flatten(1)))
+        return found
+
+    def logits(self, scores: list[Tensor]) -> Tensor:
+        """The scores of each block's wanted spans to `[B, L, W, n]`."""
+        found = torch.cat(scores)
+        size, columns = self.shape[0] * self.shape[1] * self.shape[2], found.shape[1]
+        band = found.new_full((size, columns), torch.finfo(found.dtype).min)
+        return band.index_copy_(0, torch.cat(self.cells), found).view(*self.shape, columns)
+
+
+@dataclass
+class TiledBlock:
+    """A rectangle of the band as one list of cells, row after row, each row with ω cells more on both sides: a
+    neighbour along the end index is a neighbour in the list. `spans` `[M, D̃]`, M = 2ω + whole tiles; `inside` `[M]`,
+    whether the cell's end is in its sentence; `wanted` `[M - 2ω, D̃]`, all but the first and last ω."""
+
+    spans: Tensor
+    wanted: Tensor
+    inside: Tensor
+    tile: int
+
+    def attend(self, attention: "LocalAttention") -> Tensor:
+        return attention.tiled(self.spans, self.inside, self.tile)
+
+
+class TiledBand:
+    """The band of spans in few large rectangles, planned from shapes, for a GPU. Arguments as in `PackedBand`."""
+
+    def __init__(self, biaffine: MultiHeadBiaffine, starts: Tensor, ends: Tensor, real: Tensor, limit: int, reach: int):
+        self.biaffine, self.starts, self.ends, self.limit, self.reach = biaffine, starts, ends, limit, reach
+        self.terms = biaffine.terms(starts, ends)
+        self.num_units = real.sum(1)
+        # Keys of a tile are a multiple of 16: what matrix units multiply at once.
+        self.tile = max(32, 16 * math.ceil((4 * reach) / 16)) - 2 * reach
+        self.rectangles: list[tuple[int, int, int]] = []
+
+    def __iter__(self) -> Iterator[TiledBlock]:
+        self.rectangles = self._plan()
+        reach = self.reach
+        for first, rows, count in self.rectangles:
+            starts = self.starts[:, first : first + rows]
+            spans = self.biaffine.rectangle(starts, self.ends, self.terms, first, count, reach)  # (B, R, C, D̃)
+            row = torch.arange(first, first + rows, device=spans.device)
+            end = row[:, None] + torch.arange(-reach, count + reach, device=spans.device)  # (R, C)
+            inside = ((end >= 0) & (end < self.num_units[:, None, None])).flatten()  # (B·R·C)
+            spans = spans.flatten(0, 2)
+            if reach:
+                spare = -(spans.shape[0] - 2 * reach) % self.tile
+                spans, inside = F.pad(spans, (0, 0, 0, spare)), F.pad(inside, (0, spare))
+            yield TiledBlock(spans, spans[reach : spans.shape[0] - reach], inside, self.tile)
+
+    def _plan(self) -> list[tuple[int, int, int]]:
+        """`(first start, starts, widths)` of each rectangle: the triangle that a sentence's spans are is cut into
+        rectangles of about `CELLS_PER_LAUNCH` cells, of which few lie outside."""
+        batch, length, _ = self.starts.shape
+        found, first = [], 0
+        while first < length:
+            count = min(self.limit, length - first)
+            rows = min(length - first, -(-CELLS_PER_LAUNCH // (batch * count)))
+            found.append((first, rows, count))
+            first += rows
+        return found
+
+    def logits(self, scores: list[Tensor]) -> Tensor:
+        """The scores of each block's wanted spans to `[B, L, W, n]`; cells outside the sentences without meaning."""
+        batch, reach, bands = self.starts.shape[0], self.reach, []
+        for found, (_, rows, count) in zip(scores, self.rectangles, strict=True):
+            cells = batch * rows * (count + 2 * reach)
+            found = F.pad(found, (0, 0, reach, reach))[:cells].unflatten(0, (batch, rows, count + 2 * reach))
+            bands.append(F.pad(found[:, :, reach : reach + count], (0, 0, 0, self.limit - count)))
+        return bands[0] if len(bands) == 1 else torch.cat(bands, 1)
+
+
+@dataclass
+class Plane:
+    """All starts of padded sentences against all ends, or against those that a width limit leaves, as the only block of
+    itself: for every kind of tracing, its shapes being sums of L and constants; and for the mixer that needs them all.
+    `spans` `[B, L, C, D̃]`, ω more at both edges; `inside` `[B, L | 1, C]`, whether the cell's end is in its sentence;
+    `starts_real` `[B, L]`; `limit` widths are wanted; `limited`: column c is the end c - ω, or start + c - ω."""
+
+    spans: Tensor
+    inside: Tensor
+    starts_real: Tensor
+    limit: int
+    reach: int
+    limited: bool
+
+    @classmethod
+    def of(
+        cls,
+        biaffine: MultiHeadBiaffine,
+        starts: Tensor,
+        ends: Tensor,
+        real: Tensor,
+        limit: int,
+        reach: int,
+        widest: int,
+    ) -> "Plane":
+        """Arguments as in `PackedBand`; `widest`: the configured limit, 0 for none."""
+        length = real.shape[1]
+        by_start, by_end, by_width = biaffine.terms(starts, ends)
+        matrices = biaffine.matrices(starts.flatten(0, 1)).unflatten(0, real.shape)  # (B, L, h, y, d)
+        start = torch.arange(length, device=starts.device)[:, None]
+        beyond = reach + widest
+
+        def met(units: Tensor) -> Tensor:
+            """`[B, L, …]` -> `[B, 1, C, …]` or `[B, L, C, …]`: what each start meets; 0 beside the sentence."""
+            padded = F.pad(units, (*[0, 0] * (units.ndim - 2), reach, beyond))
+            if not widest:
+                return padded.unsqueeze(1)
+            return padded[:, start + torch.arange(widest + 2 * reach, device=starts.device)]
+
+        right = met(ends).unflatten(-1, (biaffine.heads, -1))
+        if widest:
+            spans = torch.einsum("bichy,bihyd->bichd", right, matrices)
+        else:
+            spans = torch.einsum("bjhy,bihyd->bijhd", right[:, 0], matrices)
+        spans = spans.flatten(3) + by_start.unsqueeze(2) + met(by_end)
+        column = torch.arange(spans.shape[2], device=starts.device) - reach  # (C)
+        if by_width is not None:
+            width = column.expand(length, -1) if widest else column - start
+            spans = spans + by_width[width.clamp(MIN_WIDTH, MAX_WIDTH) - MIN_WIDTH]
+        return cls(spans, met(real.long()) > 0, real, limit, reach, bool(widest))
+
+    @property
+    def wanted(self) -> Tensor:
+        return self.spans[:, :, self.reach : self.spans.shape[2] - self.reach]
+
+    def attend(self, attention: "LocalAttention") -> Tensor:
+        return attention.shifted(self.wanted, self.spans, self.inside)
+
+    def __iter__(self) -> Iterator["Plane"]:
+        yield self
+
+    def logits(self, scores: list[Tensor]) -> Tensor:
+        """`[B, L, C - 2ω, n]` to `[B, L, W, n]`; cells outside the sentences without meaning."""
+        if self.limited:
+            return scores[0][:, :, : self.limit]
+        length = self.starts_real.shape[1]
+        position = torch.arange(length, device=self.inside.device)
+        end = position[:, None] + torch.arange(self.limit, device=self.inside.device)  # (L, W)
+        return scores[0][:, position[:, None], end.clamp(max=length - 1)]
 
 
 class BandAttention(torch.autograd.Function):
@@ -341,35 +584,99 @@ def _as_many(cells: Tensor, beside: Tensor) -> Tensor:
     return cells if cells.shape[-1] == here else cells.narrow(-1, 0, here)
 
 
-class LocalAttention(nn.Module):
-    """Eqs 9-10: multi-head self-attention along the end index, each start by itself, over the 2ω+1 nearest ends."""
+class NoMixer(nn.Module):
+    """Plain biaffine NER. A mixer is called with a block of spans and says what its `wanted` ones hear from their
+    neighbours, or `None`; `reach`: how far along the end index it looks, `None` for over the whole plane."""
+
+    reach = 0
 
     def __init__(self, config: KnowFreeConfig):
         super().__init__()
-        self.heads, self.window = config.attention_heads, config.attention_window
+
+    def forward(self, block: PackedBlock | TiledBlock) -> None:
+        return None
+
+
+class LocalAttention(nn.Module):
+    """Eqs 9-10: multi-head self-attention along the end index, each start by itself, over the 2ω+1 nearest ends; and
+    the sum under the norm of eq 11."""
+
+    def __init__(self, config: KnowFreeConfig):
+        super().__init__()
+        self.heads, self.reach = config.attention_heads, config.attention_window
+        self.adds_spans = config.formulation == "paper"
         self.query = nn.Linear(config.span_size, config.span_size)
         self.key = nn.Linear(config.span_size, config.span_size, bias=False)  # softmax would cancel it
         self.value = nn.Linear(config.span_size, config.span_size)
         self.output = nn.Linear(config.span_size, config.span_size)
 
-    def forward(self, wanted: Tensor, spans: Tensor, borders: list[tuple[int, Tensor]]) -> Tensor:
-        """Cells `wanted` `[width·R, D̃]` at offsets 0 … width-1, `spans` `[C, R, D̃]` at offsets -ω, … -> what `wanted`
-        attend to `[width·R, D̃]`; C ≤ width + 2ω, and neighbours beyond C are among `borders`, see `BandAttention`."""
+    def forward(self, block: PackedBlock | TiledBlock) -> Tensor:
+        mixed = block.attend(self)
+        return mixed.add_(block.wanted) if self.adds_spans else mixed
+
+    def _output(self, mixed: Tensor, weight: Tensor) -> Tensor:
+        # Weights sum to 1: the value's bias comes through unchanged, and is added here to vectors, not to cells.
+        return F.linear(mixed, weight, F.linear(self.value.bias, self.output.weight, self.output.bias))
+
+    def packed(self, wanted: Tensor, spans: Tensor, borders: list[tuple[int, Tensor]]) -> Tensor:
+        """See `PackedBlock`: what `wanted` attend to `[width·R, D̃]`; C ≤ width + 2ω, and neighbours beyond C are among
+        `borders`."""
         rows, size = spans.shape[1:]
         by_head = (self.heads, size // self.heads)
         scale = by_head[1] ** -0.5
         queries = torch.addmm(scale * self.query.bias[:, None], scale * self.query.weight, wanted.t())  # (D̃, width·R)
         keys_values = torch.cat([self.key.weight, self.value.weight]) @ spans.view(-1, size).t()  # (2·D̃, C·R)
         queries, keys_values = queries.unflatten(0, by_head), keys_values.unflatten(0, (2, *by_head))
-        mixed = BandAttention.apply(queries, keys_values, borders, 2 * self.window + 1, rows)
-        # Weights sum to 1: the value's bias comes through unchanged, and is added here to vectors, not to cells.
-        bias = F.linear(self.value.bias, self.output.weight, self.output.bias)
-        return F.linear(mixed.flatten(0, 1).t(), self.output.weight, bias)
+        mixed = BandAttention.apply(queries, keys_values, borders, 2 * self.reach + 1, rows)
+        return self._output(mixed.flatten(0, 1).t(), self.output.weight)
+
+    def tiled(self, spans: Tensor, inside: Tensor, tile: int) -> Tensor:
+        """See `TiledBlock`: what all but the first and last ω of `spans` attend to `[M - 2ω, D̃]`, by tiles of queries
+        against their keys and ω more on both sides."""
+        size, reach, keys = spans.shape[1] // self.heads, self.reach, tile + 2 * self.reach
+        # Fused attention wants heads of a multiple of so many numbers: weights are padded here, not cells by it.
+        spare = -size % HEAD_MULTIPLE.get(spans.device.type, 1)
+
+        def widened(*weights: Tensor) -> Tensor:
+            """`[D̃, D̃]` each -> `[len·K·(e + spare), D̃]`."""
+            together = torch.cat(weights)
+            return F.pad(together.unflatten(0, (-1, size)), (0, 0, 0, spare)).flatten(0, 1) if spare else together
+
+        by_head, wide = (self.heads, size + spare), self.heads * (size + spare)
+        bias = F.pad(F.pad(self.query.bias.view(-1, size), (0, spare)).flatten(), (0, 2 * wide))
+        together = F.linear(spans, widened(self.query.weight, self.key.weight, self.value.weight), bias)  # (M, 3·wide)
+        near = together.unfold(0, keys, tile).unflatten(1, (3, *by_head)).movedim(4, 3)  # (n, 3, K, keys, e)
+        queries = near[:, 0, :, reach : reach + tile]
+        key_at = torch.arange(keys, device=spans.device)
+        distance = key_at - reach - torch.arange(tile, device=spans.device)[:, None]  # (tile, keys)
+        # Every cell sees itself, so that one outside the sentence, which nobody asks for, does not become NaN.
+        seen = (distance.abs() <= reach) & inside.unfold(0, keys, tile)[:, None, None, :] | (distance == 0)
+        mixed = F.scaled_dot_product_attention(queries, near[:, 1], near[:, 2], seen, scale=size**-0.5)
+        output = self.output.weight.unflatten(1, (self.heads, size))
+        output = F.pad(output, (0, spare)).flatten(1) if spare else self.output.weight
+        return self._output(mixed.transpose(1, 2).flatten(2).flatten(0, 1), output)
+
+    def shifted(self, wanted: Tensor, spans: Tensor, inside: Tensor) -> Tensor:
+        """See `Plane`: what `wanted` `[B, L, C - 2ω, D̃]` attend to, neighbour by neighbour: sums that a compiler fuses,
+        and slices whose bounds are constants beside C."""
+        by_head = (self.heads, wanted.shape[-1] // self.heads)
+        count, lowest = wanted.shape[2], torch.finfo(spans.dtype).min
+        queries = (self.query(wanted) * by_head[1] ** -0.5).unflatten(3, by_head)  # (B, L, C - 2ω, K, e)
+        keys, values = self.key(spans).unflatten(3, by_head), F.linear(spans, self.value.weight).unflatten(3, by_head)
+        shifts = [slice(shift, shift + count) for shift in range(2 * self.reach + 1)]
+        scores = [(queries * keys[:, :, at]).sum(-1) for at in shifts]  # (B, L, C - 2ω, K) each
+        # The finite minimum: a cell with no neighbour in the sentence must not become NaN.
+        scores = [score.masked_fill(~inside[:, :, at, None], lowest) for score, at in zip(scores, shifts, strict=True)]
+        weights = torch.stack(scores).softmax(0).unsqueeze(-1).unbind()
+        mixed = sum(weight * values[:, :, at] for weight, at in zip(weights, shifts, strict=True))
+        return self._output(mixed.flatten(3), self.output.weight)
 
 
 class MaskedCNN(nn.Module):
     """The ablation of `span_mixer="cnn"`: blocks of 3x3 convolution over the (start, end) plane, padding held at 0
     (Yan et al. 2023). Dense in L, and exempt from the band."""
+
+    reach = None
 
     def __init__(self, config: KnowFreeConfig):
         super().__init__()
@@ -377,14 +684,22 @@ class MaskedCNN(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv2d(size, size, 3, padding=1) for _ in range(config.cnn_depth))
         self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in range(config.cnn_depth))
 
-    def forward(self, spans: Tensor, inside: Tensor) -> Tensor:
-        """`spans` `[B, L, L, D̃]`, `inside` `[B, L, L]` -> `[B, L, L, D̃]`."""
-        inside = inside.unsqueeze(-1)
+    def forward(self, block: Plane) -> Tensor:
+        """`[B, L, L, D̃]`."""
+        spans, inside = block.spans, (block.starts_real.unsqueeze(2) & block.inside).unsqueeze(-1)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             spans = spans * inside
             mixed = convolution(spans.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
             spans = F.gelu(norm(spans + mixed))
         return spans
+
+
+# span_mixer -> the attribute that holds it, which names its weights in checkpoints, and its class
+MIXERS: dict[str, tuple[str, type[nn.Module]]] = {
+    "local_attention": ("attention", LocalAttention),
+    "cnn": ("cnn", MaskedCNN),
+    "none": ("no_mixer", NoMixer),
+}
 
 
 class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
@@ -399,111 +714,102 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         self.start_mlp = nn.Linear(size, config.head_size)
         self.end_mlp = nn.Linear(size, config.head_size)
         self.biaffine = MultiHeadBiaffine(config)
+        name, mixer = MIXERS[config.span_mixer]
+        setattr(self, name, mixer(config))
         if config.span_mixer == "local_attention":
-            self.attention = LocalAttention(config)
             self.norm = nn.LayerNorm(config.span_size)
-        elif config.span_mixer == "cnn":
-            self.cnn = MaskedCNN(config)
         self.classifier = nn.Linear(config.span_size, len(config.target_labels) + len(config.extension_labels))
         self.dropout = nn.Dropout(config.head_dropout)
         self.post_init()
 
+    @property
+    def mixer(self) -> nn.Module:
+        return getattr(self, MIXERS[self.config.span_mixer][0])
+
     def forward(
         self,
         input_ids: Tensor,
-        attention_mask: Tensor,
-        unit_ids: Tensor,
-        num_units: Tensor,
+        attention_mask: Tensor | None = None,
+        unit_ids: Tensor | None = None,
+        num_units: Tensor | None = None,
         span_labels: Tensor | None = None,
         loss_weights: Tensor | None = None,
         output_extension_logits: bool = False,
+        span_weights: Tensor | None = None,
+        has_extensions: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
     ) -> KnowFreeOutput:
         """
         Args:
-            input_ids, attention_mask, unit_ids: `[B, P]`, see `KnowFreeModel.forward`.
+            input_ids, attention_mask, unit_ids, token_type_ids: `[B, P]`, see `KnowFreeModel.forward`.
             num_units: `[B]`.
             span_labels: `[B, S, 3]`, start, end (exclusive), label column; rows of -100 are padding. The column `~c`
                 leaves label c of that span out of the loss.
             loss_weights: `[B]`, 1, or β for synthetic sentences (eq 14).
             output_extension_logits: score the extension labels too.
+            span_weights: `[B, S]`, how much each of `span_labels` is gold, 0 to 1; without it all are 1.
+            has_extensions: `[B]`; where false nobody looked for extension labels, and the sentence takes no part in
+                their loss; without it all were looked at.
+
+        Raises:
+            ValueError: without `unit_ids` and `num_units`.
         """
-        units = self.knowfree(input_ids, attention_mask, unit_ids, num_units).last_hidden_state  # (B, L, D)
+        units = self.knowfree(input_ids, attention_mask, unit_ids, num_units, token_type_ids).last_hidden_state
         wanted = len(self.config.target_labels)
         if span_labels is not None or output_extension_logits:
             wanted += len(self.config.extension_labels)
-        score = self._score_dense if self.config.span_mixer == "cnn" else self._score_band
-        logits = score(self.dropout(units), num_units, wanted)
-        loss = None if span_labels is None else self._loss(logits, num_units, span_labels, loss_weights)
+        logits = self._score(self.dropout(units), num_units, wanted)
+        loss = None
+        if span_labels is not None:
+            loss = self._loss(logits, num_units, span_labels, loss_weights, span_weights, has_extensions)
         return KnowFreeOutput(loss=loss, logits=logits)
 
-    def _classify(self, spans: Tensor, columns: int) -> Tensor:
-        return F.linear(spans, self.classifier.weight[:columns], self.classifier.bias[:columns])
-
-    def _score_band(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
+    def _score(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
         """`[B, L, D]` -> `[B, L, W, columns]`. A width limit is a narrower band whose cells attend to the same
         neighbours as in the full one: ω cells below the diagonal, ω above the widest span."""
-        config = self.config
-        batch, length, _ = units.shape
-        index = UnitIndex(num_units, length)
-        flat = units[index.mask]  # (U, D)
-        starts, ends = F.leaky_relu(self.start_mlp(flat)), F.leaky_relu(self.end_mlp(flat))  # eq 7, (U, D')
-        terms = self.biaffine.terms(starts, ends)
-        window = config.attention_window if config.span_mixer == "local_attention" else 0
-        limit = min(length, config.max_span_width or length)
+        length = units.shape[1]
+        limit = torch.sym_min(length, self.config.max_span_width or length)
+        starts, ends = F.leaky_relu(self.start_mlp(units)), F.leaky_relu(self.end_mlp(units))  # eq 7, (B, L, D')
+        real = torch.arange(length, device=units.device) < num_units[:, None]  # (B, L)
+        given, reach = (self.biaffine, starts, ends, real, limit), self.mixer.reach
+        if reach is None:
+            spans = Plane.of(*given, 0, 0)
+        elif torch.compiler.is_compiling():
+            spans = Plane.of(*given, reach, self.config.max_span_width or 0)
+        else:
+            spans = (PackedBand if units.device.type == "cpu" else TiledBand)(*given, reach)
+        weight, bias = self.classifier.weight[:columns], self.classifier.bias[:columns]
+        logits = spans.logits([F.linear(self._mixed(block), weight, bias) for block in spans])  # eq 12
+        outside = ~band_mask(num_units, length, limit).unsqueeze(-1)
+        return logits.masked_fill(outside, torch.finfo(logits.dtype).min)
 
-        pieces: list[Tensor] = []
-        cells: list[Tensor] = []
-        slots = index.mask.flatten().nonzero() * limit  # (U, 1)
-        block_size = CELLS_PER_BLOCK.get(units.device.type, CELLS_PER_BLOCK["cpu"])
-        for group in index.blocks(limit + window, block_size):
-            matrices = self.biaffine.matrices(starts[torch.cat([rows for rows, _, _ in group])])
-            for (rows, longest, shortest), own in zip(group, matrices.split([len(b[0]) for b in group]), strict=True):
-                width = min(longest, limit)
-                offsets = torch.arange(-window, longest, device=units.device)
-                spans = self.biaffine(own, ends, terms, rows, offsets)  # (C, R, D̃)
-                wanted = spans[window : window + width].flatten(0, 1)  # (width·R, D̃)
-                if config.span_mixer == "local_attention":
-                    mixed = self.attention(wanted, spans, index.borders(rows, width, shortest, window))
-                    if config.formulation == "paper":
-                        mixed += wanted
-                    wanted = self.norm(mixed).add_(wanted)  # eqs 11, 12
-                pieces.append(self._classify(wanted, columns))  # eq 12
-                cells.append((slots[rows] + offsets[window : window + width]).t().flatten())
+    def _mixed(self, block: PackedBlock | TiledBlock | Plane) -> Tensor:
+        """Eqs 10-12: the block's wanted spans, each with what it hears from its neighbours."""
+        mixed = self.mixer(block)
+        if mixed is None:
+            return block.wanted
+        if self.config.span_mixer == "local_attention":
+            mixed = layer_norm(self.norm, mixed)
+        return mixed.add_(block.wanted)
 
-        found = torch.cat(pieces)
-        lowest = torch.finfo(found.dtype).min
-        logits = found.new_full((batch * length * limit, columns), lowest).index_copy_(0, torch.cat(cells), found)
-        logits.masked_fill_(~band_mask(num_units, length, limit).view(-1, 1), lowest)
-        return logits.view(batch, length, limit, columns)
-
-    def _score_dense(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
-        """The CNN mixer's way to the same band layout, through the L×L plane of each sentence."""
-        batch, length, _ = units.shape
-        limit = min(length, self.config.max_span_width or length)
-        flat = units.flatten(0, 1)
-        starts, ends = F.leaky_relu(self.start_mlp(flat)), F.leaky_relu(self.end_mlp(flat))
-        terms = self.biaffine.terms(starts, ends)
-        matrices = self.biaffine.matrices(starts).unflatten(0, (batch, length)).unbind(1)
-        position = torch.arange(length, device=units.device)
-        planes = []
-        for row in range(length):
-            rows = torch.arange(batch, device=units.device) * length + row
-            planes.append(self.biaffine(matrices[row], ends, terms, rows, position - row))
-        spans = torch.stack(planes).permute(2, 0, 1, 3)  # (B, L, L, D̃)
-        real = position < num_units[:, None]
-        spans = spans + self.cnn(spans, real[:, :, None] & real[:, None, :])
-        scores = self._classify(spans, columns)
-        end = position[:, None] + torch.arange(limit, device=units.device)  # (L, W)
-        band = scores[:, position[:, None], end.clamp(max=length - 1)]
-        return band.masked_fill(~band_mask(num_units, length, limit).unsqueeze(-1), torch.finfo(band.dtype).min)
-
-    def _loss(self, logits: Tensor, num_units: Tensor, span_labels: Tensor, loss_weights: Tensor | None) -> Tensor:
+    def _loss(
+        self,
+        logits: Tensor,
+        num_units: Tensor,
+        span_labels: Tensor,
+        loss_weights: Tensor | None,
+        span_weights: Tensor | None,
+        has_extensions: Tensor | None,
+    ) -> Tensor:
         """Eqs 13-15: binary cross-entropy of every span of the sentence against every label."""
-        _, length, limit, columns = logits.shape
+        batch, length, limit, columns = logits.shape
         exact = torch.promote_types(logits.dtype, torch.float32)  # half precision is too coarse for a sum over cells
-        weights = logits.new_ones(columns, dtype=exact)
-        if self.config.extension_labels:
-            weights[len(self.config.target_labels) :] = weights.new_tensor(self.config.extension_weights)
+        targets = len(self.config.target_labels)
+        alphas = [1.0] * targets + self.config.extension_weights
+        weights = torch.tensor(alphas, dtype=exact, device=logits.device).expand(batch, -1)  # (B, N)
+        if has_extensions is not None:
+            extension = torch.arange(columns, device=logits.device) >= targets
+            weights = weights * ~(extension & ~has_extensions.bool()[:, None])
         # BCE(x, y) = softplus(x) - x·y: the gold is subtracted where it lies, no grid of targets is built.
         # Cells outside the sentence hold the dtype's minimum, whose softplus is 0.
         loss = (F.softplus(logits.to(exact)).sum((1, 2)) * weights).sum(-1)  # (B,)
@@ -511,15 +817,25 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         left_out, column = column < 0, torch.where(column < 0, ~column, column).clamp(max=columns - 1)
         width = end - start - 1
         reachable = (start >= 0) & (width < limit) & (end <= num_units[:, None])
-        sentence = torch.arange(len(logits), device=logits.device)[:, None]
+        sentence = torch.arange(batch, device=logits.device)[:, None]
         at_gold = logits[sentence, start.clamp(0, length - 1), width.clamp(0, limit - 1), column].to(exact)
-        at_gold = torch.where(left_out, F.softplus(at_gold), at_gold)
-        loss = loss - (at_gold * weights[column]).masked_fill(~reachable, 0).sum(-1)
+        gold = at_gold if span_weights is None else at_gold * span_weights
+        gold = torch.where(left_out, F.softplus(at_gold), gold) * weights.gather(1, column)
+        loss = loss - gold.masked_fill(~reachable, 0).sum(-1)
         if self.config.loss_reduction == "mean":
             loss = loss / band_mask(num_units, length, limit).sum((1, 2)).clamp(min=1)
         if loss_weights is not None:
             loss = loss * loss_weights
         return loss.mean()
+
+
+def layer_norm(norm: nn.LayerNorm, spans: Tensor) -> Tensor:
+    """`norm(spans)` in the spans' own precision: autocast would take them to fp32, twice the bytes."""
+    if norm.weight.dtype == spans.dtype:
+        return norm(spans)
+    with torch.autocast(spans.device.type, enabled=False):
+        weight, bias = norm.weight.to(spans.dtype), norm.bias.to(spans.dtype)
+        return F.layer_norm(spans, norm.normalized_shape, weight, bias, norm.eps)
 
 
 def band_mask(num_units: Tensor, length: int, limit: int) -> Tensor:

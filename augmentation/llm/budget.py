@@ -134,7 +134,7 @@ class Purse:
     def _refusal(self, wanted: Reservation) -> str | None:
         budget = self.budget
         if self._requests_used_up:
-            return f"--max-requests {budget.max_requests} is reached"
+            return f"--max_requests {budget.max_requests} is reached"
         flying_prompt, flying_completion = self._worst(*self._in_flight, wanted)
         prompt, completion = self.prompt_tokens + flying_prompt, self.completion_tokens + flying_completion
         worst = self._worst(wanted)
@@ -146,7 +146,7 @@ class Purse:
             )
         if budget.max_usd is not None and budget.usd(prompt, completion) > budget.max_usd:
             return (
-                f"--max-usd {budget.max_usd:g}: {self.usd:.4f} are spent and the next request may take "
+                f"--max_usd {budget.max_usd:g}: {self.usd:.4f} are spent and the next request may take "
                 f"{budget.usd(*worst):.4f}"
             )
         return None

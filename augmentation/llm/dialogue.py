@@ -65,16 +65,21 @@ class Unanswered:
 class UnansweredError(Exception):
     """Offline work met a request that was never answered; the message says what to run."""
 
+    exit_code = 1
+
 
 class AllFailedError(Exception):
     """Not one question of a run got a usable answer; the message says where the reasons stand."""
+
+    exit_code = 1
 
 
 class StoppedError(Exception):
     """A run ended before its work was done (budget, Ctrl-C); it can be resumed."""
 
     def __init__(self, progress: Progress) -> None:
-        super().__init__(progress.reason)
+        super().__init__(f"{progress.reason}. Everything answered is kept; run the same command to go on.")
+        self.exit_code = 130 if progress.outcome == "interrupted" else 3
         self.progress = progress
 
 

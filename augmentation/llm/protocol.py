@@ -53,6 +53,8 @@ class RowError(Exception):
 class StopRunError(Exception):
     """No request will succeed until the user mends something (HTTP 401, 402, 403, 404): the run stops."""
 
+    exit_code = 1
+
 
 class Client(Protocol):
     """Sends one request and returns its completion, or raises one of the three errors above.

@@ -17,6 +17,8 @@ _FIELDS = ("task", "id", "input", "completion")
 class RecordedAnswersError(ValueError):
     """A file of recorded answers cannot be read; the message names file, line and mend."""
 
+    exit_code = 2
+
 
 def squeeze(text: str) -> str:
     """The form under which an input is looked up: no white space, no final stop."""
@@ -44,9 +46,10 @@ class RecordedClient:
         """Read the files.
 
         Raises:
-            RecordedAnswersError: a file is missing or a line is no recorded answer.
+            RecordedAnswersError: a file is missing, a line is no recorded answer, or two files answer one task and
+                text differently.
         """
-        self._completions: dict[tuple[str, str], str] = {}
+        self._completions: dict[tuple[str, str], tuple[str, Path]] = {}
         self._groups: list[tuple[str, list[str]]] = []
         for path in paths:
             self._read(Path(path))
@@ -62,7 +65,19 @@ class RecordedClient:
                         groups = _groups(record["completion"], f"{path}, line {number}")
                         self._groups.extend((group["standard"], group["synonyms"]) for group in groups)
                     else:
-                        self._completions[record["task"], squeeze(record["input"])] = record["completion"]
+                        self._keep(record, path, number)
+
+    def _keep(self, record: dict[str, str], path: Path, number: int) -> None:
+        """Of one task and text the last answer of a file stands; another file may only say the same."""
+        key = record["task"], squeeze(record["input"])
+        completion, other = self._completions.get(key, (record["completion"], path))
+        if other != path and _value(completion) != _value(record["completion"]):
+            raise RecordedAnswersError(
+                f"{path}, line {number}: answers task {record['task']!r} about {record['input'][:60]!r} otherwise than "
+                f"{other}; name one of the two files in `answers` (of a run, give each variant its own `augment: "
+                "{answers: […]}`)"
+            )
+        self._completions[key] = record["completion"], path
 
     async def send(self, request: Request, mode: Mode) -> Completion:
         """The recorded answer; raises RowError as `completion_text` does."""
@@ -85,10 +100,10 @@ class RecordedClient:
             return _merge_text([(name, [name]) for name in json.loads(request.input)])
         if request.task == "merge":
             return self._merge(json.loads(request.input))
-        text = self._completions.get((request.task, squeeze(request.input)))
-        if text is None:
+        found = self._completions.get((request.task, squeeze(request.input)))
+        if found is None:
             raise RowError(f"no recorded answer for task {request.task!r} and the text {request.input[:60]!r}")
-        return text
+        return found[0]
 
     def _merge(self, types: list[str]) -> str:
         if not self._groups:
@@ -105,6 +120,14 @@ class RecordedClient:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+
+def _value(completion: str) -> Any:
+    """What a completion says, however its JSON is written."""
+    try:
+        return json.loads(completion)
+    except ValueError:
+        return completion
 
 
 def _record(line: str, place: str) -> dict[str, str]:

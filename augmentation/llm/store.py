@@ -57,6 +57,8 @@ CREATE TABLE IF NOT EXISTS runs (
 class StoreError(Exception):
     """The store cannot be used: another program's file, a newer version's, another run's just now, or a full disk."""
 
+    exit_code = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

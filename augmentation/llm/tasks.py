@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from typing import Any, Literal
 
 from augmentation.llm.prompts import Prompt, load_prompt
@@ -283,8 +284,6 @@ def reask(request: Request, answer_text: str, error: str, *, model: str) -> Requ
 
 def provenance(request: Request, answer: Answer, *, repaired: bool) -> dict[str, Any]:
     """The provenance of one answer; recorded answers have model and prompt id `recorded` and no settings."""
-    from augmentation import __version__
-
     known = {name: asdict(answer)[name] for name in ("model", "served_model", "mode", "attempts", "time", "endpoint")}
     common = {
         "task": request.task,
@@ -292,7 +291,7 @@ def provenance(request: Request, answer: Answer, *, repaired: bool) -> dict[str,
         **known,
         "repaired": repaired,
         "reasks": request.reask,
-        "package_version": __version__,
+        "package_version": version("knowfree"),
     }
     if answer.mode == "recorded":
         unknown = ("prompt_version", "prompt_sha256", "temperature", "top_p", "seed", "finish_reason")

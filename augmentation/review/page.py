@@ -26,7 +26,7 @@ REASONS = {
     "off_border": "in the text, but not on unit borders",
     "empty": "no text",
     "unknown_label": "no label of the task",
-    "overlap": "inside or across a longer target, in a task without nesting",
+    "out_of_order": "in the text, but only before the mention before it",
 }
 
 

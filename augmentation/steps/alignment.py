@@ -130,7 +130,7 @@ class EntitySpan:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A mention without a place: `reason` is `hallucinated`, `off_border` or `empty`."""
+    """A mention without a place: `reason` is `hallucinated`, `off_border`, `empty` or, of targets, `out_of_order`."""
 
     entity: str
     type: str
@@ -149,6 +149,43 @@ class EntityAlignment:
     spans: list[EntitySpan]
     dropped: list[Dropped]
     counts: Counter[str]
+
+
+def align_in_order(text: UnitText, items: Iterable[tuple[str, str]], *, flat: bool) -> EntityAlignment:
+    """Give every (entity, type) item one occurrence, in the order of the items (S5, task `targets`).
+
+    An item stands at the next place after the one before it: after its end in a flat task, else from its start on, but
+    never twice at one place with one type. What has no place there is dropped; nothing is searched for elsewhere.
+
+    Returns:
+        spans in the order of the items; `counts` as `align_entities`, in items, and `out_of_order`: the mention stands
+        only before the item before it.
+    """
+    spans: list[EntitySpan] = []
+    dropped: list[Dropped] = []
+    counts: Counter[str] = Counter()
+    taken: set[tuple[int, int, str]] = set()
+    cursor = 0
+    for entity, type_ in items:
+        counts["pairs"] += 1
+        found, rung, off_border = _find(text, entity)
+        place = next((span for span in found if span[0] >= cursor and (*span, type_) not in taken), None)
+        if place is None:
+            reason = (
+                "out_of_order" if found else rung if rung == "empty" else "off_border" if off_border else "hallucinated"
+            )
+            counts[reason] += 1
+            dropped.append(Dropped(entity, type_, reason))
+            continue
+        counts[rung] += 1
+        counts["ambiguous"] += len(found) > 1
+        taken.add((*place, type_))
+        cursor = place[1] if flat else place[0]
+        units = text.units(place)
+        assert units is not None  # `_find` keeps to unit borders
+        spans.append(EntitySpan(*units, type_, entity))
+    counts["spans"] += len(spans)
+    return EntityAlignment(spans, dropped, counts)
 
 
 def align_entities(

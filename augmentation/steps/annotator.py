@@ -4,15 +4,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from augmentation import __version__
 from augmentation.llm.dialogue import Work, together
 from augmentation.llm.outcome import Outcome
 from augmentation.llm.tasks import Request, targets_request
-from augmentation.steps.alignment import Dropped, EntitySpan, UnitText, align_entities
+from augmentation.steps.alignment import Dropped, EntitySpan, UnitText, align_in_order
 from augmentation.steps.asking import Annotation, AnnotationSettings, Range, asked
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.rows import Row
@@ -56,34 +56,25 @@ def ask_targets(
 def align_targets(
     tokens: Sequence[str],
     answers: Sequence[tuple[Range, Outcome]],
-    words: Sequence[Range] | None,
     settings: AnnotationSettings,
     targets: TargetSettings,
 ) -> Annotation:
-    """Target spans; labels outside the set are dropped, in a flat task also what a longer span overlaps."""
+    """Target spans, an item an occurrence in the order of the answer (S5); labels outside the set are dropped."""
     counts = Counter(answers=len(answers), failed=sum(outcome.parsed is None for _, outcome in answers))
     spans: list[EntitySpan] = []
     dropped: list[Dropped] = []
     for (start, end), outcome in answers:
         if outcome.parsed is not None:
-            pairs = dict.fromkeys((item.entity, item.type) for item in outcome.parsed.value)
-            unknown = [Dropped(*pair, "unknown_label") for pair in pairs if pair[1] not in targets.labels]
+            items = [(item.entity, item.type) for item in outcome.parsed.value]
+            unknown = [Dropped(*item, "unknown_label") for item in items if item[1] not in targets.labels]
             counts["unknown_label"] += len(unknown)
             text = UnitText.from_tokens(tokens[start:end], settings.unit)
-            inside = [(w[0] - start, w[1] - start) for w in words or () if start <= w[0] and w[1] <= end]
-            aligned = align_entities(text, [pair for pair in pairs if pair[1] in targets.labels], inside)
+            known = [item for item in items if item[1] in targets.labels]
+            aligned = align_in_order(text, known, flat=targets.flat)
             spans += [replace(span, start=span.start + start, end=span.end + start) for span in aligned.spans]
             dropped += unknown + aligned.dropped
             counts.update(aligned.counts)
-    if targets.flat:
-        kept: list[EntitySpan] = []
-        for span in sorted(spans, key=lambda span: span.start - span.end):  # of equal length the first stays
-            if all(other.end <= span.start or span.end <= other.start for other in kept):
-                kept.append(span)
-            else:
-                dropped.append(Dropped(span.entity, span.type, "overlap"))
-        counts["overlap"] += len(spans) - len(kept)
-        spans = sorted(kept, key=lambda span: span.start)
+    spans.sort(key=lambda span: (span.start, span.end))
     return Annotation(spans, [], [], dropped, {"targets": counts})
 
 
@@ -124,5 +115,5 @@ def model_provenance(name: str, weights: Path) -> dict[str, Any]:
         "repaired": False,
         "prompt_id": "weights",
         "prompt_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "package_version": __version__,
+        "package_version": version("knowfree"),
     }

@@ -17,5 +17,4 @@ def annotate_synthetic(
     annotation, answers = yield from both(
         annotate(row_id, tokens, settings), ask_targets(row_id, tokens, settings, targets)
     )
-    words = annotation.words if settings.unit == "character" else None
-    return annotation, align_targets(tokens, answers, words, settings, targets)
+    return annotation, align_targets(tokens, answers, settings, targets)

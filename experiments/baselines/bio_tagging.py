@@ -1,5 +1,6 @@
 """Baselines: BIO token classification with transformers' own head, alone or under a linear-chain CRF."""
 
+import logging
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,10 @@ from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import infer_unit
 
 from .bio_network import OUTSIDE, CrfTagger, FoundSpan, bio_features, bio_tags, emission_model, tag
+from .crf_head import FLAT_ONLY
+from .tagger import outermost
 
+logger = logging.getLogger(__name__)
 CRF_CONFIG = "bio_crf.json"  # not config.json: no other class may load the emissions and forget the transitions
 WEIGHTS = "model.safetensors"
 
@@ -47,6 +51,7 @@ def train_bio(
     batch_size: int = 8,
     dropout: float = 0.1,
     weight_decay: float = 1e-3,
+    overlapping: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """
@@ -63,6 +68,8 @@ def train_bio(
         max_steps: updates.
         learning_rate, head_learning_rate: peak rates of the encoder, and of linear layer and transitions.
         dropout: on the encoder's output.
+        overlapping: learn from the outermost of spans that share a token, and be scored on all, instead of refusing
+            them.
         options: further `KnowFreeTrainingArguments`; `resume_from_checkpoint="last"` continues an interrupted run.
 
     Returns:
@@ -85,8 +92,13 @@ def train_bio(
     resume = checkpoint_to_resume(args)
     data_args = DataArguments(train_file=train_file, validation_file=validation_file, labels=labels)
     splits = read_splits(data_args, flat=False)
-    for name, path in (("train", train_file), ("validation", validation_file)):
-        _check_one_tag_a_token(splits.get(name, []), str(path))
+    if overlapping:
+        splits["train"], lost = outermost(splits["train"])
+        if lost:
+            logger.warning("train: %d gold spans lie in or across others: %s", lost, FLAT_ONLY)
+    else:
+        for name, path in (("train", train_file), ("validation", validation_file)):
+            _check_one_tag_a_token(splits.get(name, []), str(path))
     plan_schedule(data_args, args, len(splits["train"]))
 
     set_seed(seed)

@@ -11,27 +11,9 @@ from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.data.rows import Row, read_lines
 
 from ..run.settings import augmented_folder
+from ..run.variants import BASELINE
 from .comparison import Difference, Spread, spread
 from .results import FinishedRun, Result, span_sets
-
-BASELINE = "base"
-VARIANTS = {
-    "base": "gold sentences only (KnowFREE)",
-    "f_cnn": "F, masked CNN in place of local attention",
-    "f_without_merging": "F, synonymous entity types not merged (Table 3, w/o S.L.)",
-    "f_without_entities": "F without entity labels (Table 3)",
-    "f_without_pos": "F without POS labels (Table 3)",
-    "f": "gold sentences with extension labels of the LLM fused in (KnowFREE-F)",
-    "fs": "the same and synthetic sentences from explanations (KnowFREE-FS)",
-    "cnn": "gold only, masked CNN in place of local attention",
-    "plain": "gold only, no mixing of spans: plain biaffine",
-    "bio": "gold only, token classification with BIO tags",
-    "bio_crf": "gold only, BIO tags and a CRF",
-    "fs_gold": "FS, synthetic targets by the gold-only model",
-    "fs_fusion": "FS, synthetic targets by the fused model",
-    "fs_llm": "FS, synthetic targets by the LLM",
-    "fs_agree": "FS, synthetic targets where model and LLM agree",
-}
 
 
 @dataclass(frozen=True)
@@ -246,7 +228,7 @@ def label_merges(folder: Path) -> dict[str, Any] | None:
 _NAMED = (
     ("pairs", "unknown_label"),
     ("exact", "normalised"),
-    ("hallucinated", "off_border", "empty", "unknown_label", "overlap"),
+    ("hallucinated", "off_border", "empty", "unknown_label", "out_of_order"),
 )
 _LOSSES = {  # task: what there was, what came through, and why the rest did not
     "entities": ("entity mentions", *_NAMED),
@@ -259,7 +241,7 @@ _REASONS = {
     "off_border": "not on unit borders",
     "empty": "without text",
     "unknown_label": "no label of the task",
-    "overlap": "places inside or across a longer target",
+    "out_of_order": "only before the mention before it",
     "unplaced": "not found in the text",
     "failed": "answers that failed",
     "cut": "cut by the token limit",

@@ -20,12 +20,11 @@ from augmentation.settings import load_settings
 from modeling_knowfree.data.readers import InputError, read_rows
 
 from ..run.settings import GOLD_FILE
+from ..run.variants import BASELINE, label_of
 from .analyses import Analyses, extension_logits, sentence_map
 from .charts import Chart, Point, line_chart
 from .comparison import LEVEL, RESAMPLES, Difference, Spread, compare, spread
 from .findings import (
-    BASELINE,
-    VARIANTS,
     augmentations,
     best_on_dev,
     challenger,
@@ -107,7 +106,7 @@ def report_html(folder: Path) -> str:
             title=f"KnowFREE on {run.cells[0].dataset}",
             language=run.settings.get("language") or "en",
             overview=_overview(run),
-            variants=[(name, VARIANTS.get(name, "as run.yaml defines it")) for name in run.variants()],
+            variants=[(name, label_of(name)) for name in run.variants()],
             table=scores(run, differences),
             troubles=troubles,
             bests=[(subset, best_on_dev(run, subset)) for subset in run.subsets],
@@ -146,7 +145,7 @@ def report_markdown(folder: Path) -> str:
             troubles=troubles,
             bests=[(subset, best_on_dev(run, subset)) for subset in run.subsets],
             labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
-            variants=[(name, VARIANTS.get(name, "as run.yaml defines it")) for name in run.variants()],
+            variants=[(name, label_of(name)) for name in run.variants()],
             level=LEVEL,
             resamples=RESAMPLES,
             baseline=BASELINE,

@@ -9,15 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from modeling_knowfree.data.readers import InputError, read_rows
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.metrics import LabelledSpan, span_scores
+from modeling_knowfree.settings import read_settings
 from modeling_knowfree.units_knowfree import infer_unit
 
 from ..run.settings import RUN_FILE
+from ..run.variants import VARIANTS
 
 logger = logging.getLogger(__name__)
 RESULTS_FILE, PREDICTIONS_FILE = "results.jsonl", "test_predictions.jsonl"
@@ -44,6 +45,27 @@ class LabelScores(BaseModel):
     predicted: Count
 
 
+class LlmCost(BaseModel):
+    """
+    What it took where the LLM tagged the test file itself.
+
+    Args:
+        failed: texts without a usable answer; they count as without entities.
+        unaligned: items of answers that have no place in their text.
+        prompt_tokens, completion_tokens, usd: of all texts; null where the source does not tell (recorded answers).
+        seconds_per_text: mean wall time with `concurrency` texts in flight; null where nothing was asked anew.
+    """
+
+    texts: Count
+    failed: Count
+    unaligned: Count
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    usd: Annotated[float, Field(ge=0)] | None = None
+    seconds_per_text: Annotated[float, Field(ge=0)] | None = None
+    concurrency: Count
+
+
 class Result(BaseModel):
     """
     One line of results.jsonl: one training and its test scores. All ratios are in [0, 1].
@@ -52,7 +74,8 @@ class Result(BaseModel):
         dev_f1: null without a validation file.
         curve: (update, dev F1) pairs; empty without a validation file.
         train_rows: sentences trained on, of which `gold_rows` and `synthetic_rows`.
-        updates: optimizer steps.
+        updates: optimizer steps; 0 where nothing is trained.
+        llm: where the LLM tagged the test file itself, what that took.
         key: sha256 of everything that shaped the training and its scores.
     """
 
@@ -73,6 +96,7 @@ class Result(BaseModel):
     synthetic_rows: Count
     updates: Count
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    llm: LlmCost | None = None
     per_label: dict[str, LabelScores]
     versions: dict[str, str] = {}
     key: str
@@ -156,8 +180,10 @@ class FinishedRun:
         return list(dict.fromkeys(cell.subset for cell in self.cells))
 
     def variants(self, subset: str | None = None) -> list[str]:
-        """Of one subset or of all, in the order of the results."""
-        return list(dict.fromkeys(cell.variant for cell in self.cells if subset in (None, cell.subset)))
+        """Of one subset or of all, in the order of the table of variants, others as the results have them."""
+        found = dict.fromkeys(cell.variant for cell in self.cells if subset in (None, cell.subset))
+        table = list(VARIANTS)
+        return sorted(found, key=lambda name: table.index(name) if name in table else len(table))
 
     def of(self, subset: str, variant: str) -> dict[int, Result]:
         """The cells of a subset and variant by seed; empty where none has finished."""
@@ -232,10 +258,7 @@ def read_run(folder: Path) -> FinishedRun:
     path = folder / RUN_FILE
     if not path.is_file():
         raise InputError(f"{folder}: no run folder, it has no {RUN_FILE}; give the --output_dir of `knowfree run`")
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}") from error
-    if not isinstance(settings, dict) or not isinstance(settings.get("test_file"), str):
+    settings = read_settings(path)
+    if not isinstance(settings.get("test_file"), str):
         raise InputError(f"{path}: names no test_file; write `test_file: test.jsonl`, the file the run was scored on")
     return FinishedRun(folder, settings, read_cells(folder / RESULTS_FILE))

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
 from functools import cache
@@ -18,7 +18,10 @@ from typing import Any
 import torch
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from augmentation import __version__
+from augmentation.pipeline import STORE_FILE
+from augmentation.settings import Settings as AugmentSettings
+from augmentation.settings import check_settings, state_of
+from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
 from modeling_knowfree.encoders import E5, built_version, encoder_path
 from modeling_knowfree.inference.tag import load_pipeline, tag
@@ -31,8 +34,10 @@ from modeling_knowfree.training.train import Arguments, parse_arguments, plan_sc
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
+from ..baselines.tagger import TAGGERS, predict_tagger, tagger_class, train_tagger
 from ..report.results import PREDICTIONS_FILE, usable_results
-from .settings import RunSettings, Variant
+from .settings import RunSettings
+from .variants import LEXICON_TAGGERS, Variant
 
 CELL_FILE = "cell.json"
 BATCH_SIZE = 32
@@ -40,6 +45,10 @@ SET_BY_RUN = frozenset(
     "train_file validation_file test_file labels task model_name_or_path output_dir seed max_steps "
     "dataset_name dataset_config_name resume_from_checkpoint".split()
 )
+
+
+ALSO_OF_NETWORKS = {"pooling", "head_dropout", "threshold", "decoding", "vocabulary_files"}
+"""Model arguments of KnowFREE that the networks of `baselines.tagger` have too."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,10 @@ class Cell:
             FileNotFoundError: no training file.
         """
         settings = self.settings
+        if self.definition.asks_llm:
+            answers = [_file_hash(Path(path)) for path in self.llm_settings().answers]
+            told = [self.definition.tagger, settings.labels, state_of(Path(), self.llm_settings()), answers]
+            return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         files = [self.train_file, settings.validation_file, settings.test_file]
         shaping = [
             self.definition.tagger,
@@ -92,7 +105,23 @@ class Cell:
             [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
             [_file_hash(Path(path)) for path in files if path],
         ]
+        if self.definition.tagger in LEXICON_TAGGERS:
+            words = settings.lexicon
+            shaping.append(_file_hash(Path(words)) if words and Path(words).is_file() else words)
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+
+    def llm_settings(self) -> AugmentSettings:
+        """
+        How the LLM is asked where it tags the test set itself; files are named from the current directory.
+
+        Raises:
+            InputError: settings that the augmentation refuses.
+        """
+        settings = self.settings
+        files = {"train_file": str(self.train_file), "test_file": settings.test_file}
+        task = {"task": settings.task, "language": settings.language, "unit": settings.unit}
+        values = settings.augment | self.definition.augment | files | task
+        return check_settings(values, f"augment of {self.variant}")
 
     def result(self) -> dict[str, Any] | None:
         """Its line of results.jsonl, if it is finished and nothing that shapes it has changed."""
@@ -129,8 +158,19 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         if name in ("num_train_epochs", "min_steps"):
             why = "all variants get the same number of updates; give it in train or updates of the whole run"
             raise InputError(f"{where}: no {name} of its own: {why}")
-        if definition.tagger != "span" and name in _names(ModelArguments) - {"head_dropout"} | {"beta"}:
-            raise InputError(f"{where}: a BIO tagger has no {name}; leave it out")
+        unused = _names(ModelArguments) - ALSO_OF_NETWORKS if definition.tagger in TAGGERS else set()
+        if definition.tagger in ("bio", "bio_crf"):
+            unused = _names(ModelArguments) - {"head_dropout"} | {"beta"}
+        if definition.asks_llm:
+            raise InputError(f"{where}: nothing is trained, so there is no {name}; leave it out")
+        if name in unused:
+            what = "a BIO tagger" if definition.tagger in ("bio", "bio_crf") else definition.tagger
+            raise InputError(f"{where}: {what} has no {name}; leave it out")
+    if definition.tagger in LEXICON_TAGGERS:
+        if settings.lexicon is None:
+            words = "lexicon: FILE (a word a line, or word2vec's text format), lexicon: rjieba or lexicon: augmentation"
+            raise InputError(f"{variant} needs words; give the run {words}")
+        tagger_class(definition.tagger).check(rows, settings.lexicon)
     encoder = encoder_path(settings.model_name_or_path, infer_unit(rows))
     with told_in_one_line(f"model_name_or_path {settings.model_name_or_path}"):
         load_config(encoder)
@@ -185,10 +225,13 @@ def _parse(settings: RunSettings, variant: Variant) -> Arguments:
     return parse_arguments(shaping_arguments(settings, variant) | unused)
 
 
-def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
+def finish(cell: Cell, test: list[Row], budget: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
     Train a cell, tag the test set, and put the finished folder in its place in one step: a cell that was killed starts
     anew and ends in the same result.
+
+    Args:
+        budget: `max_requests`, `max_total_tokens`, `max_usd`, where the LLM tags the test set.
 
     Returns:
         Its line of results.jsonl.
@@ -197,7 +240,13 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     key = cell.key()  # before: what is edited while it trains must not pass for what it learnt from
     started = time.perf_counter()
-    dev_f1, curve, predicted = (_finish_span if cell.definition.tagger == "span" else _finish_bio)(cell, work, test)
+    asked: dict[str, Any] = {}
+    if cell.definition.asks_llm:
+        predicted, asked = _tag_by_llm(cell, work, test, budget)
+        dev_f1, curve = None, []
+    else:
+        finishers = {"span": _finish_span, "bio": _finish_bio, "bio_crf": _finish_bio}
+        dev_f1, curve, predicted = finishers.get(cell.definition.tagger, _finish_network)(cell, work, test)
     seconds = time.perf_counter() - started
     write_rows(
         work / PREDICTIONS_FILE,
@@ -224,12 +273,12 @@ def finish(cell: Cell, test: list[Row]) -> dict[str, Any]:
         "train_rows": len(rows),
         "gold_rows": len(rows) - synthetic,
         "synthetic_rows": synthetic,
-        "updates": cell.updates,
+        "updates": 0 if asked else cell.updates,
+        **({"llm": asked} if asked else {}),
         "seconds": round(seconds, 1),
         "threads": torch.get_num_threads(),
         "per_label": scores["per_label"],
-        "versions": {"knowfree": __version__}
-        | {name: version(name) for name in ("torch", "transformers")}
+        "versions": {name: version(name) for name in ("knowfree", "torch", "transformers")}
         | {"python": python_version()},
         "key": key,
     }
@@ -280,24 +329,51 @@ def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:
             batch_size=args.per_device_train_batch_size,
             dropout=model_args.head_dropout,
             weight_decay=args.weight_decay,
+            overlapping=True,
             **{name: getattr(args, name) for name in given},
         )
     _remove_checkpoints(work)
-    unit = infer_unit(test)
-    predicted = [
+    return (
+        results["validation"].get("validation_f1"),
+        results["curve"],
+        _spelt(test, predict_bio(work, test, BATCH_SIZE)),
+    )
+
+
+def _finish_network(cell: Cell, work: Path, test: list[Row]) -> Finished:
+    with redirect_stdout(sys.stderr):
+        results = train_tagger(cell.definition.tagger, cell.arguments(work), lexicon=cell.settings.lexicon)
+    _remove_checkpoints(work)
+    found = predict_tagger(work, test, BATCH_SIZE)
+    return results["validation"].get("validation_f1"), results["curve"], _spelt(test, found)
+
+
+def _tag_by_llm(
+    cell: Cell, work: Path, test: list[Row], budget: Mapping[str, Any] | None
+) -> tuple[list[list[dict[str, Any]]], dict[str, Any]]:
+    """The LLM's spans in the test set, and what they took. The rows of a run share their answers."""
+    from ..baselines.llm_tagging import tag_with_llm
+
+    settings, labels = cell.llm_settings(), cell.settings.labels
+    assert labels is not None  # `Run` filled them in
+    store = cell.folder.parents[2] / STORE_FILE
+    examples = settings.target_examples if cell.definition.tagger == "llm_few" else 0
+    gold = list(iterate_rows(cell.train_file)) if examples else []
+    tagging = tag_with_llm(test, gold, labels, settings, store, examples=examples, budget=dict(budget or {}))
+    work.mkdir(parents=True)
+    return _spelt(test, [[(*span, 1.0) for span in spans] for spans in tagging.spans]), tagging.numbers
+
+
+def _spelt(rows: list[Row], found: list[list[tuple[int, int, str, float]]]) -> list[list[dict[str, Any]]]:
+    """Spans `(start, end, label, score)` of each row as predictions are written, the words they cover beside them."""
+    unit = infer_unit(rows)
+    return [
         [
-            {
-                "start": start,
-                "end": end,
-                "label": label,
-                "score": score,
-                "word": join_units(row["tokens"][start:end], unit)[0],
-            }
+            {"start": start, "end": end, "label": label, "score": score, "word": join_units(tokens[start:end], unit)[0]}
             for start, end, label, score in spans
         ]
-        for row, spans in zip(test, predict_bio(work, test, BATCH_SIZE), strict=True)
+        for tokens, spans in zip((row["tokens"] for row in rows), found, strict=True)
     ]
-    return results["validation"].get("validation_f1"), results["curve"], predicted
 
 
 def _remove_checkpoints(folder: Path) -> None:

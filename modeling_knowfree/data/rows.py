@@ -38,6 +38,8 @@ class InputError(ValueError):
     line, one each: the bad rows of a file.
     """
 
+    exit_code = 2
+
     def __init__(self, message: str, details: Sequence[str] = ()):
         super().__init__("\n  ".join(" ".join(line.splitlines()) for line in (message, *details)))
 

@@ -12,7 +12,8 @@ import torch
 import yaml
 from transformers import HfArgumentParser, set_seed
 
-from ..data.readers import InputError, read_dataset, read_rows
+from ..data.inspection import inspect, summary
+from ..data.readers import InputError, read_dataset, read_file, read_rows
 from ..data.rows import Row
 from ..encoders import HUB_IDS
 from ..files import write_whole
@@ -159,7 +160,10 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
                 labels = labels or _labels(splits["train"], where)
         return splits
     assert data_args.train_file is not None  # `_check` saw to it
-    splits["train"] = read_rows(data_args.train_file, flat=flat, labels=given)
+    reading = read_file(data_args.train_file, flat=flat, labels=given)
+    for line in summary(inspect(reading, data_args.train_file)):
+        logger.info(line)
+    splits["train"] = reading.rows
     labels, unit = given or _labels(splits["train"], data_args.train_file), infer_unit(splits["train"])
     for name, path in (("validation", data_args.validation_file), ("test", data_args.test_file)):
         if path:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from augmentation.commands import augment
 from augmentation.llm.recorded import RecordedClient
+from knowfree import cli
 from tests.support import ROOT
 from tests.support.llm_server import WELL, Faults, LLMServer
 
@@ -36,7 +36,7 @@ def recorded() -> RecordedClient:
 
 
 def knowfree(*arguments: object) -> Result:
-    return CliRunner().invoke(augment, [str(argument) for argument in arguments])
+    return CliRunner().invoke(cli, ["augment", *[str(argument) for argument in arguments]])
 
 
 def init(folder: Path, train_file: Path, *options: object) -> Path:

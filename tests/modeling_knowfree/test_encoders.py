@@ -38,9 +38,10 @@ def test_each_family_scores_saves_and_loads(family, tmp_path):
         alone = model(
             **{name: tensor[1:, :6] if tensor.ndim == 2 else tensor[1:] for name, tensor in batch.items()}
         ).logits
-    assert logits.shape == (2, 5, 5, 2)
+    assert logits.shape == (2, 8, 8, 2)
+    assert ((logits > torch.finfo(logits.dtype).min).sum((1, 2, 3)) == torch.tensor([2 * 15, 2 * 6])).all()
     inside = alone > torch.finfo(alone.dtype).min
-    torch.testing.assert_close(logits[1:, :3, :3][inside], alone[inside], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits[1:, :6, :6][inside], alone[inside], rtol=1e-4, atol=1e-4)
     assert not any("pooler" in name for name in model.state_dict())
     model.save_pretrained(tmp_path)
     again = KnowFreeForTokenClassification.from_pretrained(tmp_path).eval()

@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 from click.testing import CliRunner
-from knowfree_experiments.run.command import run
 
+import knowfree
 from modeling_knowfree.data.readers import read_rows, write_rows
 from tests.conftest import ROOT
 
@@ -38,8 +38,8 @@ def call(folder: Path, settings: dict, *arguments: object, code: int = 0) -> str
     config = folder.parent / f"{folder.name}.yaml"
     config.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    line = ["--config", str(config), "--output_dir", str(folder), *map(str, arguments)]
-    result = CliRunner().invoke(run, line)
+    line = ["run", "--config", str(config), "--output_dir", str(folder), *map(str, arguments)]
+    result = CliRunner().invoke(knowfree.cli, line)
     assert result.exit_code == code, result.output
     return result.output
 

@@ -233,6 +233,22 @@ def test_recorded_answers_are_found_without_white_space_and_final_stop(tmp_path)
         ask(client, entities_request("other", "嘉鱼是县城", language="zh"), "recorded")
 
 
+def test_two_files_that_answer_one_question_differently_are_refused_by_name(tmp_path):
+    def answers(name, text, *entities):
+        line = {"task": "targets", "id": name, "input": text, "completion": json.dumps([*entities], indent=1)}
+        (tmp_path / name).write_text(json.dumps(line) + "\n", encoding="utf-8")
+        return tmp_path / name
+
+    oslo = {"entity": "Oslo", "type": "CITY"}
+    few, zero = answers("few.jsonl", "to Oslo .", oslo), answers("zero.jsonl", "to  Oslo")
+    with pytest.raises(RecordedAnswersError, match=r"zero\.jsonl, line 1.*'targets'.*'to  Oslo'.*few\.jsonl.*answers"):
+        RecordedClient([few, zero])
+    same = tmp_path / "same.jsonl"
+    same.write_text(few.read_text().replace("\\n", ""), encoding="utf-8")  # the same answer, written otherwise
+    assert same.read_text() != few.read_text()
+    RecordedClient([few, same, few])
+
+
 def test_recorded_groups_are_restricted_and_a_second_pass_lets_each_name_stand_alone(tmp_path):
     groups = [
         {"standard": "Film", "synonyms": ["Film", "Movie", "ｍｏｖｉｅ  title"]},

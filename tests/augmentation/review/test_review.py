@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from datasets import load_dataset
 
-from augmentation.commands import augment
+import knowfree
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
@@ -37,7 +37,7 @@ ENTITIES = {
 
 
 def call(*arguments):
-    result = CliRunner().invoke(augment, [str(argument) for argument in arguments])
+    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
     assert result.exit_code == 0, result.output + repr(result.exception)
     return result.output
 
@@ -238,6 +238,6 @@ def test_words_and_tags_can_be_left_undrawn_and_take_no_room_then(run_folder, br
 )
 def test_broken_decisions_file_is_an_error_and_writes_nothing(run_folder, tmp_path, text, told):
     (run_folder / "decisions.json").write_text(text, encoding="utf-8")
-    result = CliRunner().invoke(augment, ["export", str(run_folder), "--output", str(tmp_path / "out")])
+    result = CliRunner().invoke(knowfree.cli, ["augment", "export", str(run_folder), "--output", str(tmp_path / "out")])
     assert result.exit_code == 2 and told in result.output
     assert not (tmp_path / "out").exists()

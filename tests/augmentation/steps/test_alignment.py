@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from augmentation.steps.alignment import (
     UnitText,
     align_entities,
+    align_in_order,
     align_tags,
     align_words,
     fold,
@@ -33,6 +34,29 @@ def test_every_occurrence_is_taken_and_counted_as_ambiguous():
     result = align_entities(words_of("the bear saw the bear"), [("bear", "Animal"), ("bear", "Animal")])
     assert spans(result) == [(1, 2, "Animal"), (4, 5, "Animal")]
     assert dict(result.counts) == {"pairs": 1, "exact": 1, "ambiguous": 1, "off_border_occurrences": 0, "spans": 2}
+
+
+def test_targets_take_an_occurrence_an_item_in_order():
+    text = characters("李帆和李帆的妈妈")
+    one = align_in_order(text, [("李帆", "PER")], flat=True)
+    assert spans(one) == [(0, 2, "PER")]  # the other occurrence is not meant
+    two = align_in_order(text, [("李帆", "PER"), ("李帆", "PER"), ("李帆", "PER")], flat=True)
+    assert (spans(two), two.counts["out_of_order"]) == ([(0, 2, "PER"), (3, 5, "PER")], 1)
+    back = align_in_order(text, [("妈妈", "PER"), ("李帆", "PER"), ("爸爸", "PER")], flat=True)
+    assert spans(back) == [(6, 8, "PER")]
+    assert [(drop.entity, drop.reason) for drop in back.dropped] == [("李帆", "out_of_order"), ("爸爸", "hallucinated")]
+
+
+def test_nested_targets_go_on_from_the_start_of_the_one_before():
+    text = characters("北京大学北京")
+    items = [("北京大学", "ORG"), ("北京", "LOC"), ("北京", "LOC"), ("北京", "GPE")]
+    assert spans(align_in_order(text, items, flat=False)) == [
+        (0, 4, "ORG"),
+        (0, 2, "LOC"),
+        (4, 6, "LOC"),
+        (4, 6, "GPE"),
+    ]
+    assert spans(align_in_order(text, items[:2], flat=True)) == [(0, 4, "ORG"), (4, 6, "LOC")]
 
 
 def test_occurrences_of_one_mention_never_overlap():

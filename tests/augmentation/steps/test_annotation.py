@@ -213,7 +213,7 @@ def test_failed_question_leaves_the_others_alone(answered):
 TARGETS = TargetSettings(("ORG", "PER"), (("例", (("例", "PER"),)),), "guide", flat=True)
 
 
-def test_targets_keep_to_the_label_set_and_do_not_overlap_in_a_flat_task(answered):
+def test_targets_keep_to_the_label_set_and_stand_in_order(answered):
     answer = [
         {"entity": "音乐老师", "type": "PER"},
         {"entity": "老师", "type": "PER"},
@@ -225,7 +225,7 @@ def test_targets_keep_to_the_label_set_and_do_not_overlap_in_a_flat_task(answere
     done, _ = answered(lambda: annotate_synthetic("r", tokens, bare, TARGETS), by_task(targets=answer))
     targets = done.value[1]
     assert [(s.start, s.end, s.type) for s in targets.entities] == [(0, 4, "PER"), (5, 7, "ORG")]
-    assert [(d.entity, d.reason) for d in targets.dropped] == [("音乐", "unknown_label"), ("老师", "overlap")]
+    assert [(d.entity, d.reason) for d in targets.dropped] == [("音乐", "unknown_label"), ("老师", "out_of_order")]
     nested = TargetSettings(TARGETS.labels, TARGETS.examples)
     done, _ = answered(lambda: annotate_synthetic("r", tokens, bare, nested), by_task(targets=answer))
     assert [(s.start, s.end) for s in done.value[1].entities] == [(0, 4), (2, 4), (5, 7)]

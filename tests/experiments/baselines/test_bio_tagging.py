@@ -269,6 +269,17 @@ def test_gold_that_bio_cannot_hold_is_refused(bad, shown, split, encoder, englis
     assert not (tmp_path / "bio").exists()
 
 
+def test_a_run_may_have_bio_learn_from_the_outermost_of_overlapping_spans(encoder, english_rows, tmp_path, caplog):
+    nested = row("deep snow on the ridge", (0, 5, "CONDITION"), (3, 5, "PLACE"), id="n1")
+    write_rows(tmp_path / "train.jsonl", [*english_rows, nested])
+    with caplog.at_level("WARNING"):
+        returned = train_bio(**settings("bio", encoder, tmp_path, overlapping=True))
+    assert "1 gold spans lie in or across others" in caplog.text
+    assert (
+        returned["validation"]["validation_recall"] == 17 / 18 and returned["validation"]["validation_precision"] == 1
+    )
+
+
 def test_a_label_without_training_spans_can_be_named(encoder, english_rows, tmp_path):
     write_rows(tmp_path / "train.jsonl", english_rows[5:])
     labels = ["WILDLIFE", "GEAR", "PLACE", "TIME"]

@@ -379,5 +379,5 @@ def test_a_folder_of_other_data_is_refused(finished, data, tmp_path):
     before = (finished / "run.yaml").read_bytes()
     write_rows(tmp_path / "more.jsonl", read_rows(DEMO / "train.jsonl")[:9])
     output = call(finished, data | {"train_file": str(tmp_path / "more.jsonl")}, code=2)
-    assert "gold.jsonl: holds other rows" in output and "--accept-changes" in output
+    assert "gold.jsonl: holds other rows" in output and "--accept_changes" in output
     assert (finished / "run.yaml").read_bytes() == before

@@ -64,7 +64,7 @@ def data(tmp_path_factory, encoder) -> dict:
         ({"define": {"m": {"tagger": "bio", "train": {"beta": 1}}}, "variants": ["m"]}, "a BIO tagger has no beta"),
         ({"seeds": [-1]}, "seeds.0 is -1: "),
         ({"augment": ["recorded"]}, "augment is ['recorded']: "),
-        ({1: 2}, "no setting '1'"),
+        ({1: 2}, "1 is no name of a setting"),
         ({"subsets": [None]}, "subsets.0 is None: "),
         ({"subsets": [[1]]}, "subsets.0 is [1]: "),
         ({"model_name_or_path": "no/such-encoder", "variants": ["base"]}, "no/such-encoder"),

@@ -1,0 +1,205 @@
+"""Words for the lexicon methods, and where they stand in a sentence. Characters as units alone: Chinese.
+
+A lexicon is the user's file (a word a line, or word2vec's text format: the word, then its vector), the dictionary that
+the package `rjieba` carries, or the words that the augmentation's segmentation found in the training rows.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, read_lines, show
+
+PACKAGED = "rjieba"
+AUGMENTATION = "augmentation"
+UNKNOWN, FIRST_WORD = 1, 2  # rows of the word table; row 0 is padding
+WORD_LABELS = ("SEG:", "POS:")
+MOST_CHARACTERS = 10  # of a word: what is longer is no word that a sentence shares with another
+
+
+@dataclass
+class Lexicon:
+    """
+    Words of two characters and more, and the rows that they have in the table of vectors.
+
+    Args:
+        words: word -> row; words that training never sees and that have no vector share the row `UNKNOWN`: they still
+            tell where words begin and end.
+        size: of the vectors.
+        packaged: the dictionary of `rjieba` too, its words with the row `UNKNOWN` unless `words` has them.
+    """
+
+    words: dict[str, int]
+    size: int
+    packaged: bool = False
+    _starts: dict[str, int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._starts = {}
+        for word in self.words:
+            self._starts[word[0]] = max(self._starts.get(word[0], 0), len(word))
+
+    @property
+    def rows(self) -> int:
+        """Rows of the table of vectors."""
+        return max([UNKNOWN, *self.words.values()]) + 1
+
+    def matches(self, characters: Sequence[str]) -> list[tuple[int, int, int]]:
+        """Every word in a sentence: `(start, end, row)`, units, end exclusive, sorted; words may overlap."""
+        text = "".join(characters)
+        known = self.words
+        if self.packaged:
+            named = _packaged_words(text)
+            known = dict.fromkeys(named, UNKNOWN) | {word: known[word] for word in named if word in known}
+            longest = dict.fromkeys(text, max(map(len, known), default=0))
+        else:
+            longest = self._starts
+        found = []
+        for start, character in enumerate(text):
+            for end in range(start + 2, min(len(text), start + longest.get(character, 0)) + 1):
+                row = known.get(text[start:end])
+                if row is not None:
+                    found.append((start, end, row))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` takes; words in the order of the table, those with the row `UNKNOWN` apart."""
+        ordered = sorted((row, word) for word, row in self.words.items() if row != UNKNOWN)
+        unknown = [word for word, row in self.words.items() if row == UNKNOWN]
+        return {
+            "words": [word for _, word in ordered],
+            "unknown": unknown,
+            "size": self.size,
+            "packaged": self.packaged,
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> "Lexicon":
+        """The lexicon that `to_json` stored."""
+        words = {word: FIRST_WORD + at for at, word in enumerate(stored["words"])}
+        return cls(words | dict.fromkeys(stored["unknown"], UNKNOWN), stored["size"], stored["packaged"])
+
+
+def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> tuple[Lexicon, dict[str, Any]]:
+    """
+    The lexicon for a training.
+
+    Args:
+        source: a file, `rjieba`, or None or `augmentation`: the words of the rows' `SEG:` and `POS:` extensions.
+        rows: of training, all of single characters.
+        size: of the vectors, where the file has none.
+
+    Returns:
+        the lexicon, and the vectors of its words by row.
+
+    Raises:
+        InputError: units are words; no such file; a line of it that holds no word; vectors of different sizes; no
+            word at all; no `rjieba`.
+    """
+    check_characters(rows)
+    vectors: dict[str, list[float]] = {}
+    named: set[str] = set()
+    if source in (None, AUGMENTATION):
+        named = words_of_rows(rows)
+        if not named:
+            raise InputError(
+                "a lexicon method needs words: give lexicon: FILE (a word a line, or word2vec's text format), "
+                f"lexicon: {PACKAGED}, or lexicon: {AUGMENTATION} with an LLM's segmentation"
+            )
+    elif source == PACKAGED:
+        named = {word for row in rows for word in _packaged_words("".join(row["tokens"]))}
+    else:
+        vectors = dict(_read_words(Path(str(source))))
+        named = set(vectors)
+        vectors = {word: vector for word, vector in vectors.items() if vector}
+    size = len(next(iter(vectors.values()))) if vectors else size
+    everything = Lexicon(dict.fromkeys(sorted(named), UNKNOWN), size)
+    seen = {"".join(row["tokens"][a:b]) for row in rows for a, b, _ in everything.matches(row["tokens"])}
+    own = sorted(seen | vectors.keys())
+    words = dict.fromkeys(sorted(named), UNKNOWN) | {word: FIRST_WORD + at for at, word in enumerate(own)}
+    lexicon = Lexicon(words, size, packaged=source == PACKAGED)
+    return lexicon, {words[word]: vector for word, vector in vectors.items()}
+
+
+def check_characters(rows: Iterable[Row]) -> None:
+    """
+    Whether the units are characters.
+
+    Raises:
+        InputError: a token is longer.
+    """
+    long = next((token for row in rows for token in row["tokens"] if len(token) > 1), None)
+    if long is not None:
+        raise InputError(
+            f"lexicon methods read Chinese characters, and a token of the training rows is {long!r}; "
+            "mend: take a row that reads words (base, w2ner, difinet, …)"
+        )
+
+
+def words_of_rows(rows: Iterable[Row]) -> set[str]:
+    """The words, of two characters and more, that segmentation or parts of speech mark in the rows' extensions."""
+    return {
+        "".join(row["tokens"][span["start"] : span["end"]])
+        for row in rows
+        for span in row.get("extensions", ())
+        if span["label"].startswith(WORD_LABELS) and 1 < span["end"] - span["start"] <= MOST_CHARACTERS
+    }
+
+
+def _read_words(path: Path) -> Iterator[tuple[str, list[float]]]:
+    size: int | None = None
+    for number, text in read_lines(path):
+        word, *numbers = text.split() or [""]
+        place = Place(str(path), number)
+        if not word or (number == 1 and len(numbers) == 1 and word.isdecimal()):
+            continue  # a blank line, or the head of word2vec's format: how many words, how large
+        try:
+            vector = [float(value) for value in numbers]
+        except ValueError:
+            bad_input(place, f"{show(text)}", allowed="a word, then nothing or its vector", mend="part them by spaces")
+        if size is not None and len(vector) != size:
+            problem = f"{len(vector)} numbers after {show(word)}, {size} in the lines before"
+            bad_input(place, problem, allowed="vectors of one size", mend="mend or drop the line")
+        size = len(vector)
+        if 1 < len(word) <= MOST_CHARACTERS:
+            yield word, vector
+    if size is None:
+        bad_input(Place(str(path)), "no words", allowed="a word a line", mend="write a word a line")
+
+
+def _packaged_words(text: str) -> set[str]:
+    """Every dictionary word in a text, of two characters and more."""
+    try:
+        import rjieba
+    except ImportError as error:
+        raise InputError(
+            f"lexicon: {PACKAGED} needs the package {PACKAGED}; mend: pip install 'knowfree[lexicon]', or name a file"
+        ) from error
+    return {word for word in rjieba.cut_all(text) if 1 < len(word) <= MOST_CHARACTERS}
+
+
+class WordTable(nn.Embedding):
+    """Vectors of the words of a lexicon, trained on: row 0 is padding. In training a word is now and then unknown, so
+    that the row of unknown words learns too."""
+
+    UNKNOWN_RATE = 0.05
+
+    def __init__(self, lexicon: Lexicon):
+        super().__init__(lexicon.rows, lexicon.size, padding_idx=0)
+
+    def fill(self, vectors: dict[int, list[float]]) -> None:
+        """Put pretrained vectors into their rows."""
+        with torch.no_grad():
+            for row, vector in vectors.items():
+                self.weight[row] = torch.tensor(vector, dtype=self.weight.dtype)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """`[…]` rows -> `[…, size]`."""
+        if self.training:
+            forgotten = torch.rand(rows.shape, device=rows.device) < self.UNKNOWN_RATE
+            rows = torch.where(forgotten & (rows > 0), UNKNOWN, rows)
+        return super().forward(rows)

@@ -1,0 +1,166 @@
+"""The LLM tags the test sentences itself: `llm_zero` from the label names alone (Table 4), `llm_few` after reading the
+gold sentences that are most like the text. Asked, stored, budgeted and aligned as the augmentation's own questions."""
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augmentation.llm.budget import Budget
+from augmentation.llm.clients import open_client
+from augmentation.llm.dialogue import Work, answer_all, finished
+from augmentation.llm.runner import Runner
+from augmentation.llm.store import Store
+from augmentation.session import ProgressLine
+from augmentation.settings import Settings
+from augmentation.steps.annotation import Annotation
+from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
+from augmentation.steps.normalisation import sentence_encoder
+from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.units_knowfree import infer_unit, join_units
+
+logger = logging.getLogger(__name__)
+Example = tuple[str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True)
+class LlmTagging:
+    """
+    What the LLM found, and what it took.
+
+    Attributes:
+        spans: of each row, `(start, end, label)` in units, sorted.
+        numbers: `texts`; `failed` texts without a usable answer; `unaligned` items that have no place in their text;
+            `prompt_tokens`, `completion_tokens` and `usd` of all answers, None where the source does not tell them;
+            `seconds_per_text` of those asked in this call, `concurrency` at a time, None where all were stored.
+    """
+
+    spans: list[list[tuple[int, int, str]]]
+    numbers: dict[str, Any]
+
+
+def tag_with_llm(
+    rows: Sequence[Row],
+    gold: Sequence[Row],
+    labels: Sequence[str],
+    settings: Settings,
+    store: Path,
+    *,
+    examples: int,
+    budget: dict[str, Any] | None = None,
+) -> LlmTagging:
+    """
+    Ask for the targets of each row.
+
+    Args:
+        rows: only `id` and `tokens` are read.
+        gold: what examples are drawn from.
+        labels: the target labels.
+        settings: of the augmentation: client, model, language, task, guidelines, encoder, prices; `answers` are named
+            from the current directory.
+        store: file of answers, made where there is none; what lies in it is not paid for again.
+        examples: gold sentences shown with each text, the most similar ones by `settings.encoder`; 0: none.
+        budget: `max_requests`, `max_total_tokens`, `max_usd`.
+
+    Raises:
+        InputError: every text failed, with the first reason; no such encoder.
+        StoppedError: budget or Ctrl-C; call again to go on.
+        StopRunError: the server refuses every request.
+    """
+    unit = infer_unit([*gold, *rows])
+    annotation = settings.annotation(unit)
+    chosen = nearest_examples(rows, gold, examples, settings.encoder, unit) if examples else [()] * len(rows)
+    flat = settings.task != "nested_ner"
+
+    def works() -> Iterable[Work[Annotation]]:
+        for row, shown in zip(rows, chosen, strict=True):
+            targets = TargetSettings(tuple(labels), shown, settings.guidelines, flat)
+            yield _targets(row, annotation, targets)
+
+    client = open_client(
+        settings.client,
+        model=settings.model,
+        base_url=settings.base_url,
+        provider=settings.provider,
+        token_env=settings.token_env,
+        answers=settings.answers,
+    )
+    prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
+    limits = Budget(**(budget or {}), **prices)
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with Store(store) as answers:
+        runner = Runner(
+            client,
+            answers,
+            concurrency=settings.concurrency,
+            requests_per_minute=settings.requests_per_minute,
+            timeout_seconds=settings.timeout_seconds,
+            budget=limits,
+        )
+        line, before, started = ProgressLine(), answers.counts(), time.perf_counter()
+        try:
+            answer_all(works, runner, lambda progress: line("tag by LLM", progress))
+        finally:
+            line.close()
+        seconds = time.perf_counter() - started
+        done = [finished(work, runner) for work in works()]
+        asked = sum(answers.counts().values()) - sum(before.values())
+    outcomes = [outcome for each in done for outcome in each.outcomes]
+    failed = [each for each in done if any(outcome.parsed is None for outcome in each.outcomes)]
+    if rows and len(failed) == len(rows):
+        reason = next(outcome.error for outcome in failed[0].outcomes if outcome.parsed is None)
+        raise InputError(f"the LLM has no usable answer to any of the {len(rows)} texts: {reason}")
+    if failed:
+        logger.warning("%d of %d texts have no usable answer and count as without entities", len(failed), len(rows))
+    usage = [(o.answer.prompt_tokens, o.answer.completion_tokens) for o in outcomes if o.answer is not None]
+    told = bool(usage) and all(None not in pair for pair in usage)
+    prompt, completion = (sum(int(pair[side] or 0) for pair in usage) for side in (0, 1))
+    numbers = {
+        "texts": len(rows),
+        "failed": len(failed),
+        "unaligned": sum(len(each.value.dropped) for each in done),
+        "prompt_tokens": prompt if told else None,
+        "completion_tokens": completion if told else None,
+        "usd": limits.usd(prompt, completion) if told and prices else None,
+        "seconds_per_text": round(seconds / asked, 3) if asked and settings.client != "recorded" else None,
+        "concurrency": settings.concurrency,
+    }
+    spans = [sorted({(span.start, span.end, span.type) for span in each.value.entities}) for each in done]
+    return LlmTagging(spans, numbers)
+
+
+def _targets(row: Row, annotation: Any, targets: TargetSettings) -> Work[Annotation]:
+    answers = yield from ask_targets(row["id"], row["tokens"], annotation, targets)
+    return align_targets(row["tokens"], answers, annotation, targets)
+
+
+def nearest_examples(
+    rows: Sequence[Row], gold: Sequence[Row], number: int, encoder: str, unit: str
+) -> list[tuple[Example, ...]]:
+    """
+    For each row the gold sentences whose embeddings are most similar (cosine), the most similar one last, next to the
+    question; a gold sentence that is the row's own text is never shown to it.
+    """
+    import numpy as np
+
+    texts, shown = ([join_units(row["tokens"], unit)[0] for row in some] for some in (rows, gold))
+    embed = sentence_encoder(encoder)
+
+    def unit_vectors(some: Sequence[str]) -> "np.ndarray":
+        vectors = np.asarray(embed(some), dtype=np.float64)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+    known = [(text, _pairs(row, unit)) for text, row in zip(shown, gold, strict=True)]
+    similar = unit_vectors(texts) @ unit_vectors(shown).T  # (rows, gold)
+    chosen = []
+    for text, scores in zip(texts, similar, strict=True):
+        order = [at for at in np.argsort(-scores, kind="stable") if shown[at] != text][:number]
+        chosen.append(tuple(known[at] for at in reversed(order)))
+    return chosen
+
+
+def _pairs(row: Row, unit: str) -> tuple[tuple[str, str], ...]:
+    ordered = sorted(row["entities"], key=lambda entity: (entity["start"], entity["end"]))
+    return tuple((join_units(row["tokens"][e["start"] : e["end"]], unit)[0], e["label"]) for e in ordered)

@@ -1,0 +1,361 @@
+"""What the baseline networks share: an encoder's unit states under them, rows to batches, training, windows, files."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from accelerate import PartialState
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import AutoModel, AutoTokenizer, set_seed
+
+from modeling_knowfree.configuration_knowfree import KnowFreeConfig
+from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.decoding_knowfree import Span, best_first, resolve
+from modeling_knowfree.metrics import span_scores
+from modeling_knowfree.modeling_knowfree import KnowFreeModel
+from modeling_knowfree.training.config import build_config
+from modeling_knowfree.training.tokenizer import load_tokenizer
+from modeling_knowfree.training.train import checkpoint_to_resume, parse_arguments, plan_schedule, read_splits
+from modeling_knowfree.training.trainer import KnowFreeTrainer
+from modeling_knowfree.units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, infer_unit, owner, windows
+
+logger = logging.getLogger(__name__)
+
+TAGGERS = {
+    "w2ner": "W2Ner",
+    "difinet": "DiFiNet",
+    "bert_bilstm_crf": "BertBiLstmCrf",
+    "flat": "Flat",
+    "mect": "Mect",
+    "lebert": "Lebert",
+    "pcbert": "Pcbert",
+}
+"""The networks: the file of this folder that each stands in, and its class."""
+TAGGER_FILE = "tagger.json"  # not config.json: no other class may load the encoder and forget the rest
+WEIGHTS = "model.safetensors"
+WINDOW_OVERLAP = 64  # units, as in the knowfree pipeline
+
+FoundSpan = tuple[int, int, str, float]  # start, end (exclusive), label, score
+
+
+class Tagger(nn.Module):
+    """
+    A network that finds spans over the states of an encoder's units, `[B, L, D]`.
+
+    A batch is a dict: `input_ids`, `attention_mask`, `unit_ids` `[B, P]`, `num_units` `[B]`, for training
+    `span_labels` `[B, S, 3]` (start, end, label column, padded with -100) and `loss_weights` `[B]`, and what `extra`
+    and `collate_extra` add.
+
+    Attributes:
+        flat: it cannot hold overlapping spans; it learns from the outermost ones and is scored on all.
+        cannot: in words, what it cannot express.
+    """
+
+    flat: ClassVar[bool] = False
+    cannot: ClassVar[str] = ""
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: KnowFreeConfig):
+        super().__init__()
+        self.config = config
+        self.knowfree = KnowFreeModel(config)
+        self.dropout = nn.Dropout(config.head_dropout)
+
+    def forward(self, **batch: Tensor) -> dict[str, Tensor]:
+        """The mean of the sentences' losses, each times its weight."""
+        weights = batch.pop("loss_weights")
+        return {"loss": (self.loss(batch) * weights).mean()}
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        """The loss of each sentence, `[B]`."""
+        raise NotImplementedError
+
+    def find(self, batch: dict[str, Tensor]) -> list[list[Span]]:
+        """The spans of each sentence, in any order; they may still overlap."""
+        raise NotImplementedError
+
+    @classmethod
+    def prepare(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> dict[str, Any]:
+        """Arguments of `__init__` that the training rows decide."""
+        return {}
+
+    @classmethod
+    def check(cls, rows: Sequence[Row], lexicon: str | None) -> None:
+        """Before a run starts: whether `prepare` will find what it needs; raises InputError where not."""
+
+    def copy_encoder(self, encoder: nn.Module) -> None:
+        """For networks with a second encoder: begin it with the weights of the first."""
+
+    def gold_extra(self, row: Row) -> dict[str, Any]:
+        """What only training is told of a row, beside its spans."""
+        return {}
+
+    def extra(self, tokens: Sequence[str]) -> dict[str, Any]:
+        """What the network wants to know of a sentence beside its pieces."""
+        return {}
+
+    def collate_extra(self, features: Sequence[dict[str, Any]], length: int) -> dict[str, Tensor]:
+        """`extra` of the sentences of a batch as tensors; `length` is L."""
+        return {}
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of `__init__` after the configuration, as JSON holds them."""
+        return {}
+
+    def unit_states(self, batch: dict[str, Tensor]) -> Tensor:
+        """The encoder's states `[B, L, D]`, after dropout."""
+        names = ("input_ids", "attention_mask", "unit_ids", "num_units")
+        return self.dropout(self.knowfree(*(batch[name] for name in names)).last_hidden_state)
+
+
+class TaggerCollator(KnowFreeCollator):
+    """`KnowFreeCollator`, and what the network adds."""
+
+    KEYS = ("input_ids", "attention_mask", "unit_ids", "num_units", "span_labels", "loss_weights")
+
+    def __init__(self, pad_token_id: int, network: Tagger):
+        super().__init__(pad_token_id)
+        self.network = network
+
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+        batch = super().__call__(features)
+        length = max(feature["num_units"] for feature in features)
+        return {name: batch[name] for name in self.KEYS if name in batch} | self.network.collate_extra(features, length)
+
+
+def exact(scores: Tensor) -> Tensor:
+    """At least in single precision: half is too coarse for a sum over cells."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def real_units(batch: dict[str, Tensor], states: Tensor) -> Tensor:
+    """Which of the units `[B, L, …]` are no padding: `[B, L]`."""
+    return torch.arange(states.shape[1], device=states.device) < batch["num_units"][:, None]
+
+
+def outermost(rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """The rows with flat entities alone: of spans that share a unit the one that starts first, then the longest, then
+    the first label; and how many entities that leaves out."""
+    kept_rows, lost = [], 0
+    for row in rows:
+        kept: list[dict[str, Any]] = []
+        for span in sorted(row["entities"], key=lambda span: (span["start"], -span["end"], span["label"])):
+            if kept and span["start"] < kept[-1]["end"]:
+                lost += 1
+            else:
+                kept.append(span)
+        kept_rows.append({**row, "entities": kept})
+    return kept_rows, lost
+
+
+def train_tagger(
+    name: str, arguments: Mapping[str, Any], *, lexicon: str | None = None, **settings: Any
+) -> dict[str, Any]:
+    """
+    Train a baseline network: the recipe, the rows, the encoder, the selection on dev are `knowfree train`'s.
+
+    Args:
+        name: of `TAGGERS`.
+        arguments: of `knowfree train`; what shapes KnowFREE's own head has no use here.
+        lexicon: for networks that want words, see `lexicon.read_lexicon`.
+        settings: of the network, its sizes for example.
+
+    Returns:
+        `{"validation": {"validation_f1": …}, "curve": [[update, dev F1], …]}`, both empty without a validation file.
+
+    Raises:
+        InputError: bad arguments, files, rows or folders. Nothing is written then.
+    """
+    model_args, data_args, args = parse_arguments(arguments)
+    resume = checkpoint_to_resume(args)
+    splits = read_splits(data_args, flat=model_args.decoding == "flat")
+    plan_schedule(data_args, args, len(splits["train"]))
+    kind, rows = tagger_class(name), splits["train"]
+    set_seed(args.seed)
+    encoder = model_args.encoder_folder(infer_unit(rows))
+    try:
+        tokenizer = load_tokenizer(encoder, infer_unit(rows))
+        gold = [{key: row[key] for key in ("id", "tokens", "entities")} for row in rows]
+        config = build_config(encoder, gold, labels=data_args.labels, **model_args.config_fields(rows))
+        prepared = kind.prepare(rows, lexicon, encoder, labels=config.target_labels)
+        network = kind(config, **{**prepared, **settings})
+        network.knowfree.encoder = _pretrained(encoder, network.knowfree.encoder.config)
+        network.copy_encoder(network.knowfree.encoder)
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError) as error:
+        message = " ".join(str(error).split())
+        raise InputError(f"--model_name_or_path {model_args.model_name_or_path}: {message:.400}") from error
+
+    trainer = TaggerTrainer(
+        model=network,
+        args=args,
+        train_dataset=training_features(rows, tokenizer, network, args.beta),
+        eval_dataset=splits.get("validation"),
+        data_collator=TaggerCollator(tokenizer.pad_token_id or 0, network),
+        processing_class=tokenizer,
+    )
+    trained = trainer.train(resume_from_checkpoint=resume)
+    trainer.save_model()
+    trainer.save_metrics("train", trained.metrics)
+    trainer.save_state()
+    scores: dict[str, float] = {}
+    if "validation" in splits:
+        scores = trainer.evaluate(metric_key_prefix="validation")
+        trainer.save_metrics("validation", scores)
+    history = trainer.state.log_history
+    return {"validation": scores, "curve": [[log["step"], log["eval_f1"]] for log in history if "eval_f1" in log]}
+
+
+def tagger_class(name: str) -> type[Tagger]:
+    """The network called `name`; its file is imported now."""
+    return getattr(import_module(f".{name}", __package__), TAGGERS[name])
+
+
+def _pretrained(encoder: str, config: Any) -> nn.Module:
+    model = AutoModel.from_pretrained(encoder, config=config, dtype=torch.float32)
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
+
+
+def training_features(rows: Sequence[Row], tokenizer, network: Tagger, beta: float) -> list[dict[str, Any]]:
+    """Rows to features with gold; what the encoder cannot read at once is cut off, what the network cannot hold is
+    left out, and both are told."""
+    config = network.config
+    if network.flat:
+        rows, overlapping = outermost(rows)
+        if overlapping:
+            logger.warning("train: %d gold spans lie in or across others: %s", overlapping, network.cannot)
+    columns = {label: column for column, label in enumerate(config.target_labels)}
+    features, lost = [], 0
+    limit = config.max_pieces
+    for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows], limit), strict=True):
+        _, length = windows(pieces, limit, 0)[0]
+        spans = sorted((span["start"], span["end"], columns[span["label"]]) for span in row["entities"])
+        lost += sum(end > length for _, end, _ in spans)
+        feature = _feature(network, row["tokens"], pieces, 0, length) | network.gold_extra(row)
+        feature["span_labels"] = [span for span in spans if span[1] <= length]
+        feature["loss_weights"] = beta if row.get("synthetic") else 1.0
+        features.append(feature)
+    if lost:
+        logger.warning("train: %d gold spans lie beyond what the encoder reads (split the sentences)", lost)
+    return features
+
+
+def _feature(network: Tagger, tokens: Sequence[str], pieces: Pieces, start: int, end: int) -> dict[str, Any]:
+    part = pieces if (start, end) == (0, pieces.num_units) else cut(pieces, start, end)
+    known = {"input_ids": part.input_ids, "unit_ids": part.unit_ids, "num_units": part.num_units}
+    return known | network.extra(tokens[start:end])
+
+
+@torch.inference_mode()
+def tag(network: Tagger, tokenizer, rows: Sequence[Row], batch_size: int, *, silent: bool = False) -> list[list[Span]]:
+    """
+    Tag rows, texts longer than the encoder reads in overlapping windows: a span comes from the window that sees most
+    around it. Of spans that cannot stand together (`config.decoding`) the better ones are kept.
+
+    Args:
+        rows: only `tokens` is read.
+
+    Returns:
+        For each row its spans, sorted by start, then end, then label column.
+    """
+    was_training = network.training
+    network.eval()
+    config, device = network.config, next(network.parameters()).device
+    encoded = encode_units(tokenizer, [row["tokens"] for row in rows], config.max_pieces)
+    ranges = [windows(pieces, config.max_pieces, WINDOW_OVERLAP) for pieces in encoded]
+    jobs = [
+        (at, window, _feature(network, rows[at]["tokens"], encoded[at], start, end))
+        for at, cuts in enumerate(ranges)
+        for window, (start, end) in enumerate(cuts)
+    ]
+    jobs.sort(key=lambda job: len(job[2]["input_ids"]), reverse=True)
+    collate = TaggerCollator(tokenizer.pad_token_id or 0, network)
+    hits: list[list[Span]] = [[] for _ in rows]
+    with tqdm(total=len(jobs), desc="tag", unit="sentence", disable=silent, leave=False) as bar:
+        for first in range(0, len(jobs), batch_size):
+            chunk = jobs[first : first + batch_size]
+            batch = {name: value.to(device) for name, value in collate([job[2] for job in chunk]).items()}
+            for (at, window, _), spans in zip(chunk, network.find(batch), strict=True):
+                left = ranges[at][window][0]
+                moved = (span._replace(start=span.start + left, end=span.end + left) for span in spans)
+                hits[at] += [span for span in moved if owner(span.start, span.end, ranges[at]) == window]
+            bar.update(len(chunk))
+    network.train(was_training)
+    return [resolve(sorted(spans, key=best_first), config.decoding, config.multi_label) for spans in hits]
+
+
+def predict_tagger(folder: str | Path, rows: Sequence[Row], batch_size: int = 32) -> list[list[FoundSpan]]:
+    """
+    Tag rows with a network that `train_tagger` wrote.
+
+    Returns:
+        For each row its spans `(start, end, label, score)` in units, end exclusive, sorted.
+
+    Raises:
+        InputError: nothing there that `train_tagger` wrote.
+    """
+    tokenizer, network = load_tagger(Path(folder))
+    labels = network.config.target_labels
+    found = tag(network.to(PartialState().device), tokenizer, rows, batch_size)
+    return [[(span.start, span.end, labels[span.label], span.score) for span in spans] for spans in found]
+
+
+def load_tagger(folder: Path) -> tuple[Any, Tagger]:
+    """
+    The tokenizer and the network in a folder that `train_tagger` wrote.
+
+    Raises:
+        InputError: it holds none, or one that cannot be read.
+    """
+    if not (folder / TAGGER_FILE).is_file():
+        raise InputError(f"{folder}: holds no {TAGGER_FILE}; name a folder that train_tagger wrote")
+    try:
+        stored = json.loads((folder / TAGGER_FILE).read_text(encoding="utf-8"))
+        config = KnowFreeConfig.from_dict(stored["config"])
+        network = tagger_class(stored["tagger"])(config, **stored["settings"])
+        load_model(network, folder / WEIGHTS)
+        return AutoTokenizer.from_pretrained(folder), network
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: cannot be loaded: {' '.join(str(error).split()):.300}") from error
+
+
+class TaggerTrainer(KnowFreeTrainer):
+    """Trainer of a `Tagger`; `eval_dataset` is a list of rows."""
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Scores of decoded spans, long texts in windows."""
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        network = self.accelerator.unwrap_model(self.model)
+        silent = bool(self.args.disable_tqdm)
+        found = tag(network, self.processing_class, rows, self.args.eval_batch_size, silent=silent)
+        labels = network.config.target_labels
+        scores = span_scores(
+            [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows],
+            [[(span.start, span.end, labels[span.label]) for span in spans] for spans in found],
+        )
+        per_label = scores.pop("per_label")
+        scores |= {f"f1_{label}": per_label[label]["f1"] for label in per_label}
+        metrics = {f"{metric_key_prefix}_{name}": score for name, score in scores.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        network = self.accelerator.unwrap_model(self.model)
+        if self.args.should_save:
+            name = type(network).__module__.rsplit(".", 1)[-1]
+            config = json.loads(network.config.to_json_string(use_diff=False))
+            stored = {"tagger": name, "config": config, "settings": network.settings()}
+            path = Path(output_dir or str(self.args.output_dir)) / TAGGER_FILE
+            path.write_text(json.dumps(stored, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,192 @@
+"""What every baseline network must do: learn by heart, move all its parameters, not care for padding, save and load."""
+
+import json
+import logging
+
+import pytest
+import torch
+from knowfree_experiments.baselines.tagger import (
+    TaggerCollator,
+    load_tagger,
+    outermost,
+    predict_tagger,
+    tagger_class,
+    train_tagger,
+    training_features,
+)
+from transformers import AutoTokenizer
+
+from modeling_knowfree.data.readers import InputError, write_rows
+from modeling_knowfree.training.config import build_config
+from tests.conftest import row
+
+SIZES = {
+    "w2ner": {"lstm_size": 32, "channels": 16, "biaffine_size": 16, "hidden_size": 16, "embedding_size": 6},
+    "difinet": {"side_size": 24, "span_size": 16},
+    "bert_bilstm_crf": {"lstm_size": 32},
+    "flat": {"size": 24, "heads": 4},
+    "mect": {"size": 24, "heads": 4, "part_size": 8},
+    "lebert": {},
+    "pcbert": {},
+}
+NAMES = list(SIZES)
+FOR_WORDS = NAMES[:3]
+"""Networks that do not need characters and a lexicon."""
+STEPS = {"w2ner": 90}
+"""Updates until eight sentences are learnt by heart, where 40 are not enough."""
+
+NESTED = [
+    row("北京大学医院的时候", (0, 2, "LOC"), (0, 4, "ORG"), (0, 6, "ORG")),
+    row("张三去北京大学", (0, 2, "PER"), (3, 5, "LOC"), (3, 7, "ORG")),
+    row("我们一起在嘉鱼", (5, 7, "LOC")),
+    row("李四在大学医院见面", (0, 2, "PER"), (3, 7, "ORG")),
+    row("今天下午去北京东站", (0, 2, "TIME"), (0, 4, "TIME"), (5, 7, "LOC"), (5, 9, "LOC")),
+    row("我们见面了。"),
+    row("张三李四一起", (0, 2, "PER"), (2, 4, "PER")),
+    row("嘉鱼地铁站", (0, 2, "LOC"), (0, 5, "LOC")),
+]
+LEXICON = "北京\n大学\n北京大学\n嘉鱼\n医院\n地铁站\n地铁\n张三\n李四\n今天\n下午\n东站\n"
+TWO_LABELS = [{**each, "entities": list(each["entities"])} for each in NESTED]
+TWO_LABELS[7] = row("嘉鱼地铁站", (0, 2, "LOC"), (0, 5, "LOC"), (0, 5, "ORG"))
+
+
+def arguments(encoder, folder, rows, **changes) -> dict:
+    """Arguments of a training that takes seconds, on rows written into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_rows(folder / "train.jsonl", rows)
+    return {
+        "model_name_or_path": str(encoder),
+        "train_file": str(folder / "train.jsonl"),
+        "validation_file": str(folder / "train.jsonl"),
+        "output_dir": str(folder / "model"),
+        "learning_rate": 2e-3,
+        "head_learning_rate": 1e-2,
+        "head_dropout": 0.0,
+        "max_steps": 40,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "report_to": "none",
+        **changes,
+    }
+
+
+def spans(rows: list[dict]) -> list[list[tuple]]:
+    return [sorted((span["start"], span["end"], span["label"]) for span in each["entities"]) for each in rows]
+
+
+def found_in(folder, rows, batch_size=3) -> list[list[tuple]]:
+    return [sorted(span[:3] for span in each) for each in predict_tagger(folder, rows, batch_size)]
+
+
+@pytest.fixture
+def lexicon(tmp_path):
+    """A file of words."""
+    path = tmp_path / "words.txt"
+    path.write_text(LEXICON, encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", FOR_WORDS)
+def test_eight_flat_sentences_are_learnt_by_heart_and_a_saved_network_finds_the_same(
+    name, encoder, english_rows, tmp_path
+):
+    steps = STEPS.get(name, 40)
+    returned = train_tagger(name, arguments(encoder, tmp_path, english_rows, max_steps=steps), **SIZES[name])
+    assert returned["validation"]["validation_f1"] == 1.0
+    assert [update for update, _ in returned["curve"]] == [steps * part // 5 for part in range(1, 6)]
+    assert found_in(tmp_path / "model", english_rows) == spans(english_rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nested_sentences_are_learnt_as_far_as_the_network_can_hold_them(name, encoder, lexicon, tmp_path, caplog):
+    options = arguments(encoder, tmp_path, NESTED, task="nested_ner", max_steps=STEPS.get(name, 40))
+    with caplog.at_level(logging.WARNING):
+        train_tagger(name, options, lexicon=lexicon, **SIZES[name])
+    kind = tagger_class(name)
+    flat, lost = outermost(NESTED)
+    assert lost == 6
+    if kind.flat:
+        assert f"{lost} gold spans" in caplog.text and kind.cannot in caplog.text
+    assert found_in(tmp_path / "model", NESTED) == spans(flat if kind.flat else NESTED)
+
+
+def test_two_labels_on_one_span_are_learnt_by_the_span_matrix(encoder, tmp_path):
+    train_tagger("difinet", arguments(encoder, tmp_path, TWO_LABELS, task="nested_ner"), **SIZES["difinet"])
+    assert found_in(tmp_path / "model", TWO_LABELS) == spans(TWO_LABELS)
+
+
+@pytest.fixture
+def network_and_batch(encoder, lexicon):
+    """Factory of an untrained network and a function from rows to its batch."""
+
+    def make(name, rows=NESTED, **options):
+        torch.manual_seed(0)
+        config = build_config(str(encoder), rows, decoding="nested", head_dropout=0.0)
+        tokenizer = AutoTokenizer.from_pretrained(encoder)
+        kind = tagger_class(name)
+        prepared = kind.prepare(rows, lexicon, str(encoder), config.target_labels)
+        network = kind(config, **{**prepared, **SIZES[name], **options}).eval()
+
+        def batch(some):
+            features = training_features(some, tokenizer, network, 0.5)
+            return TaggerCollator(0, network)(features)
+
+        return network, batch
+
+    return make
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_moves_in_one_step(name, network_and_batch):
+    network, batch = network_and_batch(name)
+    network.train()
+    before = {key: value.clone() for key, value in network.named_parameters()}
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, weight_decay=0.0)
+    for _ in range(2):  # what starts at zero lets its neighbours' gradients through in the second step
+        optimizer.zero_grad()
+        network(**batch(NESTED))["loss"].backward()
+        optimizer.step()
+    unseen = {"knowfree.encoder.embeddings.token_type_embeddings.weight"}  # moves, but is one constant to the encoder
+    still = {key for key, value in network.named_parameters() if torch.equal(value, before[key])}
+    assert not still - unseen
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sentence_is_scored_the_same_alone_and_in_a_batch(name, network_and_batch):
+    network, batch = network_and_batch(name)
+    network.double()
+    with torch.no_grad():
+        together = network.loss(batch(NESTED))
+        alone = torch.cat([network.loss(batch([each])) for each in NESTED])
+    torch.testing.assert_close(together, alone, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_synthetic_sentences_weigh_beta(name, network_and_batch):
+    network, batch = network_and_batch(name)
+    gold, synthetic = batch(NESTED[:1]), batch([{**NESTED[0], "synthetic": True}])
+    with torch.no_grad():
+        assert float(network(**synthetic)["loss"]) == pytest.approx(0.5 * float(network(**gold)["loss"]), rel=1e-5)
+
+
+def test_of_overlapping_spans_the_outermost_are_kept():
+    rows = [row("a b c d e", (1, 2, "X"), (0, 3, "Y"), (0, 3, "Z"), (2, 5, "X"), (3, 4, "X"))]
+    kept, lost = outermost(rows)
+    assert spans(kept) == [[(0, 3, "Y"), (3, 4, "X")]] and lost == 3
+    assert len(rows[0]["entities"]) == 5
+
+
+def test_text_longer_than_the_encoder_reads_is_tagged_in_windows(encoder, english_rows, tmp_path):
+    train_tagger("difinet", arguments(encoder, tmp_path, english_rows), **SIZES["difinet"])
+    tokens = english_rows[4]["tokens"]  # "the bear left at 4 am"
+    found = found_in(tmp_path / "model", [{"id": "long", "tokens": tokens * 40, "entities": []}])[0]
+    assert found[-1][1] > 200 and len(found) == len(set(found))
+
+
+def test_folders_that_hold_no_network_are_refused(encoder, tmp_path):
+    for wrong in (tmp_path / "none", encoder, tmp_path):
+        with pytest.raises(InputError, match=r"tagger\.json"):
+            load_tagger(wrong)
+    (tmp_path / "tagger.json").write_text(json.dumps({"tagger": "w2ner"}))
+    with pytest.raises(InputError, match="cannot be loaded"):
+        load_tagger(tmp_path)

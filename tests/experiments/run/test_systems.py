@@ -1,0 +1,143 @@
+"""The rows that are no KnowFREE in a whole run: networks trained on the same rows, and the LLM that tags by itself."""
+
+import json
+
+import pytest
+from knowfree_experiments.report.results import PREDICTIONS_FILE
+from knowfree_experiments.run.variants import LEXICON_TAGGERS
+
+from modeling_knowfree.data.readers import read_rows, write_rows
+from tests.conftest import row
+from tests.support.tiny_run import call, lines_of, tiny_settings
+
+
+def answer(each: dict, entities: list[tuple[str, str]]) -> str:
+    """A recorded answer to task `targets`."""
+    completion = json.dumps([{"entity": entity, "type": label} for entity, label in entities])
+    return json.dumps(
+        {"task": "targets", "id": each["id"], "input": " ".join(each["tokens"]), "completion": completion}
+    )
+
+
+@pytest.fixture
+def asked(encoder, tmp_path):
+    """Settings of a run whose LLM finds all entities of the test rows but those of the first."""
+    settings = tiny_settings(tmp_path, encoder)
+    lines = []
+    for number, each in enumerate(read_rows(settings["test_file"])):
+        spans = sorted(each["entities"], key=lambda span: span["start"])
+        found = [(" ".join(each["tokens"][span["start"] : span["end"]]), span["label"]) for span in spans]
+        lines.append(answer(each, found if number else [("a mule", "WILDLIFE"), (found[0][0], "NONE OF THEM")]))
+    (tmp_path / "targets.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    settings["augment"] = {"client": "recorded", "answers": [str(tmp_path / "targets.jsonl")]}
+    return settings
+
+
+def test_the_llm_tags_the_test_set_and_is_scored_as_everybody(asked, tmp_path):
+    asked["augment"] |= {"usd_per_million_prompt_tokens": 1.0}
+    folder = tmp_path / "run"
+    printed = call(folder, asked, "--variants", "llm_zero,llm_few", "--seeds", "0,1")
+    zero, few = lines_of(folder / "results.jsonl")
+    assert (zero["variant"], few["variant"], zero["seed"]) == ("llm_zero", "llm_few", 0)
+    gold = read_rows(asked["test_file"])
+    right = sum(len(each["entities"]) for each in gold[1:])
+    for line in (zero, few):
+        assert line["recall"] == pytest.approx(right / (right + len(gold[0]["entities"])))
+        assert line["precision"] == 1.0  # what has no place or no such label is never a span
+        assert line["updates"] == 0 and line["dev_f1"] is None and line["curve"] == []
+        assert line["llm"] | {"concurrency": 0} == {
+            "texts": 6,
+            "failed": 0,
+            "unaligned": 2,
+            "prompt_tokens": None,
+            "completion_tokens": None,
+            "usd": None,
+            "seconds_per_text": None,
+            "concurrency": 0,
+        }
+    predictions = read_rows(folder / "all" / "llm_zero" / "seed-0" / PREDICTIONS_FILE)
+    assert predictions[0]["entities"] == [] and len(predictions[1]["entities"]) == len(gold[1]["entities"])
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "llm_zero" in report and "llm_few" in report
+    assert call(folder, asked, "--variants", "llm_zero,llm_few", "--seeds", "0,1").count("test F1") == 2
+    assert "llm_zero" in printed
+
+
+def test_texts_without_an_answer_are_counted_and_a_run_without_any_is_refused(asked, tmp_path):
+    path = tmp_path / "targets.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    path.write_text("\n".join(lines[:4]), encoding="utf-8")
+    call(tmp_path / "run", asked, "--variants", "llm_zero")
+    [line] = lines_of(tmp_path / "run" / "results.jsonl")
+    assert line["llm"]["failed"] == 2
+    path.write_text(lines[0].replace("targets", "entities"), encoding="utf-8")
+    printed = call(tmp_path / "other", asked, "--variants", "llm_zero", code=2)
+    assert "no usable answer to any of the 6 texts" in printed and "no recorded answer" in printed
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"augment": {"client": "recorded"}}, "needs answers"),
+        ({"augment": {"client": "recorded", "answers": ["none.jsonl"]}}, "none.jsonl: no such file"),
+        ({"augment": {}}, "name the LLM"),
+        (
+            {"define": {"mine": {"tagger": "llm_zero", "train": {"beta": 1}}}, "variants": ["mine"]},
+            "nothing is trained",
+        ),
+        (
+            {"define": {"mine": {"tagger": "w2ner", "train": {"span_mixer": "cnn"}}}, "variants": ["mine"]},
+            "w2ner has no span_mixer",
+        ),
+        ({"variants": ["flat"]}, "flat needs words"),
+        ({"variants": ["lebert"], "lexicon": "rjieba"}, "lexicon methods read Chinese characters"),
+        ({"variants": ["pcbert"], "lexicon": "none.txt"}, "Chinese characters"),
+        ({"define": {"mine": {"tagger": "w3ner"}}, "variants": ["mine"]}, "w2ner"),
+    ],
+)
+def test_rows_that_cannot_run_are_refused_before_anything_starts(changes, told, asked, tmp_path):
+    settings = asked | {"variants": ["llm_zero"]} | changes
+    assert told in call(tmp_path / "run", settings, code=2)
+    assert not (tmp_path / "run").exists()
+
+
+CHINESE = [
+    row("张三去北京大学", (0, 2, "PER"), (3, 5, "LOC"), (3, 7, "ORG")),
+    row("我们一起在嘉鱼", (5, 7, "LOC")),
+    row("李四在大学医院见面", (0, 2, "PER"), (3, 7, "ORG")),
+    row("今天下午去北京东站", (5, 7, "LOC"), (5, 9, "LOC")),
+]
+
+
+@pytest.fixture
+def chinese(encoder, tmp_path):
+    """Settings of a run on four nested Chinese sentences, which are dev and test too."""
+    write_rows(tmp_path / "rows.jsonl", CHINESE)
+    path = str(tmp_path / "rows.jsonl")
+    (tmp_path / "words.txt").write_text("北京\n大学\n北京大学\n嘉鱼\n医院\n", encoding="utf-8")
+    return {
+        "train_file": path,
+        "validation_file": path,
+        "test_file": path,
+        "language": "zh",
+        "task": "nested_ner",
+        "model_name_or_path": str(encoder),
+        "updates": 2,
+        "lexicon": str(tmp_path / "words.txt"),
+        "train": {"use_cpu": True, "learning_rate": "1e-3"},
+    }
+
+
+def test_every_system_that_needs_no_llm_runs_on_the_same_rows(chinese, tmp_path):
+    names = ["base", "plain", "cnn", "bio", "bio_crf", "bert_bilstm_crf", "w2ner", "difinet", *LEXICON_TAGGERS]
+    call(tmp_path / "run", chinese, "--variants", ",".join(names))
+    lines = {line["variant"]: line for line in lines_of(tmp_path / "run" / "results.jsonl")}
+    assert list(lines) == names
+    assert {line["updates"] for line in lines.values()} == {2}
+    assert all(line["dev_f1"] is not None and len(line["curve"]) == 2 for line in lines.values())
+    assert all(sum(label["support"] for label in line["per_label"].values()) == 8 for line in lines.values())
+    keys = {name: line["key"] for name, line in lines.items()}
+    (tmp_path / "words.txt").write_text("北京\n大学\n", encoding="utf-8")
+    call(tmp_path / "run", chinese, "--variants", "w2ner,flat")
+    lines = {line["variant"]: line for line in lines_of(tmp_path / "run" / "results.jsonl")}
+    assert lines["flat"]["key"] != keys["flat"] and lines["w2ner"]["key"] == keys["w2ner"]
