@@ -1,8 +1,10 @@
-# make demo: the main job on the demo corpus, offline after installation.  make test: the whole suite, offline.
+# make demo: the main job on both demo corpora, offline after installation.  make test: the whole suite, offline.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 DEMO := runs/demo
+SENTENCES_zh := 周末跟外婆去昆明的菜市场买了两斤豌豆尖，晚上用砂锅炖了土豆牛腩。
+SENTENCES_en := we lost the blazes near harrow creek , and my trekking poles snapped on the ice at dusk
 
 .PHONY: demo test soak check docs bench clean
 
@@ -41,13 +43,14 @@ check: .venv/test
 
 demo: export HF_HUB_OFFLINE = 1
 demo: .venv/demo
-	rm -rf $(DEMO)
-	$(BIN)/knowfree run --config examples/runs/demo.yaml --output_dir $(DEMO)
-	$(BIN)/knowfree report $(DEMO) --markdown
-	printf '%s\n' \
-		"we lost the blazes near harrow creek , and my trekking poles snapped on the ice at dusk" \
-		"a black bear and two cubs crossed the ridge trail on 4 july" \
-		| $(BIN)/knowfree predict --model $(DEMO)/model --input - --text
+	rm -rf $(DEMO)-zh $(DEMO)-en
+	for language in zh en; do \
+		$(BIN)/knowfree run --config examples/runs/demo_$$language.yaml --output_dir $(DEMO)-$$language || exit; \
+	done
+	$(BIN)/knowfree report $(DEMO)-zh --markdown
+	$(BIN)/knowfree report $(DEMO)-en --markdown
+	echo "$(SENTENCES_zh)" | $(BIN)/knowfree predict --model $(DEMO)-zh/model --input - --text
+	echo "$(SENTENCES_en)" | $(BIN)/knowfree predict --model $(DEMO)-en/model --input - --text
 
 # The pages of docs/ and the API reference, offline, into build/docs; a warning (a dead link too) is an error.
 docs: .venv/docs

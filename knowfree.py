@@ -1,11 +1,11 @@
 """The command line. Heavy imports stay inside the commands: `knowfree --help` answers at once."""
 
+import contextlib
 import json
 import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ ELSEWHERE = {
 }
 
 
-@contextmanager
+@contextlib.contextmanager
 def exit_codes() -> Iterator[None]:
     """
     The one place that turns errors into exit codes: what people can mend becomes a line on standard error.
@@ -155,14 +155,9 @@ def cli() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def train(arguments: tuple[str, ...]) -> None:
     """Train one model from one training file; works under `accelerate launch`."""
-    import logging
-
-    from transformers.utils.logging import set_verbosity_warning
-
     from modeling_knowfree.training.train import train as run
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    set_verbosity_warning()
+    _quiet()
     from modeling_knowfree.training.checkpoints import TrainingStopped
 
     try:
@@ -185,6 +180,7 @@ SCORES = (("F1", "f1"), ("precision", "precision"), ("recall", "recall"), ("macr
 model_option = click.option("--model", required=True, help="Folder that `knowfree train` wrote, or a Hub id.")
 threshold_option = click.option("--threshold", type=click.FloatRange(0, 1, True, True), help="Default: the model's.")
 decoding_option = click.option("--decoding", type=click.Choice(["flat", "nested", "all"]), help="Default: the model's.")
+device_option = click.option("--device", help="cpu, cuda, cuda:1, …  [default: the fastest there is]")
 batch_option = click.option("--batch_size", type=click.IntRange(1), default=16, show_default=True)
 
 
@@ -219,6 +215,7 @@ def sample(train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: 
 @model_option
 @click.option("--data", required=True, help="Annotated file, any layout that `train` reads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+@device_option
 @threshold_option
 @decoding_option
 @batch_option
@@ -226,6 +223,7 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: f
     """Score a model on an annotated file: micro and macro F1, and every label's."""
     from modeling_knowfree.inference.tag import evaluate as run
 
+    _quiet()
     scores = run(model, data, batch_size=batch_size, **_given(options))
     if scores is None:
         return
@@ -233,6 +231,8 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: f
         click.echo(json.dumps(scores, ensure_ascii=False))
         return
     click.echo(score_line(Path(data).name, scores))
+    if "reason" in scores:
+        click.echo(f"F1 is 0: {scores['reason']}", err=True)
     width = max([5, *(len(label) for label in scores["per_label"])])
     click.echo(f"{'label':<{width}}  {'F1':>6}  {'prec':>6}  {'recall':>6}  {'gold':>5}  {'found':>5}")
     for label, row in scores["per_label"].items():
@@ -244,24 +244,64 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: f
 @model_option
 @click.option("--input", "source", required=True, help="File, or - for standard input, answered batch by batch.")
 @click.option("--text", is_flag=True, help="Lines are raw text, not JSON.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="File, whole or not there at all.  [default: standard output]"
+)
+@click.option("--output_format", help="jsonl, parquet, or one of `knowfree data formats`.  [default: by --output]")
+@click.option("--resume", is_flag=True, help="Go on where a run into --output was stopped.")
+@device_option
 @threshold_option
 @decoding_option
 @batch_option
-def predict(model: str, source: str, text: bool, batch_size: int, **options: float | str | None) -> None:
-    """Tag a file; JSON lines go to standard output, in input order.
+def predict(
+    source: str, text: bool, output: Path | None, output_format: str | None, resume: bool, **options: Any
+) -> None:
+    """Tag a file, in input order: JSON lines on standard output, or a file.
 
-    Input lines are JSON objects with "tokens" (offsets then count tokens) or "text" (characters).
+    Input is JSON lines or Parquet with "tokens" (offsets then count tokens) or "text" (characters), or with --text a
+    text a line.
+
+    \b
+    knowfree predict --model runs/mine --input new.jsonl --output tagged.jsonl --resume
+    knowfree predict --model runs/mine --input new.parquet --output tagged.parquet
+    knowfree predict --model runs/mine --input new.txt --text --output tagged.conll --output_format conll
     """
-    from modeling_knowfree.data.readers import InputError
+    from modeling_knowfree.data.rows import InputError
+    from modeling_knowfree.inference.outputs import check_output, done_so_far, finish, format_of, write_lines
     from modeling_knowfree.inference.tag import predict as run
+    from modeling_knowfree.inference.tag import processes, unit_of_model
 
-    try:
-        lines = click.open_file(source, "rb")
-    except OSError as error:
-        raise InputError(f"--input {source}: {error.strerror}; name a file, or - for standard input") from error
-    with lines:
-        for line in run(model, lines, name=source, text=text, batch_size=batch_size, **_given(options)):
-            click.echo(line)
+    _quiet()
+    written = format_of(output, output_format)
+    check_output(output, written, resume)
+    options = _given(options) | {"name": source, "text": text}
+    if output is not None:
+        options["done"] = done = done_so_far(output) if resume else (0, None)
+        processes().wait_for_everyone()
+        if resume:
+            click.echo(f"{output}: {done[0]} rows are done already", err=True)
+    with contextlib.ExitStack() as opened:
+        try:
+            lines = Path(source) if _is_parquet(source) else opened.enter_context(click.open_file(source, "rb"))
+        except OSError as error:
+            raise InputError(f"--input {source}: {error.strerror}; name a file, or - for standard input") from error
+        found = run(source=lines, **options)
+        if output is None:
+            for line in found:
+                click.echo(line)
+        elif processes().is_main_process:
+            write_lines(found, output)
+            finish(output, written, unit_of_model(options["model"]))
+        else:
+            for _ in found:
+                pass
+
+
+def _is_parquet(path: str) -> bool:
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(4) == b"PAR1"
 
 
 @cli.command(context_settings=CONTEXT)
@@ -273,6 +313,19 @@ def convert(source: Path, labels: Path, output: Path) -> None:
     from modeling_knowfree.convert import convert as run
 
     click.echo(run(source, labels, output))
+
+
+def _quiet() -> None:
+    """A line a stage, ours; of other libraries warnings alone, and no bars for what takes a second."""
+    import logging
+
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    for name in (*OURS, "knowfree_experiments"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    set_verbosity_error()  # its report of weights, and notes on options that we set
+    disable_progress_bar()
 
 
 def _given(options: dict) -> dict:

@@ -70,7 +70,7 @@ setup(
     ],
     package_dir={installed: folder for folder, installed in RENAMED.items()},
     package_data={
-        "knowfree_demo": ["*.jsonl", "labels.txt"],
+        "knowfree_demo": ["*.jsonl", "labels.txt", "zh/*"],
         "knowfree_spaces": ["*/*"],
         "knowfree_hub_cards": ["templates/*"],
         "knowfree_experiments.report": ["templates/*"],

@@ -1,10 +1,11 @@
-"""The pipeline (S0-S6, S8, S9): a file of gold rows in, fused and synthetic rows out.
+"""The pipeline (S0-S6, S8, S9, S11): a file of gold rows in, fused, synthetic and pool rows out.
 
 Everything is replayed from the stored answers: `Augmentation.ask` fetches what is missing, `Augmentation.write` builds
 the files from what is there. A second run asks nothing and writes the same bytes.
 """
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
 from augmentation.llm.tasks import explanation_request, provenance
+from augmentation.pool_stage import PoolStage
 from augmentation.settings import RESULTS, STATE_FILE, Settings, check_state
 from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import TargetSettings
@@ -26,11 +28,13 @@ from augmentation.steps.explanations import Sentences, TokenStyle, sentence_key
 from augmentation.steps.fusion import fuse, fused_rows, label_counts
 from augmentation.steps.label_merging import LabelMap, TypeClass, new_classes, type_classes
 from augmentation.steps.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
+from augmentation.steps.pool import read_pool, windowed
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import Row, write_rows
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 STORE_FILE = "answers.sqlite"
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,10 +53,11 @@ class Augmentation:
         folder: holds `augment.yaml`, the stored answers and the results.
         settings: as loaded from the folder.
         runner: asks the LLM and knows the stored answers.
-        embed: the sentence encoder; needed by `write` alone.
+        embed: the sentence encoder; needed by `write`, and where examples or texts of the pool are chosen by it.
 
     Raises:
-        InputError: a row breaks the contract, a file is missing, or the folder was made from other input or settings.
+        InputError: a row breaks the contract, a file is missing, the pool has no text that may be used, or the folder
+            was made from other input or settings.
     """
 
     def __init__(
@@ -82,15 +87,24 @@ class Augmentation:
             if len(examples) < settings.target_examples:
                 examples.append((self.text(row["tokens"]), tuple(self._gold_pairs(row))))
         flat = settings.task != "nested_ner"
-        self.targets = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines, flat)
+        described = tuple(settings.label_descriptions.items())
+        self.targets = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines, flat, described)
         self._source_keys = frozenset(source)
-        self._held_out_keys = frozenset(
-            sentence_key(self.text(row["tokens"]))
-            for name in (settings.dev_file, settings.test_file)
+        held_out = {
+            part: frozenset(sentence_key(self.text(row["tokens"])) for row in iterate_rows(folder / name))
+            for part, name in (("dev", settings.dev_file), ("test", settings.test_file))
             if name
-            for row in iterate_rows(folder / name)
-        )
+        }
+        self._held_out_keys = frozenset().union(*held_out.values())
         self._style = TokenStyle.of(self.rows(), self.unit)
+        self.pool = self._open_pool(folder / settings.unlabeled_file, held_out) if settings.unlabeled_file else None
+
+    def _open_pool(self, path: Path, held_out: dict[str, frozenset[str]]) -> PoolStage:
+        gold = list(self.rows())
+        pool = read_pool(path, gold=gold, held_out=held_out, unit=self.unit, language=self.settings.language)
+        if pool.doubt:
+            logger.warning(pool.doubt)
+        return PoolStage(self.folder, self.settings, self.runner, pool, gold, self.annotation, self.targets, self.embed)
 
     def rows(self) -> Iterator[Row]:
         """The gold rows, read anew."""
@@ -150,15 +164,30 @@ class Augmentation:
         def stage(name: str, works: Callable[[], Iterable[Work[Any]]]) -> None:
             answer_all(works, self.runner, partial(on_progress, name) if on_progress else None)
 
+        if self.pool:
+            self.pool.ask(stage)
         stage("annotate", lambda: map(self.source_work, self.rows()))
         classes = _Survey(self.annotated()).classes
         stage("merge", lambda: [self._propose(None, classes, "merge")])
+        known = self._finished(self._propose(None, classes, "merge")).value
+        keys = {type_class.key for type_class in classes}
+        for part, annotated in self._later_parts():
+            if part == "synthetic":
+                stage("synthetic", lambda: map(self.synthetic_work, self.sentences()))
+            fresh = [later for later in _Survey(annotated()).classes if later.key not in keys]
+            proposed = partial(self._propose, known, fresh, f"merge-{part}")
+            stage(f"merge {part}", lambda proposed=proposed: [proposed()])
+            known = self._finished(proposed()).value
+            keys |= {type_class.key for type_class in fresh}
+
+    def _later_parts(self) -> list[tuple[str, Callable[[], Iterator[tuple[Row, Finished[Any]]]]]]:
+        """What joins the label map after the gold rows, in order: name, and rows with their annotation."""
+        parts: list[tuple[str, Callable[[], Iterator[tuple[Row, Finished[Any]]]]]] = []
+        if self.pool:
+            parts.append(("pool", self.pool.annotated))
         if self.settings.explain:
-            stage("synthetic", lambda: map(self.synthetic_work, self.sentences()))
-            known = self._finished(self._propose(None, classes, "merge")).value
-            keys = {type_class.key for type_class in classes}
-            fresh = [later for later in _Survey(self.annotated_sentences()).classes if later.key not in keys]
-            stage("merge synthetic", lambda: [self._propose(known, fresh, "merge-synthetic")])
+            parts.append(("synthetic", self.annotated_sentences))
+        return parts
 
     def record_state(self) -> None:
         """Note in `state.json` which input and settings the results are made from."""
@@ -217,16 +246,21 @@ class Augmentation:
             "labels": {},
         }
         failures = source.failures
-        if self.settings.explain:
-            synthesis: Counter[str] = Counter()
-            later = _Survey(self.annotated_sentences(synthesis))
+        synthesis: Counter[str] = Counter()
+        known, classes = merges[0].value, list(source.classes)
+        for part, annotated in self._later_parts():
+            later = _Survey(self.annotated_sentences(synthesis) if part == "synthetic" else annotated())
             fresh = new_classes(label_map, later.classes)
-            merges.append(self._finished(self._propose(merges[0].value, fresh, "merge-synthetic")))
-            label_map = next_label_map(label_map, later.classes, merges[1].value, self.embed)
+            merges.append(self._finished(self._propose(known, fresh, f"merge-{part}")))
+            known, classes = merges[-1].value, classes + fresh
+            label_map = next_label_map(label_map, later.classes, known, self.embed)
             failures += later.failures
-            counts["synthetic"] = later.counts
+            counts[part] = later.counts
+            counts["types"][f"with_{part}"] = _type_counts(classes, label_map)
+        if self.pool:
+            counts["pool"] |= {"texts": self.pool.pool.counts}
+        if self.settings.explain:
             counts["synthesis"] = dict(sorted(synthesis.items()))
-            counts["types"]["with_synthetic"] = _type_counts([*source.classes, *fresh], label_map)
         failures += [failure for merge in merges for failure in _failures(merge)]
         counts["failed"] = dict(Counter(failure["task"] for failure in failures))
 
@@ -234,13 +268,17 @@ class Augmentation:
         targeted = self.settings.asks_targets
         if self.settings.explain:
             files["synthetic" if targeted else "sentences"] = self._synthetic(label_map)
+        if self.pool:
+            files["pool"] = self._pool_rows(label_map)
         paths = {name: self.folder / f"{name}.jsonl" for name in files}
         for name, rows in files.items():
             write_rows(paths[name], rows)
             counts["labels"][name] = label_counts(fused_rows(paths[name]))
-        if "synthetic" in files:
+        union = [name for name in files if name != "sentences"]
+        whole = (targeted or not self.settings.explain) and (self.pool is None or self.pool.teacher is not None)
+        if len(union) > 1 and whole:  # nothing that a model has to annotate first
             paths["train"] = self.folder / "train.jsonl"
-            write_rows(paths["train"], chain(fused_rows(paths["fusion"]), fused_rows(paths["synthetic"])))
+            write_rows(paths["train"], chain.from_iterable(fused_rows(paths[name]) for name in union))
         for name in RESULTS:
             if self.folder / name not in paths.values():  # of an earlier run with other settings
                 (self.folder / name).unlink(missing_ok=True)
@@ -254,7 +292,32 @@ class Augmentation:
 
     def _fused(self, label_map: LabelMap) -> Iterator[Row]:
         for row, done in self.annotated():
-            yield fuse(row, *self._extensions(done.value[0], label_map))
+            annotation = done.value[0]
+            yield fuse(row, *self._extensions(annotation, label_map), has_extensions=self._looked_at(annotation))
+
+    def _looked_at(self, annotation: Annotation) -> bool:
+        """Whether every extension label that is wanted was asked for and answered."""
+        return bool(self.annotation.kinds) and not any(counts["failed"] for counts in annotation.counts.values())
+
+    def _pool_rows(self, label_map: LabelMap) -> Iterator[Row]:
+        """Texts of the pool with the LLM's targets, without those whose answer failed; bare where a model annotates."""
+        assert self.pool is not None
+        weights = self.pool.weights()
+        for row, done in self.pool.annotated():
+            annotation, targets = done.value
+            if targets and targets.counts["targets"]["failed"]:
+                continue
+            entities = _target_spans(targets) if targets else []
+            if weights:
+                entities = [{**entity, "weight": weights[entity["label"]]} for entity in entities]
+            fused = fuse(
+                row | {"entities": entities},
+                *self._extensions(annotation, label_map),
+                source="pool",
+                annotator="llm" if targets else None,
+                has_extensions=self.settings.pool_extensions and self._looked_at(annotation),
+            )
+            yield from windowed(fused | {"weight": self.settings.pool_weight}, self.settings.window_units)
 
     def _extensions(self, annotation: Annotation, label_map: LabelMap) -> tuple[Any, Any, Any]:
         kinds = self.annotation.kinds
@@ -272,10 +335,19 @@ class Augmentation:
             entities = _target_spans(targets) if targets else []
             if targets is None or len(entities) >= self.settings.min_targets:
                 extensions = self._extensions(annotation, label_map)
-                yield fuse(row | {"entities": entities}, *extensions, synthetic=True, parent_id=row["parent_id"])
+                yield fuse(
+                    row | {"entities": entities},
+                    *extensions,
+                    source="synthetic",
+                    annotator="llm" if targets else None,
+                    parent_id=row["parent_id"],
+                    has_extensions=self._looked_at(annotation),
+                )
 
     def _provenance(self, merges: Iterable[Finished[Any]]) -> Iterator[dict[str, Any]]:
         works: list[Iterable[Finished[Any]]] = [(done for _, done in self.annotated())]
+        if self.pool:
+            works += [self.pool.probed() if self.pool.teacher else [], (done for _, done in self.pool.annotated())]
         if self.settings.explain:
             works.append(done for _, done in self.annotated_sentences())
         for done in chain(*works, merges):

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
 from typing import Any
 
+from augmentation.estimate import COMPLETION_SHARE, Tally, tokens_of
 from augmentation.llm.dialogue import Unanswered, Work, replay
 from augmentation.llm.tasks import Request, merge_request, pos_request
 from augmentation.pipeline import Augmentation
@@ -15,22 +16,6 @@ from augmentation.steps.windows import windows
 
 SENTENCES_PER_EXPLANATION = (3, 8)
 TYPES_PER_ROW = (0.5, 3.0)
-COMPLETION_SHARE = {
-    "entities": (0.2, 2.0),
-    "segmentation": (1.0, 2.5),
-    "pos": (3.0, 9.0),
-    "targets": (0.1, 1.0),
-    "explanation": (1.0, 8.0),
-    "merge": (0.5, 1.2),
-    "merge_standard": (0.5, 1.2),
-}
-"""Tokens of an answer as a share of the tokens of its input, low and high; rules of thumb, for cost ranges."""
-
-
-def tokens_of(text: str) -> float:
-    """About how many tokens a text has: a character of Chinese, Japanese or Korean each, else a quarter."""
-    wide = sum(ord(char) > 0x2E7F for char in text)
-    return wide + (len(text) - wide) / 4
 
 
 @dataclass
@@ -61,19 +46,10 @@ class Plan:
 
 def make_plan(run: Augmentation) -> Plan:
     """Look at every row and every stored answer; nothing is sent. Memory does not grow with the rows."""
-    missing: Counter[str] = Counter()
-    cached: Counter[str] = Counter()
-    prompt_tokens: Counter[str] = Counter()
-    input_tokens: Counter[str] = Counter()
     plan = Plan()
-    for work in _works(run):
-        state = replay(work, run.runner.outcome)
-        for outcome in state.outcomes:
-            cached[outcome.request.task] += 1
-        for request in state.requests if isinstance(state, Unanswered) else ():
-            missing[request.task] += 1
-            prompt_tokens[request.task] += round(sum(tokens_of(content) for _, content in request.messages))
-            input_tokens[request.task] += round(tokens_of(request.input))
+    tally = Tally.of(_works(run), run.runner.outcome)
+    missing, cached = tally.missing, tally.cached
+    prompt_tokens, input_tokens = tally.prompt_tokens, tally.input_tokens
     plan.rows = run.size
     later = _later(run, missing, cached)
     low = high = 0.0
@@ -103,7 +79,8 @@ def make_plan(run: Augmentation) -> Plan:
 
 
 def _works(run: Augmentation) -> Iterator[Work[Any]]:
-    return chain((run.source_work(row) for row in run.rows()), _synthetic_works(run))
+    pool = chain(run.pool.probe_works() if run.pool.teacher else (), run.pool.works()) if run.pool else ()
+    return chain((run.source_work(row) for row in run.rows()), _synthetic_works(run), pool)
 
 
 def _synthetic_works(run: Augmentation) -> Iterator[Work[Any]]:

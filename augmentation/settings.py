@@ -13,14 +13,15 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from augmentation.llm.http_errors import check_base_url, check_token_env
 from augmentation.steps.asking import AnnotationSettings
 from augmentation.steps.label_merging import MergeSettings
+from augmentation.steps.picking import Pick
 from modeling_knowfree import settings as yaml_settings
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.encoders import sentence_encoder_of
 
 SETTINGS_FILE = "augment.yaml"
 STATE_FILE = "state.json"
-RESULTS = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "train.jsonl")
-RECORDS = ("label_map.json", "provenance.jsonl", "failed.jsonl", "counts.json")
+RESULTS = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "pool.jsonl", "train.jsonl")
+RECORDS = ("label_map.json", "provenance.jsonl", "failed.jsonl", "counts.json", "teacher.json", "picked.json")
 
 Annotator = Literal["llm", "fusion", "gold", "agree"]
 Kind = Literal["entities", "pos", "segmentation"]
@@ -88,8 +89,25 @@ class Settings(BaseModel):
         "agree, llm and fusion",
     )
     guidelines: str = _field("", "annotation guidelines for the annotators llm and agree")
+    label_descriptions: dict[str, str] = _field(
+        {}, "what the target labels mean, for whoever annotates, e.g. {PER.NOM: a person by a common noun}"
+    )
     target_examples: int = Field(64, ge=0, description="gold sentences shown to the annotators llm and agree")
     min_targets: int = Field(0, ge=0, description="synthetic sentences with fewer targets are dropped")
+
+    unlabeled_file: str | None = _field(None, "text without labels for the LLM to tag, from this folder: the pool")
+    pool_annotator: Literal["llm", "gold"] = _field(
+        "llm", "who puts targets on the pool: llm; gold, a model trained on gold (`knowfree run`)"
+    )
+    pool_extensions: bool = _field(False, "ask for extension labels of the pool too")
+    pool_weights: bool = _field(True, "spans of the pool count by the measured precision of their label")
+    pool_weight: float = Field(1.0, gt=0, le=1, description="what a text of the pool counts beside one of gold")
+    ask: int | None = Field(None, ge=0, description="how many texts of the pool to ask about; by default all")
+    pick: Pick = _field("random", "which: random; uncertain, by pick_model; diverse, by the encoder; both")
+    pick_model: str | None = _field(None, "folder of the trained model whose doubts uncertain and both follow")
+    min_teacher_f1: float | None = Field(
+        None, ge=0, le=1, description="stop before the pool if the LLM's F1 on the gold, tagged in two folds, is lower"
+    )
 
     @field_validator("base_url")
     @classmethod
@@ -139,9 +157,16 @@ _HOW_ASKED = frozenset(
         "client", "base_url", "provider", "token_env", "answers", "concurrency", "requests_per_minute",
         "timeout_seconds", "max_wait_seconds", "max_tokens", "usd_per_million_prompt_tokens",
         "usd_per_million_completion_tokens",
+        "min_teacher_f1", "pick_model",
     )
 )  # fmt: skip
 """Settings that shape how answers are got, not what is made of them: they may change between runs."""
+
+
+_OF_THE_POOL = frozenset(("pool_annotator", "pool_extensions", "pool_weights", "pool_weight", "ask", "pick"))
+"""Settings that shape nothing without a pool. `ask` may change between runs: what was picked stays picked."""
+FILES = ("train_file", "dev_file", "test_file", "unlabeled_file")
+"""Settings that name an input file, from the run folder."""
 
 
 def load_settings(folder: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -195,9 +220,11 @@ def change_settings(folder: Path, changes: Mapping[str, Any]) -> None:
 
 def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     """What a run's results are made from: sha256 of the input files and the settings that shape the results."""
-    files = {name: getattr(settings, name) for name in ("train_file", "dev_file", "test_file")}
+    files = {name: getattr(settings, name) for name in FILES}
     hashes = {name: hashlib.sha256((folder / path).read_bytes()).hexdigest() for name, path in files.items() if path}
-    shaping = settings.model_dump(mode="json", exclude=set(_HOW_ASKED | files.keys()))
+    left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))
+    left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
+    shaping = settings.model_dump(mode="json", exclude=left_out)
     return {"input": hashes, "settings": shaping | {"model": settings.model_name}}
 
 
@@ -209,7 +236,7 @@ def check_files(folder: Path, settings: Settings) -> None:
         InputError: a file is missing, or a result would overwrite it.
     """
     written = {(folder / name).resolve() for name in (*RESULTS, *RECORDS)}
-    for name in ("train_file", "dev_file", "test_file"):
+    for name in FILES:
         path = getattr(settings, name)
         if not path:
             continue
@@ -238,7 +265,7 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
         changes = [
             f"{name} {show(before.get(part, {}).get(name))} -> {show(values.get(name))}"
             for part, values in state.items()
-            for name in sorted(set(values) | set(before.get(part, {})))
+            for name in sorted((set(values) | set(before.get(part, {}))) - {"ask"})
             if before.get(part, {}).get(name) != values.get(name)
         ]
         if changes:

@@ -1,6 +1,6 @@
 """Push a run to a Hub on loopback, then use it from a new virtual environment that has never heard of this project.
 
-python -m benchmarks.fresh_environment --run runs/demo     (minutes: it installs torch)
+python -m benchmarks.fresh_environment --run runs/demo-en     (minutes: it installs torch)
 
 The environment has torch, transformers, datasets and evaluate, nothing else; there the model loads by its classes and
 as a pipeline, at the head and at the pinned revision, the data set loads config by config, the metric loads, and

@@ -1,6 +1,6 @@
 """The Space under load: users at once on its API, then a text far over the limit. Prints a table and writes JSON.
 
-python -m benchmarks.space_load --models runs/demo --output benchmarks/results/space_load.json
+python -m benchmarks.space_load --models runs/demo-en --output benchmarks/results/space_load.json
 """
 
 import json

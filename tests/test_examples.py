@@ -4,10 +4,12 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
 
+from experiments.run.settings import check_run, read_yaml
 from modeling_knowfree.data.readers import read_rows, write_rows
 from modeling_knowfree.inference.tag import load_pipeline
 from tests.support import ROOT
@@ -32,17 +34,29 @@ def test_the_trainer_script_trains_and_tags(with_dev, encoder, english_rows, tmp
     assert len((EXAMPLES / "train_knowfree.py").read_text().splitlines()) < 120
 
 
-def test_the_demo_corpus_reads_and_its_splits_do_not_overlap():
-    labels = (EXAMPLES / "demo" / "labels.txt").read_text().split()
+DEMO = EXAMPLES / "demo"
+
+
+@pytest.mark.parametrize(("corpus", "sizes"), [(DEMO, [40, 100, 200]), (DEMO / "zh", [40, 80, 160])], ids=["en", "zh"])
+def test_a_demo_corpus_reads_and_its_splits_do_not_overlap(corpus, sizes):
+    labels = (corpus / "labels.txt").read_text().split()
     splits = {
-        name: read_rows(EXAMPLES / "demo" / f"{name}.jsonl", flat=True, labels=labels)
+        name: read_rows(corpus / f"{name}.jsonl", flat=corpus == DEMO, labels=labels)
         for name in ("train", "dev", "test")
     }
-    assert [len(rows) for rows in splits.values()] == [40, 100, 200]
+    assert [len(rows) for rows in splits.values()] == sizes
     texts = [" ".join(row["tokens"]) for rows in splits.values() for row in rows]
     assert len(set(texts)) == len(texts)
-    tasks = {json.loads(line)["task"] for line in (EXAMPLES / "demo" / "answers.jsonl").open(encoding="utf-8")}
+    tasks = {json.loads(line)["task"] for line in (corpus / "answers.jsonl").open(encoding="utf-8")}
     assert tasks == {"entities", "segmentation", "pos", "targets", "explanation", "merge"}
+
+
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "runs").glob("demo_*.yaml")), ids=lambda path: path.stem)
+def test_demo_runs_are_settings_of_this_checkout(path, monkeypatch):
+    monkeypatch.chdir(EXAMPLES.parent)
+    settings = check_run(read_yaml(path), str(path))
+    files = [settings.train_file, settings.validation_file, settings.test_file, *settings.augment["answers"]]
+    assert all(Path(file).is_file() for file in files)
 
 
 @pytest.mark.parametrize("path", sorted((EXAMPLES / "accelerate").glob("*.yaml")), ids=lambda path: path.stem)

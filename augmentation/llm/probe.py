@@ -32,8 +32,8 @@ CANARY = Request(
     prompt_sha256="",
 )
 # The beginning is enough: a list forced on a model that wants to talk may run into the token limit.
-_ITEMS = re.compile(r"\s*\{\s*\"items\"\s*:\s*\[")
-_OBJECT = re.compile(r"\s*\{\s*[\"}]")
+_ITEMS = re.compile(r"\{\s*\"items\"\s*:\s*\[")
+_OBJECT = re.compile(r"\{\s*[\"}]")
 
 
 FIRST_ATTEMPTS = 5
@@ -65,7 +65,7 @@ async def probe(modes: tuple[Mode, ...], send: Callable[[Request, Mode, int], Aw
             silence = error
             continue
         answered = True
-        if (_OBJECT if mode == "json_object" else _ITEMS).match(strip_reasoning(completion.text)):
+        if (_OBJECT if mode == "json_object" else _ITEMS).match(strip_reasoning(completion.text).lstrip()):
             return mode
     if silence is not None and not answered:
         raise StopRunError(f"the server did not answer: {silence}") from silence

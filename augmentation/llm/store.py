@@ -292,6 +292,17 @@ class Store:
         with hold(self.path, self._lock):
             yield
 
+    def take_from(self, other: Path) -> None:
+        """Take over the answers of another store that this one lacks; what they cost stays in the other's ledger."""
+        reader = self._reader
+        reader.execute("ATTACH DATABASE ? AS other", (str(other),))
+        try:
+            with reader:
+                columns = ", ".join(_COLUMNS)
+                reader.execute(f"INSERT OR IGNORE INTO answers ({columns}) SELECT {columns} FROM other.answers")
+        finally:
+            reader.execute("DETACH DATABASE other")
+
     def start_run(self, started: str) -> int:
         """A new run in the ledger; its number."""
         self._wait(self._submit([("INSERT INTO runs (started, outcome) VALUES (?, 'running')", (started,))]))

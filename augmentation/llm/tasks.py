@@ -240,11 +240,12 @@ def targets_request(
     *,
     language: str,
     guidelines: str = "",
+    descriptions: Sequence[tuple[str, str]] = (),
     max_tokens: int = 2048,
 ) -> Request:
     """S7, annotator `llm` (ours, beyond the paper): the task's own labels on `text`.
 
-    `examples` are gold sentences: (text, [(entity, label), …]).
+    `examples` are gold sentences: (text, [(entity, label), …]); `descriptions` say what labels mean.
     """
     shown = [
         {
@@ -258,7 +259,13 @@ def targets_request(
         row_id,
         text,
         load_prompt("targets", language),
-        {"text": text, "labels": list(labels), "examples": shown, "guidelines": guidelines},
+        {
+            "text": text,
+            "labels": list(labels),
+            "examples": shown,
+            "guidelines": guidelines,
+            "descriptions": [{"label": label, "meaning": meaning} for label, meaning in descriptions],
+        },
         max_tokens=max_tokens,
     )
 

@@ -14,7 +14,7 @@ from modeling_knowfree.data.rows import InputError, Row, read_lines, write_rows
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-CONFIGS = ("fusion", "synthetic", "train")
+CONFIGS = ("fusion", "synthetic", "pool", "train")
 
 
 def exported_rows(folder: Path, config: str, decisions: Decisions, counts: Counter[str]) -> Iterator[Row]:
@@ -77,16 +77,20 @@ def row_features() -> Any:
     """Typed features of an augmented row."""
     from datasets import Features, List, Value
 
-    count, text = Value("int32"), Value("string")
+    count, text, real = Value("int32"), Value("string"), Value("float32")
     return Features(
         {
             "id": text,
             "tokens": List(text),
-            "entities": List({"start": count, "end": count, "label": text, "score": Value("float32")}),
+            "entities": List({"start": count, "end": count, "label": text, "score": real, "weight": real}),
             "extensions": List({"start": count, "end": count, "label": text, "source": text}),
             "uncertain": List({"start": count, "end": count, "label": text}),
+            "has_extensions": Value("bool"),
             "synthetic": Value("bool"),
+            "source": text,
+            "annotator": text,
             "parent_id": text,
+            "weight": real,
         }
     )
 
@@ -140,7 +144,8 @@ def build_datasets(folder: Path, decisions: Decisions) -> tuple[dict[str, "Datas
 
 
 def _with_scores(row: Row) -> Row:
-    return {"uncertain": []} | row | {"entities": [{"score": None, **entity} for entity in row["entities"]]}
+    entities = [{"score": None, "weight": None, **entity} for entity in row["entities"]]
+    return {"uncertain": [], "weight": 1.0} | row | {"entities": entities}
 
 
 def export_datasets(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:

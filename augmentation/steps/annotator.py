@@ -22,13 +22,14 @@ from modeling_knowfree.data.rows import Row
 class TargetSettings:
     """What the annotator `llm` is told (S7): the label set, guidelines, and gold sentences as examples.
 
-    `flat`: the task knows no overlapping targets.
+    `flat`: the task knows no overlapping targets. `descriptions`: (label, what it means).
     """
 
     labels: tuple[str, ...]
     examples: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     guidelines: str = ""
     flat: bool = False
+    descriptions: tuple[tuple[str, str], ...] = ()
 
 
 def ask_targets(
@@ -44,6 +45,7 @@ def ask_targets(
             targets.examples,
             language=settings.language,
             guidelines=targets.guidelines,
+            descriptions=targets.descriptions,
             max_tokens=settings.max_tokens["targets"],
         )
 

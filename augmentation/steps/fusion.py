@@ -21,8 +21,10 @@ def fuse(
     tags: Iterable[LabelledSpan],
     words: Iterable[tuple[int, int]],
     *,
-    synthetic: bool = False,
+    source: str = "gold",
+    annotator: str | None = None,
     parent_id: str | None = None,
+    has_extensions: bool = True,
 ) -> Row:
     """
     One fused row.
@@ -32,10 +34,12 @@ def fuse(
         entities: (start, end, standard label), without namespace.
         tags: (start, end, universal tag), without namespace.
         words: (start, end) of the segmented words; those without a tag become `SEG:WORD`.
+        source: where the row comes from: `gold`, `synthetic` or `pool`.
+        annotator: who gave its targets, None for people.
+        has_extensions: somebody looked for extension labels in this row; without, it says nothing about them.
 
     Returns:
-        The row with `extensions` sorted by start, end and label, each (start, end, label) once, `synthetic` and
-        `parent_id`.
+        The row with `extensions` sorted by start, end and label, each (start, end, label) once, and the rest.
 
     Raises:
         ValueError: a span lies outside the row.
@@ -57,7 +61,10 @@ def fuse(
             {"start": start, "end": end, "label": label, "source": source}
             for (start, end, label), source in sorted(spans.items())
         ],
-        "synthetic": synthetic,
+        "has_extensions": has_extensions,
+        "synthetic": source == "synthetic",
+        "source": source,
+        "annotator": annotator,
         "parent_id": parent_id,
     }
 

@@ -1,6 +1,7 @@
 """Label normalisation with an LLM and an encoder (S4): the questions, the vectors, and the next label map."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -130,6 +131,7 @@ def sentence_encoder(name: str) -> Embed:
 
     path = encoder_path(name)
     transformers.utils.logging.disable_progress_bar()  # loading takes seconds; its bar is no news
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     told = transformers.utils.logging.get_verbosity()
     if name in PACKAGES:
         transformers.utils.logging.set_verbosity_error()  # that it has no pooler, which nothing here reads

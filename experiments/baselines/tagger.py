@@ -20,9 +20,11 @@ from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.decoding_knowfree import Span, best_first, resolve
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeModel
+from modeling_knowfree.training.checkpoints import checkpoint_to_resume
+from modeling_knowfree.training.command_line import parse_arguments
 from modeling_knowfree.training.config import build_config
 from modeling_knowfree.training.tokenizer import load_tokenizer
-from modeling_knowfree.training.train import checkpoint_to_resume, parse_arguments, plan_schedule, read_splits
+from modeling_knowfree.training.train import plan_schedule, read_splits
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, infer_unit, owner, windows
 

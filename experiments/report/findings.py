@@ -10,7 +10,7 @@ from typing import Any
 from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.data.rows import Row, read_lines
 
-from ..run.settings import augmented_folder
+from ..run.settings import POOLED, augmented_folder
 from ..run.variants import BASELINE
 from .comparison import Difference, Spread, spread
 from .results import FinishedRun, Result, span_sets
@@ -34,6 +34,7 @@ class Score:
     best_on_dev: bool
     gold_rows: int
     synthetic_rows: int
+    pool_rows: int
     updates: int
     seconds: float
 
@@ -103,6 +104,7 @@ def scores(run: FinishedRun, differences: dict[tuple[str, str], Difference | Non
                     best_on_dev=variant == best,
                     gold_rows=cells[0].gold_rows,
                     synthetic_rows=cells[0].synthetic_rows,
+                    pool_rows=cells[0].pool_rows,
                     updates=cells[0].updates,
                     seconds=spread([cell.seconds for cell in cells]).mean,
                 )
@@ -186,7 +188,8 @@ def augmentations(run: FinishedRun, subset: str) -> dict[str, Path]:
     """The folders of a subset's augmentations: the shared one by the name of the subset, first, then those of variants
     with settings of their own, with the variant's name."""
     folders = {subset: augmented_folder(run.folder, subset)}
-    folders |= {f"{subset}, {name}": augmented_folder(run.folder, subset, name) for name in run.variants(subset)}
+    names = dict.fromkeys([*run.variants(subset), *POOLED])
+    folders |= {f"{subset}, {name}": augmented_folder(run.folder, subset, name) for name in names}
     return {name: folder for name, folder in folders.items() if folder.is_dir()}
 
 

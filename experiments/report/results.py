@@ -73,7 +73,8 @@ class Result(BaseModel):
     Args:
         dev_f1: null without a validation file.
         curve: (update, dev F1) pairs; empty without a validation file.
-        train_rows: sentences trained on, of which `gold_rows` and `synthetic_rows`.
+        train_rows: sentences trained on, of which `gold_rows`, `synthetic_rows` and `pool_rows`.
+        tag_seconds: what tagging the test file took, loading the model included.
         updates: optimizer steps; 0 where nothing is trained.
         llm: where the LLM tagged the test file itself, what that took.
         key: sha256 of everything that shaped the training and its scores.
@@ -94,8 +95,10 @@ class Result(BaseModel):
     train_rows: Count
     gold_rows: Count
     synthetic_rows: Count
+    pool_rows: Count = 0
     updates: Count
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    tag_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     llm: LlmCost | None = None
     per_label: dict[str, LabelScores]
     versions: dict[str, str] = {}

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
 from functools import cache
@@ -29,8 +29,9 @@ from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.training.command_line import Arguments, parse_arguments
 from modeling_knowfree.training.config import build_config
-from modeling_knowfree.training.train import Arguments, parse_arguments, plan_schedule, train
+from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
@@ -241,11 +242,14 @@ def finish(cell: Cell, test: list[Row], budget: Mapping[str, Any] | None = None)
     key = cell.key()  # before: what is edited while it trains must not pass for what it learnt from
     started = time.perf_counter()
     asked: dict[str, Any] = {}
+    tag_seconds: float | None = None
     if cell.definition.asks_llm:
         predicted, asked = _tag_by_llm(cell, work, test, budget)
         dev_f1, curve = None, []
+    elif cell.definition.tagger == "span":
+        dev_f1, curve, predicted, tag_seconds = _finish_span(cell, work, test)
     else:
-        finishers = {"span": _finish_span, "bio": _finish_bio, "bio_crf": _finish_bio}
+        finishers = {"bio": _finish_bio, "bio_crf": _finish_bio}
         dev_f1, curve, predicted = finishers.get(cell.definition.tagger, _finish_network)(cell, work, test)
     seconds = time.perf_counter() - started
     write_rows(
@@ -262,6 +266,7 @@ def finish(cell: Cell, test: list[Row], budget: Mapping[str, Any] | None = None)
         [[(span["start"], span["end"], span["label"]) for span in spans] for spans in predicted],
     )
     synthetic = sum(bool(row.get("synthetic")) for row in rows)
+    pool = sum(row.get("source") == "pool" for row in rows)
     result = {
         "dataset": cell.settings.dataset,
         "subset": cell.subset,
@@ -271,11 +276,13 @@ def finish(cell: Cell, test: list[Row], budget: Mapping[str, Any] | None = None)
         "dev_f1": dev_f1,
         "curve": curve,
         "train_rows": len(rows),
-        "gold_rows": len(rows) - synthetic,
+        "gold_rows": len(rows) - synthetic - pool,
         "synthetic_rows": synthetic,
+        "pool_rows": pool,
         "updates": 0 if asked else cell.updates,
         **({"llm": asked} if asked else {}),
         "seconds": round(seconds, 1),
+        "tag_seconds": tag_seconds,
         "threads": torch.get_num_threads(),
         "per_label": scores["per_label"],
         "versions": {name: version(name) for name in ("knowfree", "torch", "transformers")}
@@ -288,21 +295,50 @@ def finish(cell: Cell, test: list[Row], budget: Mapping[str, Any] | None = None)
     return result
 
 
+def fit(cell: Cell, rows: Sequence[Row], folder: Path) -> float | None:
+    """
+    Train what `cell` would be on other rows, for use on the way to it; the test file is not looked at.
+
+    Args:
+        folder: of the model; what lies there is replaced.
+
+    Returns:
+        Its dev F1, where there is a validation file.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    train_file = folder.with_name(f"{folder.name}.jsonl")
+    write_rows(train_file, rows)
+    with redirect_stdout(sys.stderr):
+        results = train(cell.arguments(folder) | {"train_file": str(train_file)})
+    train_file.unlink()
+    _remove_checkpoints(folder)
+    return results.get("validation", {}).get("validation_f1")
+
+
 Finished = tuple[float | None, list[list[float]], list[list[dict[str, Any]]]]
+"""Dev F1, curve, predictions of the test rows."""
 
 
-def _finish_span(cell: Cell, work: Path, test: list[Row]) -> Finished:
+def _finish_span(
+    cell: Cell, work: Path, test: list[Row]
+) -> tuple[float | None, list[list[float]], list[list[dict[str, Any]]], float]:
+    """As `Finished`, and the seconds that tagging the test rows took, loading included."""
     with redirect_stdout(sys.stderr):  # what the Trainer logs
         results = train(cell.arguments(work))
     state = json.loads((work / "trainer_state.json").read_text(encoding="utf-8"))
     curve = [[entry["step"], entry["eval_f1"]] for entry in state["log_history"] if "eval_f1" in entry]
     _remove_checkpoints(work)
-    return results.get("validation", {}).get("validation_f1"), curve, list(tag_rows(work, test))
+    started = time.perf_counter()
+    predicted = list(tag_rows(work, test))
+    seconds = round(time.perf_counter() - started, 2)
+    return results.get("validation", {}).get("validation_f1"), curve, predicted, seconds
 
 
-def tag_rows(model: Path, rows: list[Row]) -> Iterator[list[dict[str, Any]]]:
-    """The spans that a finished model finds in each row: `start`, `end`, `label`, `score`, `word`."""
-    for _, spans in tag(load_pipeline(str(model)), ({"tokens": row["tokens"]} for row in rows), batch_size=BATCH_SIZE):
+def tag_rows(model: Path, rows: Sequence[Row], **options: Any) -> Iterator[list[dict[str, Any]]]:
+    """The spans that a finished model finds in each row: `start`, `end`, `label`, `score`, `word`; `options`: see
+    `tag`."""
+    tokens = ({"tokens": row["tokens"]} for row in rows)
+    for _, spans in tag(load_pipeline(str(model)), tokens, batch_size=BATCH_SIZE, **options):
         yield [
             {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
             for s in spans

@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import shutil
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -14,11 +13,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from augmentation.llm.store import write_atomically
+from augmentation.llm.store import Store, write_atomically
 from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions
 from augmentation.session import ProgressLine, open_run
 from augmentation.settings import (
+    FILES,
     SETTINGS_FILE,
     STATE_FILE,
     change_settings,
@@ -50,6 +50,7 @@ from .settings import (
     augmented_folder,
     run_text,
 )
+from .teaching import UNLABELED_FILE, annotated_pool, ask_teacher, hub_texts, open_pool
 from .variants import Variant
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,8 @@ class Run:
         self.test = read_rows(settings.test_file, unit=unit, flat=flat, labels=labels)
         self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
         self.subsets = self._subsets(flat)
+        pooled = any(map(settings.pool_annotator, settings.variants))
+        self.pools = {subset: open_pool(self, rows) for subset, rows in self.subsets.items()} if pooled else {}
         self.updates: dict[str, int] = {}
         self._told: set[tuple[str, str, int]] = set()
         for subset in self.subsets:
@@ -139,8 +142,7 @@ class Run:
 
     def augmented(self, subset: str, variant: str) -> Path:
         """The augmentation that a variant learns from; one with settings of its own has a folder of its own."""
-        own = self.settings.known_variants[variant].augment
-        return augmented_folder(self.folder, subset, variant if own else None)
+        return augmented_folder(self.folder, subset, self.settings.augmentation_of(variant))
 
     def cell(self, subset: str, variant: str, seed: int, updates: int) -> Cell:
         """One cell; its training file need not be there yet."""
@@ -152,8 +154,9 @@ class Run:
             train_file = self.augmented(subset, variant) / "fusion.jsonl"
         else:
             train_file = self.augmented(subset, variant) / "train.jsonl"
+        pooled = self.settings.pool_annotator(variant)
         reviewed = data != "gold" and (self.augmented(subset, variant) / DECISIONS_FILE).exists()
-        if reviewed or self.settings.annotator_of(variant):
+        if reviewed or pooled or self.settings.annotator_of(variant):
             train_file = folder.parent / f"train-{seed}.jsonl"
         return Cell(self.settings, subset, variant, seed, train_file, folder, updates)
 
@@ -178,10 +181,15 @@ class Run:
             self._check_unchanged()
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / RUN_FILE, run_text(self.settings))
+        if self.pools and self.settings.unlabeled_dataset_name:
+            write_rows(self.folder / UNLABELED_FILE, hub_texts(self))
         for subset, rows in self.subsets.items():
             write_rows(self.gold(subset), rows)
             for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
-                self._augment(subset, variant, dict(budget or {}), accept_changes)
+                if self.settings.pool_annotator(variant) in ("llm", "agree"):
+                    ask_teacher(self, subset, variant, dict(budget or {}), accept_changes)
+                else:
+                    self.augment(subset, variant, dict(budget or {}), accept_changes)
             updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), self._most_rows(subset))
             self.updates[subset] = updates
             for variant in self.settings.all_variants:
@@ -212,7 +220,7 @@ class Run:
 
     def _augmented_variants(self) -> list[str]:
         known = self.settings.known_variants
-        return [variant for variant in self.settings.all_variants if known[variant].data != "gold"]
+        return [v for v in self.settings.all_variants if known[v].data != "gold" or known[v].pool]
 
     def _augment_values(self, subset: str, variant: str) -> dict[str, Any]:
         """The settings of an augmentation; paths from its folder."""
@@ -222,18 +230,39 @@ class Run:
         files = {"train_file": self.gold(subset), "dev_file": settings.validation_file, "test_file": settings.test_file}
         values |= {name: os.path.relpath(path, folder) for name, path in files.items() if path}
         values["answers"] = [os.path.relpath(path, folder) for path in values.get("answers", ())]
+        if settings.label_descriptions:
+            values["label_descriptions"] = settings.label_descriptions
+        if annotator := settings.pool_annotator(variant):
+            pool = settings.unlabeled_file or self.folder / UNLABELED_FILE
+            values |= {"unlabeled_file": os.path.relpath(pool, folder), "pick": settings.pick}
+            values |= {"pool_annotator": "gold" if annotator == "gold" else "llm"}
+            values |= {} if annotator == "gold" else {"ask": settings.ask, "min_teacher_f1": settings.min_teacher_f1}
+            if settings.known_variants[variant].data == "gold":
+                values |= {"kinds": [], "explain": False, "pool_extensions": False}
+            else:
+                values.setdefault("pool_extensions", True)
         return values | {"task": settings.task, "language": settings.language, "unit": self.unit}
 
-    def _augment(self, subset: str, variant: str, budget: dict[str, Any], accept_changes: bool) -> None:
+    def augment(
+        self,
+        subset: str,
+        variant: str,
+        budget: dict[str, Any],
+        accept_changes: bool,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """The augmentation that a variant learns from, unless it is there; `changes` to its settings."""
         folder = self.augmented(subset, variant)
-        settings = check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+        values = self._augment_values(subset, variant) | dict(changes or {})
+        settings = check_settings(values, f"augment of {variant}")
         check_files(folder, settings)
         state, counts = folder / STATE_FILE, folder / "counts.json"
         if counts.exists() and json.loads(state.read_text(encoding="utf-8")) == state_of(folder, settings):
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._share_answers(subset, folder)
-        with open_run(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as augmentation:
+        silent = not (settings.extension_kinds or settings.explain or settings.pool_annotator == "llm")
+        with open_run(folder, settings, offline=silent, budget=budget, accept_changes=accept_changes) as augmentation:
             counts.unlink(missing_ok=True)
             write_atomically(folder / SETTINGS_FILE, settings_text(settings))
             line = ProgressLine()
@@ -245,30 +274,27 @@ class Run:
 
     def _share_answers(self, subset: str, folder: Path) -> None:
         """Answers that another augmentation of this subset has paid for need no second question."""
-        paid = augmented_folder(self.folder, subset) / STORE_FILE
-        if not (folder / STORE_FILE).exists() and paid.is_file():
-            temporary = folder / f"{STORE_FILE}.tmp"
-            temporary.unlink(missing_ok=True)
-            with sqlite3.connect(paid) as source, sqlite3.connect(temporary) as target:
-                source.backup(target)
-            source.close()
-            target.close()
-            os.replace(temporary, folder / STORE_FILE)
+        for paid in sorted((self.folder / subset).glob(f"{AUGMENTED}*/{STORE_FILE}")):
+            if paid.parent != folder:
+                with Store(folder / STORE_FILE) as store:
+                    store.take_from(paid)
 
     def _most_rows(self, subset: str) -> int:
         """Sentences of the largest training set of a subset."""
-        sizes = [len(self.subsets[subset])]
+        gold = len(self.subsets[subset])
+        sizes = [gold]
         for variant in self.settings.all_variants:
-            if self.settings.known_variants[variant].data == "train":
-                folder = self.augmented(subset, variant)
-                sizes.append(sizes[0] + sum(1 for _ in fused_rows(_synthetic(folder))))
+            folder = self.augmented(subset, variant)
+            files = [_synthetic(folder)] * (self.settings.known_variants[variant].data == "train")
+            files += [folder / "pool.jsonl"] * bool(self.settings.pool_annotator(variant))
+            sizes.append(gold + sum(1 for path in files for _ in fused_rows(path)))
         return max(sizes)
 
     def _make_rows(self, cell: Cell) -> None:
         """The training rows of a cell that are not a result of the augmentation as it is: synthetic sentences that a
         model annotates (S9, S10), and what is left where people reviewed the augmentation."""
         folder = self.augmented(cell.subset, cell.variant)
-        annotator = self.settings.annotator_of(cell.variant)
+        annotator, pooled = self.settings.annotator_of(cell.variant), self.settings.pool_annotator(cell.variant)
         if cell.train_file.parent != cell.folder.parent:
             return
         reviewed = folder / DECISIONS_FILE
@@ -276,23 +302,36 @@ class Run:
         settings = check_settings(self._augment_values(cell.subset, cell.variant), cell.variant)
         made_from: list[Any] = [settings.annotator, settings.min_targets, decisions.model_dump()]
         if annotator:
-            model = self.cell(cell.subset, annotator, cell.seed, cell.updates)
-            self._make_rows(model)
-            if model.result() is None:
-                finish(model, self.test)
-            made_from.append(model.key())
-        files = [folder / "fusion.jsonl"] + [_synthetic(folder)] * (cell.definition.data == "train")
+            made_from.append(self.finished_model(cell, annotator).key())
+        base = self.gold(cell.subset) if cell.definition.data == "gold" else folder / "fusion.jsonl"
+        files = [base] + [_synthetic(folder)] * (cell.definition.data == "train")
+        if pooled:
+            files.append(folder / "pool.jsonl")
+            made_from += [pooled, self.settings.student_rounds, cell.updates]
+            if pooled != "llm":
+                made_from.append(self.finished_model(cell, "base").key())
         made_from += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         stamp = cell.train_file.with_suffix(".sha256")
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
         if cell.train_file.exists() and stamp.exists() and stamp.read_text() == key:
             return
-        fusion, *synthetic = (list(apply_decisions(fused_rows(path), decisions, Counter())) for path in files)
+        parts = [list(apply_decisions(fused_rows(path), decisions, Counter())) for path in files]
         if annotator:
-            predicted = tag_rows(model.folder, synthetic[0])
-            synthetic = [list(annotate_by_model(synthetic[0], predicted, settings.annotator, settings.min_targets))]
-        write_rows(cell.train_file, chain(fusion, *synthetic))
+            model = self.finished_model(cell, annotator)
+            predicted = tag_rows(model.folder, parts[1])
+            parts[1] = list(annotate_by_model(parts[1], predicted, settings.annotator, settings.min_targets))
+        if pooled:
+            parts[-1] = annotated_pool(self, cell, pooled, list(chain.from_iterable(parts[:-1])), parts[-1])
+        write_rows(cell.train_file, chain.from_iterable(parts))
         write_atomically(stamp, key)
+
+    def finished_model(self, cell: Cell, variant: str) -> Cell:
+        """The cell of another variant beside this one, trained if it is not."""
+        model = self.cell(cell.subset, variant, cell.seed, cell.updates)
+        self._make_rows(model)
+        if model.result() is None:
+            finish(model, self.test)
+        return model
 
     # the results
 
@@ -377,26 +416,35 @@ class Run:
         cell = self.cell(result["subset"], result["variant"], result["seed"], result["updates"])
         _replace_folder(cell.folder, self.folder / MODEL)
         shutil.rmtree(self.folder / AUGMENTED, ignore_errors=True)
-        if cell.definition.data == "gold":
+        if cell.definition.data == "gold" and not cell.definition.pool:
             return
         source, target = self.augmented(cell.subset, cell.variant), self.folder / AUGMENTED
         _replace_folder(source, target)
         settings = load_settings(source)
-        files = {name: getattr(settings, name) for name in ("train_file", "dev_file", "test_file")}
+        files = {name: getattr(settings, name) for name in (*FILES, "pick_model")}
         moved = {name: os.path.relpath(source / path, target) for name, path in files.items() if path}
         change_settings(
             target, moved | {"answers": [os.path.relpath(source / path, target) for path in settings.answers]}
         )
-        if annotator := self.settings.annotator_of(cell.variant):
-            model = self.cell(cell.subset, annotator, cell.seed, cell.updates).folder
+        annotator, pooled = self.settings.annotator_of(cell.variant), self.settings.pool_annotator(cell.variant)
+        models = dict.fromkeys([annotator] * bool(annotator) + ["base"] * (pooled in ("gold", "agree")))
+        if models:
             with (source / "provenance.jsonl").open(encoding="utf-8") as lines:
                 answers = [json.loads(line) for line in lines]
-            name = f"{annotator} seed {cell.seed}"
-            write_rows(target / "provenance.jsonl", [*answers, model_provenance(name, model / "model.safetensors")])
+            for name in models:
+                weights = self.cell(cell.subset, str(name), cell.seed, cell.updates).folder / "model.safetensors"
+                answers.append(model_provenance(f"{name} seed {cell.seed}", weights))
+            write_rows(target / "provenance.jsonl", answers)
+        if annotator or pooled:
             rows = list(fused_rows(cell.train_file))
+            if cell.definition.data == "gold":  # gold rows as they stand in every other config
+                gold = [row for row in fused_rows(source / "fusion.jsonl")]
+                rows = gold + [row for row in rows if row.get("source") == "pool"]
             (target / "sentences.jsonl").unlink(missing_ok=True)
             write_rows(target / "train.jsonl", rows)
-            write_rows(target / "synthetic.jsonl", [row for row in rows if row["synthetic"]])
+            parts = {"synthetic": "synthetic"} if cell.definition.data == "train" else {}
+            for part in parts | ({"pool": "pool"} if pooled else {}):
+                write_rows(target / f"{part}.jsonl", [row for row in rows if row["source"] == part])
 
 
 def _replace_folder(source: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from augmentation.steps.picking import Pick
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.settings import check_settings
 
@@ -17,6 +18,10 @@ RUN_FILE = "run.yaml"
 NAME = re.compile(r"\w[\w.-]*")
 GOLD_FILE, MODEL, AUGMENTED = "gold.jsonl", "model", "augmented"
 """Names in a run folder: rows of a subset; the model to push; an augmentation."""
+
+
+POOLED = ("u", "u_gold", "fu", "fu_gold")
+"""The augmentations with a pool that variants share: bare or with extension labels, with the LLM's targets or none."""
 
 
 def _field(default: Any, help: str) -> Any:
@@ -47,6 +52,18 @@ class RunSettings(BaseModel):
     updates: int | None = Field(
         None, ge=1, description="of every training of a subset; by default what the recipe wants for its largest set"
     )
+    unlabeled_file: str | None = _field(None, "text without labels, for the variants u, fu, fsu: the pool")
+    unlabeled_dataset_name: str | None = _field(None, "instead of a file, a Hub data set with tokens or text")
+    ask: int | None = Field(None, ge=0, description="how many texts of the pool the LLM tags; by default all")
+    pick: Pick = _field("random", "which: random, uncertain, diverse, both")
+    rounds: int = Field(1, ge=1, description="train, pick, ask, train: in how many rounds the LLM is asked")
+    student_rounds: Literal[1, 2] = _field(
+        1, "2: what students that did not see a text doubt in it is left out; the gold model's student annotates again"
+    )
+    min_teacher_f1: float | None = Field(
+        None, ge=0, le=1, description="stop before the pool if the LLM's F1 on the gold, tagged in two folds, is lower"
+    )
+    label_descriptions: dict[str, str] = _field({}, "what the target labels mean, for the LLM that tags")
     lexicon: str | None = _field(
         None,
         "words for flat, mect, lebert, pcbert: a file (a word a line, or word2vec's text format), rjieba (a dictionary "
@@ -79,15 +96,35 @@ class RunSettings(BaseModel):
         annotator = (self.augment | known.augment).get("annotator", "llm")
         return ANNOTATORS.get(annotator) if known.data == "train" else None
 
+    def pool_annotator(self, variant: str) -> Literal["llm", "gold", "agree"] | None:
+        """Who annotates the pool for a variant; None where it has none."""
+        known = self.known_variants[variant]
+        if known.pool != "auto":
+            return known.pool
+        asked = self.augment | known.augment
+        return "llm" if any(asked.get(name) for name in ("model", "answers", "base_url")) else "gold"
+
     @property
     def all_variants(self) -> list[str]:
-        """`variants`, each behind the one that annotates for it."""
+        """`variants`, each behind those whose models annotate or pick for it."""
         ordered: dict[str, None] = {}
         for variant in self.variants:
             if annotator := self.annotator_of(variant):
                 ordered[annotator] = None
+            annotator = self.pool_annotator(variant)
+            if annotator in ("gold", "agree") or (annotator and self.pick in ("uncertain", "both")):
+                ordered["base"] = None
             ordered[variant] = None
         return list(ordered)
+
+    def augmentation_of(self, variant: str) -> str | None:
+        """The name of the augmentation that a variant learns from, for `augmented_folder`: variants without settings of
+        their own share one; None for the one without a pool."""
+        known, annotator = self.known_variants[variant], self.pool_annotator(variant)
+        if known.augment:
+            return variant
+        stem = "u" if known.data == "gold" else "fu"
+        return stem + ("_gold" if annotator == "gold" else "") if annotator else None
 
 
 def augmented_folder(run: Path, subset: str, variant: str | None = None) -> Path:
@@ -117,6 +154,11 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     for name in settings.variants:
         if name not in settings.known_variants:
             raise InputError(f"{where}: no variant {name!r}; there are {', '.join(settings.known_variants)}")
+    if settings.unlabeled_file and settings.unlabeled_dataset_name:
+        raise InputError(f"{where}: unlabeled_file and unlabeled_dataset_name: give one of the two")
+    pooled = [name for name in settings.variants if settings.pool_annotator(name)]
+    if pooled and not (settings.unlabeled_file or settings.unlabeled_dataset_name):
+        raise InputError(f"{where}: variant {pooled[0]} learns from text without labels; give unlabeled_file")
     return settings
 
 

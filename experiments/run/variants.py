@@ -30,6 +30,8 @@ class Variant(BaseModel):
 
     Args:
         data: `gold` sentences; `fusion`: with extension labels; `train`: with synthetic sentences too.
+        pool: text without labels beside them, annotated by `llm`, by the `gold` model, or where both `agree`; `auto`:
+            by the LLM where the settings name one, else by the gold model.
         tagger: `span`: KnowFREE; `bio`: Hugging Face's token classification; `bio_crf`: with a CRF on it; a network of
             `baselines.tagger`, by the name of its file; or one of `ASKING_TAGGERS`.
         train: arguments of `knowfree train` on top of the run's.
@@ -42,6 +44,7 @@ class Variant(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Literal["gold", "fusion", "train"] = "gold"
+    pool: Literal["auto", "llm", "gold", "agree"] | None = None
     tagger: Tagger = "span"
     train: dict[str, Any] = {}
     augment: dict[str, Any] = {}
@@ -180,6 +183,23 @@ VARIANTS: dict[str, Variant] = {
         label="F without POS labels",
         source="Table 3",
     ),
+    **{
+        stem + suffix: Variant.model_validate(
+            {
+                "data": data,
+                "pool": annotator,
+                "label": f"{rows} and text without labels, tagged by {who}",
+                "source": "ours (S11)",
+            }
+        )
+        for stem, data, rows in (("u", "gold", "gold"), ("fu", "fusion", "F"), ("fsu", "train", "FS"))
+        for suffix, annotator, who in (
+            ("", "auto", "the LLM, or without one by the gold-only model"),
+            ("_llm", "llm", "the LLM"),
+            ("_gold", "gold", "the gold-only model"),
+            ("_agree", "agree", "the LLM where the gold-only model agrees"),
+        )
+    },
 }
 
 ANNOTATORS = {"fusion": "f", "agree": "f", "gold": "base"}

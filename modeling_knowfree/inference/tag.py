@@ -1,8 +1,9 @@
 """`knowfree evaluate` and `knowfree predict`: a finished model over a file, by one process or several."""
 
 import json
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..data.readers import InputError, Row, read_rows
 from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show
 from ..loading import load_config, load_tokenizer, refuse_pickles, told_in_one_line
 from ..metrics import span_scores
+from .outputs import after, parquet_rows
 
 LONGEST = 1_000_000  # characters or tokens of one input: more would fill the memory of a small machine
 BATCHES_AT_ONCE = 16  # sentences are sorted by length within this many batches
@@ -27,13 +29,17 @@ def processes() -> PartialState:
     return PartialState(cpu=not torch.accelerator.is_available())
 
 
-def load_pipeline(model: str) -> KnowFreePipeline:
+def load_pipeline(model: str, device: str | None = None) -> KnowFreePipeline:
     """
-    The tagger in a folder or Hub repository, on this process's device.
+    The tagger in a folder or Hub repository.
+
+    Args:
+        device: `cpu`, `cuda`, `cuda:1`, …; by default this process's.
 
     Raises:
-        InputError: nothing there, not a KnowFREE model, no tokenizer, or weights that cannot be read.
+        InputError: nothing there, not a KnowFREE model, no tokenizer, weights that cannot be read, or no such device.
     """
+    where = processes().device if device is None else _device(device)
     if not Path(model).is_dir() and (Path(model).exists() or model.count("/") != 1 or model.startswith(("/", "."))):
         raise InputError(f"--model {model}: no such folder; name one that `knowfree train` wrote, or a Hub id")
     with told_in_one_line(f"--model {model}"):
@@ -46,7 +52,24 @@ def load_pipeline(model: str) -> KnowFreePipeline:
         refuse_pickles(model)
         network = KnowFreeForTokenClassification.from_pretrained(model, config=config, trust_remote_code=False)
         tokenizer = load_tokenizer(model)
-        return KnowFreePipeline(model=network, tokenizer=tokenizer, task="knowfree", device=processes().device)
+        return KnowFreePipeline(model=network, tokenizer=tokenizer, task="knowfree", device=where)
+
+
+def unit_of_model(model: str) -> str:
+    """`character` or `word`: what a finished model counts in."""
+    return load_config(model).unit
+
+
+def _device(name: str) -> torch.device:
+    mend = "name cpu, cuda, cuda:0, mps … that is there, or leave --device out"
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(f"--device {name}: {' '.join(str(error).split()):.150}; {mend}") from error
+    if device.type == "meta":
+        raise InputError(f"--device {name}: holds no numbers; {mend}")
+    return device
 
 
 def tag(
@@ -79,7 +102,9 @@ def tag(
             yield from zip(chunk, (spans for part in everyone for spans in part), strict=True)
 
 
-def evaluate(model: str, data: str, *, batch_size: int = 8, **options: Any) -> dict[str, Any] | None:
+def evaluate(
+    model: str, data: str, *, batch_size: int = 8, device: str | None = None, **options: Any
+) -> dict[str, Any] | None:
     """
     Score a model on a file, through the pipeline, windows included.
 
@@ -89,13 +114,15 @@ def evaluate(model: str, data: str, *, batch_size: int = 8, **options: Any) -> d
         options: `threshold`, `decoding`.
 
     Returns:
-        `span_scores` of the file; `None` in all but the main process.
+        `span_scores` of the file, with `reason` where F1 is 0: why; `None` in all but the main process.
 
     Raises:
         InputError: for a bad model folder or file, or gold labels that the model does not know.
     """
-    pipe = load_pipeline(model)
-    rows = read_rows(data, unit=pipe.model.config.unit, labels=pipe.model.config.target_labels)
+    pipe = load_pipeline(model, device)
+    config = pipe.model.config
+    rows = read_rows(data, unit=config.unit)
+    _check_labels(rows, config.target_labels, data)
     main = processes().is_main_process
     tagged = tag(pipe, rows, batch_size=batch_size, **options)
     predicted = [
@@ -105,19 +132,60 @@ def evaluate(model: str, data: str, *, batch_size: int = 8, **options: Any) -> d
     if not main:
         return None
     gold = [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows]
-    return span_scores(gold, predicted)
+    scores = span_scores(gold, predicted)
+    if scores["f1"] == 0:
+        scores["reason"] = _why_zero(pipe, rows, scores, options.get("threshold", config.threshold))
+    return scores
+
+
+def _check_labels(rows: Sequence[Row], labels: Sequence[str], data: str) -> None:
+    gold = Counter(span["label"] for row in rows for span in row["entities"])
+    if unknown := [label for label in gold if label not in labels]:
+        count = sum(gold[label] for label in unknown)
+        common = "no label in common" if len(unknown) == len(gold) else f"{count} spans have labels it does not know"
+        raise InputError(
+            f"{data}: the model cannot find what it has not learnt: {common}: {show(sorted(unknown))}; allowed: "
+            f"{', '.join(labels)}; mend: rename the labels or take these spans out, or train a model that has them"
+        )
+
+
+def _why_zero(pipe: KnowFreePipeline, rows: Sequence[Row], scores: dict[str, Any], threshold: float) -> str:
+    """Why F1 is 0, in words that say what to do."""
+    if not scores["gold_spans"]:
+        return "the file has no entity"
+    widest, spans = pipe.model.config.max_span_width, [span for row in rows for span in row["entities"]]
+    if widest is not None and all(span["end"] - span["start"] > widest for span in spans):
+        return f"every gold span is wider than the model's max_span_width {widest}; train with a larger one"
+    if scores["predicted_spans"]:
+        return f"{scores['predicted_spans']} spans were found, none of them is right; did the model learn this task?"
+    looked = [row["tokens"] for row in rows[:64]]
+    found = pipe(looked, is_split_into_words=True, threshold=1e-6, decoding="flat")
+    best = max((span["score"] for sentence in found for span in sentence), default=0.0)
+    return (
+        f"no prediction over the threshold {threshold:g}; the best has {best:.2g}: train longer, or lower --threshold"
+    )
 
 
 def predict(
-    model: str, lines: Iterable[bytes], *, name: str, text: bool, batch_size: int = 8, **options: Any
+    model: str,
+    source: Iterable[bytes] | Path,
+    *,
+    name: str,
+    text: bool,
+    batch_size: int = 8,
+    device: str | None = None,
+    done: tuple[int, Row | None] = (0, None),
+    **options: Any,
 ) -> Iterator[str]:
     """
     JSON lines for JSON lines, or for lines of raw text, in input order.
 
     Args:
         model: folder or Hub id.
-        lines: in UTF-8, each a JSON object with `tokens` or `text`; with `text=True` each a text.
+        source: lines in UTF-8, each a JSON object with `tokens` or `text`; with `text=True` each a text. Or a Parquet
+            file with such columns.
         name: what errors call the input; `-` for standard input, which is answered batch by batch.
+        done: so many rows are done already, and the last of them.
         options: `threshold`, `decoding`.
 
     Yields:
@@ -130,9 +198,18 @@ def predict(
     piped = name == "-"
     if piped and processes().num_processes > 1:
         raise InputError("--input -: only one process can read standard input; name a file, or start one process")
-    pipe = load_pipeline(model)
-    numbered = decode_lines(lines, name)
-    rows = (_raw(line, name) for line in numbered) if text else _parse(numbered, name)
+    if text and isinstance(source, Path):
+        raise InputError(f"--text: {name} is Parquet, no lines of text; leave --text out")
+    rows: Iterator[Row]
+    if isinstance(source, Path):
+        rows = _checked(parquet_rows(source), name)
+    else:
+        numbered = decode_lines(source, name)
+        rows = _raw(numbered, name) if text else _parse(numbered, name)
+    rows = after(rows, *done, name)
+    if not piped:  # what is wrong with its beginning is told before the model is loaded
+        rows = chain(list(islice(rows, 1)), rows)
+    pipe = load_pipeline(model, device)
     # Whoever writes to a pipe may wait for the answer.
     at_once = 1 if piped else BATCHES_AT_ONCE
     tagged = tag(pipe, rows, batch_size=batch_size, batches_at_once=at_once, **options)
@@ -144,9 +221,40 @@ def predict(
         yield json.dumps(row, ensure_ascii=False)
 
 
-def _raw(line: Line, name: str) -> Row:
-    _check_length(len(line.text), "characters", Place(name, line.number))
-    return {"text": line.text}
+def _raw(lines: Iterable[Line], name: str) -> Iterator[Row]:
+    for at, line in enumerate(lines):
+        place = Place(name, line.number)
+        if at == 0 and (keys := _kinds_of_json(line.text)):
+            problem = f"is JSON with {' and '.join(map(show, keys))}, not running text"
+            bad_input(place, problem, allowed="with --text a text a line", mend="leave --text out")
+        _check_length(len(line.text), "characters", place)
+        yield {"text": line.text}
+
+
+def _kinds_of_json(line: str) -> list[str]:
+    if not line.lstrip().startswith("{"):
+        return []
+    try:
+        return _kinds(json.loads(line))
+    except (ValueError, RecursionError):
+        return []
+
+
+def _checked(rows: Iterable[Row], name: str) -> Iterator[Row]:
+    """Rows of a Parquet file, each with tokens, or each with text."""
+    key = None
+    for number, row in enumerate(rows, start=1):
+        place = Place(name, number, noun="row")
+        given = _kinds(row)
+        key = key or (given[0] if given else None)
+        if key is None or key not in given:
+            bad_input(
+                place, f"has no {key or 'tokens or text'}", allowed="one in every row", mend="leave such rows out"
+            )
+        _check_length(len(row[key]), "characters" if key == "text" else "tokens", place)
+        row = {kept: row[kept] for kept in ("id", key) if row.get(kept) is not None}
+        check_encodable(json.dumps(row, ensure_ascii=False), "the row", place)
+        yield row
 
 
 def _check_length(length: int, what: str, place: Place) -> None:

@@ -31,8 +31,8 @@ class ModelArguments:
         pooling, span_mixer, formulation, attention_heads, attention_window, head_dropout, width_embedding_size,
         max_span_width, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
         alpha_cap (`float`, *optional*): largest weight of an extension label (eq 15); 0 for none.
-        extension_budget (`float`): most that all extension spans may weigh together, as a multiple of what the target
-            spans do; 0 for no limit.
+        extension_budget (`float`): most that all extension spans may weigh together, in multiples of the target spans
+            and for each hundred training sentences; 0 for no limit.
         min_extension_count (`int`): an extension label with fewer spans gets no column.
         start_bias (`str`): see `training.start.set_start_bias`.
     """
@@ -76,7 +76,10 @@ class ModelArguments:
     )
     extension_budget: float = field(
         default=0.0,
-        metadata={"help": "Most that all extension spans may weigh, in multiples of the target spans; 0: no limit."},
+        metadata={
+            "help": "Most that all extension spans may weigh, in multiples of the target spans for each hundred "
+            "sentences; 0: no limit."
+        },
     )
     min_extension_count: int = field(
         default=1, metadata={"help": "An extension label with fewer spans than this is left out."}
@@ -168,15 +171,28 @@ class KnowFreeTrainingArguments(TrainingArguments):
         head_learning_rate (`float`): peak learning rate of everything but the encoder; `learning_rate` is the
             encoder's (appendix H: 1e-3 and 2e-5).
         beta (`float`): loss weight of synthetic sentences (eq 14, Table 10).
+        extension_schedule (`str`): `constant`; or `fade`: the extension labels' weights fall in a line to 0 at the end.
+        average_last (`float`): the model is the mean of the weights over this share of the updates, the last ones; a
+            checkpoint holds it too, so training that is continued from one goes on from the mean. 0: the last weights.
         save_steps (`float`): as in `TrainingArguments`; 0, the default: at each evaluation, or four times in the run.
         save_total_limit (`int`): as in `TrainingArguments`, default 1; 0 or `None` keeps every checkpoint.
         resume_from_checkpoint (`str`): a checkpoint's folder, or `True` for the last whole one in `output_dir`.
+
+    Raises:
+        ValueError: an unknown schedule, or a share outside [0, 1).
     """
 
     head_learning_rate: float = field(
         default=1e-3, metadata={"help": "Peak learning rate of everything but the encoder."}
     )
     beta: float = field(default=0.4, metadata={"help": "Loss weight of synthetic sentences (eq 14)."})
+    extension_schedule: str = field(
+        default="constant", metadata={"help": "Weights of the extension labels over training: constant or fade."}
+    )
+    average_last: float = field(
+        default=0.0,
+        metadata={"help": "Share of the updates over which the weights are averaged, the last ones; 0: none."},
+    )
     save_steps: float = field(
         default=0,
         metadata={"help": "Updates between checkpoints, below 1 a share of all; 0: each evaluation, or 4 in all."},
@@ -187,6 +203,13 @@ class KnowFreeTrainingArguments(TrainingArguments):
     resume_from_checkpoint: str | None = field(
         default=None, metadata={"help": "Go on from this checkpoint: its folder, or True for the last in output_dir."}
     )
+
+    def __post_init__(self):
+        if self.extension_schedule not in ("constant", "fade"):
+            raise ValueError(f"extension_schedule={self.extension_schedule!r}: choose constant or fade")
+        if not 0 <= self.average_last < 1:
+            raise ValueError(f"average_last={self.average_last}: give a share of the updates from 0 to below 1")
+        super().__post_init__()
 
 
 # Table 10 by task; its exceptions by data set are in examples/.
@@ -206,7 +229,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "min_steps": 400,
         "warmup_steps": 0.1,
         "alpha_cap": 1.0,
-        "extension_budget": 0.5,
+        "extension_budget": 1.0,
     },
     "paper": {
         "learning_rate": 2e-5,

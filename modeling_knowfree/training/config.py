@@ -43,8 +43,10 @@ def extension_weights(
     Args:
         rows: every training row, synthetic ones included.
         alpha_cap: largest α_i, or `None` for the paper's letter.
-        extension_budget: where Σ α_i·C_i is more than this multiple of the number of target spans, all α_i are scaled
-            down to it: a hundred labels weigh no more than ten. 0: no limit, the paper's letter.
+        extension_budget: most that all extension spans may weigh together, Σ α_i·C_i, in multiples of the number of
+            target spans and for each hundred rows: where it is more, all α_i are scaled down to it. So their weight
+            grows with what there is to learn them from, and a hundred labels weigh no more than ten. 0: no limit, the
+            paper's letter.
         min_extension_count: a label with fewer spans is left out.
 
     Returns:
@@ -56,7 +58,9 @@ def extension_weights(
     weights = {label: 0.5 * mean / counts[label] for label in sorted(counts) if counts[label] >= min_extension_count}
     if alpha_cap is not None:
         weights = {label: min(alpha_cap, alpha) for label, alpha in weights.items()}
-    total, limit = sum(alpha * counts[label] for label, alpha in weights.items()), extension_budget * len(targets)
+    looked_at = sum(row.get("has_extensions", True) for row in rows)
+    total = sum(alpha * counts[label] for label, alpha in weights.items())
+    limit = extension_budget * looked_at / 100 * len(targets)
     if 0 < limit < total:
         weights = {label: alpha * limit / total for label, alpha in weights.items()}
     return weights

@@ -1,12 +1,15 @@
 """The tokenizer that a model is trained and saved with."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from .. import loading
+from ..data.rows import Row
+from ..encoders import E5
 
 
 def load_tokenizer(folder: str, unit: str) -> PreTrainedTokenizerBase:
@@ -58,3 +61,32 @@ def _without_mark(part: dict[str, Any] | None) -> tuple[dict[str, Any] | None, b
         inner = [_without_mark(each) for each in part[name]]
         return {**part, name: [each for each, _ in inner if each is not None]}, any(changed for _, changed in inner)
     return part, False
+
+
+def lost_capitals(tokenizer: PreTrainedTokenizerBase, rows: Iterable[Row]) -> str | None:
+    """
+    One line where the tokenizer lower-cases and capitals tell the entities: at least half of these begin with one, and
+    of the words outside them at most half as many do. `None` otherwise. Scripts without capitals do not count.
+    """
+    if tokenizer.tokenize("Harbour") != tokenizer.tokenize("harbour"):
+        return None
+    inside, outside = [0, 0], [0, 0]  # words with case, of them with a capital
+    for row in rows:
+        first = {span["start"] for span in row["entities"]}
+        covered = {at for span in row["entities"] for at in range(span["start"], span["end"])}
+        for at, token in enumerate(row["tokens"]):
+            if token[:1].lower() == token[:1].upper() or (at == 0 and at not in first):
+                continue  # a sentence begins with a capital, whatever its first word is
+            count = inside if at in first else outside
+            if at in first or at not in covered:
+                count[0] += 1
+                count[1] += token[0].isupper()
+    if not inside[0]:
+        return None
+    share, others = inside[1] / inside[0], outside[1] / max(1, outside[0])
+    if share < 0.5 or others > share / 2:
+        return None
+    return (
+        f"{share:.0%} of the entities begin with a capital ({others:.0%} of the other words), and this encoder "
+        f"lower-cases: it cannot see that; an encoder that keeps case finds more, for example {E5}"
+    )

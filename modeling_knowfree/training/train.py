@@ -3,14 +3,11 @@
 import json
 import logging
 import math
-from argparse import ArgumentTypeError
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-import yaml
-from transformers import HfArgumentParser, set_seed
+from transformers import set_seed
 
 from ..data.inspection import inspect, summary
 from ..data.readers import InputError, read_dataset, read_file, read_rows
@@ -19,116 +16,17 @@ from ..encoders import HUB_IDS
 from ..files import write_whole
 from ..loading import check_vocabulary, told_in_one_line
 from ..units_knowfree import KnowFreeCollator, infer_unit
-from .arguments import RECIPES, TASK_PRESETS, DataArguments, KnowFreeTrainingArguments, ModelArguments
+from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
+from .command_line import parse_arguments
 from .config import build_config, build_model, target_labels
 from .features import Features, build_features
-from .tokenizer import load_tokenizer
+from .progress import show_lines
+from .tokenizer import load_tokenizer, lost_capitals
 from .trainer import KnowFreeTrainer
 
 logger = logging.getLogger(__name__)
 ORIGIN_FILE = "data_args.json"
-Arguments = tuple[ModelArguments, DataArguments, KnowFreeTrainingArguments]
-
-
-def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
-    """
-    Command line over `--config` file over presets over the dataclasses' defaults.
-
-    Args:
-        arguments: a command line; or arguments by name, as a config file holds them.
-
-    Raises:
-        InputError: unknown key or preset, unreadable config file, a value that TrainingArguments refuses.
-        SystemExit: what argparse refuses (2), or `--help` (0).
-    """
-    parser = HfArgumentParser(
-        (ModelArguments, DataArguments, KnowFreeTrainingArguments),  # type: ignore[arg-type]
-        prog="knowfree train",
-        description="Train one KnowFREE model. Every argument may also stand in a YAML file: --config run.yaml.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", metavar="FILE", help="YAML file with arguments; the command line wins over it.")
-    known = {action.dest: action for action in reversed(parser._actions)}  # of --x and --no_x the first, which is typed
-    argv = [] if isinstance(arguments, Mapping) else list(arguments)
-    given = {token[2:].split("=")[0].replace("-", "_") for token in argv if token.startswith("--")}
-    from_file = _checked(arguments, known, "arguments") if isinstance(arguments, Mapping) else _read_config(argv, known)
-    given |= from_file.keys()
-
-    def chosen(name: str, choices: Iterable[str]) -> str:
-        value = _value(argv, name) or from_file.get(name) or known[name].default
-        if value not in choices:
-            raise InputError(f"--{name} {value}: choose one of {', '.join(choices)}")
-        return value
-
-    if not {"-h", "--help"} & set(argv):
-        task, recipe = chosen("task", TASK_PRESETS), chosen("preset", RECIPES)
-        parser.set_defaults(**TASK_PRESETS[task], **RECIPES[recipe])
-    # Unless told that it is on a CPU, each of several processes there trains by itself.
-    parser.set_defaults(use_cpu=not torch.accelerator.is_available())
-    # An argument from the file is as good as given: argparse must not ask for it again.
-    parser.set_defaults(**from_file)
-    for name in from_file:
-        known[name].required = False
-    try:
-        namespace = parser.parse_args(argv)
-        model_args, data_args, args = parser.parse_dict(
-            {name: value for name, value in vars(namespace).items() if name != "config"}
-        )
-    except (ValueError, ImportError) as error:
-        raise InputError(f"arguments: {error}") from error
-    if given & {"max_steps", "num_train_epochs"}:
-        data_args.min_steps = 0
-    _check(data_args)
-    return model_args, data_args, args
-
-
-def _value(argv: Sequence[str], name: str) -> str | None:
-    for token, following in zip(argv, [*argv, ""][1:], strict=True):
-        if token == f"--{name}":
-            return following
-        if token.startswith(f"--{name}="):
-            return token.split("=", 1)[1]
-    return None
-
-
-def _read_config(argv: Sequence[str], known: dict[str, Any]) -> dict[str, Any]:
-    path = _value(argv, "config")
-    if path is None:
-        return {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            values = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"--config {path}: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"--config {path}: holds {type(values).__name__}; write one `argument: value` a line")
-    return _checked(values, known, f"--config {path}")
-
-
-def _checked(values: Mapping[str, Any], known: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The values in the types that the command line would give them."""
-    checked = {}
-    for name, value in values.items():
-        if name not in known or name == "config":
-            raise InputError(f"{where}: no argument is called {name!r}; `knowfree train --help` lists them")
-        kind, many = known[name].type, isinstance(value, list) and known[name].nargs == "+"
-        checked[name] = value
-        if value is None or not callable(kind) or (kind is str and isinstance(value, (list, dict)) and not many):
-            continue
-        try:
-            typed = [kind(one if isinstance(one, str) else json.dumps(one)) for one in (value if many else [value])]
-        except (ValueError, TypeError, ArgumentTypeError) as error:
-            raise InputError(f"{where}: {name}: {value!r} is no {kind.__name__.removeprefix('string_to_')}") from error
-        checked[name] = typed if many else typed[0]
-    return checked
-
-
-def _check(data_args: DataArguments) -> None:
-    if (data_args.train_file is None) == (data_args.dataset_name is None):
-        raise InputError("give one of --train_file FILE and --dataset_name ID")
-    if data_args.dataset_name and (data_args.validation_file or data_args.test_file):
-        raise InputError("--dataset_name has its own splits: leave out --validation_file and --test_file")
 
 
 def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
@@ -249,6 +147,8 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
         for name, rows in splits.items()
     }
     _tell(model, splits, features, args)
+    if lost := lost_capitals(tokenizer, splits["train"]):
+        logger.warning("%s: %s", origin["model_name_or_path"], lost)
     trainer = KnowFreeTrainer(
         model=model,
         args=args,
@@ -257,6 +157,7 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
         data_collator=KnowFreeCollator(tokenizer.pad_token_id or 0),
         processing_class=tokenizer,
     )
+    show_lines(trainer)
     trained = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()
     if args.should_save:

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from ..decoding_knowfree import Span, decode, pad_spans
 from ..metrics import span_scores
 from .arguments import KnowFreeTrainingArguments
+from .averaging import WeightAverage
 from .checkpoints import SafeCheckpoints
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,26 @@ class KnowFreeTrainer(SafeCheckpoints):
         kwargs.setdefault("compute_metrics", self.span_metrics)
         args.remove_unused_columns = False  # features are lists of dicts
         super().__init__(model=model, args=args, **kwargs)
+        self.average = WeightAverage(args.average_last) if args.average_last else None
+        if self.average:
+            self.add_callback(self.average)
+
+    def training_step(self, model, *args, **kwargs):
+        """One step; with `extension_schedule="fade"` the extension labels weigh less at each, nothing at the end."""
+        config = self.accelerator.unwrap_model(model).config
+        weights = getattr(config, "extension_weights", None)
+        if not weights or self.args.extension_schedule == "constant":
+            return super().training_step(model, *args, **kwargs)
+        left = 1 - self.state.global_step / max(1, self.state.max_steps)
+        config.extension_weights = [left * weight for weight in weights]
+        try:
+            return super().training_step(model, *args, **kwargs)
+        finally:
+            config.extension_weights = weights
+
+    def _maybe_log_save_evaluate(self, tr_loss, grad_norm, model, *args, **kwargs):
+        with self.average.in_place(self.accelerator.unwrap_model(model)) if self.average else nullcontext():
+            return super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, *args, **kwargs)
 
     def in_encoder(self, name: str) -> bool:
         """Whether the parameter `name` learns at `learning_rate`; the others do at `head_learning_rate`."""

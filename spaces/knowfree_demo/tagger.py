@@ -22,6 +22,7 @@ except ModuleNotFoundError:
 FLOOR = 0.05  # probability under which no hit is kept: where the threshold slider begins
 MOST_HITS = 2000  # hits kept of a window; an untrained model would have a hit for nearly every cell
 REMEMBERED = 32  # texts whose hits each model keeps
+DEMO_RUNS = ("demo-zh", "demo-en")
 # Hub ids or folders, separated by commas.
 MODELS = "KNOWFREE_MODELS"
 
@@ -219,16 +220,17 @@ def _named_models() -> list[tuple[str, str]]:
 
 
 def _demo_models() -> list[tuple[str, str]]:
-    """The models of `make demo`: every finished cell of its run, or else the one in `model/`; gold alone first."""
+    """The models of `make demo`, the Chinese and the English run: every finished cell, or else the one in `model/`; of
+    each run gold alone first."""
     here = Path(__file__).resolve().parent
     if here.parent.name != "spaces":
         return []
-    demo = here.parent.parent / "runs" / "demo"
-    files = sorted(demo.glob("[!.]*/*/seed-*/config.json")) or sorted(demo.glob("**/config.json"))
     found = []
-    for file in files:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        if config.get("model_type") == "knowfree" and not file.parent.name.startswith("checkpoint-"):
-            name = str(file.parent.relative_to(demo.parent))
-            found.append((len(config.get("extension_labels", [])) > 0, name, str(file.parent)))
-    return [(folder, name) for _, name, folder in sorted(found)]
+    for number, run in enumerate(DEMO_RUNS):
+        demo = here.parent.parent / "runs" / run
+        for file in sorted(demo.glob("[!.]*/*/seed-*/config.json")) or sorted(demo.glob("**/config.json")):
+            config = json.loads(file.read_text(encoding="utf-8"))
+            if config.get("model_type") == "knowfree" and not file.parent.name.startswith("checkpoint-"):
+                name = str(file.parent.relative_to(demo.parent))
+                found.append((number, len(config.get("extension_labels", [])) > 0, name, str(file.parent)))
+    return [(folder, name) for _, _, name, folder in sorted(found)]

@@ -161,20 +161,25 @@ def test_models_of_the_same_name_are_told_apart(app, trained, nested, tmp_path, 
     assert [tagger.name for tagger in taggers] == ["k5/base/seed-0", "k10/base/seed-0", "/".join(trained.parts[-2:])]
 
 
-def test_in_a_checkout_the_demo_run_is_found(app, trained, nested, tmp_path, monkeypatch):
+def test_in_a_checkout_the_demo_runs_are_found(app, trained, nested, tmp_path, monkeypatch):
     monkeypatch.delenv("KNOWFREE_MODELS", raising=False)
     monkeypatch.setattr(app.tagger, "__file__", str(tmp_path / "spaces" / "knowfree_demo" / "tagger.py"))
-    shutil.copytree(nested, tmp_path / "runs" / "demo" / "fused")
-    shutil.copytree(trained, tmp_path / "runs" / "demo" / "gold")
-    assert any((tmp_path / "runs/demo/gold").glob("checkpoint-*"))
+    shutil.copytree(nested, tmp_path / "runs" / "demo-en" / "fused")
+    shutil.copytree(trained, tmp_path / "runs" / "demo-en" / "gold")
+    assert any((tmp_path / "runs/demo-en/gold").glob("checkpoint-*"))
+    shutil.copytree(nested, tmp_path / "runs" / "demo-zh" / "model")
     taggers, problems = app.tagger.load_taggers()
-    assert [tagger.name for tagger in taggers] == ["demo/gold", "demo/fused"] and problems == []
+    assert [tagger.name for tagger in taggers] == ["demo-zh/model", "demo-en/gold", "demo-en/fused"] and problems == []
     # As `knowfree run` leaves it: the cells, one of them unfinished, and a copy of the best.
-    shutil.copytree(nested, tmp_path / "runs" / "demo" / "all" / "f" / "seed-0")
-    shutil.copytree(trained, tmp_path / "runs" / "demo" / "all" / "base" / "seed-0")
-    shutil.copytree(nested, tmp_path / "runs" / "demo" / "all" / "fs" / ".seed-0.unfinished")
+    shutil.copytree(nested, tmp_path / "runs" / "demo-en" / "all" / "f" / "seed-0")
+    shutil.copytree(trained, tmp_path / "runs" / "demo-en" / "all" / "base" / "seed-0")
+    shutil.copytree(nested, tmp_path / "runs" / "demo-en" / "all" / "fs" / ".seed-0.unfinished")
     taggers, problems = app.tagger.load_taggers()
-    assert [tagger.name for tagger in taggers] == ["demo/all/base/seed-0", "demo/all/f/seed-0"] and problems == []
+    assert [tagger.name for tagger in taggers] == [
+        "demo-zh/model",
+        "demo-en/all/base/seed-0",
+        "demo-en/all/f/seed-0",
+    ] and problems == []
 
 
 def test_without_any_model_the_page_names_the_command(app, tmp_path, monkeypatch):

@@ -354,11 +354,11 @@ def test_labels_are_readable(visit, names, theme):
 @pytest.mark.skipif("KNOWFREE_SCREENSHOTS" not in os.environ, reason="KNOWFREE_SCREENSHOTS names no folder")
 def test_screenshots(visit, nested, browser, tmp_path):
     """Writes the pictures of docs/images: KNOWFREE_SCREENSHOTS=docs/images pytest -k screenshots, after `make demo`.
-    The Chinese model is the tests' own, overfitted on the sentence it shows; the English ones are of runs/demo."""
+    The Chinese model is the tests' own, overfitted on the sentence it shows; the English ones are of runs/demo-en."""
     from PIL import Image
 
     folder = Path(os.environ["KNOWFREE_SCREENSHOTS"])
-    demo = sorted(path.parent for path in (ROOT / "runs" / "demo").glob("all/*/seed-0/config.json"))
+    demo = sorted(path.parent for path in (ROOT / "runs" / "demo-en").glob("all/*/seed-0/config.json"))
     with serve(lay_out(tmp_path / "app"), [*demo, nested]) as url:
         for theme, width, text in (
             ("light", 1200, "We lost the blazes near Harrow Creek, and my trekking poles snapped on the ice at dusk."),

@@ -18,7 +18,7 @@ def test_fused_row():
         entities=[(0, 1, "Actor"), (0, 1, "Film"), (0, 1, "Film"), (0, 2, "Clause")],
         tags=[(0, 1, "PROPN"), (1, 2, "AUX")],
         words=[(0, 1), (1, 2), (2, 3)],
-        synthetic=True,
+        source="synthetic",
         parent_id="r0",
     )
     assert row == ROW
@@ -34,7 +34,10 @@ def test_fused_row():
             {"start": 1, "end": 2, "label": "POS:AUX", "source": "pos"},
             {"start": 2, "end": 3, "label": "SEG:WORD", "source": "segmentation"},
         ],
+        "has_extensions": True,
         "synthetic": True,
+        "source": "synthetic",
+        "annotator": None,
         "parent_id": "r0",
     }
     fused["entities"][0]["label"] = "changed"

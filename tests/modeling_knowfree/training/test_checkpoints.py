@@ -24,7 +24,8 @@ from modeling_knowfree.training.checkpoints import (
     checkpoint_to_resume,
     sorted_checkpoints,
 )
-from modeling_knowfree.training.train import parse_arguments, plan_schedule, train
+from modeling_knowfree.training.command_line import parse_arguments
+from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 from tests.support import ROOT
 

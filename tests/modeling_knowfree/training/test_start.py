@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 
 import pytest
 import torch
@@ -9,24 +10,28 @@ from transformers import AutoTokenizer, set_seed
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.data.readers import InputError
-from modeling_knowfree.training.config import build_config, build_model
+from modeling_knowfree.training.command_line import parse_arguments
+from modeling_knowfree.training.config import build_config, build_model, extension_weights
 from modeling_knowfree.training.features import build_features
 from modeling_knowfree.training.start import check_start_bias, prior_log_odds
-from modeling_knowfree.training.train import parse_arguments
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 from tests.conftest import CHARACTERS, row
 
 
 def with_extensions(rows: list[dict], labels: int = 60, seed: int = 0) -> list[dict]:
-    """The rows with spans of so many extension labels, each seen at least twice: more of them than of the targets."""
+    """The rows with two spans of each of so many extension labels: more of them than of the targets."""
     rng = random.Random(seed)
     extended = [{**each, "extensions": []} for each in rows]
-    for number in range(2 * labels):
-        at = rng.randrange(len(rows))
-        start = rng.randrange(len(rows[at]["tokens"]))
-        end = min(len(rows[at]["tokens"]), start + rng.randint(1, 3))
-        span = {"start": start, "end": end, "label": f"ENT:{number % labels}", "source": "llm"}
-        extended[at]["extensions"].append(span)
+    cells = [
+        (at, start, end)
+        for at, each in enumerate(rows)
+        for start in range(len(each["tokens"]))
+        for end in range(start + 1, min(len(each["tokens"]), start + 3) + 1)
+    ]
+    for label in range(labels):
+        for at, start, end in rng.sample(cells, 2):
+            span = {"start": start, "end": end, "label": f"ENT:{label}", "source": "llm"}
+            extended[at]["extensions"].append(span)
     return extended
 
 
@@ -104,6 +109,25 @@ def test_extension_columns_do_not_drown_the_targets(labels, first_batch):
     targets = gradient()
     assert targets.norm() > 0
     assert (both - targets).norm() <= targets.norm()
+
+
+def test_the_budget_of_extension_labels_grows_with_the_sentences():
+    rows = with_extensions([row("abcd", (0, 1, "A"), (2, 3, "B"), id=str(number)) for number in range(40)], 60)
+    total = sum(len(each["extensions"]) for each in rows)
+
+    def weight(rows, **options):
+        counts = Counter(span["label"] for each in rows for span in each["extensions"])
+        return sum(alpha * counts[label] for label, alpha in extension_weights(rows, 1.0, **options).items())
+
+    assert weight(rows) == total == 120  # every label was seen twice: the cap holds for all
+    assert weight(rows, extension_budget=1.0) == pytest.approx(0.4 * 80)
+    assert weight(rows, extension_budget=0.5) == pytest.approx(0.2 * 80)
+    assert weight(rows, extension_budget=9.0) == total
+    pool = [row("abcd", id=f"pool {number}", has_extensions=False, extensions=[]) for number in range(60)]
+    assert weight([*rows, *pool], extension_budget=1.0) == pytest.approx(0.4 * 80)  # nobody looked at those
+    rare = [{**rows[0], "extensions": [{"start": 0, "end": 1, "label": "ENT:once", "source": "llm"}]}]
+    assert "ENT:once" not in extension_weights([*rows, *rare], min_extension_count=2)
+    assert len(extension_weights([*rows, *rare], min_extension_count=2)) == 60
 
 
 NEEDED = {"model_name_or_path": "encoder", "train_file": "train.jsonl", "output_dir": "out"}

@@ -9,9 +9,10 @@ from transformers import AutoTokenizer, set_seed
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.inference.tag import evaluate, load_pipeline
 from modeling_knowfree.training.arguments import RECIPES, KnowFreeTrainingArguments
+from modeling_knowfree.training.command_line import parse_arguments
 from modeling_knowfree.training.config import auto_span_width, build_config, build_model, extension_weights
 from modeling_knowfree.training.features import build_features
-from modeling_knowfree.training.train import parse_arguments, plan_schedule, train
+from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 from tests.conftest import launch, row

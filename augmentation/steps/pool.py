@@ -1,0 +1,320 @@
+"""Text without labels (S11): read, without repeats and what stands in gold, dev and test, and all of it counted.
+
+A line, row or blank-line paragraph is one text and is never split here; what exceeds a window is cut when its answers
+have become rows (`windowed`).
+"""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from augmentation.steps.explanations import TokenStyle, sentence_key
+from augmentation.steps.windows import windows
+from modeling_knowfree.data.readers import read_rows
+from modeling_knowfree.data.rows import InputError, Place, Row, check_encodable, parse_json, read_lines, show
+from modeling_knowfree.units_knowfree import join_units
+
+TEXT_SUFFIXES = (".txt", ".text", ".md", "")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+MOST_LINES_OF_A_PARAGRAPH = 12
+"""Blocks between blank lines that are longer on average are lists of lines with a blank one between."""
+FUNCTION_WORDS = 30
+MAIN_SCRIPT, FOREIGN_SCRIPT = 0.1, 0.02
+"""What is written in a script by so large a share of its letters is in another language than what has so few."""
+FOREIGN, DOUBTFUL = 0.1, 0.25
+"""Shares of the gold's coverage by its most frequent words under which text is in another language, or may be."""
+
+Tokenise = Callable[[str], list[str]]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """
+    The texts that are left.
+
+    Attributes:
+        rows: `{"id", "tokens", "entities": []}`, in the order of the file, ids unique beside the gold's.
+        counts: `read`, and of these `empty`, `duplicates`, `in_gold`, `in_dev`, `in_test`, `kept`.
+        doubt: what to tell the user about the language, if anything.
+    """
+
+    rows: list[Row]
+    counts: dict[str, int]
+    doubt: str | None = None
+
+
+def read_pool(
+    path: Path,
+    *,
+    gold: Sequence[Row],
+    held_out: Mapping[str, Iterable[str]],
+    unit: str,
+    language: str,
+) -> Pool:
+    """
+    The texts of a file that may be annotated.
+
+    Args:
+        path: plain text, or any format of annotated text; its annotation is not looked at.
+        gold: their texts are left out; ids and the way they are cut into words are theirs.
+        held_out: keys (`sentence_key`) of the texts of `dev` and `test`.
+        unit: `character` or `word`.
+        language: of the gold.
+
+    Raises:
+        InputError: it cannot be read, nothing is left, or it is in another language than the gold.
+    """
+    style = TokenStyle.of(gold, unit)
+    return clean_pool(
+        read_texts(path, style.tokens, unit, language),
+        gold=gold,
+        held_out=held_out,
+        unit=unit,
+        language=language,
+        name=str(path),
+    )
+
+
+def clean_pool(
+    rows: Iterable[Row],
+    *,
+    gold: Sequence[Row],
+    held_out: Mapping[str, Iterable[str]],
+    unit: str,
+    language: str,
+    name: str,
+) -> Pool:
+    """`read_pool` of rows that are read already; `name` is what errors call them."""
+    known = {"gold": {_key(row, unit) for row in gold}} | {where: set(keys) for where, keys in held_out.items()}
+    ids = {row["id"] for row in gold}
+    counts = Counter(dict.fromkeys(("read", "empty", "duplicates", *(f"in_{where}" for where in known), "kept"), 0))
+    kept: list[Row] = []
+    seen: set[str] = set()
+    for row in rows:
+        counts["read"] += 1
+        key = _key(row, unit)
+        where = next((where for where, keys in known.items() if key in keys), None)
+        reason = "empty" if not key else "duplicates" if key in seen else f"in_{where}" if where else "kept"
+        counts[reason] += 1
+        seen.add(key)
+        if reason == "kept":
+            kept.append({"id": _free_id(row["id"], ids), "tokens": list(row["tokens"]), "entities": []})
+    if not counts["read"]:
+        raise InputError(f"{name}: no text in it; write one text a line, or rows with `tokens` or `text`")
+    if not kept:
+        told = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in counts.items() if count)
+        raise InputError(
+            f"{name}: no text of the pool is left: {told}; name texts that are in none of the annotated files"
+        )
+    return Pool(kept, dict(counts), _check_language(kept, gold, unit, language, name))
+
+
+def _key(row: Row, unit: str) -> str:
+    return sentence_key(join_units(row["tokens"], unit)[0])
+
+
+def _free_id(row_id: str, taken: set[str]) -> str:
+    """The id itself, or with a number where another row has it."""
+    free, number = row_id, 1
+    while free in taken:
+        number += 1
+        free = f"{row_id}-{number}"
+    taken.add(free)
+    return free
+
+
+# ------------------------------------------------------------------ what stands in the file
+
+
+def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None = None) -> Iterator[Row]:
+    """
+    Rows without entities, one a text; ids are the rows' own, or the file's name and the line.
+
+    Args:
+        tokenise: cuts a running text into units.
+        unit: tokens longer than a character are cut where it is `character`.
+        language: joins the lines of a paragraph by nothing in zh and ja, else by a space.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    suffix = path.suffix.lower()
+    if path.is_file() and suffix in (*TEXT_SUFFIXES, *JSON_LINES):
+        lines = [(line.number, line.text) for line in read_lines(path)]
+        first = next((text for _, text in lines if text.strip()), None)
+        if first is None:
+            return
+        if first.lstrip().startswith("{"):
+            yield from _json_rows(path, lines, tokenise, unit)
+            return
+        if suffix in TEXT_SUFFIXES and not _is_annotated(path):
+            yield from _plain_rows(path, lines, tokenise, language)
+            return
+    for row in read_rows(path, unit=unit):
+        yield {"id": row["id"], "tokens": _units(row["tokens"], unit), "entities": []}
+
+
+def _json_rows(path: Path, lines: Sequence[tuple[int, str]], tokenise: Tokenise, unit: str) -> Iterator[Row]:
+    """JSON lines with `tokens`, or with `text` as a string or a list; other keys are not looked at."""
+    for number, line in lines:
+        if not line.strip():
+            continue
+        place = Place(str(path), number)
+        entry = parse_json(line, place)
+        text = entry.get("tokens", entry.get("text")) if isinstance(entry, dict) else None
+        if isinstance(text, str):
+            tokens = tokenise(text.strip())
+        elif isinstance(text, list) and all(isinstance(token, str) and token for token in text):
+            tokens = _units(text, unit)
+        else:
+            raise InputError(f'{place}: {show(line)}: write {{"text": "…"}} or {{"tokens": ["…", "…"]}}')
+        check_encodable("".join(tokens), "the text", place)
+        row_id = entry.get("id")
+        yield {"id": f"{path.stem}-{number}" if row_id is None else str(row_id), "tokens": tokens, "entities": []}
+
+
+def _plain_rows(
+    path: Path, lines: Sequence[tuple[int, str]], tokenise: Tokenise, language: str | None
+) -> Iterator[Row]:
+    """A text a line; where blank lines part blocks of a few lines, a text a block."""
+    blocks = [list(block) for blank, block in groupby(lines, key=lambda line: not line[1].strip()) if not blank]
+    mean = sum(map(len, blocks)) / len(blocks)
+    if len(blocks) == 1 or mean > MOST_LINES_OF_A_PARAGRAPH:
+        blocks = [[line] for block in blocks for line in block]
+    glue = "" if language in ("zh", "ja") else " "
+    for block in blocks:
+        number = block[0][0]
+        text = glue.join(text.strip() for _, text in block)
+        check_encodable(text, "the text", Place(str(path), number))
+        yield {"id": f"{path.stem}-{number}", "tokens": tokenise(text), "entities": []}
+
+
+def _is_annotated(path: Path) -> bool:
+    """Whether a text file holds annotated sentences, such as CoNLL columns: then the reader of these reads it."""
+    try:
+        rows = read_rows(path)
+    except InputError:
+        return False
+    return any(row["entities"] for row in rows)
+
+
+def _units(tokens: Sequence[str], unit: str) -> list[str]:
+    return list("".join(tokens)) if unit == "character" else list(tokens)
+
+
+def read_hub_texts(name: str, config: str | None, tokenise: Tokenise, unit: str) -> Iterator[Row]:
+    """
+    The texts of a Hub data set or folder: its split `unlabeled` or `train`, or the only one; columns `tokens` or
+    `text`.
+
+    Raises:
+        InputError: it cannot be loaded, or has no such split or column.
+    """
+    from datasets import load_dataset
+
+    try:
+        found = load_dataset(name, config)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--unlabeled_dataset_name {name}: {' '.join(str(error).split())}") from error
+    split = next((split for split in ("unlabeled", "train", *found) if split in found), "")
+    if split not in ("unlabeled", "train") and len(found) > 1:
+        raise InputError(f"--unlabeled_dataset_name {name}: no split unlabeled or train, only {', '.join(found)}")
+    column = next((column for column in ("tokens", "text") if column in found[split].column_names), None)
+    if column is None:
+        names = ", ".join(found[split].column_names)
+        raise InputError(f"--unlabeled_dataset_name {name}: no column tokens or text, only {names}")
+    for number, entry in enumerate(found[split], start=1):
+        text = entry[column]
+        tokens = tokenise(text.strip()) if isinstance(text, str) else _units(text or [], unit)
+        yield {"id": str(entry.get("id") or f"{split}-{number}"), "tokens": tokens, "entities": []}
+
+
+# ------------------------------------------------------------------ its language
+
+
+def _check_language(rows: Sequence[Row], gold: Sequence[Row], unit: str, language: str, name: str) -> str | None:
+    """
+    None, or what is doubtful about the language.
+
+    Raises:
+        InputError: it is another one.
+    """
+    pool_scripts, gold_scripts = (
+        script_shares(token for row in some for token in row["tokens"]) for some in (rows, gold)
+    )
+    for one, other, whose, whom in (
+        (pool_scripts, gold_scripts, "pool", "gold"),
+        (gold_scripts, pool_scripts, "gold", "pool"),
+    ):
+        needed = {max(one, key=lambda script: one[script])} if one else set()
+        needed |= {"Kana"} if one.get("Kana", 0.0) >= MAIN_SCRIPT else set()
+        for script in needed:
+            if other and other.get(script, 0.0) < FOREIGN_SCRIPT:
+                raise InputError(
+                    f"{name}: in another language than the gold ({language}): {one[script]:.0%} of the letters of the "
+                    f"{whose} are {script}, of the {whom}'s {other.get(script, 0.0):.0%}; name texts in the gold's "
+                    "language"
+                )
+    if unit == "character":
+        return None
+    frequent = Counter(token.lower() for row in gold for token in row["tokens"] if token.isalpha())
+    common = {token for token, _ in frequent.most_common(FUNCTION_WORDS)}
+
+    def coverage(some: Iterable[Row]) -> float:
+        words = [token.lower() for row in some for token in row["tokens"] if token.isalpha()]
+        return sum(word in common for word in words) / len(words) if words else 0.0
+
+    of_gold, of_pool = coverage(gold), coverage(rows)
+    if of_pool >= DOUBTFUL * of_gold:
+        return None
+    told = (
+        f"the {len(common)} most frequent words of the gold are {of_gold:.0%} of its words and {of_pool:.0%} of the "
+        "pool's"
+    )
+    if of_pool < FOREIGN * of_gold:
+        raise InputError(f"{name}: seems to be in another language than the gold ({language}): {told}")
+    return f"{name}: may be in another language than the gold ({language}): {told}"
+
+
+def script_shares(texts: Iterable[str]) -> dict[str, float]:
+    """The share of each script among the letters: `Han`, `Kana`, `Hangul`, `Latin`, `Cyrillic`, …"""
+    scripts = Counter(_script(char) for text in texts for char in text if char.isalpha())
+    return {script: count / scripts.total() for script, count in scripts.items()}
+
+
+def _script(char: str) -> str:
+    name = unicodedata.name(char, "OTHER").split()
+    if name[0] in ("HIRAGANA", "KATAKANA") or name[:2] == ["HALFWIDTH", "KATAKANA"]:
+        return "Kana"
+    known = {"CJK": "Han", "HANGUL": "Hangul", "FULLWIDTH": "Latin"}
+    return known.get(name[0], name[0].capitalize())
+
+
+# ------------------------------------------------------------------ for training
+
+
+def windowed(row: Mapping[str, Any], max_units: int) -> list[Row]:
+    """
+    The row itself, or its windows as rows: ids `id@1`, `id@2`, …, `parent_id` the row's, spans moved along. Spans of
+    the kinds that a row has (`entities`, `extensions`, `uncertain`) lie inside windows where the same windows were
+    asked about; one across a border goes.
+    """
+    ranges = windows(row["tokens"], max_units)
+    if len(ranges) == 1:
+        return [dict(row)]
+    parts = []
+    for number, (start, end) in enumerate(ranges, start=1):
+        part = {**row, "id": f"{row['id']}@{number}", "tokens": row["tokens"][start:end], "parent_id": row["id"]}
+        for kind in ("entities", "extensions", "uncertain"):
+            if kind in row:
+                part[kind] = [
+                    {**span, "start": span["start"] - start, "end": span["end"] - start}
+                    for span in row[kind]
+                    if start <= span["start"] and span["end"] <= end
+                ]
+        parts.append(part)
+    return parts

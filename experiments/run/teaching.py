@@ -1,0 +1,147 @@
+"""A run with text without labels (S11): the pool, the LLM asked in rounds, and what a cell learns of its answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import shutil
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augmentation.pool_stage import PICKED_FILE
+from augmentation.steps.explanations import TokenStyle, sentence_key
+from augmentation.steps.fusion import fused_rows
+from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
+from augmentation.steps.teacher import TEACHER_FILE, label_precision
+from modeling_knowfree.data.readers import iterate_rows
+from modeling_knowfree.data.rows import Row, write_rows
+from modeling_knowfree.units_knowfree import join_units
+
+from .cells import Cell, finish, fit, tag_rows, updates_of_recipe
+from .pool_rows import DOUBTFUL, by_both, by_gold_model, cross_fitted, without_disagreement
+from .settings import Variant
+
+if TYPE_CHECKING:
+    from .run import Run
+
+logger = logging.getLogger(__name__)
+UNLABELED_FILE, ASKED_FILE = "unlabeled.jsonl", "asked.jsonl"
+"""In a run folder the texts of a Hub data set; in a subset's, dev F1 over the texts asked about, round by round."""
+
+
+def open_pool(run: Run, gold: Sequence[Row]) -> Pool:
+    """
+    The texts without labels that a subset may use.
+
+    Raises:
+        InputError: they cannot be read, or none is left.
+    """
+    settings, unit = run.settings, run.unit
+    files = {"dev": settings.validation_file, "test": settings.test_file}
+    held_out = {
+        part: [sentence_key(join_units(row["tokens"], unit)[0]) for row in iterate_rows(path, unit=unit)]
+        for part, path in files.items()
+        if path
+    }
+    known: dict[str, Any] = {"gold": gold, "held_out": held_out, "unit": unit, "language": settings.language}
+    if settings.unlabeled_file:
+        return read_pool(Path(settings.unlabeled_file), **known)
+    return clean_pool(hub_texts(run), **known, name=f"--unlabeled_dataset_name {settings.unlabeled_dataset_name}")
+
+
+def hub_texts(run: Run) -> list[Row]:
+    """The texts of `unlabeled_dataset_name`."""
+    return _hub_texts(str(run.settings.unlabeled_dataset_name), TokenStyle.of(run.train_rows, run.unit))
+
+
+@cache
+def _hub_texts(name: str, style: TokenStyle) -> list[Row]:
+    return list(read_hub_texts(name, None, style.tokens, style.unit))
+
+
+def ask_teacher(run: Run, subset: str, variant: str, budget: dict[str, Any], accept_changes: bool) -> None:
+    """
+    The augmentation with the LLM's targets for the pool, in rounds: train, pick, ask.
+
+    Raises:
+        StoppedError: budget, Ctrl-C, or a teacher under `min_teacher_f1`.
+    """
+    folder, settings = run.augmented(subset, variant), run.settings
+    size = len(run.pools[subset].rows)
+    total = size if settings.ask is None else min(settings.ask, size)
+    rounds = settings.rounds if total < size else 1
+    try:
+        for number in range(1, rounds + 1):
+            wanted, picked = math.ceil(total * number / rounds), _picked(folder)
+            if picked >= wanted and number < rounds:
+                continue
+            changes: dict[str, Any] = {"ask": wanted} if number < rounds else {}
+            if settings.pick in ("uncertain", "both") and picked < wanted < size:
+                changes["pick_model"] = os.path.relpath(_picking_model(run, subset, variant, number), folder)
+            run.augment(subset, variant, budget, accept_changes, changes)
+    finally:
+        if (folder / TEACHER_FILE).is_file():
+            shutil.copyfile(folder / TEACHER_FILE, run.folder / subset / TEACHER_FILE)
+
+
+def _picked(folder: Path) -> int:
+    path = folder / PICKED_FILE
+    return len(json.loads(path.read_text(encoding="utf-8"))["ids"]) if path.is_file() else 0
+
+
+def _picking_model(run: Run, subset: str, variant: str, number: int) -> Path:
+    """The model whose doubts choose the texts of a round: trained on gold, later on what was asked so far too."""
+    rows = list(iterate_rows(run.gold(subset)))
+    asked = list(fused_rows(run.augmented(subset, variant) / "pool.jsonl")) if number > 1 else []
+    updates = run.settings.updates or updates_of_recipe(run.settings, Variant(), len(rows) + len(asked))
+    cell = run.cell(subset, "base", run.settings.seeds[0], updates)
+    if not asked and run.settings.updates:
+        if cell.result() is None:
+            finish(cell, run.test)
+        return cell.folder
+    folder = run.folder / subset / f".picker-{number}"
+    logger.info("%s: training on %d sentences and %d texts, to pick by", subset, len(rows), len(asked))
+    dev_f1 = fit(cell, [*rows, *asked], folder)
+    curve = run.folder / subset / ASKED_FILE
+    points = list(fused_rows(curve)) if curve.is_file() else []
+    points = [point for point in points if (point["variant"], point["asked"]) != (variant, len(asked))]
+    write_rows(curve, [*points, {"variant": variant, "asked": len(asked), "dev_f1": dev_f1}])
+    return folder
+
+
+def annotated_pool(run: Run, cell: Cell, annotator: str, others: list[Row], pool: list[Row]) -> list[Row]:
+    """
+    The pool's rows as a cell learns from them.
+
+    Args:
+        annotator: `llm`, `gold` or `agree`.
+        others: the cell's rows that are not of the pool.
+        pool: rows with the LLM's entities; bare for `gold`.
+    """
+    students = cell.folder.parent / f".students-{cell.seed}"
+
+    def train(rows: Sequence[Row], name: str) -> Path:
+        logger.info("%s %s seed %d: training %s", cell.subset, cell.variant, cell.seed, name)
+        fit(cell, rows, students / name)
+        return students / name
+
+    two_rounds = run.settings.student_rounds == 2
+    if annotator != "llm":
+        model = run.finished_model(cell, "base").folder
+        low = {"threshold": DOUBTFUL, "decoding": "all"} if annotator == "gold" else {}
+        bare, predicted = pool, list(tag_rows(model, pool, **low))
+        pool = by_gold_model(bare, predicted) if annotator == "gold" else by_both(bare, predicted)
+        if annotator == "gold" and two_rounds:
+            student = train([*others, *pool], "student")
+            pool = by_gold_model(bare, list(tag_rows(student, bare, **low)))
+    if annotator != "gold" and two_rounds:
+        teacher = run.augmented(cell.subset, cell.variant) / TEACHER_FILE
+        precision = label_precision(json.loads(teacher.read_text(encoding="utf-8")), run.settings.labels or ())
+        pool, count = without_disagreement(pool, cross_fitted(others, pool, train), precision)
+        logger.info("%s %s: %d spans of the pool left out", cell.subset, cell.variant, count)
+    shutil.rmtree(students, ignore_errors=True)
+    return pool

@@ -1,0 +1,197 @@
+"""Where predictions go: a file that is whole or absent, and that a stopped run can continue."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..data.rows import InputError, Row
+from ..units_knowfree import split_text
+
+PARQUET = "parquet"
+ROWS_AT_ONCE = 4096
+
+
+def check_output(output: Path | None, output_format: str, resume: bool) -> None:
+    """
+    What a prediction is told about its output, before anything is loaded.
+
+    Raises:
+        InputError: no such format, or none that is written; an output that is there already, or a folder, or missing
+            where the format or `resume` needs one.
+    """
+    from ..data.formats import WRITERS
+
+    if output_format not in (PARQUET, *WRITERS):
+        raise InputError(
+            f"--output_format {output_format}: no format that is written; allowed: {', '.join([*WRITERS, PARQUET])}; "
+            "mend: name one of these"
+        )
+    if output is None:
+        if resume:
+            raise InputError("--resume: continues the file of --output; add --output FILE")
+        if output_format != "jsonl":
+            raise InputError(f"--output_format {output_format}: is written into a file; add --output FILE")
+        return
+    if output.is_dir():
+        raise InputError(f"--output {output}: is a folder; name a file")
+    if output.exists():
+        raise InputError(f"--output {output}: exists already, finished; name another file, or delete it")
+    if not output.parent.is_dir():
+        raise InputError(f"--output {output}: there is no folder {output.parent}; make it first")
+    if not resume and part_of(output).exists():
+        raise InputError(
+            f"--output {output}: an earlier run stopped on the way to it; add --resume to go on, or delete "
+            f"{part_of(output)}"
+        )
+
+
+def format_of(output: Path | None, output_format: str | None) -> str:
+    """The format as named, else by the end of the file's name: Parquet, or JSON lines."""
+    if output_format:
+        return output_format
+    return PARQUET if output is not None and output.suffix == ".parquet" else "jsonl"
+
+
+def part_of(output: Path) -> Path:
+    """Where the lines lie until the output is whole."""
+    return output.with_name(f".{output.name}.part")
+
+
+def done_so_far(output: Path) -> tuple[int, Row | None]:
+    """How many rows of an output are finished, and the last of them; a line that a kill cut off is taken away."""
+    part = part_of(output)
+    if not part.exists():
+        return 0, None
+    count = whole = 0
+    last = b""
+    with part.open("rb+") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            count, whole, last = count + 1, whole + len(line), line
+        file.truncate(whole)
+    return count, json.loads(last) if count else None
+
+
+def after(rows: Iterator[Row], count: int, last: Row | None, name: str) -> Iterator[Row]:
+    """
+    The rows that are left of an input of which `count` are done.
+
+    Raises:
+        InputError: the input is another one than that of the run that was stopped.
+    """
+    done = deque(islice(rows, count), maxlen=1)
+    if count and (not done or last is None or any(last.get(key) != value for key, value in done[0].items())):
+        raise InputError(
+            f"--resume: {name} is not what the stopped run read: its row {count} is another; give the same --input, or "
+            "leave --resume out and name another --output"
+        )
+    return rows
+
+
+def write_lines(lines: Iterable[str], output: Path) -> None:
+    """Adds lines to the part of `output`, each on disk before the next batch is asked for."""
+    with part_of(output).open("a", encoding="utf-8", newline="\n") as file:
+        for line in lines:
+            file.write(line + "\n")
+            file.flush()
+
+
+def finish(output: Path, output_format: str, unit: str) -> None:
+    """
+    The finished part becomes the output, in its format, in one step.
+
+    Args:
+        unit: of the model: what predictions on running text are counted in, where the format has tokens.
+
+    Raises:
+        InputError: predictions that the format cannot hold.
+    """
+    part = part_of(output)
+    if output_format == "jsonl":
+        os.replace(part, output)
+        return
+    if output_format == PARQUET:
+        made = part.with_suffix(".parquet")
+        _write_parquet(_lines_of(part), made)
+    else:
+        from ..data.formats import write_rows_as
+
+        made = part.with_suffix(".made")
+        write_rows_as((as_row(row, unit, at) for at, row in enumerate(_lines_of(part), 1)), output_format, made)
+    os.replace(made, output)
+    part.unlink()
+
+
+def _lines_of(part: Path) -> Iterator[Row]:
+    with part.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def as_row(row: Row, unit: str, number: int) -> Row:
+    """A prediction as a row: units and spans in units, without scores; rows without an id are numbered."""
+    named = {"id": str(row.get("id", number))}
+    spans = [{name: span[name] for name in ("start", "end", "label")} for span in row["entities"]]
+    if "tokens" in row:
+        return named | {"tokens": row["tokens"], "entities": spans}
+    offsets = split_text(row["text"], unit)
+    first = {start: at for at, (start, _) in enumerate(offsets)}
+    last = {end: at + 1 for at, (_, end) in enumerate(offsets)}
+    tokens = [row["text"][start:end] for start, end in offsets]
+    return named | {
+        "tokens": tokens,
+        "entities": [span | {"start": first[span["start"]], "end": last[span["end"]]} for span in spans],
+    }
+
+
+def _write_parquet(rows: Iterator[Row], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    of_span = {"start": pa.int64(), "end": pa.int64(), "label": pa.string(), "score": pa.float64(), "word": pa.string()}
+    span = pa.struct(list(of_span.items()))
+    kinds = {"id": pa.string(), "tokens": pa.list_(pa.string()), "text": pa.string(), "entities": pa.list_(span)}
+    writer = None
+    while chunk := list(islice(rows, ROWS_AT_ONCE)):
+        if writer is None:
+            names = [name for name in kinds if name in chunk[0]]
+            schema = pa.schema([(name, kinds[name]) for name in names])
+            writer = pq.ParquetWriter(path, schema)
+        columns = {name: [_plain(row.get(name), name) for row in chunk] for name in names}
+        writer.write_table(pa.table(columns, schema=schema))
+    if writer is None:
+        pq.write_table(pa.table({"entities": pa.array([], kinds["entities"])}), path)
+    else:
+        writer.close()
+
+
+def _plain(value: Any, name: str) -> Any:
+    return str(value) if name == "id" and value is not None else value
+
+
+def parquet_rows(path: Path) -> Iterator[Row]:
+    """
+    The columns `id`, `tokens` and `text` of a Parquet file, row by row; memory does not grow with the file.
+
+    Raises:
+        InputError: no Parquet file, or one without `tokens` and `text`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        names = [name for name in ("id", "tokens", "text") if name in file.schema_arrow.names]
+        if not {"tokens", "text"} & set(names):
+            there = ", ".join(file.schema_arrow.names)
+            raise InputError(f"{path}: has neither a column tokens nor text, only {there}; rename the one that is it")
+        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
+            yield from batch.to_pylist()
+    except pa.ArrowException as error:
+        raise InputError(f"{path}: no Parquet that can be read: {' '.join(str(error).split()):.200}") from error

@@ -1,0 +1,198 @@
+"""What `knowfree train` is told: command line over `--config` file over presets over the dataclasses' defaults."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from argparse import SUPPRESS, Action, ArgumentTypeError
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Any, NoReturn
+
+import torch
+from transformers import HfArgumentParser, TrainingArguments
+
+from ..data.rows import InputError, show
+from ..settings import read_settings, unknown_setting
+from .arguments import RECIPES, TASK_PRESETS, DataArguments, KnowFreeTrainingArguments, ModelArguments
+
+Arguments = tuple[ModelArguments, DataArguments, KnowFreeTrainingArguments]
+KINDS = (ModelArguments, DataArguments, KnowFreeTrainingArguments)
+OFTEN_GIVEN = (
+    "output_dir learning_rate weight_decay per_device_train_batch_size gradient_accumulation_steps num_train_epochs "
+    "max_steps warmup_steps seed bf16 use_cpu eval_steps save_steps save_total_limit logging_steps report_to "
+    "resume_from_checkpoint"
+).split()
+"""Of transformers' arguments those that `--help` shows."""
+TOLD_ANEW = {
+    "output_dir": "Folder for the trained model.  [required]",
+    "learning_rate": "Peak learning rate of the encoder.",
+    "max_steps": "So many updates, in place of num_train_epochs.",
+    "warmup_steps": "Updates in which learning rates rise from 0; below 1 a share of all.",
+    "use_cpu": "Train on the CPU, where there is something faster too.",
+    "seed": "Of the start and the order of the sentences.",
+}
+"""What transformers says of all models, said of this one."""
+WIDTH, INDENT = 110, 34
+
+
+class _Parser(HfArgumentParser):
+    """Its values are only those that were given, and its errors are `InputError`s."""
+
+    def __init__(self) -> None:
+        super().__init__(KINDS, prog="knowfree train", allow_abbrev=False, add_help=False)  # type: ignore[arg-type]
+        # Of `--x` and `--no_x` the first, which is typed.
+        self.known: dict[str, Action] = {action.dest: action for action in reversed(self._actions)}
+        self.needed = [name for name, action in self.known.items() if action.required]
+        for action in self._actions:
+            action.default, action.required = SUPPRESS, False
+        self.add_argument("--config", default=SUPPRESS)
+        self.add_argument("-h", "--help", action="store_const", const="help", dest="help", default=SUPPRESS)
+        self.add_argument("--help_all", "--help-all", action="store_const", const="all", dest="help", default=SUPPRESS)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; `knowfree train --help` lists what may be given")
+
+
+def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
+    """
+    The arguments of one training.
+
+    Args:
+        arguments: a command line; or arguments by name, as a config file holds them.
+
+    Raises:
+        InputError: an unknown or missing argument, an unknown preset, an unreadable config file, a value that is no
+            such value or that TrainingArguments refuses.
+        SystemExit: 0, after `--help` and `--help_all`.
+    """
+    parser = _Parser()
+    if isinstance(arguments, Mapping):
+        given = _typed(arguments, parser.known, "arguments")
+    else:
+        told = vars(parser.parse_args(list(arguments)))
+        if wanted := told.pop("help", None):
+            print(help_text(everything=wanted == "all"))
+            raise SystemExit(0)
+        path = told.pop("config", None)
+        where = f"--config {path}"
+        given = _typed(read_settings(path, name=where, like="argument: value"), parser.known, where) | told
+    task = _chosen("task", given, TASK_PRESETS)
+    recipe = _chosen("preset", given, RECIPES)
+    # Unless told that it is on a CPU, each of several processes there trains by itself.
+    values = {"use_cpu": not torch.accelerator.is_available()} | TASK_PRESETS[task] | RECIPES[recipe] | given
+    if missing := [f"--{name}" for name in parser.needed if name not in values]:
+        parser.error(f"give {' and '.join(missing)}")
+    try:
+        model_args, data_args, args = parser.parse_dict(values)
+    except (ValueError, ImportError) as error:
+        raise InputError(f"arguments: {error}") from error
+    if given.keys() & {"max_steps", "num_train_epochs"}:
+        data_args.min_steps = 0
+    _check(data_args)
+    return model_args, data_args, args
+
+
+def _chosen(name: str, given: Mapping[str, Any], choices: Iterable[str]) -> str:
+    value = given.get(name) or getattr(DataArguments, name)
+    if value not in choices:
+        raise InputError(f"--{name} {value}: choose one of {', '.join(choices)}")
+    return value
+
+
+def _typed(values: Mapping[str, Any], known: Mapping[str, Action], where: str) -> dict[str, Any]:
+    """The values in the types that the command line would give them."""
+    typed: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in known:
+            near = str(unknown_setting(str(name), known, where)).partition("; there are")[0]
+            near = near.replace("no setting", "no argument is called")
+            raise InputError(f"{near}; `knowfree train --help` lists them")
+        kind, many = known[name].type, isinstance(value, list) and known[name].nargs == "+"
+        typed[name] = value
+        if value is None or not callable(kind) or (kind is str and isinstance(value, (list, dict)) and not many):
+            continue
+        try:
+            parts = [kind(one if isinstance(one, str) else json.dumps(one)) for one in (value if many else [value])]
+        except (ValueError, TypeError, ArgumentTypeError) as error:
+            wanted = getattr(kind, "__name__", str(kind)).removeprefix("string_to_")
+            raise InputError(f"{where}: {name}: {show(value)} is no {wanted}") from error
+        typed[name] = parts if many else parts[0]
+    return typed
+
+
+def _check(data_args: DataArguments) -> None:
+    if (data_args.train_file is None) == (data_args.dataset_name is None):
+        raise InputError("give one of --train_file FILE and --dataset_name ID")
+    if data_args.dataset_name and (data_args.validation_file or data_args.test_file):
+        raise InputError("--dataset_name has its own splits: leave out --validation_file and --test_file")
+
+
+# help
+
+
+def help_text(*, everything: bool) -> str:
+    """The text of `knowfree train --help`: our arguments and the most used of transformers', in groups, with the
+    defaults that a training has; with `everything` the others of `TrainingArguments` too."""
+    parser = _Parser()
+    own = [each.name for each in fields(KnowFreeTrainingArguments) if each.name not in _names(TrainingArguments)]
+    training = [*OFTEN_GIVEN, *own]
+    groups = {
+        "data": [*_names(DataArguments)],
+        "model": [*_names(ModelArguments)],
+        "training": training,
+    }
+    if everything:
+        groups["transformers.TrainingArguments"] = [n for n in _names(TrainingArguments) if n not in training]
+    lines = [
+        "Usage: knowfree train --model_name_or_path ENCODER --train_file FILE --output_dir DIR [OPTIONS]",
+        "",
+        "  Train one KnowFREE model. Every argument may also stand in a YAML file: --config train.yaml; the command",
+        "  line wins over it. Dashes are understood for underscores.",
+        "",
+        "  knowfree train --model_name_or_path bert-base-chinese --train_file train.jsonl --output_dir runs/mine",
+    ]
+    for title, names in groups.items():
+        lines += ["", f"{title[0].upper()}{title[1:]}:" if "." not in title else f"{title}:"]
+        for name in names:
+            lines += _entry(parser.known[name], name in parser.needed, brief=title == "training")
+    lines += ["", "Other:", *_row("--config FILE", "YAML file with arguments.")]
+    lines += _row("--help_all", "Every argument of transformers.TrainingArguments too.")
+    return "\n".join(lines)
+
+
+def _names(kind: type) -> list[str]:
+    return [each.name for each in fields(kind) if each.init]
+
+
+def _entry(action: Action, needed: bool, *, brief: bool) -> list[str]:
+    name = action.dest
+    kind = getattr(action.type, "__name__", "")
+    value = {"int": "INT", "float": "FLOAT", "string_to_bool": "[BOOL]"}.get(kind, "TEXT")
+    if action.choices:
+        value = "|".join(map(str, action.choices))
+    if action.nargs == "+":
+        value += " …"
+    told = " ".join(TOLD_ANEW.get(name, action.help or "").split())
+    if brief and name not in TOLD_ANEW:
+        told = told.partition(". ")[0].rstrip(".") + "."
+    return _row(f"--{name} {value}", f"{told}  {'[required]' if needed else _default(name)}".rstrip())
+
+
+def _default(name: str) -> str:
+    task, recipe = DataArguments.task, DataArguments.preset
+    for option, preset in ((f"--preset {recipe}", RECIPES[recipe]), (f"--task {task}", TASK_PRESETS[task])):
+        if name in preset:
+            return f"[default of {option}: {preset[name]}]"
+    of_field = next(each for kind in KINDS for each in fields(kind) if each.name == name)
+    value = of_field.default if of_field.default_factory is MISSING else of_field.default_factory()
+    value = getattr(value, "value", value)
+    return "" if value in (None, MISSING, "") or value == [] or value == {} else f"[default: {value}]"
+
+
+def _row(head: str, told: str) -> list[str]:
+    body = textwrap.wrap(told, WIDTH - INDENT) or [""]
+    first = f"  {head}"
+    if len(first) >= INDENT - 1:
+        return [first, *(" " * INDENT + line for line in body)]
+    return [f"{first:<{INDENT}}{body[0]}", *(" " * INDENT + line for line in body[1:])]

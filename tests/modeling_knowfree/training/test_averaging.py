@@ -1,0 +1,85 @@
+"""What happens over the updates: the mean of the last weights, extension labels that fade."""
+
+import pytest
+import torch
+from transformers import AutoTokenizer, TrainerCallback, set_seed
+
+from modeling_knowfree.data.readers import InputError
+from modeling_knowfree.training.arguments import KnowFreeTrainingArguments
+from modeling_knowfree.training.command_line import parse_arguments
+from modeling_knowfree.training.config import build_config, build_model
+from modeling_knowfree.training.features import build_features
+from modeling_knowfree.training.trainer import KnowFreeTrainer
+from modeling_knowfree.units_knowfree import KnowFreeCollator
+
+from .test_start import NEEDED, with_extensions
+
+
+class Watch(TrainerCallback):
+    """Notes the classifier's weight after each update and at each evaluation."""
+
+    def __init__(self):
+        self.after, self.scored = [], {}
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        self.after.append(model.classifier.weight.detach().clone())
+
+    def on_evaluate(self, args, state, control, model=None, **kwargs):
+        self.scored[state.global_step] = model.classifier.weight.detach().clone()
+
+
+@pytest.fixture
+def trained_with(encoder, english_rows, tmp_path):
+    """A trainer that has trained on eight sentences with ten extension labels: `trained_with(**arguments)`."""
+
+    def make(**arguments) -> tuple[KnowFreeTrainer, Watch]:
+        rows = with_extensions(english_rows, 10)
+        set_seed(0)
+        tokenizer = AutoTokenizer.from_pretrained(encoder)
+        config = build_config(str(encoder), rows)
+        options = {"output_dir": str(tmp_path / "run"), "use_cpu": True, "report_to": [], "disable_tqdm": True}
+        trainer = KnowFreeTrainer(
+            build_model(str(encoder), config, rows),
+            KnowFreeTrainingArguments(**options, **{"max_steps": 6, "save_strategy": "no", **arguments}),
+            train_dataset=build_features(rows, tokenizer, config),
+            eval_dataset=build_features(rows, tokenizer, config),
+            data_collator=KnowFreeCollator(tokenizer.pad_token_id),
+            processing_class=tokenizer,
+        )
+        watch = Watch()
+        trainer.add_callback(watch)
+        trainer.train()
+        return trainer, watch
+
+    return make
+
+
+def test_the_model_is_the_mean_of_its_last_weights_and_scored_as_such(trained_with):
+    trainer, watch = trained_with(average_last=0.5, eval_strategy="steps", eval_steps=2)
+    means = {2: watch.after[1], 4: watch.after[3], 6: torch.stack(watch.after[3:]).mean(0)}
+    for step, mean in means.items():
+        torch.testing.assert_close(watch.scored[step], mean, msg=f"update {step}")
+    torch.testing.assert_close(trainer.model.classifier.weight, means[6])
+    assert not torch.equal(watch.after[5], means[6])
+
+
+def test_averaging_leaves_training_itself_alone(trained_with):
+    _, plain = trained_with(eval_strategy="steps", eval_steps=2)
+    _, averaged = trained_with(eval_strategy="steps", eval_steps=2, average_last=0.5)
+    torch.testing.assert_close(plain.after, averaged.after)
+
+
+def test_extension_labels_fade_out_and_the_saved_weights_stay(trained_with):
+    constant, at_constant = trained_with()
+    faded, at_fade = trained_with(extension_schedule="fade")
+    targets = len(constant.model.config.target_labels)
+    torch.testing.assert_close(at_constant.after[0], at_fade.after[0])  # the first update has them whole
+    moved = [(run.after[-1] - run.after[-2])[targets:].abs().mean() for run in (at_fade, at_constant)]
+    assert moved[0] < moved[1]
+    assert faded.model.config.extension_weights == constant.model.config.extension_weights
+
+
+@pytest.mark.parametrize("setting", [{"extension_schedule": "linear"}, {"average_last": 1.0}, {"average_last": -0.1}])
+def test_what_no_schedule_is_called_is_refused(setting):
+    with pytest.raises((ValueError, InputError), match=f"{next(iter(setting))}="):
+        parse_arguments(NEEDED | setting)
