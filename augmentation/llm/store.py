@@ -298,7 +298,7 @@ class Store:
         reader.execute("ATTACH DATABASE ? AS other", (str(other),))
         try:
             with reader:
-                columns = ", ".join(_COLUMNS)
+                columns = ", ".join(ANSWER_TABLE_COLUMNS)
                 reader.execute(f"INSERT OR IGNORE INTO answers ({columns}) SELECT {columns} FROM other.answers")
         finally:
             reader.execute("DETACH DATABASE other")
