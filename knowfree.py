@@ -38,6 +38,11 @@ ELSEWHERE = {
         "augment",
         "Let an LLM annotate, merge labels, fuse, explain.",
     ),
+    "export": (
+        "modeling_knowfree.inference.commands",
+        "export",
+        "Export to ONNX, for machines without PyTorch.",
+    ),
     "data": ("modeling_knowfree.data.commands", "data", "Turn, list and fetch annotated data."),
 }
 
@@ -48,13 +53,19 @@ def exit_codes() -> Iterator[None]:
     The one place that turns errors into exit codes: what people can mend becomes a line on standard error.
 
     An exception class says with `exit_code` that it is such an error (as click's own do): 1 failed, 2 bad usage or bad
-    input, 3 stopped and can be resumed. Packages that are not installed and what the Hub refuses are told here. Any
+    input, 3 stopped and can be resumed; an interruption by a signal that left all in order says with `signal` which
+    one, and the code is 128 more. Packages that are not installed and what the Hub refuses are told here. Any
     other exception is a bug, and its traceback goes through.
     """
     try:
         yield
     except click.exceptions.Exit:
         raise
+    except KeyboardInterrupt as stop:
+        if (number := getattr(stop, "signal", None)) is None:
+            raise
+        click.echo(f"knowfree: {stop}", err=True)
+        sys.exit(128 + number)
     except Exception as error:
         told = _told(error)
         if told is None:
@@ -158,14 +169,7 @@ def train(arguments: tuple[str, ...]) -> None:
     from modeling_knowfree.training.train import train as run
 
     _quiet()
-    from modeling_knowfree.training.checkpoints import TrainingStopped
-
-    try:
-        scores = run(arguments)
-    except TrainingStopped as stop:
-        click.echo(f"knowfree: {stop}", err=True)
-        sys.exit(128 + stop.signal)
-    for split, metrics in scores.items():
+    for split, metrics in run(arguments).items():
         click.echo(score_line(split, metrics), err=True)
 
 
@@ -182,6 +186,9 @@ threshold_option = click.option("--threshold", type=click.FloatRange(0, 1, True,
 decoding_option = click.option("--decoding", type=click.Choice(["flat", "nested", "all"]), help="Default: the model's.")
 device_option = click.option("--device", help="cpu, cuda, cuda:1, …  [default: the fastest there is]")
 batch_option = click.option("--batch_size", type=click.IntRange(1), default=16, show_default=True)
+spans_option = click.option(
+    "--spans_per_batch", type=click.IntRange(1), help="Fewer sentences a batch where they are long; default: no limit."
+)
 
 
 @cli.command(context_settings=CONTEXT)
@@ -219,6 +226,7 @@ def sample(train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: 
 @threshold_option
 @decoding_option
 @batch_option
+@spans_option
 def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: float | str | None) -> None:
     """Score a model on an annotated file: micro and macro F1, and every label's."""
     from modeling_knowfree.inference.tag import evaluate as run
@@ -253,6 +261,7 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: f
 @threshold_option
 @decoding_option
 @batch_option
+@spans_option
 def predict(
     source: str, text: bool, output: Path | None, output_format: str | None, resume: bool, **options: Any
 ) -> None:

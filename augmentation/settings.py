@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +16,7 @@ from augmentation.steps.picking import Pick
 from modeling_knowfree import settings as yaml_settings
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.encoders import sentence_encoder_of
+from modeling_knowfree.files import write_whole
 
 SETTINGS_FILE = "augment.yaml"
 STATE_FILE = "state.json"
@@ -213,9 +213,7 @@ def change_settings(folder: Path, changes: Mapping[str, Any]) -> None:
         places = [i for i, old in enumerate(lines) if old.startswith(f"{name}:")]
         lines[places[0] if places else len(lines) : places[0] + 1 if places else len(lines)] = [line]
         text = "\n".join(lines) + "\n"
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, text)
 
 
 def state_of(folder: Path, settings: Settings) -> dict[str, Any]:

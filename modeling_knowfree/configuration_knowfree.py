@@ -1,5 +1,7 @@
 """Configuration of KnowFREE models."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
@@ -17,6 +19,30 @@ _CHOICES = {
     "decoding": ("flat", "nested", "all"),
     "loss_reduction": ("sum", "mean"),
 }
+# Whole numbers and their bounds: far above what anybody trains, far below what stops a machine.
+_WHOLE = {
+    "head_size": (1, 16_384),
+    "span_size": (1, 16_384),
+    "biaffine_heads": (1, 16_384),
+    "width_embedding_size": (0, 16_384),
+    "attention_heads": (1, 16_384),
+    "attention_window": (0, 1_024),
+    "cnn_depth": (1, 256),
+}
+_WHOLE_OF_THE_ENCODER = {
+    "hidden_size": (1, 65_536),
+    "embedding_size": (1, 65_536),
+    "intermediate_size": (1, 1_048_576),
+    "num_hidden_layers": (1, 1_024),
+    "num_attention_heads": (1, 65_536),
+    "vocab_size": (1, 16_777_216),
+    "type_vocab_size": (0, 65_536),
+    "max_position_embeddings": (-1, 16_777_216),
+}
+_WIDEST_SPAN = 1_048_576
+_MOST_LABELS = 20_000
+_MOST_PARAMETERS = 20_000_000_000  # 80 GB in fp32
+_ATTENTIONS = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flash_attention_4", "flex_attention")
 # Loading must ask nothing of the encoder's own repository, and run no code that its config names.
 _NOT_OF_THE_ENCODER = ("trust_remote_code", "auto_map", "_name_or_path", "transformers_version")
 
@@ -64,9 +90,13 @@ class KnowFreeConfig(PretrainedConfig):
         threshold (`float`): a span is a hit where a target's probability exceeds it.
         decoding (`"flat"`, `"nested"`, `"all"`): which hits may stand together.
         multi_label (`bool`): whether one span may carry several target labels.
+        train_lengths (`dict[str, int]`, *optional*): `median`, `p95` and `max` of the lengths of the sentences trained
+            on, in units; the pipeline cuts long texts by them. `None`: not known.
 
     Raises:
-        ValueError: for a value outside the choices above, or sizes that do not divide.
+        ValueError: for a value of another type or outside the choices above, sizes that do not divide, or that no
+            machine could allocate; before anything is allocated, with the field's name. So are kernels from a
+            repository, which would be code that a config brings along.
     """
 
     model_type = "knowfree"
@@ -94,12 +124,15 @@ class KnowFreeConfig(PretrainedConfig):
         threshold: float = 0.5,
         decoding: str = "flat",
         multi_label: bool = False,
+        train_lengths: dict[str, int] | None = None,
         **kwargs: Any,
     ):
         if encoder_config is None:
             encoder_config = {"model_type": "bert"}
         if isinstance(encoder_config, PretrainedConfig):
             encoder_config = encoder_config.to_dict()
+        _check_encoder(encoder_config)
+        _check_inherited(kwargs)
         fields = {key: value for key, value in encoder_config.items() if key not in _NOT_OF_THE_ENCODER}
         self.encoder_config = AutoConfig.for_model(**fields)
         self.unit = unit
@@ -115,35 +148,58 @@ class KnowFreeConfig(PretrainedConfig):
         self.formulation = formulation
         self.head_dropout = head_dropout
         self.max_span_width = max_span_width
-        self.extension_labels = list(extension_labels or [])
-        self.extension_weights = list(extension_weights or [1.0] * len(self.extension_labels))
+        self.extension_labels = _label_list("extension_labels", extension_labels or [])
+        self.extension_weights = extension_weights or [1.0] * len(self.extension_labels)
         self.loss_reduction = loss_reduction
         self.threshold = threshold
         self.decoding = decoding
         self.multi_label = multi_label
+        self.train_lengths = train_lengths
+        self._check()
         super().__init__(**kwargs)
         if isinstance(getattr(self, "custom_pipelines", None), dict):
             self.custom_pipelines = TaskNames(self.custom_pipelines)
-        self._check()
 
     def _check(self) -> None:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {', '.join(map(repr, allowed))}")
+                raise ValueError(f"{name}={getattr(self, name)!r:.80}: choose one of {', '.join(map(repr, allowed))}")
+        for name, bounds in _WHOLE.items():
+            _check_whole(name, getattr(self, name), *bounds)
         for size, heads in (("head_size", "biaffine_heads"), ("span_size", "biaffine_heads")):
             if getattr(self, size) % getattr(self, heads):
                 raise ValueError(f"{size}={getattr(self, size)} must be a multiple of {heads}={getattr(self, heads)}")
         if self.span_mixer == "local_attention" and self.span_size % self.attention_heads:
             raise ValueError(f"span_size={self.span_size} must be a multiple of attention_heads={self.attention_heads}")
+        heads, size = self.biaffine_heads, self.head_size // self.biaffine_heads
+        if size * size * self.span_size > _MOST_PARAMETERS // 4:
+            raise ValueError(
+                f"head_size={self.head_size}, span_size={self.span_size}, biaffine_heads={heads}: the biaffine would "
+                f"have {size * size * self.span_size:,} weights; make the sizes smaller or the heads more"
+            )
+        if not isinstance(self.extension_weights, (list, tuple)) or not all(map(_is_weight, self.extension_weights)):
+            raise ValueError("extension_weights: give a list of numbers, 0 or more")
+        self.extension_weights = [float(weight) for weight in self.extension_weights]
         if len(self.extension_weights) != len(self.extension_labels):
             raise ValueError(
                 f"extension_weights has {len(self.extension_weights)} values for "
                 f"{len(self.extension_labels)} extension_labels: give one each"
             )
-        if self.max_span_width is not None and self.max_span_width < 1:
-            raise ValueError(f"max_span_width={self.max_span_width}: give at least 1, or null for no limit")
-        if not 0 < self.threshold < 1:
-            raise ValueError(f"threshold={self.threshold}: give a probability between 0 and 1")
+        if self.max_span_width is not None:
+            _check_whole("max_span_width", self.max_span_width, 1, _WIDEST_SPAN, "; null for no limit")
+        for name, upper in (("threshold", 1.0), ("head_dropout", 1.0)):
+            value = getattr(self, name)
+            if not _is_weight(value) or not value < upper or (name == "threshold" and value == 0):
+                raise ValueError(f"{name}={value!r:.80}: give a probability between 0 and 1")
+        if not isinstance(self.multi_label, bool):
+            raise ValueError(f"multi_label={self.multi_label!r:.80}: give true or false")
+        if self.train_lengths is not None:
+            if not isinstance(self.train_lengths, Mapping) or not {"median", "p95", "max"} <= set(self.train_lengths):
+                raise ValueError(
+                    f"train_lengths={self.train_lengths!r:.80}: give median, p95 and max in units, or null"
+                )
+            for name, value in self.train_lengths.items():
+                _check_whole(f"train_lengths.{name}", value, 0, _WIDEST_SPAN)
 
     @property
     def target_labels(self) -> list[str]:
@@ -180,3 +236,63 @@ _POSITIONS_AFTER_PADDING = frozenset(
         "xmod",
     )
 )
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def _check_whole(name: str, value: Any, lowest: int, highest: int, more: str = "") -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not lowest <= value <= highest:
+        raise ValueError(f"{name}={value!r:.80}: give a whole number from {lowest} to {highest}{more}")
+
+
+def _label_list(name: str, labels: Any) -> list[str]:
+    if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"{name}={labels!r:.80}: give a list of names")
+    if len(labels) > _MOST_LABELS:
+        raise ValueError(f"{name} has {len(labels):,} names: at most {_MOST_LABELS:,} labels can be scored")
+    return list(labels)
+
+
+def _check_kernels(fields: Mapping[str, Any], where: str) -> None:
+    """Attention is one of transformers' own: the name of a repository would have its code fetched and run."""
+    for name, given in fields.items():
+        if not name.endswith("attn_implementation"):
+            continue
+        for value in given.values() if isinstance(given, Mapping) else [given]:
+            if value is not None and value not in _ATTENTIONS:
+                raise ValueError(f"{where}{name}={value!r:.80}: choose one of {', '.join(map(repr, _ATTENTIONS))}")
+
+
+def _check_encoder(fields: Any) -> None:
+    if not isinstance(fields, Mapping) or not isinstance(fields.get("model_type"), str):
+        raise ValueError(f"encoder_config={fields!r:.80}: give the encoder's configuration, with its model_type")
+    _check_kernels(fields, "encoder_config.")
+    for name, bounds in _WHOLE_OF_THE_ENCODER.items():
+        if fields.get(name) is not None:
+            _check_whole(f"encoder_config.{name}", fields[name], *bounds)
+    hidden, layers = fields.get("hidden_size") or 768, fields.get("num_hidden_layers") or 12
+    inner = fields.get("intermediate_size") or 4 * hidden
+    tables = (fields.get("vocab_size") or 0) + max(0, fields.get("max_position_embeddings") or 0)
+    if layers * hidden * (4 * hidden + 2 * inner) + tables * hidden > _MOST_PARAMETERS:
+        raise ValueError(
+            f"encoder_config: hidden_size={hidden}, num_hidden_layers={layers}, intermediate_size={inner} and "
+            f"vocab_size, max_position_embeddings ask for more than {_MOST_PARAMETERS:,} weights"
+        )
+
+
+def _check_inherited(fields: Mapping[str, Any]) -> None:
+    """What `PretrainedConfig` takes, and a stranger's file may hold."""
+    _check_kernels(fields, "")
+    if fields.get("num_labels") is not None:
+        _check_whole("num_labels", fields["num_labels"], 0, _MOST_LABELS)
+    names = fields.get("id2label")
+    if names is None:
+        return
+    if not isinstance(names, Mapping) or not all(isinstance(name, str) for name in names.values()):
+        raise ValueError(f"id2label={names!r:.80}: give a name for each column")
+    if len(names) > _MOST_LABELS:
+        raise ValueError(f"id2label has {len(names):,} names: at most {_MOST_LABELS:,} labels can be scored")
+    if sorted(map(str, names)) != sorted(map(str, range(len(names)))):
+        raise ValueError(f"id2label={names!r:.80}: number the columns from 0 on")

@@ -98,6 +98,10 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             sync(work)
             work.replace(path)
             sync(path.parent)
+        except OSError as error:
+            if error.filename is not None and os.fspath(error.filename) == str(work):
+                error.filename = str(path)  # nobody knows the other name
+            raise
         finally:
             work.unlink(missing_ok=True)
 

@@ -758,15 +758,15 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         wanted = len(self.config.target_labels)
         if span_labels is not None or output_extension_logits:
             wanted += len(self.config.extension_labels)
-        logits = self._score(self.dropout(units), num_units, wanted)
+        logits = self.score(self.dropout(units), num_units, wanted)
         loss = None
         if span_labels is not None:
             loss = self._loss(logits, num_units, span_labels, loss_weights, span_weights, has_extensions)
         return KnowFreeOutput(loss=loss, logits=logits)
 
-    def _score(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
-        """`[B, L, D]` -> `[B, L, W, columns]`. A width limit is a narrower band whose cells attend to the same
-        neighbours as in the full one: ω cells below the diagonal, ω above the widest span."""
+    def score(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
+        """Unit states `[B, L, D]` to logits `[B, L, W, columns]`, eqs 7-12. A width limit: a narrower band whose cells
+        attend to the same neighbours as in the full one: ω cells below the diagonal, ω above the widest span."""
         length = units.shape[1]
         limit = torch.sym_min(length, self.config.max_span_width or length)
         starts, ends = F.leaky_relu(self.start_mlp(units)), F.leaky_relu(self.end_mlp(units))  # eq 7, (B, L, D')

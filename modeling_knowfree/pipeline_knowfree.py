@@ -13,6 +13,7 @@ from .decoding_knowfree import best_first, find_hits, resolve
 from .units_knowfree import (
     KnowFreeCollator,
     Pieces,
+    batches_by_cost,
     cut,
     encode_units,
     join_units,
@@ -47,7 +48,8 @@ class KnowFreePipeline(Pipeline):
             generator or dataset (`KeyDataset(data, "text")`) is answered as it streams.
         threshold (`float`): default `model.config.threshold`.
         decoding (`str`): `"flat"`, `"nested"`, `"all"`; default `model.config.decoding`.
-        batch_size (`int`): windows run together, default 8.
+        batch_size (`int`): windows run together at most, default 8.
+        spans_per_batch (`int`): of these, as many as have so many spans together; default: no limit.
         is_split_into_words (`bool`): the input is units; `start` and `end` of the output then count units.
         overflow (`str`): a text longer than training saw, or than the encoder reads, is cut into windows at sentence
             ends (`"window"`, default). `"error"` refuses what the encoder cannot read at once, `"truncate"` cuts it
@@ -122,45 +124,70 @@ class KnowFreePipeline(Pipeline):
         after = {"threshold": threshold, "decoding": decoding, "ignore_labels": ignored}
         return _given(before), {}, _given(after)
 
-    def __call__(self, inputs: Any, *args: Any, batch_size: int | None = None, **kwargs: Any) -> Any:
+    def __call__(
+        self,
+        inputs: Any,
+        *args: Any,
+        batch_size: int | None = None,
+        spans_per_batch: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
         before, _, after = self._sanitize_parameters(**kwargs)
         before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
         size = (self._batch_size or 8) if batch_size is None else batch_size
         if size < 1:
             raise ValueError(f"batch_size={size}: give 1 or more")
+        if spans_per_batch is not None and spans_per_batch < 1:
+            raise ValueError(f"spans_per_batch={spans_per_batch}: give 1 or more")
+        limits = size, spans_per_batch
         units_given = before.get("is_split_into_words", False)
         if hasattr(inputs, "tolist"):  # an array, or a table's column
             inputs = inputs.tolist()
         is_list = isinstance(inputs, Sequence) and not isinstance(inputs, (str, bytes))
         if isinstance(inputs, str) or (units_given and is_list and inputs and isinstance(inputs[0], str)):
-            return self._tag([inputs], size, before, after)[0]
+            return self._tag([inputs], limits, before, after)[0]
         if is_list:
-            return self._tag(inputs, size, before, after)
+            return self._tag(inputs, limits, before, after)
         if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):  # it has lengths and items, no iterator
             inputs = map(inputs.__getitem__, range(len(inputs)))  # type: ignore[arg-type]
         if isinstance(inputs, Iterable) and not isinstance(inputs, (dict, bytes)):
-            return self._stream(inputs, size, before, after)
+            return self._stream(inputs, limits, before, after)
         raise ValueError(
             f"the knowfree pipeline takes text, not {type(inputs).__name__}: give a string or a list of them"
         )
 
-    def _stream(self, inputs: Iterable, size: int, before: dict, after: dict) -> Iterator[list[dict]]:
+    def _stream(
+        self, inputs: Iterable, limits: tuple[int, int | None], before: dict, after: dict
+    ) -> Iterator[list[dict]]:
         # Enough inputs at a time that sorting by length has something to sort.
         stream, first = iter(inputs), 0
-        while chunk := list(islice(stream, 16 * size)):
-            yield from self._tag(chunk, size, {**before, "first": first}, after)
+        while chunk := list(islice(stream, 16 * limits[0])):
+            yield from self._tag(chunk, limits, {**before, "first": first}, after)
             first += len(chunk)
 
-    def _tag(self, inputs: Sequence, size: int, before: dict, after: dict) -> list[list[dict]]:
+    def _tag(self, inputs: Sequence, limits: tuple[int, int | None], before: dict, after: dict) -> list[list[dict]]:
         documents = self.preprocess(inputs, **before)
         jobs = [(document, window) for document in documents for window in document["windows"]]
         jobs.sort(key=lambda job: len(job[1]["pieces"].input_ids), reverse=True)
-        for start in range(0, len(jobs), size):
-            batch = jobs[start : start + size]
+        lengths = [window["pieces"].num_units for _, window in jobs]
+        start, running = 0, None
+        for count in batches_by_cost(lengths, limits[0], self.model.config.max_span_width, limits[1]):
+            batch, start = jobs[start : start + count], start + count
             logits = self.forward(self.collate([_feature(window["pieces"]) for _, window in batch]))["logits"]
-            for (_, window), hits in zip(batch, find_hits(logits, self._threshold(after)), strict=True):
-                window["hits"] = hits
+            # A GPU already has its next batch while the hits of the last are fetched.
+            if running is not None:
+                self._keep_hits(*running, after)
+            running = batch, logits
+            if logits.device.type == "cpu":
+                self._keep_hits(*running, after)
+                running = None
+        if running is not None:
+            self._keep_hits(*running, after)
         return [self.postprocess(document, **after) for document in documents]
+
+    def _keep_hits(self, batch: list, logits: torch.Tensor, after: dict) -> None:
+        for (_, window), hits in zip(batch, find_hits(logits, self._threshold(after)), strict=True):
+            window["hits"] = hits
 
     def _threshold(self, after: dict) -> float:
         return after.get("threshold", self.model.config.threshold)

@@ -317,8 +317,10 @@ class KnowFreeCollator:
     Features to a batch for `KnowFreeForTokenClassification.forward`.
 
     A feature has `input_ids`, `unit_ids`, `num_units`, and for training `span_labels` (a list of
-    `(start, end, column)`) and `loss_weights`. Padding is on the right whatever the tokenizer prefers: unit indices do
-    not care, and encoders number positions from the attention mask or the left.
+    `(start, end, column)`) and `loss_weights`; and it may have `span_weights` (a number for each of `span_labels`) and
+    `has_extensions`, which the batch then has for all, 1 and true where a feature has none. Padding is on the right
+    whatever the tokenizer prefers: unit indices do not care, and encoders number positions from the attention mask or
+    the left.
     """
 
     def __init__(self, pad_token_id: int):
@@ -346,4 +348,45 @@ class KnowFreeCollator:
             )
         if "loss_weights" in features[0]:
             batch["loss_weights"] = torch.tensor([float(feature["loss_weights"]) for feature in features])
+        if any("span_weights" in feature for feature in features):
+            weights = torch.ones(batch["span_labels"].shape[:2])
+            for at, feature in enumerate(features):
+                given = feature.get("span_weights", ())
+                weights[at, : len(given)] = torch.tensor(given)
+            batch["span_weights"] = weights
+        if any("has_extensions" in feature for feature in features):
+            batch["has_extensions"] = torch.tensor([bool(f.get("has_extensions", True)) for f in features])
         return batch
+
+
+def span_count(num_units: int, max_span_width: int | None) -> int:
+    """Spans that a sentence of so many units has, padded cells of its triangle left out: what scoring it costs."""
+    width = min(num_units, max_span_width or num_units)
+    return width * num_units - width * (width - 1) // 2
+
+
+def batches_by_cost(lengths: Sequence[int], at_most: int, max_span_width: int | None, spans: int | None) -> list[int]:
+    """
+    Cut sentences into batches that cost about the same, so that a long one does not pad many short ones.
+
+    Args:
+        lengths: units of each sentence, in the order in which they are to be taken.
+        at_most: sentences a batch.
+        max_span_width: the model's limit.
+        spans: spans a batch, each sentence counted as long as the longest beside it; a sentence that has more is
+            alone. `None`: no limit.
+
+    Returns:
+        Sizes of the batches, in order.
+    """
+    sizes: list[int] = []
+    longest = 0
+    for length in lengths:
+        longest = max(longest, length) if sizes else length
+        fits = sizes and sizes[-1] < at_most
+        if fits and (spans is None or (sizes[-1] + 1) * span_count(longest, max_span_width) <= spans):
+            sizes[-1] += 1
+        else:
+            sizes.append(1)
+            longest = length
+    return sizes

@@ -33,7 +33,7 @@ def rows(english_rows, tmp_path_factory) -> Path:
 def check(outcome: Outcome, disk: Path, mend: str) -> None:
     lines = [line for line in outcome.error.splitlines() if line.startswith("knowfree: ")]
     assert outcome.code == 1 and len(lines) == 1 and "Traceback" not in outcome.error, outcome
-    assert str(disk) in lines[0] and mend in lines[0], lines
+    assert str(disk) in lines[0] and mend in lines[0] and ".tmp" not in lines[0], lines
     assert outcome.broken == [], outcome
 
 
@@ -42,6 +42,13 @@ def test_sample(kind, disk, rows):
     options, read_only, mend = DISKS[kind]
     argv = ["sample", "--train_file", rows, "--output_dir", disk / "low", "--sizes", "100", "--sizes", "200"]
     check(on_disk(disk, options, argv, read_only=read_only), disk, mend)
+
+
+@pytest.mark.parametrize("kind", ["no inode", "read-only"])
+def test_augment_init(kind, disk, rows):
+    options, read_only, mend = DISKS[kind]
+    argv = ["augment", "init", disk / "run", "--train_file", rows, "--language", "en", "--client", "recorded"]
+    check(on_disk(disk, options, [*argv, "--answers", rows], read_only=read_only), disk, mend)
 
 
 @pytest.mark.parametrize(("kind", "size"), [("no space", "size=400k"), ("no inode", ""), ("read-only", "")])

@@ -18,7 +18,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from augmentation.llm.door import prose
 from augmentation.llm.store import ANSWER_TABLE_COLUMNS, Store, StoreError, check_whole, hold, make
 
 Record = tuple[Any, ...]
@@ -103,14 +102,13 @@ def _by_sql(path: Path, table: str, columns: tuple[str, ...]) -> Iterator[Record
     """The rows that SQLite reads, a range of keys at a time, so that one damaged page costs its own range only."""
     names = ", ".join(columns)
     with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.text_factory = lambda data: prose(data.decode("utf-8", "replace"))
+        connection.text_factory = bytes
         for n in range(256):
             bounds = (f"{n:02x}", f"{n + 1:02x}" if n < 255 else "g")
             with contextlib.suppress(sqlite3.Error):
-                yield from connection.execute(
-                    f"SELECT {names} FROM {table} WHERE key >= ? AND key < ?",
-                    bounds,
-                )
+                for row in connection.execute(f"SELECT {names} FROM {table} WHERE key >= ? AND key < ?", bounds):
+                    with contextlib.suppress(UnicodeDecodeError):  # of a damaged page
+                        yield tuple(value.decode() if isinstance(value, bytes) else value for value in row)
 
 
 def _page_sets(data: bytes, frames: bytes) -> Iterator[dict[int, bytes]]:

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from augmentation.llm.door import prose
 from augmentation.llm.tasks import Answer, Request
 from augmentation.redaction import redact
+from modeling_knowfree.files import write_whole
 
 SCHEMA_VERSION = 1
 
@@ -495,12 +496,4 @@ def write_failed(store: Store, path: Path) -> int:
 def write_atomically(path: Path, text: str) -> None:
     """Write a file whole: temporary file beside it, fsync, rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, text)

@@ -10,6 +10,7 @@ from augmentation.llm.store import write_atomically
 from augmentation.review.decisions import Decisions, apply_decisions
 from augmentation.steps.fusion import fused_rows
 from modeling_knowfree.data.rows import InputError, Row, read_lines, write_rows
+from modeling_knowfree.files import whole_file
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -154,9 +155,8 @@ def export_datasets(folder: Path, output: Path, decisions: Decisions) -> dict[st
     for config, splits in built.items():
         path = output / config / "train.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        splits["train"].to_parquet(str(temporary))
-        temporary.replace(path)
+        with whole_file(path) as temporary:
+            splits["train"].to_parquet(str(temporary))
     write_atomically(output / "README.md", _configs_header(list(built)))
     return counts
 

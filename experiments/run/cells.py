@@ -28,7 +28,7 @@ from modeling_knowfree.inference.tag import load_pipeline, tag
 from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
-from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.training.arguments import RECIPES, DataArguments, KnowFreeTrainingArguments, ModelArguments
 from modeling_knowfree.training.command_line import Arguments, parse_arguments
 from modeling_knowfree.training.config import build_config
 from modeling_knowfree.training.train import plan_schedule, train
@@ -89,7 +89,7 @@ class Cell:
 
     def key(self) -> str:
         """
-        sha256 of everything that shapes the cell: arguments, files by content, encoder.
+        sha256 of everything that shapes the cell: arguments, the recipe behind them, files by content, encoder.
 
         Raises:
             FileNotFoundError: no training file.
@@ -100,9 +100,11 @@ class Cell:
             told = [self.definition.tagger, settings.labels, state_of(Path(), self.llm_settings()), answers]
             return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         files = [self.train_file, settings.validation_file, settings.test_file]
+        arguments = shaping_arguments(settings, self.definition)
+        recipe = RECIPES.get(arguments.get("preset", "small"), {}) if self.definition.tagger == "span" else {}
         shaping = [
             self.definition.tagger,
-            shaping_arguments(settings, self.definition),
+            recipe | arguments,
             [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
             [_file_hash(Path(path)) for path in files if path],
         ]

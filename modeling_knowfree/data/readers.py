@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .formats import AUTO, UNITS, File, Format, Guess, Options, Told, format_named, recognise
+from .formats.arrow import list_of_structs
 from .formats.schemes import SCHEMES
 from .formats.tags_json import read_tag_names
 from .labels import read_labels
@@ -120,7 +121,7 @@ def read_dataset(
     tag_names = {
         key: names for key in features if (names := getattr(getattr(features[key], "feature", None), "names", None))
     }
-    entries = [{key: _list_of_structs(value) for key, value in entry.items()} for entry in split]
+    entries = [{key: list_of_structs(value) for key, value in entry.items()} for entry in split]
     if not entries:
         no_rows(name)
     file = File(Path(name), entries, tag_names, name=name)
@@ -199,9 +200,9 @@ class _Job:
         return Reading(rows, self.format, self.guess.why, self.tell(quiet), len(bad))
 
     def rows(self) -> Iterator[Row | InputError]:
-        stem = self.file.stem
         for place, row in self.format.read(self.file, self.options):
             if not isinstance(row, InputError):
+                stem = Path(place.path).stem if self.file.is_folder else self.file.stem
                 default_id = str(place.number) if stem is None else f"{stem}-{place.number}"
                 try:
                     row = self._checked(row, place, default_id)
@@ -217,10 +218,13 @@ class _Job:
         if isinstance(row, dict):
             if type(row.get("id")) is int:
                 row["id"] = str(row["id"])
-            self.odd.make_unique(row, default_id, place, told)
+            if row.get("id") is not None:
+                self.odd.make_unique(row, default_id, place, told)
             if self.options.trim:
                 _trim(row, place, told)
         self.check(row, place)
+        if row.get("id") is None:
+            self.odd.make_unique(row, default_id, place, told)
         clean: Row = {
             "id": row["id"],
             "tokens": list(row["tokens"]),
@@ -274,10 +278,3 @@ def _trim(row: Row, place: Place, told: Told) -> None:
                 span = {**span, "start": start, "end": end}
         kept.append(span)
     row["entities"] = kept
-
-
-def _list_of_structs(value: Any) -> Any:
-    """Older data sets store a list of structs as a struct of lists."""
-    if isinstance(value, Mapping) and value and all(isinstance(column, list) for column in value.values()):
-        return [dict(zip(value, items, strict=True)) for items in zip(*value.values(), strict=True)]
-    return value

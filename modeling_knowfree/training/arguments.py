@@ -171,6 +171,8 @@ class KnowFreeTrainingArguments(TrainingArguments):
         head_learning_rate (`float`): peak learning rate of everything but the encoder; `learning_rate` is the
             encoder's (appendix H: 1e-3 and 2e-5).
         beta (`float`): loss weight of synthetic sentences (eq 14, Table 10).
+        spans_per_batch (`int`, *optional*): most spans a device works on at once, padding counted; batches then hold
+            sentences of about one length, at most `per_device_train_batch_size` of them, and fewer where they are long.
         extension_schedule (`str`): `constant`; or `fade`: the extension labels' weights fall in a line to 0 at the end.
         average_last (`float`): the model is the mean of the weights over this share of the updates, the last ones; a
             checkpoint holds it too, so training that is continued from one goes on from the mean. 0: the last weights.
@@ -186,6 +188,10 @@ class KnowFreeTrainingArguments(TrainingArguments):
         default=1e-3, metadata={"help": "Peak learning rate of everything but the encoder."}
     )
     beta: float = field(default=0.4, metadata={"help": "Loss weight of synthetic sentences (eq 14)."})
+    spans_per_batch: int | None = field(
+        default=None,
+        metadata={"help": "Most spans in a batch: sentences of one length together, fewer where they are long."},
+    )
     extension_schedule: str = field(
         default="constant", metadata={"help": "Weights of the extension labels over training: constant or fade."}
     )
@@ -230,6 +236,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "warmup_steps": 0.1,
         "alpha_cap": 1.0,
         "extension_budget": 1.0,
+        "start_bias": "prior",
     },
     "paper": {
         "learning_rate": 2e-5,

@@ -39,7 +39,7 @@ class TrainingStopped(KeyboardInterrupt):
         self.signal = number
         super().__init__(
             f"stopped by {signal.Signals(number).name} after update {step} of {steps}; {folder} has the checkpoint: "
-            "the same command with --resume_from_checkpoint True goes on"
+            "the same command goes on, `knowfree train` with --resume_from_checkpoint True"
         )
 
 

@@ -59,7 +59,8 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
         rows: checked rows (`data.readers.check_rows`).
         tokenizer: the encoder's.
         config: names the label columns.
-        beta: loss weight of rows with `synthetic` true.
+        beta: loss weight of rows with `synthetic` true; a row's own `weight` goes before it. A span's `weight` makes
+            its gold soft, `has_extensions` false leaves the row out of the extension columns' loss.
     """
     columns = {label: column for column, label in enumerate([*config.target_labels, *config.extension_labels])}
     targets = len(config.target_labels)
@@ -72,7 +73,8 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
             body = [unit for unit in pieces.unit_ids if unit >= 0]
             pieces = cut(pieces, 0, body[limit - special])
         spans = [*row["entities"], *row.get("extensions", ())]
-        labelled = {(s["start"], s["end"], columns[s["label"]]) for s in spans if s["label"] in columns}
+        weights = {(s["start"], s["end"], columns[s["label"]]): s.get("weight") for s in spans if s["label"] in columns}
+        labelled = set(weights)
         left_out = {
             (s["start"], s["end"], ~columns[s["label"]]) for s in row.get("uncertain", ()) if s["label"] in columns
         }
@@ -89,7 +91,18 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
                 "unit_ids": pieces.unit_ids,
                 "num_units": pieces.num_units,
                 "span_labels": sorted(labelled | left_out),
-                "loss_weights": beta if row.get("synthetic") else 1.0,
+                "loss_weights": _loss_weight(row, beta),
             }
         )
+        if any(weight is not None for weight in weights.values()):
+            given = (weights.get(span) for span in items[-1]["span_labels"])
+            items[-1]["span_weights"] = [1.0 if weight is None else float(weight) for weight in given]
+        if row.get("has_extensions") is not None:
+            items[-1]["has_extensions"] = bool(row["has_extensions"])
     return Features(items, gold, cut_off, too_wide)
+
+
+def _loss_weight(row: Row, beta: float) -> float:
+    if row.get("weight") is not None:
+        return float(row["weight"])
+    return beta if row.get("synthetic") else 1.0

@@ -15,7 +15,7 @@ from ..data.rows import Row
 from ..encoders import HUB_IDS
 from ..files import write_whole
 from ..loading import check_vocabulary, told_in_one_line
-from ..units_knowfree import KnowFreeCollator, infer_unit
+from ..units_knowfree import KnowFreeCollator, batches_by_cost, infer_unit
 from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
 from .command_line import parse_arguments
@@ -76,7 +76,9 @@ def _labels(rows: list[Row], where: str) -> list[str]:
     return labels
 
 
-def plan_schedule(data_args: DataArguments, args: KnowFreeTrainingArguments, sentences: int) -> None:
+def plan_schedule(
+    data_args: DataArguments, args: KnowFreeTrainingArguments, sentences: int, batches: int | None = None
+) -> None:
     """
     Fill in `max_steps`, and where not given how often to evaluate and save: five times on the way with a validation
     set, the best checkpoint kept; without, four times, only against a crash.
@@ -86,7 +88,8 @@ def plan_schedule(data_args: DataArguments, args: KnowFreeTrainingArguments, sen
     """
     per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     if args.max_steps <= 0:
-        epochs = math.ceil(math.ceil(sentences / per_step) * args.num_train_epochs)
+        an_epoch = math.ceil((batches or sentences / args.train_batch_size) * args.train_batch_size / per_step)
+        epochs = math.ceil(an_epoch * args.num_train_epochs)
         args.max_steps = max(data_args.min_steps, epochs)
     evaluates = bool(data_args.validation_file) or args.eval_strategy != "no"
     parts = 5 if evaluates else 4
@@ -136,7 +139,7 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
     splits = read_splits(data_args, flat=model_args.decoding == "flat")
     if data_args.dataset_name and "validation" in splits:
         data_args.validation_file = data_args.dataset_name
-    plan_schedule(data_args, args, len(splits["train"]))
+    plan_schedule(data_args, args, len(splits["train"]), _batches(splits["train"], model_args, args))
 
     set_seed(args.seed)
     tokenizer, model = _load_encoder(model_args, splits["train"], data_args.labels)
@@ -172,6 +175,22 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
             trainer.save_metrics(name, metrics)
             results[name] = metrics
     return results
+
+
+def _batches(rows: list[Row], model_args: ModelArguments, args: KnowFreeTrainingArguments) -> int | None:
+    """How many batches an epoch has where `spans_per_batch` cuts them."""
+    if args.spans_per_batch is None:
+        return None
+    if args.spans_per_batch < 1:
+        raise InputError(f"--spans_per_batch {args.spans_per_batch}: give 1 or more, or leave it out")
+    if args.world_size > 1:
+        raise InputError("--spans_per_batch: batches of different sizes train in one process; leave it out here")
+    lengths = sorted((len(row["tokens"]) for row in rows), reverse=True)
+    try:
+        width = model_args.config_fields(rows)["max_span_width"]
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    return len(batches_by_cost(lengths, args.train_batch_size, width, args.spans_per_batch))
 
 
 def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str, str | None]:

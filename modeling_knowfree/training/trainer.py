@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 from transformers import EvalPrediction
 from transformers.trainer import TRAINING_ARGS_NAME
 
@@ -16,6 +17,7 @@ from ..decoding_knowfree import Span, decode, pad_spans
 from ..metrics import span_scores
 from .arguments import KnowFreeTrainingArguments
 from .averaging import WeightAverage
+from .batching import CostBatches
 from .checkpoints import SafeCheckpoints
 
 logger = logging.getLogger(__name__)
@@ -39,9 +41,9 @@ class KnowFreeTrainer(SafeCheckpoints):
 
     def training_step(self, model, *args, **kwargs):
         """One step; with `extension_schedule="fade"` the extension labels weigh less at each, nothing at the end."""
-        config = self.accelerator.unwrap_model(model).config
+        config = getattr(self.accelerator.unwrap_model(model), "config", None)  # a tagger with a CRF has none
         weights = getattr(config, "extension_weights", None)
-        if not weights or self.args.extension_schedule == "constant":
+        if config is None or not weights or self.args.extension_schedule == "constant":
             return super().training_step(model, *args, **kwargs)
         left = 1 - self.state.global_step / max(1, self.state.max_steps)
         config.extension_weights = [left * weight for weight in weights]
@@ -53,6 +55,23 @@ class KnowFreeTrainer(SafeCheckpoints):
     def _maybe_log_save_evaluate(self, tr_loss, grad_norm, model, *args, **kwargs):
         with self.average.in_place(self.accelerator.unwrap_model(model)) if self.average else nullcontext():
             return super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, *args, **kwargs)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches of `per_device_train_batch_size` sentences, or with `spans_per_batch` of about one cost."""
+        spans = self.args.spans_per_batch
+        if spans is None:
+            return super().get_train_dataloader()
+        lengths = [item["num_units"] for item in self.train_dataset]  # type: ignore[union-attr]
+        width = self.accelerator.unwrap_model(self.model).config.max_span_width
+        batches = CostBatches(lengths, self.args.train_batch_size, width, spans, self.args.seed)
+        loader = DataLoader(
+            self.train_dataset,  # type: ignore[arg-type]
+            batch_sampler=batches,
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return self.accelerator.prepare(loader)
 
     def in_encoder(self, name: str) -> bool:
         """Whether the parameter `name` learns at `learning_rate`; the others do at `head_learning_rate`."""
@@ -92,7 +111,8 @@ class KnowFreeTrainer(SafeCheckpoints):
             if prediction_loss_only:
                 return model(**inputs).loss.detach(), None, None
             span_labels = inputs.pop("span_labels")
-            inputs.pop("loss_weights", None)
+            for name in ("loss_weights", "span_weights", "has_extensions"):
+                inputs.pop(name, None)
             logits = model(**inputs).logits
         config = self.accelerator.unwrap_model(model).config
         spans = decode(logits, config.threshold, config.decoding, config.multi_label)

@@ -6,11 +6,23 @@ import datasets
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedTokenizerFast,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+    pipeline,
+)
 from transformers.pipelines.pt_utils import KeyDataset
 
+from modeling_knowfree.data.readers import write_rows
 from modeling_knowfree.training.features import build_features
+from modeling_knowfree.training.tokenizer import load_tokenizer
+from modeling_knowfree.training.train import train
 from modeling_knowfree.units_knowfree import encode_units
+from tests.conftest import CHARACTERS, WORDS, row
 
 TEXTS = ["left harrow creek trailhead at 5 am .", "", "deep snow on the north pass", "the bear left at 4 am"]
 
@@ -48,6 +60,16 @@ def test_a_loaded_model_works_with_a_pipeline_of_its_task(trained, found):
     model = AutoModelForTokenClassification.from_pretrained(trained, trust_remote_code=True)
     tokenizer = AutoTokenizer.from_pretrained(trained, trust_remote_code=True)
     assert pipeline("knowfree", model=model, tokenizer=tokenizer)(TEXTS) == found
+
+
+def test_a_model_called_on_a_tokenizers_output_says_what_to_call(trained):
+    """`pipeline("ner", model=<a model>)` cannot know the task's class; it ends in the same sentence."""
+    model = AutoModelForTokenClassification.from_pretrained(trained, trust_remote_code=True)
+    tokenizer = AutoTokenizer.from_pretrained(trained, trust_remote_code=True)
+    with pytest.raises((ValueError, TypeError), match=r'pipeline\("knowfree"'):
+        model(**tokenizer("left harrow creek", return_tensors="pt"))
+    with pytest.raises((ValueError, TypeError), match=r'pipeline\("knowfree"'):
+        pipeline("ner", model=model, tokenizer=tokenizer)("left harrow creek")
 
 
 @pytest.mark.parametrize("strategy", ["simple", "first", "average", "max"])
@@ -152,15 +174,44 @@ def test_dtype(dtype, trained, found):
             assert type(span["score"]) is float and span["score"] == pytest.approx(same["score"], abs=0.05)
 
 
-def test_the_repositorys_tokenizer_cuts_as_training_did(trained, encoder, english_rows, tagger):
+@pytest.fixture(scope="module")
+def marked_encoder(tmp_path_factory):
+    """Folder of a tiny encoder whose tokenizer begins every word with a mark, as SentencePiece does."""
+    folder = tmp_path_factory.mktemp("marked")
+    special = ["<s>", "<pad>", "</s>", "<unk>", "\u2581"]
+    plain = dict.fromkeys([*CHARACTERS, *"abcdefghijklmnopqrstuvwxyz0123456789", *(f"\u2581{word}" for word in WORDS)])
+    backend = Tokenizer(models.Unigram([(piece, -1.0 - len(special) / 9) for piece in [*special, *plain]], unk_id=3))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token="<s>", pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    ).save_pretrained(folder)
+    sizes = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 3, "intermediate_size": 32}
+    torch.manual_seed(0)
+    config = XLMRobertaConfig(vocab_size=len(special) + len(plain), max_position_embeddings=66, **sizes)
+    XLMRobertaModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("unit", ["character", "word"])
+@pytest.mark.parametrize("kind", ["word pieces", "word marks"])
+def test_the_repositorys_tokenizer_cuts_as_training_did(unit, kind, encoder, marked_encoder, english_rows, tmp_path):
     """What AutoTokenizer gives for units is what the features of training held; raw text is cut into the same units."""
-    tokenizer = AutoTokenizer.from_pretrained(trained, trust_remote_code=True)
-    in_training = AutoTokenizer.from_pretrained(encoder, add_prefix_space=True, trust_remote_code=False)
-    features = build_features(english_rows, in_training, tagger.model.config)
-    units = [row["tokens"] for row in english_rows]
+    folder = encoder if kind == "word pieces" else marked_encoder
+    rows = [row("我们一起在嘉鱼", (5, 7, "LOC")), row("北京 大学!".replace(" ", ""), (0, 4, "ORG"))]
+    rows = english_rows if unit == "word" else rows
+    write_rows(tmp_path / "rows.jsonl", rows)
+    argv = ["--model_name_or_path", str(folder), "--train_file", str(tmp_path / "rows.jsonl"), "--max_steps", "1"]
+    train([*argv, "--output_dir", str(tmp_path / "out"), "--use_cpu", "--disable_tqdm", "true", "--report_to", "none"])
+    tagger = pipeline("ner", model=str(tmp_path / "out"), trust_remote_code=True)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out", trust_remote_code=True)
+    features = build_features(rows, load_tokenizer(str(folder), unit), tagger.model.config)
+    units = [each["tokens"] for each in rows]
     assert tokenizer(units, is_split_into_words=True)["input_ids"] == [item["input_ids"] for item in features.items]
-    for row, pieces, item in zip(english_rows, encode_units(tokenizer, units), features.items, strict=True):
+    for tokens, pieces, item in zip(units, encode_units(tokenizer, units), features.items, strict=True):
         assert (pieces.input_ids, pieces.unit_ids) == (item["input_ids"], item["unit_ids"])
-        document = tagger.preprocess([" ".join(row["tokens"])])[0]
-        assert document["units"] == row["tokens"]
+        document = tagger.preprocess([("" if unit == "character" else " ").join(tokens)])[0]
+        assert document["units"] == tokens
         assert document["windows"][0]["pieces"].input_ids == item["input_ids"]

@@ -194,3 +194,98 @@ def test_dropout_in_training_is_drawn_anew_and_seeded(tiny_model):
 
     assert torch.equal(gradients(1), gradients(1))
     assert not torch.allclose(gradients(1), gradients(2))
+
+
+def test_soft_gold_and_rows_nobody_looked_at_change_the_loss_as_said(tiny_model):
+    """`span_weights` w is BCE against w; `has_extensions` false takes the extension columns out of that row's loss."""
+    model = tiny_model(dtype=torch.float64)
+    batch = random_batch([6, 4], labels=5)
+    batch["span_labels"] = torch.tensor([[[0, 2, 1], [1, 4, 3], [0, 6, ~2]], [[1, 3, 4], [2, 4, 0], [-100] * 3]])
+    soft = torch.tensor([[0.25, 0.5, 1.0], [0.75, 1.0, 1.0]], dtype=torch.float64)
+    looked = torch.tensor([False, True])
+    with torch.no_grad():
+        found = model(**inputs(batch, "span_labels"), span_weights=soft, has_extensions=looked).loss
+        logits = model(**inputs(batch), output_extension_logits=True).logits
+    expected = []
+    for row, length in enumerate((6, 4)):
+        gold = torch.zeros(length, length, 5, dtype=torch.float64)
+        weights = torch.tensor([1, 1, 1, 0.5, 0.25], dtype=torch.float64).expand(length, length, 5).clone()
+        for (start, end, column), weight in zip(batch["span_labels"][row].tolist(), soft[row], strict=True):
+            if start >= 0 and column < 0:
+                weights[start, end - start - 1, ~column] = 0
+            elif start >= 0:
+                gold[start, end - start - 1, column] = weight
+        if not looked[row]:
+            weights[..., 3:] = 0
+        cells = torch.nn.functional.binary_cross_entropy_with_logits(
+            logits[row, :length, :length], gold, weights, reduction="none"
+        )
+        inside = torch.arange(length)[:, None] + torch.arange(length) < length
+        expected.append(cells[inside].sum())
+    assert found.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-10)
+    with torch.no_grad():
+        all_looked = model(**inputs(batch, "span_labels"), has_extensions=torch.tensor([True, True])).loss
+        assert all_looked == model(**inputs(batch, "span_labels")).loss
+
+
+def test_a_tokenizers_output_alone_says_what_to_call(tiny_model):
+    ids = torch.tensor([[1, 5, 6, 2]])
+    with pytest.raises(ValueError, match=r"unit_ids \[B, P\] and num_units.*pipeline\(\"knowfree\".*KnowFreeCollator"):
+        tiny_model()(input_ids=ids, token_type_ids=torch.zeros_like(ids), attention_mask=torch.ones_like(ids))
+
+
+def test_only_span_labels_is_a_label_to_the_trainer():
+    import inspect
+
+    from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
+
+    names = inspect.signature(KnowFreeForTokenClassification.forward).parameters
+    assert [name for name in names if "label" in name] == ["span_labels"]
+    assert not any(parameter.kind == parameter.VAR_KEYWORD for parameter in names.values())
+
+
+WAYS = ["tiled", "heads padded", "one launch a row"]
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    """A GPU's way over the band, which runs on a CPU as well."""
+    from modeling_knowfree import modeling_knowfree
+
+    monkeypatch.setattr(modeling_knowfree, "PackedBand", modeling_knowfree.TiledBand)
+    if request.param == "heads padded":
+        monkeypatch.setattr(modeling_knowfree, "HEAD_MULTIPLE", {"cpu": 8})
+    if request.param == "one launch a row":
+        monkeypatch.setattr(modeling_knowfree, "CELLS_PER_LAUNCH", 1)
+    return request.param
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if v.get("span_mixer") != "cnn"], ids=name_of)
+def test_the_gpu_way_gives_the_same_logits_and_gradients(tiny_model, variant, way):
+    batch = random_batch(LENGTHS, labels=5, pad_pieces=3)
+    found, expected = tiny_model(dtype=torch.float64, **variant), tiny_model(dtype=torch.float64, **variant)
+    out = found(**inputs(batch, "span_labels", "loss_weights"))
+    assert_logits_close(out.logits.detach(), reference_logits(expected, batch, 5).detach(), 1e-9)
+    out.loss.backward()
+    reference_loss(expected, batch).backward()
+    for (name, parameter), other in zip(found.named_parameters(), expected.parameters(), strict=True):
+        if other.grad is None:
+            assert parameter.grad is None or not parameter.grad.any(), name
+            continue
+        scale = 1.0 if name.endswith("key.bias") else other.grad.abs().max()
+        assert (parameter.grad - other.grad).abs().max() <= 1e-9 * scale, name
+
+
+def test_the_gpu_way_holds_its_tolerance_in_bfloat16(tiny_model, monkeypatch):
+    from modeling_knowfree import modeling_knowfree
+
+    model, batch = tiny_model(), random_batch(LENGTHS, labels=5)
+    with torch.no_grad():
+        expected = model(**inputs(batch)).logits
+        monkeypatch.setattr(modeling_knowfree, "PackedBand", modeling_knowfree.TiledBand)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model(**inputs(batch)).logits
+    assert found.dtype == torch.bfloat16  # no detour through fp32
+    inside = expected != torch.finfo(torch.float32).min
+    worst = (found[inside].float() - expected[inside]).abs().max() / expected[inside].abs().max()
+    assert worst <= 0.05

@@ -112,12 +112,13 @@ def test_e5_reads_and_scores_as_a_sentence_encoder(e5):
     assert cat @ dog > max(cat @ shares, dog @ shares)
 
 
-def test_pruned_to_characters_reads_every_text_of_characters_as_the_whole(e5, e5_tokenizer_whole, tmp_path):
-    e5_tokenizer_whole.save_pretrained(tmp_path)
-    whole, pruned = load_tokenizer(str(tmp_path), "character"), load_tokenizer(e5, "character")
-    demo = (ROOT / "examples" / "demo" / "train.jsonl").read_text(encoding="utf-8")[:2000]
+def test_pruned_to_characters_reads_every_text_of_characters_as_the_whole(e5, e5_tokenizer_whole, monkeypatch):
+    backend = e5_tokenizer_whole.backend_tokenizer
+    monkeypatch.setattr(backend, "pre_tokenizer", e5_file._metaspace("never"))
+    pruned = load_tokenizer(e5, "character")
+    demo = (ROOT / "examples" / "demo" / "zh" / "train.jsonl").read_text(encoding="utf-8")[:2000]
     for text in (MIXED, demo):
-        assert pieces(pruned, list(text)) == pieces(whole, list(text))
+        assert pieces(pruned, list(text)) == pieces(e5_tokenizer_whole, list(text))
 
 
 def test_pruned_to_texts_reads_their_words_as_the_whole(tmp_path, e5_tokenizer_whole, monkeypatch):
@@ -190,3 +191,22 @@ def test_missing_weights_are_told_of_and_a_missing_pooler_is_not(e5, tmp_path, c
     with caplog.at_level(logging.WARNING):
         build_model(e5, build_config(e5, rows))
         assert "start at random" not in caplog.text
+
+
+def test_only_e5_can_be_pruned_and_its_files_must_be_there(tmp_path):
+    from modeling_knowfree.training.arguments import ModelArguments
+
+    with pytest.raises(InputError, match=f"vocabulary_files: only {E5} can be pruned, not {MINILM}"):
+        ModelArguments(model_name_or_path=MINILM, vocabulary_files=["train.jsonl"]).encoder_folder("word")
+    with pytest.raises(InputError, match=r"absent\.jsonl"):
+        ModelArguments(E5, vocabulary_files=[str(tmp_path / "absent.jsonl")]).encoder_folder("word")
+
+
+def test_a_models_origin_is_what_the_hub_calls_its_encoder():
+    from modeling_knowfree.training.arguments import DataArguments, ModelArguments
+    from modeling_knowfree.training.train import origin_of
+
+    names = [
+        origin_of(ModelArguments(name), DataArguments())["model_name_or_path"] for name in (E5, MINILM, "org/bert")
+    ]
+    assert names == ["intfloat/multilingual-e5-small", "sentence-transformers/all-MiniLM-L6-v2", "org/bert"]

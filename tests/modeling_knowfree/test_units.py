@@ -11,11 +11,13 @@ from transformers import AutoTokenizer
 from modeling_knowfree.units_knowfree import (
     KnowFreeCollator,
     Pieces,
+    batches_by_cost,
     cut,
     encode_units,
     infer_unit,
     join_units,
     owner,
+    span_count,
     split_text,
     windows,
 )
@@ -173,3 +175,32 @@ def test_raw_text_of_real_data_gives_the_tokens_back(name, shared_rows):
     for row in shared_rows(Path("data") / name / "test.jsonl"):
         text, offsets = join_units(row["tokens"], "character")
         assert split_text(text, "character") == offsets
+
+
+def test_collator_gives_all_rows_what_some_have():
+    plain = {"input_ids": [2, 3], "unit_ids": [0, 1], "num_units": 2, "span_labels": [(0, 1, 4)], "loss_weights": 1.0}
+    soft = {**plain, "span_labels": [(0, 1, 1), (1, 2, 0)], "span_weights": [0.5, 1.0], "has_extensions": False}
+    batch = KnowFreeCollator(pad_token_id=9)([plain, soft])
+    assert batch["span_weights"].tolist() == [[1.0, 1.0], [0.5, 1.0]]
+    assert batch["has_extensions"].tolist() == [True, False]
+    assert not {"span_weights", "has_extensions"} & KnowFreeCollator(pad_token_id=9)([plain]).keys()
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=60),
+    at_most=st.integers(1, 20),
+    width=st.none() | st.integers(1, 40),
+    spans=st.none() | st.integers(1, 4000),
+)
+def test_batches_by_cost_keep_every_sentence_and_their_limits(lengths, at_most, width, spans):
+    sizes, start = batches_by_cost(lengths, at_most, width, spans), 0
+    assert sum(sizes) == len(lengths) and min(sizes) >= 1 and max(sizes) <= at_most
+    for size in sizes:
+        longest = max(lengths[start : start + size])
+        counted = sum(min(width or longest, longest - at) for at in range(longest))
+        assert span_count(longest, width) == counted
+        assert spans is None or size == 1 or size * counted <= spans
+        if spans is not None and size < at_most and start + size < len(lengths):  # one more would be too many
+            longest = max(longest, lengths[start + size])
+            assert (size + 1) * span_count(longest, width) > spans
+        start += size

@@ -10,7 +10,28 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..rows import A_ROW, Row, bad_input, check_rows, no_rows, show
-from . import conll, conllu, doccano, gliner, offsets, released, rows_json, spacy_v2, tags_json, words
+from . import (
+    arrow,
+    brat,
+    cas,
+    chinese,
+    conll,
+    conllu,
+    docbin,
+    doccano,
+    gliner,
+    label_studio,
+    offsets,
+    prodigy,
+    released,
+    rows_json,
+    spacy_v2,
+    tables,
+    tags_json,
+    universalner,
+    webanno,
+    words,
+)
 from .base import UNITS, File, Format, Guess, Options, Told
 
 __all__ = [
@@ -43,8 +64,22 @@ FORMATS: dict[str, Format] = {
         words.SLASHED,
         words.SEGMENTATION,
         doccano.FORMAT,
+        label_studio.FORMAT,
+        label_studio.MIN,
+        prodigy.FORMAT,
+        brat.FORMAT,
+        webanno.FORMAT,
+        cas.FORMAT,
+        docbin.FORMAT,
         spacy_v2.FORMAT,
         gliner.FORMAT,
+        chinese.CMEEE,
+        chinese.CMEEE_TEXT,
+        chinese.CLUENER,
+        universalner.FORMAT,
+        tables.FORMAT,
+        arrow.PARQUET,
+        arrow.SAVED,
     )
 }
 WRITERS = {name: format.write for name, format in FORMATS.items() if format.write is not None}

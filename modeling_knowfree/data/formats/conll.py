@@ -22,6 +22,7 @@ from .schemes import Scheme, looks_like_tags, need_scheme, read_tags, scheme_of
 SUFFIXES = (".bio", ".bioes", ".bmes", ".conll", ".iob", ".iob2", ".bilou")
 CHUNKS = set("NP VP PP ADVP ADJP SBAR PRT INTJ CONJP LST UCP NC PC VC".split())
 DOCSTART = "-DOCSTART-"
+WIDEST = 100  # columns
 GLOBAL_COLUMNS = "# global.columns = "  # as CoNLL-U Plus names its columns
 SCHEME = "# scheme = "
 
@@ -55,6 +56,7 @@ class Table:
         self.options = options
         self.lines = lines
         bare = [line for line in lines if line.text.strip() and not line.text.startswith("#")]
+        bare = bare or [line for line in lines if "\t" in line.text]
         self.is_tabbed = 2 * sum("\t" in line.text for line in bare) >= max(1, len(bare))
 
     def split(self, text: str) -> list[str]:
@@ -122,7 +124,7 @@ class Table:
     @cached_property
     def layout(self) -> Layout | None:
         """None where no column holds tags."""
-        if self.width < 2:
+        if not 2 <= self.width <= WIDEST:
             return None
         if names := self.remark(GLOBAL_COLUMNS):
             return self._named(names.split())
@@ -287,11 +289,16 @@ class _Reader:
             return False
         columns = self.table.split(line.text)
         if len(columns) == self.layout.width and all(
-            columns[column].strip() in self.known[layer] for layer, column in enumerate(self.layout.tags)
+            self._is_tag(columns[column].strip(), layer) for layer, column in enumerate(self.layout.tags)
         ):
             return False
         is_short_row = 1 < len(columns) < self.layout.width and columns[1] in self.table.values[1]
         return not is_short_row and bool(_REMARK.match(line.text))
+
+    def _is_tag(self, value: str, layer: int) -> bool:
+        scheme = self.schemes[layer]
+        positioned = scheme.name in ("bio", "bioes", "suffix") and scheme.split(value) is not None
+        return positioned or value in self.known[layer]
 
     @cached_property
     def known(self) -> list[set[str]]:

@@ -32,10 +32,11 @@ def detect(file: File) -> Guess | None:
     if file.any(offsets):
         return Guess(0.9, "entities with start_offset and end_offset")
     share = file.share(triples)
-    if share and file.any(lambda entry: triples(entry) and bool(entry.get("label") or entry.get("labels"))):
-        return Guess(0.5 + 0.4 * share, "label is a list of [start, end, label]")
-    if share and file.any(lambda entry: "Comments" in entry or "annotation_approver" in entry):
-        return Guess(0.8, "doccano's Comments or annotation_approver")
+    if share:
+        filled = file.any(lambda entry: triples(entry) and bool(entry.get("label") or entry.get("labels")))
+        return Guess(0.5 + (0.4 if filled else 0.3) * share, "label is a list of [start, end, label]")
+    if file.any(lambda entry: "text" in entry and "tokens" not in entry and isinstance(entry.get("relations"), list)):
+        return Guess(0.75, "relations beside text")
     return None
 
 

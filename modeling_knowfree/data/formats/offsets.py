@@ -43,11 +43,15 @@ def _is_span(span: Any) -> bool:
 def covered(text: str) -> Any:
     """For `span_keys`: which texts two borders of `text` may cover."""
 
+    astral = bool(text) and max(text) > "\uffff"
+    wide = text.encode("utf-16-le", "surrogatepass") if astral else None
+
     def texts(start: Any, end: Any) -> set[str]:
         if type(start) is not int or type(end) is not int or start < 0:
             return set()
-        wide = text.encode("utf-16-le", "surrogatepass")
         found = {text[start:last] for last in (end, end + 1)}
+        if wide is None:
+            return found
         return found | {wide[2 * start : 2 * last].decode("utf-16-le", "replace") for last in (end, end + 1)}
 
     return texts

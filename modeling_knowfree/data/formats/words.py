@@ -46,7 +46,7 @@ def _tags(file: File, separator: str, lines: Iterable[str]) -> Counter[str]:
 def _is_bio(tags: Counter[str]) -> bool:
     scheme = scheme_of(tags)
     positions = isinstance(scheme, Scheme) and scheme.name in ("bio", "bioes", "suffix") and bool(set(tags) - {"O"})
-    return positions and "O" in tags and looks_like_tags(tags)
+    return positions and looks_like_tags(tags) and bool({"O", "B"} & set(tags) or any("-" in tag for tag in tags))
 
 
 def _guess(file: File, bio: bool) -> Guess | None:

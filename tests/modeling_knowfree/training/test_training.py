@@ -379,3 +379,28 @@ def test_a_data_set_with_splits_trains_as_files_do(encoder, english_rows, tmp_pa
         ]
     )
     assert results["validation"]["validation_gold_spans"] == results["test"]["test_gold_spans"] == 16
+
+
+def test_batches_by_cost_hold_sentences_of_one_length_and_train(trainer):
+    rows = [row("我们去" + "医" * extra, (0, 2, "PER"), id=str(extra)) for extra in range(1, 21)]
+    learner = trainer(rows, spans_per_batch=400, per_device_train_batch_size=4, max_steps=3)
+    batches = [batch["num_units"].tolist() for batch in learner.get_train_dataloader()]
+    assert sorted(length for batch in batches for length in batch) == list(range(4, 24))
+    assert all(len(batch) * (max(batch) * (max(batch) + 1) // 2) <= 400 or len(batch) == 1 for batch in batches)
+    assert max(map(len, batches)) == 4 and min(map(len, batches)) < 4
+    loader = learner.get_train_dataloader()
+    loader.set_epoch(1)
+    assert [batch["num_units"].tolist() for batch in loader] != batches and len(loader) == len(batches)
+    learner.train()
+    assert learner.state.global_step == 3
+
+
+def test_weights_of_rows_and_spans_reach_the_features(encoder):
+    rows = [
+        row("我们去医院", (0, 2, "PER"), weight=0.3, has_extensions=False),
+        {**row("去医院", id="b"), "entities": [{"start": 1, "end": 3, "label": "PER", "weight": 0.5}]},
+    ]
+    config = build_config(str(encoder), rows)
+    first, second = build_features(rows, AutoTokenizer.from_pretrained(encoder), config).items
+    assert (first["loss_weights"], first["has_extensions"], "span_weights" in first) == (0.3, False, False)
+    assert (second["loss_weights"], second["span_weights"], "has_extensions" in second) == (1.0, [0.5], False)

@@ -1,0 +1,226 @@
+"""Label Studio: exports as JSON and JSON-MIN, and predictions written for people to correct."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..rows import Place, Row, bad_input, show
+from .annotators import Annotation, decided
+from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, need_text
+from .counting import Mention, TextRow, joined_text, placed_texts, rows_of_texts, written_spans
+from .files import write_text
+
+_OWN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "annotation_text", "tokens")
+
+
+def _is_task(entry: dict) -> bool:
+    return isinstance(entry.get("data"), dict) and any(
+        isinstance(entry.get(key), list) for key in ("annotations", "completions", "predictions")
+    )
+
+
+def detect(file: File) -> Guess | None:
+    share = file.share(_is_task)
+    return Guess(0.6 + 0.35 * share, "tasks with data and annotations") if share else None
+
+
+def read(file: File, options: Options) -> Placed:
+    """A task is a row: cancelled annotations and tasks that nobody opened are left out and counted."""
+    tasks = file.entries
+    finished = any(
+        isinstance(task, dict) and any(key in task for key in ("annotations", "completions")) for _, task in tasks
+    )
+
+    def text_row(task: Any, place: Place) -> TextRow | None:
+        if not isinstance(task, dict) or not _is_task(task):
+            allowed = '{"data": {…}, "annotations": […]}'
+            bad_input(place, f"the task is {show(task)}", allowed=allowed, mend="export the project as JSON")
+        name = f"task {show(task['id'])[:40]}" if "id" in task else str(place)
+        if finished:
+            given = task.get("annotations", task.get("completions")) or []
+            if task.get("predictions"):
+                options.told.add("predictions left out", name, len(task["predictions"]))
+        else:
+            given = task["predictions"][:1]
+            options.told.add("predictions read as annotations: nobody has corrected this file", name)
+        kept = []
+        for annotation in given:
+            if not isinstance(annotation, dict) or not isinstance(annotation.get("result"), list):
+                mend = "export the project as JSON again"
+                bad_input(place, f"{name} holds {show(annotation)}", allowed="annotations with a result", mend=mend)
+            if annotation.get("was_cancelled") or annotation.get("skipped"):
+                options.told.add("cancelled annotations left out", name)
+            else:
+                kept.append(annotation)
+        if not kept:
+            if not given:
+                options.told.add("tasks without an annotation left out", name)
+            return None
+        key, text = _text_of(task["data"], kept, place, name)
+        annotations = [
+            Annotation(
+                _who(annotation.get("completed_by")),
+                _mentions(annotation["result"], key, options, name, place),
+                bool(annotation.get("ground_truth")),
+            )
+            for annotation in kept
+        ]
+        mentions = decided(annotations, options, place, name)
+        tokens = task["data"].get("tokens")
+        row_id = identity(task) if "id" in task else identity(task["data"])
+        return TextRow(text, mentions, row_id, tokens if is_list_of_strings(tokens) else None)
+
+    return rows_of_texts(placed_texts(tasks, text_row), options)
+
+
+def _who(annotator: Any) -> str:
+    if isinstance(annotator, dict):
+        return str(annotator.get("email") or annotator.get("id"))
+    return str(annotator)
+
+
+def _text_of(data: dict, annotations: Sequence[dict], place: Place, name: str) -> tuple[str | None, str]:
+    """The text that is annotated: `text`, or the one string whose control the results name."""
+    names = {
+        result.get("to_name")
+        for annotation in annotations
+        for result in annotation["result"]
+        if isinstance(result, dict)
+    }
+    strings = [key for key, value in data.items() if isinstance(value, str)]
+    for key in ("text", *sorted(str(name) for name in names if name)):
+        if key in strings:
+            return key, data[key]
+    if len(strings) == 1:
+        return strings[0], data[strings[0]]
+    problem = f"{name} has no data.text, its data are {', '.join(map(show, data)) or 'empty'}"
+    bad_input(place, problem, allowed="one text a task", mend="name the text in data as text")
+
+
+def _mentions(results: Sequence[Any], key: str | None, options: Options, name: str, place: Place) -> list[Mention]:
+    mentions = []
+    for result in results:
+        value = result.get("value") if isinstance(result, dict) else None
+        if not isinstance(value, dict) or not isinstance(value.get("labels"), list) or "start" not in value:
+            kind = result.get("type", "results") if isinstance(result, dict) else "results"
+            options.told.add(f"results of type {kind} are no spans and left out", name)
+            continue
+        if not value["labels"]:
+            options.told.add("regions without a label left out", name)
+        for label in value["labels"]:
+            mentions.append(Mention(value["start"], value.get("end"), label, value.get("text")))
+    return mentions
+
+
+# ------------------------------------------------------------------ JSON-MIN
+
+
+def _regions(entry: dict) -> Iterator[tuple[str, list]]:
+    for key, value in entry.items():
+        if isinstance(value, list) and any(isinstance(region, dict) and "labels" in region for region in value):
+            yield key, value
+
+
+def detect_min(file: File) -> Guess | None:
+    def regions(entry: dict) -> bool:
+        return isinstance(entry.get("text"), str) and any(True for _ in _regions(entry))
+
+    if file.any(regions):
+        return Guess(0.92, "regions with a list of labels")
+    if file.any(lambda entry: "annotation_id" in entry and "lead_time" in entry and "text" in entry):
+        return Guess(0.85, "annotation_id and lead_time")
+    return None
+
+
+def read_min(file: File, options: Options) -> Placed:
+    """Several rows of one id are several annotators of one task."""
+    parts: dict[Any, list[tuple[Place, dict]]] = {}
+    order: list[tuple[Place, Any]] = []
+    for place, entry in file.entries:
+        if isinstance(entry, dict) and "id" in entry and "annotator" in entry:
+            several = parts.setdefault(str(entry["id"]), [])
+            several.append((place, entry))
+            if len(several) > 1:
+                continue
+        order.append((place, entry))
+
+    def text_row(entry: Any, place: Place) -> TextRow:
+        if not isinstance(entry, dict):
+            bad_input(place, f"the task is {show(entry)}", allowed="a JSON object", mend="export JSON-MIN again")
+        several = parts.get(str(entry.get("id"))) if "annotator" in entry else None
+        name = f"task {entry.get('id')}"
+        annotations = [
+            Annotation(str(one.get("annotator")), _regions_of(one, options, name, at), bool(one.get("ground_truth")))
+            for at, one in several or [(place, entry)]
+        ]
+        return TextRow(need_text(entry, place), decided(annotations, options, place, name), identity(entry))
+
+    return rows_of_texts(placed_texts(order, text_row), options)
+
+
+def _regions_of(entry: dict, options: Options, name: str, place: Place) -> list[Mention]:
+    found = list(_regions(entry))
+    if len(found) > 1:
+        keys = [key for key, _ in found]
+        if options.tag_column not in keys:
+            mend = f"name the one that counts: --tag_column {keys[0]}"
+            bad_input(place, f"several controls hold regions: {', '.join(keys)}", allowed="one of them", mend=mend)
+        found = [(key, value) for key, value in found if key == options.tag_column]
+    left_out = [key for key in entry if key not in (*_OWN, "text") and key not in dict(found)]
+    if found and left_out:
+        options.told.add("fields are no spans and left out", f"{', '.join(left_out[:3])} in {name}", len(left_out))
+    results = [{"value": region, "type": "regions"} for _, value in found for region in value]
+    return _mentions(results, None, options, name, place)
+
+
+# ------------------------------------------------------------------ writing
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Tasks with predictions, for import: what a model found, for a person to accept or correct."""
+    write_text(path, json.dumps([_task(row) for row in rows], ensure_ascii=False, indent=1))
+
+
+def _task(row: Row) -> dict[str, Any]:
+    results = []
+    for number, (start, end, label, text) in enumerate(written_spans(row)):
+        result: dict[str, Any] = {
+            "id": f"s{number}",
+            "from_name": "label",
+            "to_name": "text",
+            "type": "labels",
+            "value": {"start": start, "end": end, "text": text, "labels": [label]},
+        }
+        if (score := row["entities"][number].get("score")) is not None:
+            result["score"] = score
+        results.append(result)
+    scores = [result["score"] for result in results if "score" in result]
+    prediction: dict[str, Any] = {"model_version": "knowfree", "result": results}
+    if scores:
+        prediction["score"] = min(scores)
+    data = {"id": row["id"], "text": joined_text(row)[0], "tokens": row["tokens"]}
+    return {"data": data, "predictions": [prediction]}
+
+
+FORMAT = Format(
+    name="label-studio",
+    tool="Label Studio 1.x, JSON; written as predictions for import",
+    recognised="tasks with `data` and `annotations`",
+    trap="cancelled, predicted and unopened is no annotation; a ground truth decides; old exports count UTF-16",
+    detect=detect,
+    read=read,
+    write=write,
+    suffix=".json",
+    aliases=("label-studio-json",),
+)
+MIN = Format(
+    name="label-studio-min",
+    tool="Label Studio 1.x, JSON-MIN",
+    recognised="`text` beside regions with a list of `labels`",
+    trap="the key is the control's name and absent without regions; choices are no labels",
+    detect=detect_min,
+    read=read_min,
+)

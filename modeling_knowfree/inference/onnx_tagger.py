@@ -1,0 +1,194 @@
+"""The exported model without PyTorch: `OnnxTagger(folder)(texts)` gives the spans of the `"knowfree"` pipeline.
+
+`knowfree export` writes this file beside `model.onnx`, with what it imports from the package put in its place: it needs
+onnxruntime, tokenizers and numpy alone.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+from ..decoding_knowfree import Span, best_first, resolve
+from ..units_knowfree import (
+    cut,
+    encode_units,
+    join_units,
+    owner,
+    sentence_ends,
+    split_text,
+    windows,
+)
+
+CELLS_AT_ONCE = 200_000  # span cells of one batch
+
+
+class OnnxTagger:
+    """
+    A KnowFREE model in ONNX.
+
+    Args:
+        folder: what `knowfree export` wrote.
+        threads: of onnxruntime; by default its own choice.
+    """
+
+    def __init__(self, folder: str | Path, threads: int = 0):
+        folder = Path(folder)
+        self.config: dict[str, Any] = json.loads((folder / "tagger.json").read_text(encoding="utf-8"))
+        self._tokenizer = _Words(folder / "tokenizer.json", self.config["unk_token"])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._session = onnxruntime.InferenceSession(
+            str(folder / "model.onnx"), options, providers=onnxruntime.get_available_providers()
+        )
+
+    def __call__(
+        self,
+        texts: str | Sequence[Any],
+        *,
+        threshold: float | None = None,
+        decoding: str | None = None,
+        batch_size: int = 32,
+        is_split_into_words: bool = False,
+        window_overlap: int = 64,
+    ) -> list[Any]:
+        """
+        Args:
+            texts: a string, or a list; with `is_split_into_words` a list of lists of units.
+            threshold: in (0, 1); default the model's.
+            decoding: `flat`, `nested` or `all`; default the model's.
+            batch_size: windows run together at most.
+
+        Returns:
+            For each text a list of `{"entity_group", "score", "word", "start", "end"}`; offsets are characters of the
+            text, of units their indices. For a single string its list.
+
+        Raises:
+            ValueError: inputs of another kind, or a threshold or decoding that does not exist.
+        """
+        if isinstance(texts, str):
+            return self([texts], threshold=threshold, decoding=decoding, batch_size=batch_size)[0]
+        threshold = self.config["threshold"] if threshold is None else threshold
+        if not 0 < threshold < 1:
+            raise ValueError(f"threshold={threshold}: give a probability between 0 and 1")
+        documents = [self._document(text, is_split_into_words) for text in texts]
+        filled = [document for document in documents if any(unit.strip() for unit in document["units"])]
+        limit = self.config["max_pieces"]
+        jobs = []
+        for document, pieces in zip(
+            filled, encode_units(self._tokenizer, [document["units"] for document in filled], limit), strict=True
+        ):
+            document["ranges"] = windows(
+                pieces,
+                limit,
+                window_overlap,
+                lambda document=document: sentence_ends(document["text"], document["offsets"]),
+                self.config["train_lengths"],
+            )
+            whole = len(document["ranges"]) == 1
+            jobs += [
+                (pieces if whole else cut(pieces, *extent), document, at)
+                for at, extent in enumerate(document["ranges"])
+            ]
+        jobs.sort(key=lambda job: len(job[0].input_ids), reverse=True)
+        while jobs:
+            cells = len(jobs[0][0].input_ids) ** 2
+            count = max(1, min(batch_size, CELLS_AT_ONCE // cells))
+            self._run(jobs[:count], threshold)
+            jobs = jobs[count:]
+        return [self._spans(document, decoding or self.config["decoding"]) for document in documents]
+
+    def _document(self, text: Any, split: bool) -> dict[str, Any]:
+        unit = self.config["unit"]
+        if split:
+            if isinstance(text, str) or not all(isinstance(each, str) for each in text):
+                raise ValueError(f"is_split_into_words=True takes lists of strings, got {text!r:.80}")
+            units = list(text)
+            joined, offsets = join_units(units, unit)
+            return {"text": joined, "offsets": offsets, "units": units, "split": True, "hits": [], "ranges": []}
+        if not isinstance(text, str):
+            raise ValueError(f"takes text, got {type(text).__name__}: {text!r:.80}")
+        offsets = split_text(text, unit) if text.strip() else []
+        units = [text[start:end] for start, end in offsets]
+        return {"text": text, "offsets": offsets, "units": units, "split": False, "hits": [], "ranges": []}
+
+    def _run(self, jobs: Sequence[tuple], threshold: float) -> None:
+        """Run one batch of windows, and give each document its hits."""
+        batch, longest = len(jobs), max(len(pieces.input_ids) for pieces, _, _ in jobs)
+        most_units = max(pieces.num_units for pieces, _, _ in jobs)
+        input_ids = np.full((batch, longest), self.config["pad_token_id"], dtype=np.int64)
+        attention_mask = np.zeros((batch, longest), dtype=np.int64)
+        unit_ids = np.full((batch, longest), -1, dtype=np.int64)
+        unit_mask = np.zeros((batch, most_units), dtype=np.int64)
+        for at, (pieces, _, _) in enumerate(jobs):
+            size = len(pieces.input_ids)
+            input_ids[at, :size], attention_mask[at, :size], unit_ids[at, :size] = pieces.input_ids, 1, pieces.unit_ids
+            unit_mask[at, : pieces.num_units] = 1
+        feed = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "unit_ids": unit_ids,
+            "unit_mask": unit_mask,
+        }
+        (logits,) = self._session.run(["logits"], feed)  # (B, L, W, n)
+        found = np.nonzero(logits > math.log(threshold / (1 - threshold)))
+        for at, start, width, label in zip(*(values.tolist() for values in found), strict=True):
+            logit = float(logits[at, start, width, label])
+            _, document, window = jobs[at]
+            ranges = document["ranges"]
+            left = ranges[window][0]
+            first, last = start + left, start + left + width + 1
+            if len(ranges) == 1 or owner(first, last, ranges) == window:
+                document["hits"].append(Span(first, last, label, 1 / (1 + math.exp(-logit)), logit))
+
+    def _spans(self, document: dict[str, Any], decoding: str) -> list[dict[str, Any]]:
+        hits = sorted(document["hits"], key=best_first)
+        answers = []
+        for span in resolve(hits, decoding, self.config["multi_label"]):
+            start, end = document["offsets"][span.start][0], document["offsets"][span.end - 1][1]
+            answers.append(
+                {
+                    "entity_group": self.config["labels"][span.label],
+                    "score": span.score,
+                    "word": document["text"][start:end],
+                    "start": span.start if document["split"] else start,
+                    "end": span.end if document["split"] else end,
+                }
+            )
+        return answers
+
+
+class _Words:
+    """`tokenizers.Tokenizer` as `encode_units` asks it."""
+
+    is_fast = True
+
+    def __init__(self, file: Path, unk_token: str | None):
+        self._tokenizer = Tokenizer.from_file(str(file))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.unk_token = unk_token
+
+    def __call__(self, sentences: Sequence[Sequence[str]], **_: Any) -> "_Encoded":
+        return _Encoded(self._tokenizer.encode_batch([list(units) for units in sentences], is_pretokenized=True))
+
+
+class _Encoded(dict):
+    def __init__(self, encodings: Sequence[Any]):
+        super().__init__(input_ids=[encoding.ids for encoding in encodings])
+        self._encodings = encodings
+
+    def word_ids(self, at: int) -> list[int | None]:
+        return self._encodings[at].word_ids
+
+
+if __name__ == "__main__":
+    tagger = OnnxTagger(Path(__file__).parent)
+    for line in sys.stdin:
+        print(json.dumps(tagger(line.rstrip("\n")), ensure_ascii=False), flush=True)

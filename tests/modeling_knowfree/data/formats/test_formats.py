@@ -1,0 +1,297 @@
+"""Every format: a small file of each is recognised and read right, by itself and by name, and broken ones are refused."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import datasets
+import pytest
+
+from modeling_knowfree.data.formats import FORMATS, WRITERS, write_rows_as
+from modeling_knowfree.data.readers import InputError, check_rows, read_dataset, read_file, read_rows
+from tests.modeling_knowfree.data.formats.samples import NESTED, RIO, SAMPLES, Sample, lines
+from tests.support import ROOT
+
+IDS = [f"{sample.format}-{sample.name}" for sample in SAMPLES]
+ELSEWHERE = {"spacy", "parquet", "saved"}  # binary: made by their writers below
+
+
+def reading(rows: list[dict]) -> list:
+    return [(row["tokens"], sorted((s["start"], s["end"], s["label"]) for s in row["entities"])) for row in rows]
+
+
+def expected(sample: Sample) -> list:
+    return [(tokens, sorted(spans)) for tokens, spans in sample.reads]
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=IDS)
+def test_a_file_is_recognised_and_read_right(tmp_path: Path, sample: Sample):
+    path = sample.write(tmp_path)
+    found = read_file(path, quiet=True, **sample.options)
+    assert (found.format.name, reading(found.rows)) == (sample.format, expected(sample))
+    missing = [words for words in sample.told if not any(words in line for line in found.told)]
+    assert not missing, found.told
+    named = read_file(path, quiet=True, **{**sample.options, "format": sample.format})
+    assert named.rows == found.rows
+
+
+@pytest.mark.parametrize("sample", [s for s in SAMPLES if "/" not in s.name], ids=lambda s: f"{s.format}-{s.name}")
+def test_bytes_around_a_file_do_no_harm(tmp_path: Path, sample: Sample):
+    path = sample.write(tmp_path)
+    rows = read_rows(path, **sample.options)
+    packed = tmp_path / f"{path.name}.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert reading(read_rows(packed, **sample.options)) == reading(rows)
+    path.write_bytes(("\ufeff" + sample.content.replace("\n", "\r\n")).encode())
+    assert reading(read_rows(path, **sample.options)) == reading(rows)
+
+
+def test_every_format_has_a_sample_and_a_row_in_the_docs():
+    assert {sample.format for sample in SAMPLES} | ELSEWHERE == set(FORMATS)
+    table = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    rows = {match[1]: match[0] for match in re.finditer(r"^\| `([a-z0-9][a-z0-9-]*)` \|.*$", table, re.MULTILINE)}
+    assert rows.keys() == FORMATS.keys()
+    for name, format in FORMATS.items():
+        assert format.tool in rows[name] and ("yes" in rows[name].split("|")[5]) == (name in WRITERS), rows[name]
+
+
+def test_saved_data_sets_and_parquet(tmp_path: Path):
+    tags = datasets.List(datasets.ClassLabel(names=["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]))
+    features = datasets.Features({"tokens": datasets.List(datasets.Value("string")), "ner_tags": tags})
+    rows = {"tokens": [tokens for tokens, _ in RIO], "ner_tags": [[1, 2, 0, 0, 3, 4, 0], [0, 0, 0]]}
+    split = datasets.Dataset.from_dict(rows, features=features)
+    split.save_to_disk(tmp_path / "saved")
+    split.to_parquet(tmp_path / "data.parquet")
+    for name, format in (("saved", "saved"), ("data.parquet", "parquet")):
+        found = read_file(tmp_path / name, quiet=True)
+        assert (found.format.name, reading(found.rows)) == (format, RIO)
+    assert reading(read_dataset(split)) == RIO
+    datasets.Dataset.from_dict(rows).to_parquet(tmp_path / "bare.parquet")
+    with pytest.raises(InputError, match=r"bare.parquet, row 1: ner_tags holds integers \(1\)"):
+        read_rows(tmp_path / "bare.parquet")
+    datasets.DatasetDict(train=split).save_to_disk(tmp_path / "dict")
+    with pytest.raises(InputError, match=r"several splits: train; .*name the folder of a split, such as .*train"):
+        read_rows(tmp_path / "dict")
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "data.parquet").read_bytes()[:200])
+    with pytest.raises(InputError, match=r"cut.parquet: no Parquet") as caught:
+        read_rows(tmp_path / "cut.parquet")
+    assert "JSON" not in str(caught.value)
+
+
+def test_span_groups_of_spacy(tmp_path: Path):
+    spacy = pytest.importorskip("spacy")
+    doc = spacy.tokens.Doc(spacy.blank("xx").vocab, words=RIO[0][0])
+    doc.ents = [spacy.tokens.Span(doc, 0, 2, label="PER")]
+    doc.spans["other"] = [spacy.tokens.Span(doc, *span) for span in ((0, 2, "PER"), (4, 6, "LOC"), (5, 6, "NAME"))]
+    spacy.tokens.DocBin(docs=[doc]).to_disk(tmp_path / "train.spacy")
+    assert reading(read_rows(tmp_path / "train.spacy")) == [NESTED[0]]
+    (tmp_path / "bad.spacy").write_bytes(b"x\x9cno")
+    with pytest.raises(InputError, match="no DocBin"):
+        read_rows(tmp_path / "bad.spacy")
+
+
+# ------------------------------------------------------------------ refused, or asked about
+
+PEOPLE = [{"start": 0, "end": 7, "label": "PER"}]
+REFUSED = {
+    "raw Chinese": ("raw.txt", "米娜离开了里约港。\n下雨了。\n", {}, ["raw.txt, line 1", "plain text", "2 lines"]),
+    "brat's text": ("doc.txt", "Mina left.\n", {"doc.ann": ""}, ["doc.txt", "brat", "doc.ann"]),
+    "an index that is no index": ("i.txt", "5 a O\n5 b B-X\n6 c O\n", {}, ["i.txt", "numbers alone", "--tag_column"]),
+    "two columns of tags beside others": (
+        *("two.txt", "a NN O B-X\nb NN B-Y O\nc VB O O\n", {}),
+        ["two.txt", "columns 3, 4", "--tag_column"],
+    ),
+    "gold and prediction": (
+        *("pred.txt", "a B-X B-X\nb O O\nc B-Y O\n", {}),
+        ["pred.txt", "both hold [0, 1) 'X'", "--tag_column 2"],
+    ),
+    "a short line": ("r.conll", "a NN B-X\nb NN O\nc NN\nd NN O\n", {}, ["r.conll, line 3", "'c NN'", "3"]),
+    "a space in a token": ("s.txt", "a B-X\nnew york B-Y\nb O\n", {}, ["s.txt, line 2", "'new york B-Y'"]),
+    "singles alone": ("s.txt", "a S-X\nb O\nc S-X\n", {}, ["s.txt, line 1", "--scheme"]),
+    "a position or a label": ("s.txt", "a B-X\nb I-X\nc S-BAHN\nd O\n", {}, ["S-BAHN", "--scheme"]),
+    "stated texts contradict": (
+        *(
+            "own.jsonl",
+            lines({"tokens": ["a", "b"], "entities": [{"start": 0, "end": 1, "label": "X", "text": "a b"}]}),
+            {},
+        ),
+        ["own.jsonl, line 1", "'a b'", "end + 1"],
+    ),
+    "tags beside no entities": (
+        *("both.jsonl", lines({"tokens": ["a", "b"], "entities": [], "ner_tags": ["B-X", "O"]}), {}),
+        ["both.jsonl, line 1", "ner_tags", "entities is empty"],
+    ),
+    "spans one short": (
+        "short.jsonl",
+        lines(
+            {"text": "Mina Bo left", "spans": [{"start": 0, "end": 6, "label": "PER"}]},
+            {"text": "Rio", "spans": [{"start": 0, "end": 2, "label": "X"}]},
+        ),
+        {},
+        ["short.jsonl, line 1", "'Mina B' cuts a word", "all 2 spans of the file would fit end + 1"],
+    ),
+    "the mention as label": (
+        "m.json",
+        json.dumps(
+            [
+                {
+                    "text": "Mina saw Rio",
+                    "entities": [{"start": 0, "end": 4, "label": "Mina"}, {"start": 9, "end": 12, "label": "Rio"}],
+                }
+            ]
+        ),
+        {},
+        ["m.json", "'label'", "the text that its span covers"],
+    ),
+    "two annotators": (
+        "ls.json",
+        json.dumps(
+            [
+                {
+                    "id": 77,
+                    "data": {"text": "Mina"},
+                    "annotations": [
+                        {"completed_by": who, "result": [{"value": {"start": 0, "end": 4, "labels": [label]}}]}
+                        for who, label in ((5, "PER"), (6, "LOC"))
+                    ],
+                }
+            ]
+        ),
+        {},
+        ["ls.json", "task 77", "5, 6", "--annotator"],
+    ),
+    "pieces of a pipeline": (
+        "p.jsonl",
+        lines(
+            {
+                "text": "Mina",
+                "entities": [{"entity": "B-PER", "score": 0.9, "index": 1, "word": "Mi", "start": 0, "end": 2}],
+            }
+        ),
+        {},
+        ["p.jsonl, line 1", "aggregation_strategy"],
+    ),
+    "a quote that swallows lines": (
+        *("q.csv", 'Sentence #,Word,Tag\n1,a,O\n,",O\n,b,O\n,",O\n', {}),
+        ["q.csv, line 3", "a quote opens"],
+    ),
+    "a bracket left open": ("b.txt", "里约/ns  [港/n  口/n\n下雨/v\n", {}, ["b.txt, line 1", "never closed"]),
+    "a span over a line": (
+        *("d.ann", "T1\tX 0 9\tMina\nBo le\n".replace("\nBo le", " Bo l"), {"d.txt": "Mina\nBo left\n"}),
+        ["d.ann, line 1", "over the end of a line"],
+    ),
+    "white space at an edge": (
+        *("e.jsonl", lines({"text": "米娜 走", "spans": [{"start": 0, "end": 3, "label": "人"}]}), {}),
+        ["e.jsonl, line 1", "ends with white space", "--trim"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_sure_is_asked_about(tmp_path: Path, case: str):
+    name, content, beside, fragments = REFUSED[case]
+    for other, text in {name: content, **beside}.items():
+        (tmp_path / other).write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_rows(tmp_path / name)
+    missing = [fragment for fragment in fragments if fragment not in str(caught.value)]
+    assert not missing, str(caught.value)
+
+
+def answered(tmp_path: Path, case: str, **options) -> list:
+    name, content, beside, _ = REFUSED[case]
+    for other, text in {name: content, **beside}.items():
+        (tmp_path / other).write_text(text, encoding="utf-8")
+    return reading(read_rows(tmp_path / name, **options))
+
+
+def test_the_options_that_errors_name_settle_them(tmp_path: Path):
+    assert answered(tmp_path, "two columns of tags beside others", tag_column=4) == [(list("abc"), [(0, 1, "X")])]
+    assert answered(tmp_path, "two columns of tags beside others", tag_column="3,-1")[0][1] == [
+        (0, 1, "X"),
+        (1, 2, "Y"),
+    ]
+    assert answered(tmp_path, "gold and prediction", tag_column=2) == [(list("abc"), [(0, 1, "X"), (2, 3, "Y")])]
+    assert answered(tmp_path, "singles alone", scheme="io")[0][1] == [(0, 1, "S-X"), (2, 3, "S-X")]
+    assert answered(tmp_path, "singles alone", scheme="bioes")[0][1] == [(0, 1, "X"), (2, 3, "X")]
+    assert answered(tmp_path, "two annotators", annotator=6) == [(["Mina"], [(0, 1, "LOC")])]
+    assert answered(tmp_path, "white space at an edge", trim=True) == [(["米", "娜", " ", "走"], [(0, 2, "人")])]
+
+
+def test_counting_of_a_foreign_file_is_decided_once(tmp_path: Path):
+    text = "🚲🚲 Mina saw Rio"
+    for name, measure in (("utf-16-le", 2), ("utf-8", 1)):
+        at = [len(text[:k].encode(name)) // measure for k in range(len(text) + 1)]
+        spans = [{"begin": at[3], "stop": at[7], "kind": "x", "type": "PER", "mention": "Mina"}]
+        spans.append({"begin": at[12], "stop": at[15], "kind": "x", "type": "LOC", "mention": "Rio"})
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(lines({"text": text, "entities": spans}), encoding="utf-8")
+        found = read_file(path, quiet=True)
+        assert reading(found.rows) == [(["🚲", "🚲", "Mina", "saw", "Rio"], [(2, 3, "PER"), (4, 5, "LOC")])]
+        assert any("offsets count" in line for line in found.told)
+
+
+def test_bad_rows_are_listed_at_once_and_can_be_left_out(tmp_path: Path):
+    path = tmp_path / "many.jsonl"
+    bad = [{"tokens": ["a"], "entities": [{"start": 0, "end": 9, "label": "X"}]}] * 24
+    path.write_text(lines(*bad, {"tokens": ["b"], "entities": []}), encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_rows(path)
+    first, *listed = str(caught.value).splitlines()
+    assert "24 bad rows" in first and "--skip_bad_rows" in first
+    assert len(listed) == 21 and "line 20: span [0, 9)" in listed[19] and listed[20].strip() == "and 4 more"
+    found = read_file(path, skip_bad_rows=True, quiet=True)
+    assert (len(found.rows), found.skipped) == (1, 24) and "24 bad rows left out" in found.told[0]
+
+
+def test_sentences_as_one_token_and_flipping_units_are_told(tmp_path: Path):
+    path = tmp_path / "odd.jsonl"
+    path.write_text(lines(*[{"tokens": ["米娜昨天离开了里约港口"], "entities": []}] * 3), encoding="utf-8")
+    assert "3 rows have a Chinese or Japanese token as long as a sentence" in read_file(path, quiet=True).told[0]
+    path.write_text(
+        lines({"tokens": list("米娜走"), "entities": []}, {"tokens": ["米娜", "走"], "entities": []}), encoding="utf-8"
+    )
+    assert "rows count in" in read_file(path, quiet=True).told[0]
+
+
+def test_what_a_format_cannot_hold_or_is_only_read_is_refused(tmp_path: Path):
+    row = {"id": "1", "tokens": ["a\nb"], "entities": [{"start": 0, "end": 1, "label": "X"}]}
+    for name in ("conll", "conll-bioes", "brat"):
+        with pytest.raises(InputError, match="write jsonl or parquet"):
+            write_rows_as([row], name, tmp_path / name)
+    for name in ("prodigy", "xml"):
+        with pytest.raises(InputError, match="--to"):
+            write_rows_as([row], name, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_label_studio_gets_scores_as_predictions(tmp_path: Path):
+    row = {"id": "1", "tokens": ["Mina", "Bo"], "entities": [{"start": 0, "end": 2, "label": "PER", "score": 0.75}]}
+    write_rows_as([row], "label-studio", tmp_path / "tasks.json")
+    [task] = json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))
+    [result] = task["predictions"][0]["result"]
+    assert "annotations" not in task and (task["predictions"][0]["score"], result["score"]) == (0.75, 0.75)
+    assert result["value"] == {"start": 0, "end": 7, "text": "Mina Bo", "labels": ["PER"]}
+
+
+@pytest.mark.shared
+@pytest.mark.skipif(not (ROOT.parent / "shared" / "formats").is_dir(), reason="no development data")
+def test_the_formats_that_people_have():
+    import sys
+
+    sys.path.insert(0, str(ROOT.parent / "shared" / "tools"))
+    from check_formats import difference, rows_of
+
+    for folder in sorted(path for path in (ROOT.parent / "shared" / "formats").iterdir() if path.is_dir()):
+        source = next(p for p in sorted(folder.iterdir()) if p.name == "input" or p.name.startswith("input."))
+        task = "pos" if folder.name == "pku-brackets" else None
+        if (folder / "expected.jsonl").exists():
+            rows = read_rows(source, task=task)
+            assert difference(rows, rows_of(folder / "expected.jsonl")) is None, folder.name
+            check_rows(rows, path=folder.name)
+            continue
+        place = re.findall(r"\b(?:lines?|task) (\d+)", (folder / "expected_error.txt").read_text(encoding="utf-8"))[0]
+        with pytest.raises(InputError) as caught:
+            read_rows(source, task=task)
+        assert source.name in str(caught.value) and place in str(caught.value), folder.name

@@ -1,0 +1,167 @@
+"""What a writer writes is read back as the same rows; a mutated file is read right or refused, never as another format."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from modeling_knowfree.data.formats import WRITERS, format_named, write_rows_as
+from modeling_knowfree.data.readers import InputError, check_rows, read_file, read_rows
+from tests.modeling_knowfree.data.formats.samples import SAMPLES, Sample
+
+WORDS = (
+    "Ada",
+    "n't",
+    "#",
+    "-",
+    "O",
+    "B-PER",
+    "1",
+    "2",
+    "3-1",
+    "שלום",
+    "مرحبا",
+    "é",
+    "👩‍🚀",
+    "🚲",
+    "서울시",
+    "東京",
+    '"',
+    "a/b",
+    "x|y",
+    "\\",
+)
+CHARACTERS = "东京の市O1🚲 \u3000\xa0#אا\"'[]{}/_|\\"
+LABELS = ("PER", "job title", "E-MAIL", "人名", "B-X", "LOC.NAM", "O", "خبر")
+
+
+@st.composite
+def rows_of(draw) -> list[dict]:
+    by_characters = draw(st.booleans())
+    unit = st.sampled_from(CHARACTERS) if by_characters else st.sampled_from((*WORDS, " ", "\u3000"))
+    rows = []
+    for number in range(draw(st.integers(1, 3))):
+        tokens = draw(st.lists(unit, min_size=1, max_size=7))
+        borders = st.tuples(st.integers(0, len(tokens) - 1), st.integers(1, len(tokens)), st.sampled_from(LABELS))
+        spans = {span for span in draw(st.lists(borders, max_size=5)) if span[0] < span[1]}
+        entities = [{"start": start, "end": end, "label": label} for start, end, label in sorted(spans)]
+        row_id = draw(st.sampled_from(("r", "doc 1", "é", '"q"', "a\tb"))) + str(number)
+        rows.append({"id": row_id, "tokens": tokens, "entities": entities})
+    return rows
+
+
+def as_sets(rows: list[dict]) -> list:
+    return [
+        (row["id"], row["tokens"], sorted((s["start"], s["end"], s["label"]) for s in row["entities"])) for row in rows
+    ]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rows=rows_of(), number=st.integers())
+def test_what_is_written_is_read(tmp_path_factory, name: str, rows: list[dict], number: int):
+    if name == "spacy":
+        pytest.importorskip("spacy")
+    path = tmp_path_factory.mktemp("round") / f"rows{format_named(name).suffix}"
+    write_rows_as(rows, name, path)
+    by_name = read_file(path, format=name, quiet=True)
+    assert as_sets(by_name.rows) == as_sets(rows)
+    found = read_file(path, quiet=True)
+    assert (found.format.name.removesuffix("-bioes"), as_sets(found.rows)) == (
+        name.removesuffix("-bioes"),
+        as_sets(rows),
+    )
+
+
+PIECES = (
+    "\t",
+    " ",
+    "\n",
+    '"',
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    "/",
+    "|",
+    "O",
+    "B-",
+    "0",
+    "9",
+    "_",
+    "#",
+    "米",
+    "🚲",
+    "\\",
+    ";",
+    "-",
+    "\r",
+)
+
+
+def mutated(content: str, dice: random.Random) -> str:
+    lines = content.split("\n")
+    at = dice.randrange(len(lines))
+    match dice.randrange(7):
+        case 0:
+            del lines[at]
+        case 1:
+            lines.insert(at, lines[at])
+        case 2:
+            other = dice.randrange(len(lines))
+            lines[at], lines[other] = lines[other], lines[at]
+        case 3:
+            return content[: dice.randrange(len(content))]
+        case 4:
+            lines[at] = lines[at].replace(dice.choice(PIECES), dice.choice(PIECES))
+        case 5:
+            place = dice.randrange(len(content))
+            return content[:place] + dice.choice(PIECES) + content[place:]
+        case 6:
+            place = dice.randrange(len(content))
+            return content[:place] + content[place + 1 :]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: f"{sample.format}-{sample.name}")
+def test_a_mutated_file_is_read_right_or_refused(tmp_path: Path, sample: Sample):
+    dice = random.Random(sample.name)
+    for _ in range(60):
+        content = sample.content
+        for _ in range(dice.randrange(1, 3)):
+            content = mutated(content, dice) or "x"
+        changed = Sample(**{**vars(sample), "content": content})
+        path = changed.write(tmp_path)
+        for options in ({}, {"format": sample.format}):
+            try:
+                found = read_file(path, quiet=True, **{**sample.options, **options})
+            except InputError as error:
+                assert str(tmp_path) in str(error) or sample.name in str(error), content
+                assert "; mend: " in str(error), str(error)
+            else:
+                # Without its header a TSV is columns.
+                same = {sample.format, "conll"} if sample.format == "csv" else {sample.format}
+                assert found.format.name in same, content
+                check_rows(found.rows, path="read")
+
+
+def test_long_lines_take_no_long_time(tmp_path: Path):
+    long = ["a" * 200_000, "[" * 200_000, " " * 200_000 + "x", "1 " * 100_000, "# id " * 50_000, "-B" * 100_000]
+    long += [
+        "T1\tA " + "1 2;" * 50_000,
+        "x|||" + " " * 100_000 + "1",
+        "#T_SP=" + "|" * 100_000,
+        "1-1\t" * 50_000,
+        "a/b" * 60_000,
+    ]
+    for content in long:
+        for name in ("x.txt", "x.json", "x.ann", "x.csv", "x.conll"):
+            path = tmp_path / name
+            path.write_text(content + "\n" + content + "\n", encoding="utf-8")
+            try:
+                read_rows(path)
+            except InputError:
+                continue

@@ -1,0 +1,80 @@
+"""The exported model: the pipeline's spans, in a process that never sees PyTorch."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.inference.commands import export
+from modeling_knowfree.inference.tag import load_pipeline
+
+TAG = """
+import importlib.util, json, sys
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "transformers", "modeling_knowfree", "safetensors"):
+            raise ImportError(f"{name} is not to be imported here")
+sys.meta_path.insert(0, Refused())
+spec = importlib.util.spec_from_file_location("onnx_tagger", sys.argv[1] + "/onnx_tagger.py")
+module = importlib.util.module_from_spec(spec); sys.modules["onnx_tagger"] = module; spec.loader.exec_module(module)
+given = json.load(sys.stdin)
+tagger = module.OnnxTagger(sys.argv[1], threads=1)
+print(json.dumps([tagger(given["texts"]), tagger(given["units"], is_split_into_words=True), tagger(given["texts"][1])]))
+"""
+
+
+@pytest.fixture(scope="module", params=["trained", "nested"])
+def model(request) -> Path:
+    return request.getfixturevalue(request.param)
+
+
+def texts_of(model: Path) -> list[str]:
+    english = ["", "Left harrow creek trailhead at 5 am .", "the bear", " \t", "snow ! " * 60]
+    return (
+        english
+        if model.name == "model" and "trained" in str(model)
+        else ["", "我们一起在嘉鱼。", "北京大学 很好", "。" * 300]
+    )
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_the_exported_model_gives_the_spans_of_the_pipeline(model, tmp_path, int8):
+    folder = tmp_path / "exported"
+    arguments = [str(model), str(folder), "--to", "onnx", *(["--int8"] if int8 else [])]
+    result = CliRunner().invoke(export, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert {"model.onnx", "tokenizer.json", "tagger.json", "onnx_tagger.py"} <= {p.name for p in folder.iterdir()}
+    pipe = load_pipeline(str(model))
+    texts = texts_of(model)
+    units = [list(text) if pipe.model.config.unit == "character" else text.split() for text in texts if text.strip()]
+    done = subprocess.run(
+        [sys.executable, "-c", TAG, str(folder)],
+        input=json.dumps({"texts": texts, "units": units}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    by_text, by_units, one = json.loads(done.stdout)
+    assert [len(by_text), len(by_units)] == [len(texts), len(units)]
+    if int8:
+        return  # its scores depend on the batch; what it finds is measured (benchmarks/bench_export.py)
+    assert one == by_text[1]
+    for found, expected in ((by_text, pipe(texts)), (by_units, pipe(units, is_split_into_words=True))):
+        assert any(expected)
+        for mine, theirs in zip(found, expected, strict=True):
+            assert [{**span, "score": None} for span in mine] == [{**span, "score": None} for span in theirs]
+            assert [span["score"] for span in mine] == pytest.approx([span["score"] for span in theirs], abs=1e-4)
+
+
+def test_a_folder_that_exists_is_left_alone(trained, tmp_path):
+    (tmp_path / "kept").mkdir()
+    with pytest.raises(InputError, match="exists"):
+        CliRunner().invoke(export, [str(trained), str(tmp_path / "kept")], catch_exceptions=False)
+    with pytest.raises(InputError, match="no such folder"):
+        CliRunner().invoke(export, [str(tmp_path / "none"), str(tmp_path / "new")], catch_exceptions=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
