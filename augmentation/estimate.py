@@ -16,6 +16,11 @@ COMPLETION_SHARE = {
     "pos": (3.0, 9.0),
     "targets": (0.1, 1.0),
     "explanation": (1.0, 8.0),
+    "rewrite": (0.8, 2.0),
+    "terms": (5.0, 40.0),
+    "attributes": (0.2, 1.0),
+    "compose": (0.5, 2.0),
+    "verify": (0.3, 1.0),
     "merge": (0.5, 1.2),
     "merge_standard": (0.5, 1.2),
 }

@@ -29,6 +29,8 @@ from augmentation.steps.fusion import fuse, fused_rows, label_counts
 from augmentation.steps.label_merging import LabelMap, TypeClass, new_classes, type_classes
 from augmentation.steps.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
 from augmentation.steps.pool import read_pool, windowed
+from augmentation.strategies.opening import open_strategy
+from augmentation.strategies.seeds import SeedSentence
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import Row, write_rows
 from modeling_knowfree.units_knowfree import infer_unit, join_units
@@ -97,6 +99,7 @@ class Augmentation:
         }
         self._held_out_keys = frozenset().union(*held_out.values())
         self._style = TokenStyle.of(self.rows(), self.unit)
+        self.strategy = open_strategy(settings, folder, map(self._seed_sentence, self.rows()), self.unit)
         self.pool = self._open_pool(folder / settings.unlabeled_file, held_out) if settings.unlabeled_file else None
 
     def _open_pool(self, path: Path, held_out: dict[str, frozenset[str]]) -> PoolStage:
@@ -109,6 +112,10 @@ class Augmentation:
     def rows(self) -> Iterator[Row]:
         """The gold rows, read anew."""
         return iterate_rows(self.folder / self.settings.train_file, flat=self.settings.task != "nested_ner")
+
+    def _seed_sentence(self, row: Row) -> SeedSentence:
+        spans = sorted((span["start"], span["end"], span["label"]) for span in row["entities"])
+        return SeedSentence(row["id"], tuple(row["tokens"]), tuple(spans), self.text(row["tokens"]))
 
     def text(self, tokens: Sequence[str]) -> str:
         """Tokens as the LLM is shown them."""
@@ -127,6 +134,8 @@ class Augmentation:
         return (yield from both(annotate(row["id"], row["tokens"], self.annotation), explain))
 
     def _explain(self, row: Row) -> Work[Explanation]:
+        if self.strategy is not None:
+            return Explanation("\n".join((yield from self.strategy(row["id"]))))
         pairs = list(dict.fromkeys(self._gold_pairs(row, self.settings.type_names)))
         [outcome] = yield [
             explanation_request(
@@ -208,7 +217,8 @@ class Augmentation:
         for row, done in self.annotated():
             explanation = done.value[1]
             if explanation.text is not None:
-                yield from sentences.rows(row["id"], explanation.text, cut=explanation.cut)
+                lines = self.strategy is not None
+                yield from sentences.rows(row["id"], explanation.text, cut=explanation.cut, lines=lines)
         if counts is not None:
             counts.update(sentences.counts)
 

@@ -99,8 +99,11 @@ def _later(run: Augmentation, missing: Counter[str], cached: Counter[str]) -> di
         later["pos"] = (missing["segmentation"],) * 2
     asked = [task for task in ("entities", "segmentation", "pos") if missing[task] or cached[task] or later[task][1]]
     pending = missing["explanation"]
+    if run.strategy is not None and not any(cached[task] for task in ("targets", *kinds)):
+        pending = run.size
     if pending:
-        low, high = (pending * sentences for sentences in SENTENCES_PER_EXPLANATION)
+        each = SENTENCES_PER_EXPLANATION if run.strategy is None else (run.settings.sentences_per_row,) * 2
+        low, high = (pending * sentences for sentences in each)
         for task in asked + ["targets"] * run.settings.asks_targets:
             later[task] = (later[task][0] + low, later[task][1] + high)
     if "entities" in kinds and run.settings.merge_labels and missing["entities"]:

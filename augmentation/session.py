@@ -40,9 +40,9 @@ def open_run(
     with contextlib.nullcontext() if offline and not writes else hold(folder / STORE_FILE) as lock:
         check_state(folder, settings, accept_changes=accept_changes)
         client: Client = OfflineClient(settings.model_name)
-        if settings.client != "recorded" and (offline or not accept_changes):
+        if settings.asks_llm and settings.client != "recorded" and (offline or not accept_changes):
             _check_not_lost(folder)
-        if not offline:
+        if not offline and settings.asks_llm:
             client = open_client(
                 settings.client,
                 model=settings.model,

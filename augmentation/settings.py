@@ -63,7 +63,8 @@ class Settings(BaseModel):
     timeout_seconds: float = Field(120.0, gt=0, description="for one request")
     max_wait_seconds: float = Field(300.0, ge=0, description="longest pause that a server may ask for (Retry-After)")
     max_tokens: dict[str, int] = _field(
-        {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048},
+        {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048}
+        | {"rewrite": 512, "terms": 2048, "attributes": 2048, "compose": 512, "verify": 1024},
         "limit of an answer by task; raising one re-asks only the answers it had cut",
     )
     usd_per_million_prompt_tokens: float = Field(0.0, ge=0, description="price, for plan and --max_usd")
@@ -81,7 +82,12 @@ class Settings(BaseModel):
     singletons: Literal["keep", "split"] = _field("keep", "reference of one sample: keep the LLM's merge, or split")
 
     explain: bool = _field(True, "generate synthetic sentences by explanations")
-    seed: int = _field(0, "of the explanations")
+    strategy: Literal["explanation", "melm", "llm_da", "progen"] = _field(
+        "explanation", "what makes synthetic sentences: the paper's explanations, or another of augmentation.strategies"
+    )
+    sentences_per_row: int = Field(4, ge=1, description="of the strategies other than explanation")
+    melm_model: str | None = _field(None, "masked language model that melm tunes; `knowfree run` takes its encoder")
+    seed: int = _field(0, "of the synthetic sentences")
     type_names: dict[str, str] = _field({}, "readable names of labels for the explanation prompt, e.g. {PER: person}")
     annotator: Annotator = _field(
         "llm",
@@ -135,6 +141,12 @@ class Settings(BaseModel):
     def asks_targets(self) -> bool:
         """Whether the LLM is asked for the targets of synthetic sentences (S7)."""
         return self.annotator in ("llm", "agree")
+
+    @property
+    def asks_llm(self) -> bool:
+        """Whether anything is asked of an LLM: not where melm writes the sentences and a model annotates them."""
+        written = not self.explain or self.strategy == "melm"
+        return bool(self.extension_kinds or self.unlabeled_file) or self.asks_targets or not written
 
     @property
     def model_name(self) -> str:
@@ -222,6 +234,7 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     hashes = {name: hashlib.sha256((folder / path).read_bytes()).hexdigest() for name, path in files.items() if path}
     left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))
     left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
+    left_out |= {"strategy", "sentences_per_row", "melm_model"} if settings.strategy == "explanation" else set()
     shaping = settings.model_dump(mode="json", exclude=left_out)
     return {"input": hashes, "settings": shaping | {"model": settings.model_name}}
 

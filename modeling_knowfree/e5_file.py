@@ -131,6 +131,8 @@ def build(path: Path, folder: Path, texts: Iterable[str] | None = None) -> None:
         type_vocab_size=sizes["types"],
         layer_norm_eps=sizes["epsilon"],
         pad_token_id=ids["<pad>"],
+        bos_token_id=ids["<s>"],
+        eos_token_id=ids["</s>"],
     )
     with torch.device("meta"):
         model = BertModel(config, add_pooling_layer=False)

@@ -48,13 +48,25 @@ class MergeGroup(BaseModel):
     synonyms: list[str]
 
 
+class AttributeItem(BaseModel):
+    """An attribute that tells sentences of a domain apart, and values that it takes."""
+
+    model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
+    attribute: Name
+    values: list[str]
+
+
+PROSE = ("explanation", "rewrite", "compose")
+"""Tasks whose answers are no JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """The typed result of one answer.
 
-    `value` is a list of `EntityItem` (entities, targets), `str` (segmentation), `PosItem` (pos) or `MergeGroup`
-    (merge, merge_standard), or one `str` (explanation). `repaired`: the JSON was not valid as it stood. `cut`: the
-    token limit ended the answer; of a list the last item was dropped.
+    `value` is a list of `EntityItem` (entities, targets, verify), `str` (segmentation, terms), `PosItem` (pos),
+    `MergeGroup` (merge, merge_standard) or `AttributeItem` (attributes), or one `str` (`PROSE`). `repaired`: the JSON
+    was not valid as it stood. `cut`: the token limit ended the answer; of a list the last item was dropped.
     """
 
     value: Any
@@ -69,6 +81,9 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "pos": TypeAdapter(list[PosItem]),
     "merge": TypeAdapter(list[MergeGroup]),
     "merge_standard": TypeAdapter(list[MergeGroup]),
+    "terms": TypeAdapter(list[str], config=ConfigDict(coerce_numbers_to_str=True)),
+    "attributes": TypeAdapter(list[AttributeItem]),
+    "verify": TypeAdapter(list[EntityItem]),
 }
 _ITEM_KEYS = {
     "entities": {"entity", "type"},
@@ -77,6 +92,9 @@ _ITEM_KEYS = {
     "pos": {"word", "pos"},
     "merge": {"standard", "synonyms"},
     "merge_standard": {"standard", "synonyms"},
+    "terms": set[str](),
+    "attributes": {"attribute", "values"},
+    "verify": {"entity", "type"},
 }
 
 _REASONING = re.compile(r"<(think|thinking|reasoning|reflection)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
@@ -113,7 +131,7 @@ def parse(task: Task, text: str, *, cut: bool = False) -> Parsed:
     body = strip_reasoning(replace_surrogates(text)).strip()
     if not body:
         raise AnswerError("the answer is empty")
-    if task == "explanation":
+    if task in PROSE:
         return Parsed(body, cut=cut)
     values, repaired, unbalanced = _json_values(_FENCE.sub("", body))
     if not values:

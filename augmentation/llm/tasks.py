@@ -10,12 +10,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from augmentation.llm.prompts import Prompt, load_prompt
 
-Task = Literal["entities", "segmentation", "pos", "merge", "merge_standard", "explanation", "targets"]
-TASKS: tuple[Task, ...] = ("entities", "segmentation", "pos", "merge", "merge_standard", "explanation", "targets")
+Task = Literal[
+    "entities", "segmentation", "pos", "merge", "merge_standard", "explanation", "targets",
+    "rewrite", "terms", "attributes", "compose", "verify",
+]  # fmt: skip
+TASKS: tuple[Task, ...] = get_args(Task)
 
 MAX_REASKS = 2
 REASK_TEMPERATURE = 0.3
@@ -51,6 +54,11 @@ SCHEMAS: dict[Task, dict[str, Any] | None] = {
     "merge_standard": _MERGE,
     "explanation": None,
     "targets": _ENTITY,
+    "rewrite": None,
+    "terms": _items(_STRING),
+    "attributes": _items(_record(attribute=_STRING, values={"type": "array", "items": _STRING})),
+    "compose": None,
+    "verify": _ENTITY,
 }
 """JSON schema of each task's answer; TGI demands an object with `properties` at the root. None: prose."""
 
@@ -267,6 +275,32 @@ def targets_request(
             "descriptions": [{"label": label, "meaning": meaning} for label, meaning in descriptions],
         },
         max_tokens=max_tokens,
+    )
+
+
+def strategy_request(
+    task: Task,
+    row_id: str,
+    input_text: str,
+    *,
+    language: str,
+    max_tokens: int,
+    temperature: float = 0.8,
+    seed: int | None = None,
+    **variables: Any,
+) -> Request:
+    """A question of `augmentation.strategies`, with the prompt file of the task's name and its variables."""
+    top_p = 0.8 if temperature else None
+    return _request(
+        task,
+        row_id,
+        input_text,
+        load_prompt(task, language),
+        variables,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=seed,
     )
 
 

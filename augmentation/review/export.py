@@ -130,15 +130,19 @@ def build_datasets(folder: Path, decisions: Decisions) -> tuple[dict[str, "Datas
     """
     from datasets import Dataset, DatasetDict
 
+    def split(rows: list[Row], features: Any) -> DatasetDict:
+        columns = {name: [row[name] for row in rows] for name in features}  # a list of no rows would have no columns
+        return DatasetDict(train=Dataset.from_dict(columns, features=features))
+
     built, counts = {}, {}
     for config in configs_of(folder):
         counter: Counter[str] = Counter()
         rows = [_with_scores(row) for row in exported_rows(folder, config, decisions, counter)]
-        built[config] = DatasetDict(train=Dataset.from_list(rows, features=row_features()))
+        built[config] = split(rows, row_features())
         counts[config] = dict(counter)
     types = json.loads((folder / "label_map.json").read_text(encoding="utf-8"))["types"]
     label_rows = [{"raw": raw, **entry} for raw, entry in types.items()]
-    built["label_map"] = DatasetDict(train=Dataset.from_list(label_rows, features=label_map_features()))
+    built["label_map"] = split(label_rows, label_map_features())
     answers = [json.loads(line.text) for line in read_lines(folder / "provenance.jsonl")]
     built["provenance"] = DatasetDict(train=Dataset.from_list(answers, features=provenance_features()))
     return built, counts

@@ -195,7 +195,7 @@ class Sentences:
     counts: Counter[str] = field(default_factory=Counter)
     _seen: set[str] = field(default_factory=set)
 
-    def rows(self, parent_id: str, explanation: str, *, cut: bool = False) -> list[dict[str, Any]]:
+    def rows(self, parent_id: str, explanation: str, *, cut: bool = False, lines: bool = False) -> list[dict[str, Any]]:
         """
         Synthetic rows `{"id", "tokens", "entities": [], "synthetic": true, "parent_id"}` of one explanation.
 
@@ -203,8 +203,10 @@ class Sentences:
             parent_id: the explained row; ids are `parent_id#1`, `#2`, … in the order of the kept and dropped sentences.
             explanation: the model's prose, reasoning blocks off.
             cut: the token limit ended it; its last sentence goes.
+            lines: each line is one sentence, whatever marks are in it.
         """
-        sentences = [s for p in plain_paragraphs(explanation) for s in split_sentences(p, self.language)]
+        paragraphs = plain_paragraphs(explanation)
+        sentences = paragraphs if lines else [s for p in paragraphs for s in split_sentences(p, self.language)]
         self.counts["explanations"] += 1
         self.counts["sentences"] += len(sentences)
         if cut and sentences:

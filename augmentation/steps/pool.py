@@ -14,7 +14,7 @@ from typing import Any
 
 from augmentation.steps.explanations import TokenStyle, sentence_key
 from augmentation.steps.windows import windows
-from modeling_knowfree.data.readers import read_rows
+from modeling_knowfree.data.readers import read_file
 from modeling_knowfree.data.rows import InputError, Place, Row, check_encodable, parse_json, read_lines, show
 from modeling_knowfree.units_knowfree import join_units
 
@@ -154,7 +154,7 @@ def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None =
         if suffix in TEXT_SUFFIXES and not _is_annotated(path):
             yield from _plain_rows(path, lines, tokenise, language)
             return
-    for row in read_rows(path, unit=unit):
+    for row in read_file(path, unit=unit, quiet=True).rows:
         yield {"id": row["id"], "tokens": _units(row["tokens"], unit), "entities": []}
 
 
@@ -196,10 +196,10 @@ def _plain_rows(
 def _is_annotated(path: Path) -> bool:
     """Whether a text file holds annotated sentences, such as CoNLL columns: then the reader of these reads it."""
     try:
-        rows = read_rows(path)
+        reading = read_file(path, quiet=True)
     except InputError:
         return False
-    return any(row["entities"] for row in rows)
+    return any(row["entities"] for row in reading.rows)
 
 
 def _units(tokens: Sequence[str], unit: str) -> list[str]:

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 
 import torch
 from accelerate import PartialState
-from safetensors import SafetensorError
 from safetensors.torch import load_model
 from torch import Tensor, nn
 from tqdm import tqdm
-from transformers import AutoModel, AutoTokenizer, set_seed
+from transformers import set_seed
 
+from modeling_knowfree import loading
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.decoding_knowfree import Span, best_first, resolve
@@ -222,7 +222,7 @@ def tagger_class(name: str) -> type[Tagger]:
 
 
 def _pretrained(encoder: str, config: Any) -> nn.Module:
-    model = AutoModel.from_pretrained(encoder, config=config, dtype=torch.float32)
+    model = loading.load_encoder(encoder, config)
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
     return model
@@ -321,14 +321,12 @@ def load_tagger(folder: Path) -> tuple[Any, Tagger]:
     """
     if not (folder / TAGGER_FILE).is_file():
         raise InputError(f"{folder}: holds no {TAGGER_FILE}; name a folder that train_tagger wrote")
-    try:
+    with loading.told_in_one_line(str(folder)):
         stored = json.loads((folder / TAGGER_FILE).read_text(encoding="utf-8"))
         config = KnowFreeConfig.from_dict(stored["config"])
         network = tagger_class(stored["tagger"])(config, **stored["settings"])
         load_model(network, folder / WEIGHTS)
-        return AutoTokenizer.from_pretrained(folder), network
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder}: cannot be loaded: {' '.join(str(error).split()):.300}") from error
+        return loading.load_tokenizer(str(folder)), network
 
 
 class TaggerTrainer(KnowFreeTrainer):

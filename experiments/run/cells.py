@@ -111,6 +111,8 @@ class Cell:
         if self.definition.tagger in LEXICON_TAGGERS:
             words = settings.lexicon
             shaping.append(_file_hash(Path(words)) if words and Path(words).is_file() else words)
+        if self.definition.tagger == "llm_lora":
+            shaping.append(settings.lora)
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
     def llm_settings(self) -> AugmentSettings:
@@ -162,6 +164,8 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
             why = "all variants get the same number of updates; give it in train or updates of the whole run"
             raise InputError(f"{where}: no {name} of its own: {why}")
         unused = _names(ModelArguments) - ALSO_OF_NETWORKS if definition.tagger in TAGGERS else set()
+        if definition.tagger == "llm_lora":
+            unused = _names(ModelArguments)
         if definition.tagger in ("bio", "bio_crf"):
             unused = _names(ModelArguments) - {"head_dropout"} | {"beta"}
         if definition.asks_llm:
@@ -169,6 +173,10 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         if name in unused:
             what = "a BIO tagger" if definition.tagger in ("bio", "bio_crf") else definition.tagger
             raise InputError(f"{where}: {what} has no {name}; leave it out")
+    if definition.tagger == "llm_lora":
+        from ..baselines.llm_lora import check_lora
+
+        check_lora(settings.lora)
     if definition.tagger in LEXICON_TAGGERS:
         if settings.lexicon is None:
             words = "lexicon: FILE (a word a line, or word2vec's text format), lexicon: rjieba or lexicon: augmentation"
@@ -251,7 +259,7 @@ def finish(cell: Cell, test: list[Row], budget: Mapping[str, Any] | None = None)
     elif cell.definition.tagger == "span":
         dev_f1, curve, predicted, tag_seconds = _finish_span(cell, work, test)
     else:
-        finishers = {"bio": _finish_bio, "bio_crf": _finish_bio}
+        finishers = {"bio": _finish_bio, "bio_crf": _finish_bio, "llm_lora": _finish_lora}
         dev_f1, curve, predicted = finishers.get(cell.definition.tagger, _finish_network)(cell, work, test)
     seconds = time.perf_counter() - started
     write_rows(
@@ -384,6 +392,17 @@ def _finish_network(cell: Cell, work: Path, test: list[Row]) -> Finished:
     _remove_checkpoints(work)
     found = predict_tagger(work, test, BATCH_SIZE)
     return results["validation"].get("validation_f1"), results["curve"], _spelt(test, found)
+
+
+def _finish_lora(cell: Cell, work: Path, test: list[Row]) -> Finished:
+    from ..baselines.llm_lora import predict_llm_lora, train_llm_lora
+
+    settings = cell.settings
+    with redirect_stdout(sys.stderr):
+        results = train_llm_lora(
+            cell.arguments(work), language=settings.language, flat=settings.task != "nested_ner", **settings.lora
+        )
+    return results["validation"].get("validation_f1"), results["curve"], _spelt(test, predict_llm_lora(work, test))
 
 
 def _tag_by_llm(

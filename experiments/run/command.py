@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from augmentation.commands import budget_of, budget_options, client_options
+from augmentation.commands import budget_of, budget_options, client_options, pool_options
 
 _FILE = click.Path(dir_okay=False)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -48,6 +48,11 @@ def _list_variants(context: click.Context, _: click.Parameter, value: str | None
 @click.option("--seeds", help="Of the trainings; with commas.  [default: 0]")
 @click.option("--updates", type=click.IntRange(min=1), help="Of every training.  [default: what the largest set wants]")
 @client_options
+@pool_options
+@click.option("--rounds", type=click.IntRange(min=1), help="Train, pick, ask, train: ask in so many rounds.")
+@click.option(
+    "--student_rounds", type=click.IntRange(1, 2), help="2: leave out what students doubt that did not see a text."
+)
 @budget_options
 @click.option("--accept_changes", is_flag=True, help="Ask the LLM anew where input or settings changed.")
 def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: Any) -> None:
@@ -60,6 +65,7 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
     \b
       knowfree run --output_dir runs/mine --train_file train.jsonl --validation_file dev.jsonl --test_file test.jsonl \\
           --language zh --model_name_or_path bert-base-chinese --client hub --model Qwen/Qwen2.5-14B-Instruct
+      knowfree run --config run.yaml --output_dir runs/mine --variants base,u --unlabeled_file texts.txt --ask 500
       knowfree run --config run.yaml --output_dir runs/mine --variants base,fs --subsets k5,k10 --seeds 0,1,2
     """
     from transformers.utils.logging import disable_progress_bar, set_verbosity_warning

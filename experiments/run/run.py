@@ -80,8 +80,8 @@ class Run:
         if settings.unit not in (None, unit):
             raise InputError(f"unit is {settings.unit!r}, but {settings.train_file} has {unit} tokens; leave unit out")
         if settings.validation_file:
-            read_rows(settings.validation_file, unit=unit, flat=flat, labels=labels)
-        self.test = read_rows(settings.test_file, unit=unit, flat=flat, labels=labels)
+            read_rows(settings.validation_file, unit=unit, flat=flat)
+        self.test = read_rows(settings.test_file, unit=unit, flat=flat)
         self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
         self.subsets = self._subsets(flat)
         pooled = any(map(settings.pool_annotator, settings.variants))
@@ -229,6 +229,8 @@ class Run:
         values = settings.augment | settings.known_variants[variant].augment
         files = {"train_file": self.gold(subset), "dev_file": settings.validation_file, "test_file": settings.test_file}
         values |= {name: os.path.relpath(path, folder) for name, path in files.items() if path}
+        if values.get("strategy") == "melm":
+            values.setdefault("melm_model", settings.model_name_or_path)
         values["answers"] = [os.path.relpath(path, folder) for path in values.get("answers", ())]
         if settings.label_descriptions:
             values["label_descriptions"] = settings.label_descriptions

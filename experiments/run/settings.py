@@ -69,6 +69,9 @@ class RunSettings(BaseModel):
         "words for flat, mect, lebert, pcbert: a file (a word a line, or word2vec's text format), rjieba (a dictionary "
         "of that package), or augmentation (what the LLM's segmentation of the training rows found)",
     )
+    lora: dict[str, Any] = _field(
+        {}, "of llm_lora: {model: a causal language model, rank, alpha, dtype, quantization: 4bit, max_new_tokens}"
+    )
     train: dict[str, Any] = _field({}, "arguments of `knowfree train` for every variant")
     augment: dict[str, Any] = _field({}, "settings of `knowfree augment`: client, model, answers, annotator, …")
 

@@ -20,7 +20,7 @@ ASKING_TAGGERS = ("llm_zero", "llm_few")
 """Nothing is trained: the LLM tags the test set itself."""
 Tagger = Literal[
     "span", "bio", "bio_crf", "bert_bilstm_crf", "w2ner", "difinet", "flat", "mect", "lebert", "pcbert",
-    "llm_zero", "llm_few",
+    "llm_zero", "llm_few", "llm_lora",
 ]  # fmt: skip
 
 
@@ -138,6 +138,15 @@ VARIANTS: dict[str, Variant] = {
         label="the LLM tags the test set, after the 8 gold sentences most like the text",
         source="section A, ours",
     ),
+    "llm_lora": Variant(
+        tagger="llm_lora", label="a causal language model tuned with LoRA on the gold sentences", source="Table 5"
+    ),
+    "llm_lora_fs": Variant(
+        data="train",
+        tagger="llm_lora",
+        label="the same on gold and synthetic sentences",
+        source="Table 6",
+    ),
     "fs_llm": Variant(
         data="train", augment={"annotator": "llm"}, label="FS, synthetic targets by the LLM", source="ours (S7)"
     ),
@@ -159,6 +168,19 @@ VARIANTS: dict[str, Variant] = {
         label="FS, synthetic targets where model and LLM agree",
         source="ours (S7)",
     ),
+    **{
+        name: Variant(
+            data="train",
+            augment={"strategy": name, "annotator": "gold", "kinds": []},
+            label=f"gold and synthetic sentences by {what}, targets by the gold-only model",
+            source=f"Table 2 and Figure 6, {paper}",
+        )
+        for name, what, paper in (
+            ("melm", "masked entity language modelling (no LLM)", "Zhou et al., ACL 2022"),
+            ("llm_da", "rewritten contexts and replaced entities", "Ye et al. 2024"),
+            ("progen", "attributes, terms and verification", "Heng et al., ACL 2024"),
+        )
+    },
     "f_cnn": Variant(
         data="fusion",
         train={"span_mixer": "cnn"},

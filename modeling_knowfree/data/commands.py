@@ -34,6 +34,14 @@ def reading_options(command: Callable) -> Callable:
     return command
 
 
+def reading_params() -> list[click.Parameter]:
+    """The same options, for a command that is defined where importing this file would take too long."""
+
+    def nothing() -> None: ...
+
+    return list(reversed(reading_options(nothing).__click_params__))  # type: ignore[attr-defined]
+
+
 def given_options(options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, for `read_rows`."""
     return {name: value for name, value in options.items() if value not in (None, False)}

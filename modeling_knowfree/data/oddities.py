@@ -8,7 +8,7 @@ from .formats import Told
 from .formats.base import unit_of
 from .rows import Place, Row, show
 
-_LONG = 8  # code points of a Chinese or Japanese token that is rather a sentence
+_LONG = 7  # code points of a Chinese or Japanese token that is rather a sentence
 
 
 @dataclass

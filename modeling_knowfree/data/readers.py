@@ -228,14 +228,15 @@ class _Job:
         clean: Row = {
             "id": row["id"],
             "tokens": list(row["tokens"]),
-            "entities": [{key: span[key] for key in ("start", "end", "label")} for span in row["entities"]],
+            "entities": [_span(span) for span in row["entities"]],
         }
         if row.get("extensions") is not None:
             keys = ("start", "end", "label", "source")
             clean["extensions"] = [{key: span.get(key) for key in keys} for span in row["extensions"]]
         if row.get("uncertain"):
             clean["uncertain"] = [{key: span[key] for key in ("start", "end", "label")} for span in row["uncertain"]]
-        clean.update((key, row[key]) for key in ("synthetic", "parent_id") if row.get(key) is not None)
+        kept = ("has_extensions", "synthetic", "parent_id", "weight")
+        clean.update((key, row[key]) for key in kept if row.get(key) is not None)
         return clean
 
     def tell(self, quiet: bool) -> list[str]:
@@ -244,6 +245,12 @@ class _Job:
         for line in () if quiet else lines:
             logger.warning("%s: %s", self.file.name, line)
         return lines
+
+
+def _span(span: Mapping[str, Any]) -> dict[str, Any]:
+    """A target span with the contract's keys alone; its `weight` where it has one."""
+    weight = {} if span.get("weight") is None else {"weight": span["weight"]}
+    return {key: span[key] for key in ("start", "end", "label")} | weight
 
 
 def _bad_rows(bad: Sequence[InputError], name: str) -> InputError:

@@ -3,7 +3,8 @@
 A row is `{"id": str, "tokens": [str], "entities": [{"start": int, "end": int, "label": str}]}`: tokens are units,
 spans count in units, `end` is exclusive, `label` is a target label. A row may carry `extensions` (spans with a
 namespaced label and a `source`), `synthetic`, `parent_id`, and `uncertain`: target spans of a synthetic row on which
-its annotators disagree, which training counts neither as there nor as absent.
+its annotators disagree, which training counts neither as there nor as absent. `has_extensions` false: nobody looked for
+extension labels in it. `weight`, of the row or of one of its entities, 0 to 1: what it counts in training.
 
 Training only: this file is never pushed to the Hub.
 """
@@ -120,10 +121,13 @@ class RowChecker:
         for key in ("extensions", "uncertain"):
             if row.get(key) is not None:
                 self._check_spans(row[key], key, len(tokens), place)
-        for key, kind, allowed in (("synthetic", bool, "true or false"), ("parent_id", str, "a string or null")):
-            value = row.get(key)
+        kinds = {"synthetic": bool, "has_extensions": bool, "parent_id": str}
+        for key, kind in kinds.items():
+            value, allowed = row.get(key), "true or false" if kind is bool else "a string or null"
             if value is not None and not isinstance(value, kind):
                 bad_input(place, f"{key} is {show(value)}", allowed=allowed, mend=f"write {key} as {allowed}")
+        for holder in (row, *row["entities"]):
+            _check_weight(holder.get("weight"), place)
 
     def _check_id(self, row_id: Any, place: Place) -> Place:
         if row_id is None:
@@ -185,6 +189,15 @@ class RowChecker:
             mend = "correct the label, put a sentence that has it into the training file, or name all with --labels"
             allowed = ", ".join(map(show, sorted(self._labels))) or "none"
             bad_input(place, f"unknown label {show(label)}", allowed=allowed, mend=mend)
+
+
+def _check_weight(weight: Any, place: Place) -> None:
+    number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if weight is not None and not (number and 0 <= weight <= 1):
+        allowed = "a number from 0 to 1"
+        bad_input(
+            place, f"weight is {show(weight)}", allowed=allowed, mend=f"write weight as {allowed}, or leave it out"
+        )
 
 
 def check_keys(entry: Any, keys: Sequence[str], place: Place) -> None:

@@ -135,9 +135,10 @@ def _lines_of(part: Path) -> Iterator[Row]:
 
 
 def as_row(row: Row, unit: str, number: int) -> Row:
-    """A prediction as a row: units and spans in units, without scores; rows without an id are numbered."""
+    """A prediction as a row: units and spans in units, with scores; rows without an id are numbered."""
     named = {"id": str(row.get("id", number))}
-    spans = [{name: span[name] for name in ("start", "end", "label")} for span in row["entities"]]
+    keys = ("start", "end", "label", "score")
+    spans = [{name: span[name] for name in keys if name in span} for span in row["entities"]]
     if "tokens" in row:
         return named | {"tokens": row["tokens"], "entities": spans}
     offsets = split_text(row["text"], unit)

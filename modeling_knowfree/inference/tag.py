@@ -1,6 +1,7 @@
 """`knowfree evaluate` and `knowfree predict`: a finished model over a file, by one process or several."""
 
 import json
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -21,6 +22,8 @@ from .outputs import after, parquet_rows
 
 LONGEST = 1_000_000  # characters or tokens of one input: more would fill the memory of a small machine
 BATCHES_AT_ONCE = 16  # sentences are sorted by length within this many batches
+
+logger = logging.getLogger(__name__)
 
 
 def processes() -> PartialState:
@@ -103,7 +106,13 @@ def tag(
 
 
 def evaluate(
-    model: str, data: str, *, batch_size: int = 8, device: str | None = None, **options: Any
+    model: str,
+    data: str,
+    *,
+    batch_size: int = 8,
+    device: str | None = None,
+    reading: dict[str, Any] | None = None,
+    **options: Any,
 ) -> dict[str, Any] | None:
     """
     Score a model on a file, through the pipeline, windows included.
@@ -111,18 +120,20 @@ def evaluate(
     Args:
         model: folder or Hub id.
         data: file in any layout of `data.readers`.
+        reading: how the file is read, what `read_rows` takes.
         options: `threshold`, `decoding`.
 
     Returns:
-        `span_scores` of the file, with `reason` where F1 is 0: why; `None` in all but the main process.
+        `span_scores` of the file, with `reason` where F1 is 0: why, and `unreachable_gold` where gold has labels that
+        the model does not know: how many spans; `None` in all but the main process.
 
     Raises:
-        InputError: for a bad model folder or file, or gold labels that the model does not know.
+        InputError: for a bad model folder or file, or gold of which the model knows no label.
     """
     pipe = load_pipeline(model, device)
     config = pipe.model.config
-    rows = read_rows(data, unit=config.unit)
-    _check_labels(rows, config.target_labels, data)
+    rows = read_rows(data, unit=config.unit, **(reading or {}))
+    unknown = _unknown_labels(rows, config.target_labels, data)
     main = processes().is_main_process
     tagged = tag(pipe, rows, batch_size=batch_size, **options)
     predicted = [
@@ -133,20 +144,31 @@ def evaluate(
         return None
     gold = [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows]
     scores = span_scores(gold, predicted)
+    if unknown:
+        scores["unreachable_gold"] = unknown.total()
     if scores["f1"] == 0:
         scores["reason"] = _why_zero(pipe, rows, scores, options.get("threshold", config.threshold))
     return scores
 
 
-def _check_labels(rows: Sequence[Row], labels: Sequence[str], data: str) -> None:
+def _unknown_labels(rows: Sequence[Row], labels: Sequence[str], data: str) -> Counter[str]:
+    """Gold labels that the model does not know, with their numbers, told. Raises InputError where it knows none."""
     gold = Counter(span["label"] for row in rows for span in row["entities"])
-    if unknown := [label for label in gold if label not in labels]:
-        count = sum(gold[label] for label in unknown)
-        common = "no label in common" if len(unknown) == len(gold) else f"{count} spans have labels it does not know"
+    unknown = Counter({label: count for label, count in gold.items() if label not in labels})
+    if unknown and len(unknown) == len(gold):
         raise InputError(
-            f"{data}: the model cannot find what it has not learnt: {common}: {show(sorted(unknown))}; allowed: "
-            f"{', '.join(labels)}; mend: rename the labels or take these spans out, or train a model that has them"
+            f"{data}: the model cannot find what it has not learnt: no label in common: {show(sorted(unknown))}; "
+            f"allowed: {', '.join(labels)}; mend: rename the labels, or train a model that has them"
         )
+    if unknown:
+        logger.warning(
+            "%s: %d of %d gold spans have labels that the model does not know, and count as missed: %s",
+            data,
+            unknown.total(),
+            gold.total(),
+            ", ".join(f"{label} ({count})" for label, count in unknown.most_common(10)),
+        )
+    return unknown
 
 
 def _why_zero(pipe: KnowFreePipeline, rows: Sequence[Row], scores: dict[str, Any], threshold: float) -> str:

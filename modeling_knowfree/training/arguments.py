@@ -142,6 +142,8 @@ class DataArguments:
         task (`str`): preset of decoding, weight decay and beta: ner, nested_ner, segmentation or pos.
         preset (`str`): `small`, ours for little data, or `paper`, every letter of the paper.
         min_steps (`int`): at least this many updates, however few the sentences.
+        format, scheme, tag_column, tag_names, annotator, trim, skip_bad_rows: how the files are read, as in
+            `data.readers.read_rows`.
     """
 
     train_file: str | None = field(default=None, metadata={"help": "Training sentences."})
@@ -160,6 +162,28 @@ class DataArguments:
         default=0,
         metadata={"help": "Train at least this many updates; ignored with --max_steps or --num_train_epochs."},
     )
+    format: str | None = field(
+        default=None, metadata={"help": "Format of the files; `knowfree data formats` lists them. Default: recognised."}
+    )
+    scheme: str | None = field(
+        default=None, metadata={"help": "Scheme of the tags: bio, bioes, bmes, bilou, suffix, io. Default: recognised."}
+    )
+    tag_column: str | None = field(
+        default=None, metadata={"help": "The column of tags that counts: a number from 1, or a name."}
+    )
+    tag_names: str | None = field(
+        default=None, metadata={"help": "File with the names of integer tags: a list, or dataset_info.json."}
+    )
+    annotator: str | None = field(
+        default=None, metadata={"help": "Whose annotation counts where several differ on one sentence."}
+    )
+    trim: bool = field(default=False, metadata={"help": "Cut white space off spans."})
+    skip_bad_rows: bool = field(default=False, metadata={"help": "Leave bad rows out and count them."})
+
+    def reading(self) -> dict[str, Any]:
+        """How files are read: what `read_rows` takes."""
+        names = ("task", "format", "scheme", "tag_column", "tag_names", "annotator", "trim", "skip_bad_rows")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Rows to features: pieces, and the spans that the loss looks at."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch.utils.data import Dataset
@@ -21,12 +22,14 @@ class Features(Dataset):
         gold: target spans of all rows.
         cut_off: of these, how many lie beyond what the encoder reads.
         too_wide: of these, how many are wider than `config.max_span_width`.
+        unknown: labels of target spans that the model does not have, with their numbers; `gold` counts them too.
     """
 
     items: list[dict[str, Any]]
     gold: int
     cut_off: int
     too_wide: int
+    unknown: Counter[str] = field(default_factory=Counter)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -37,7 +40,7 @@ class Features(Dataset):
     @property
     def unreachable_gold(self) -> int:
         """Gold spans that no threshold will ever bring."""
-        return self.cut_off + self.too_wide
+        return self.cut_off + self.too_wide + self.unknown.total()
 
     def losses(self) -> str | None:
         """One line on what truncation and the width limit cost, with the setting that mends it; `None` for nothing."""
@@ -46,6 +49,10 @@ class Features(Dataset):
             told.append(f"{self.cut_off} lie beyond what the encoder reads (split the sentences)")
         if self.too_wide:
             told.append(f"{self.too_wide} are wider than max_span_width (raise --max_span_width)")
+        if self.unknown:
+            told.append(
+                f"{self.unknown.total()} have labels that the training sentences lack (name them with --labels)"
+            )
         if not told:
             return None
         return f"{self.unreachable_gold / self.gold:.1%} of {self.gold} gold spans cannot be found: {'; '.join(told)}"
@@ -66,6 +73,7 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
     targets = len(config.target_labels)
     items: list[dict[str, Any]] = []
     gold = cut_off = too_wide = 0
+    unknown = unknown_labels(rows, config.target_labels)
     limit = config.max_pieces
     for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows], limit), strict=True):
         if limit is not None and len(pieces.input_ids) > limit:
@@ -99,10 +107,33 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
             items[-1]["span_weights"] = [1.0 if weight is None else float(weight) for weight in given]
         if row.get("has_extensions") is not None:
             items[-1]["has_extensions"] = bool(row["has_extensions"])
-    return Features(items, gold, cut_off, too_wide)
+    return Features(items, gold + unknown.total(), cut_off, too_wide, unknown)
 
 
 def _loss_weight(row: Row, beta: float) -> float:
     if row.get("weight") is not None:
         return float(row["weight"])
     return beta if row.get("synthetic") else 1.0
+
+
+def unknown_labels(rows: Iterable[Row], labels: Iterable[str]) -> Counter[str]:
+    """Labels of target spans that are none of `labels`, with their numbers."""
+    known = frozenset(labels)
+    return Counter(span["label"] for row in rows for span in row["entities"] if span["label"] not in known)
+
+
+def count_unknown(metrics: dict[str, float], unknown: Counter[str], prefix: str) -> None:
+    """Adds gold spans of labels that a model does not have to its scores, in place: each such label's F1 is 0.
+
+    Args:
+        metrics: `span_scores` under keys that begin with `prefix_`, F1 of labels as `prefix_f1_<label>`.
+        unknown: those labels, with their numbers of spans.
+    """
+    gold, found, right = (int(metrics[f"{prefix}_{kind}_spans"]) for kind in ("gold", "predicted", "correct"))
+    labels = sum(key.startswith(f"{prefix}_f1_") for key in metrics)
+    gold += unknown.total()
+    metrics[f"{prefix}_gold_spans"] = gold
+    metrics[f"{prefix}_recall"] = right / gold
+    metrics[f"{prefix}_f1"] = 2 * right / (found + gold)
+    metrics[f"{prefix}_macro_f1"] *= labels / (labels + len(unknown))
+    metrics.update({f"{prefix}_f1_{label}": 0.0 for label in unknown})

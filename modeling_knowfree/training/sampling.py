@@ -6,6 +6,7 @@ sentence outside a subset can leak into it.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 from collections import Counter, defaultdict
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from ..data.rows import InputError, Row, write_rows
 
+logger = logging.getLogger(__name__)
 SIZES = (250, 500, 1000)
 SHOTS = (5, 10, 15, 20)
 
@@ -25,16 +27,17 @@ def random_subsets(
 
     `name` stands for the rows in errors.
 
-    Raises InputError for a size below 1 or above the number of gold rows, and for a synthetic row without its parent.
+    A size above the number of gold rows takes all there are, and is told.
+
+    Raises InputError for a size below 1, and for a synthetic row without its parent.
     """
     gold = _gold_positions(rows, name)
     sizes = _ascending(sizes, f"{name}: size")
-    if sizes and sizes[-1] > len(gold):
-        fitting = " ".join(str(size) for size in sizes if size <= len(gold)) or str(len(gold))
-        raise InputError(
-            f"{name}: {sizes[-1]} rows asked for, there are {len(gold)} gold rows; "
-            f"allowed: 1 to {len(gold)}; mend: ask for {fitting}"
-        )
+    for size in sizes:
+        if size > len(gold):
+            logger.warning(
+                "%s: %d rows asked for, there are %d gold rows: all of them are taken", name, size, len(gold)
+            )
     random.Random(seed).shuffle(gold)
     return {size: _with_synthetic(rows, gold[:size]) for size in sizes}
 

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
 from .command_line import parse_arguments
 from .config import build_config, build_model, target_labels
-from .features import Features, build_features
+from .features import Features, build_features, count_unknown, unknown_labels
 from .progress import show_lines
 from .tokenizer import load_tokenizer, lost_capitals
 from .trainer import KnowFreeTrainer
@@ -37,7 +37,7 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
         flat: overlapping gold is refused.
 
     Raises:
-        InputError: the first bad row of any split; a label that only validation or test has.
+        InputError: the bad rows of a split. Labels that only validation or test has are told: unreachable spans.
     """
     splits: dict[str, list[Row]] = {}
     given = data_args.labels
@@ -50,23 +50,49 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
             raise InputError(f"--dataset_name {data_args.dataset_name}: {' '.join(str(error).split())}") from error
         if "train" not in found:
             raise InputError(f"--dataset_name {data_args.dataset_name}: no split train, only {', '.join(found)}")
-        labels = given
         for name in ("train", "validation", "test"):
             if name in found:
                 where = f"{data_args.dataset_name}[{name}]"
-                splits[name] = read_dataset(found[name], name=where, flat=flat, labels=labels)
-                labels = labels or _labels(splits["train"], where)
+                allowed = given if name == "train" else None
+                splits[name] = read_dataset(found[name], name=where, flat=flat, labels=allowed, **data_args.reading())
+                if name == "train":
+                    labels = given or _labels(splits["train"], where)
+                else:
+                    _tell_unknown(splits[name], labels, where)
         return splits
     assert data_args.train_file is not None  # `_check` saw to it
-    reading = read_file(data_args.train_file, flat=flat, labels=given)
+    said = data_args.reading()
+    reading = read_file(data_args.train_file, flat=flat, labels=given, **said)
     for line in summary(inspect(reading, data_args.train_file)):
         logger.info(line)
     splits["train"] = reading.rows
     labels, unit = given or _labels(splits["train"], data_args.train_file), infer_unit(splits["train"])
     for name, path in (("validation", data_args.validation_file), ("test", data_args.test_file)):
         if path:
-            splits[name] = read_rows(path, unit=unit, flat=flat, labels=labels)
+            splits[name] = read_rows(path, unit=unit, flat=flat, **said)
+            _tell_unit(splits[name], unit, path)
+            _tell_unknown(splits[name], labels, path)
     return splits
+
+
+def _tell_unit(rows: list[Row], unit: str, where: str) -> None:
+    """Splits of which one counts in characters and the other in words do not fit each other."""
+    if (found := infer_unit(rows)) != unit:
+        logger.warning("%s: tokens are %ss, those of the training file %ss; cut both alike", where, found, unit)
+
+
+def _tell_unknown(rows: list[Row], labels: Iterable[str], where: str) -> None:
+    """Labels that the model will not have: their spans count as gold that nothing can find."""
+    unknown = unknown_labels(rows, labels)
+    if unknown:
+        listed = ", ".join(f"{label} ({count})" for label, count in unknown.most_common(10))
+        logger.warning(
+            "%s: %d spans have labels that the training sentences lack, and cannot be found: %s; put sentences with "
+            "them into the training file, or name all labels with --labels",
+            where,
+            unknown.total(),
+            listed,
+        )
 
 
 def _labels(rows: list[Row], where: str) -> list[str]:
@@ -171,6 +197,8 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
     for name in ("validation", "test"):
         if name in features:
             metrics = trainer.evaluate(features[name], metric_key_prefix=name)
+            if features[name].unknown:
+                count_unknown(metrics, features[name].unknown, name)
             metrics[f"{name}_unreachable_gold"] = features[name].unreachable_gold
             trainer.save_metrics(name, metrics)
             results[name] = metrics

@@ -39,6 +39,7 @@ EXAMPLES = [
 AT_ONCE = 2  # requests that run a model at the same time, each on its share of the cores
 VIEWS_AT_ONCE = 8  # changes of threshold and the like, which seldom run a model
 MOST_WAITING = 100  # requests in the queue
+MOST_SESSIONS = 300  # whose state is kept, 80 KB each; every call of the API is one
 SECONDS_A_FILE = 300  # after which what is tagged so far is the answer
 ROWS_A_STEP = 16  # of a file, between two moves of the progress bar
 MOST_TABLE_ROWS = 500
@@ -360,6 +361,7 @@ def main() -> None:
         css=STYLE,
         max_file_size=LARGEST_FILE,
         app_kwargs={"middleware": [Middleware(Limits, largest=2 * LARGEST_FILE)]},
+        state_session_capacity=MOST_SESSIONS,
         run_history=False,
         ssr_mode=False,
         footer_links=["api", "settings"],

@@ -8,12 +8,8 @@ SECONDS_TO_SEND = 60  # of a request's body
 MOST_AT_ONCE = 500  # requests, waiting ones and open pages counted
 
 
-class _Late(Exception):
-    """The body did not arrive in time."""
-
-
-class _Large(Exception):
-    """The body is larger than the Space takes."""
+class _Refused(Exception):
+    """The body comes too late, or is too large."""
 
 
 class Limits:
@@ -39,26 +35,27 @@ class Limits:
         if self._open >= self.most:
             await _answer(send, 503, "Too many visitors at the moment: try again in a minute.")
             return
+        refusal: list[tuple[int, str]] = []
         started = False
 
         async def noted_send(message: dict[str, Any]) -> None:
             nonlocal started
-            started = True
-            await send(message)
+            if not refusal:  # else what the app makes of half a body
+                started = True
+                await send(message)
 
         self._open += 1
         try:
-            await self.app(scope, self._bounded(receive), noted_send)
-        except _Late:
-            if not started:
-                await _answer(send, 408, f"The request took more than {self.seconds:g} seconds to arrive.")
-        except _Large:
-            if not started:
-                await _answer(send, 413, f"The request has more than {self.largest:,} bytes.")
+            await self.app(scope, self._bounded(receive, refusal), noted_send)
+        except _Refused:
+            pass
         finally:
             self._open -= 1
+        if refusal and not started:
+            await _answer(send, *refusal[0])
 
-    def _bounded(self, receive: Any) -> Any:
+    def _bounded(self, receive: Any, refusal: list[tuple[int, str]]) -> Any:
+        """`receive` within the limits; what they refuse comes into `refusal`."""
         deadline, size, complete = time.monotonic() + self.seconds, 0, False
 
         async def bounded() -> dict[str, Any]:
@@ -68,10 +65,12 @@ class Limits:
             try:
                 message = await asyncio.wait_for(receive(), max(0, deadline - time.monotonic()))
             except TimeoutError as error:
-                raise _Late from error
+                refusal.append((408, f"The request took more than {self.seconds:g} seconds to arrive."))
+                raise _Refused from error
             size += len(message.get("body", b""))
             if size > self.largest:
-                raise _Large
+                refusal.append((413, f"The request has more than {self.largest:,} bytes."))
+                raise _Refused
             complete = not message.get("more_body", False)
             return message
 

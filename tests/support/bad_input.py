@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-KNOWN_LABELS = ("LOC", "PER")  # what a validation file may hold: the labels of GOOD_ROWS
 GOOD_ROWS = [
     {"id": "good-1", "tokens": ["Ada", "lives", "in", "Rome"], "entities": [{"start": 0, "end": 1, "label": "PER"}]},
     {"id": "good-2", "tokens": ["Rome", "sleeps"], "entities": [{"start": 0, "end": 1, "label": "LOC"}]},
@@ -22,7 +21,7 @@ class BadInput:
 
     path: Path
     fragments: tuple[str, ...]
-    role: str = "train_file"  # or "validation_file" (beside GOOD_ROWS as training file), or "label_file"
+    role: str = "train_file"  # or "label_file"
 
 
 Case = Callable[[Path], BadInput]
@@ -136,13 +135,6 @@ def entities_no_list(folder: Path) -> BadInput:
 
 
 # ------------------------------------------------------------------ labels
-
-
-@case
-def unknown_label_in_validation(folder: Path) -> BadInput:
-    path = json_lines(folder, row(entities=[span(0, 1, "PERS")]), name="dev.jsonl")
-    fragments = ("dev.jsonl, line 3", "(id 'x')", "unknown label 'PERS'", "'LOC', 'PER'", "into the training file")
-    return BadInput(path, fragments, role="validation_file")
 
 
 @case

@@ -161,7 +161,8 @@ def _refuse(file: File) -> None:
         f"plain text without any annotation ({count} lines, the first line is {show(first)}): nothing to learn from"
     )
     mend = (
-        f"label it first, as {A_ROW} or in columns (word, tag); name the format if it has one (--format); "
-        "--task segmentation is for text cut into words by spaces"
+        f"label it first, in columns (word, tag) or as {A_ROW}; or name its --format; --task segmentation reads words "
+        "between spaces"
     )
-    bad_input(file.place(number), problem, allowed=f"one of {', '.join(FORMATS)}", mend=mend)
+    allowed = "annotation in a format of `knowfree data formats`"
+    bad_input(file.place(number), problem, allowed=allowed, mend=mend)

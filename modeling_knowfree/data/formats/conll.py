@@ -139,7 +139,8 @@ class Table:
         if self.options.tag_column is not None:
             layout.tags = self._asked(self.options.tag_column)
             return layout
-        if not tags:
+        lone = self.width > 2 and sum(map(len, self.sentences)) < 3
+        if not tags or (lone and all(self.values[column].keys() <= {"O", "o"} for column in tags)):
             return None
         if len(tags) > 1:
             entities = [column for column in tags if not self._is_chunks(column)]

@@ -94,10 +94,19 @@ def _text_of(data: dict, annotations: Sequence[dict], place: Place, name: str) -
     for key in ("text", *sorted(str(name) for name in names if name)):
         if key in strings:
             return key, data[key]
-    if len(strings) == 1:
-        return strings[0], data[strings[0]]
+    fitting = [key for key in strings if _covers(data[key], annotations)]
+    if len(strings) == 1 or len(fitting) == 1:
+        key = strings[0] if len(strings) == 1 else fitting[0]
+        return key, data[key]
     problem = f"{name} has no data.text, its data are {', '.join(map(show, data)) or 'empty'}"
     bad_input(place, problem, allowed="one text a task", mend="name the text in data as text")
+
+
+def _covers(text: str, annotations: Sequence[dict]) -> bool:
+    """Whether a text has every stated mention somewhere."""
+    values = [result.get("value") for one in annotations for result in one["result"] if isinstance(result, dict)]
+    stated = [value["text"] for value in values if isinstance(value, dict) and isinstance(value.get("text"), str)]
+    return bool(stated) and all(mention in text for mention in stated)
 
 
 def _mentions(results: Sequence[Any], key: str | None, options: Options, name: str, place: Place) -> list[Mention]:

@@ -55,7 +55,8 @@ class _Reader:
             start, end, label, stated = self.keys.mention(span, key, place)
             if isinstance(stated, str | list):
                 self._check_stated(tokens, (start, end, label), stated, place)
-            entities.append({"start": start, "end": end, "label": label})
+            weight = {"weight": span["weight"]} if isinstance(span, dict) and span.get("weight") is not None else {}
+            entities.append({"start": start, "end": end, "label": label} | weight)
         self._check_tags(entry, entities, place)
         return {**entry, "entities": entities}
 

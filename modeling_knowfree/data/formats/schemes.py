@@ -26,6 +26,8 @@ _WORDS = ("OUT", "OTHER", "OTHERS", "NONE", "NULL", "NIL", "OUTSIDE")
 OUTSIDE = ("O", "o", *SIGNS, "N/A", *(form(word) for word in _WORDS for form in (str, str.lower, str.capitalize)))
 ALLOWED = "O, or B-, I-, E-, M- or S- and a label"
 
+_LOWER = re.compile(r"[biesmluw][-_:].+", re.DOTALL)
+_STACK = re.compile(r"[|,+;]")
 _PREFIXED = re.compile(r"([BIESMLUW])([-_:])(.+)", re.DOTALL)
 _SUFFIXED = re.compile(r"(.+)([-_:])([BIESMLU])", re.DOTALL)
 _BARE = re.compile(r"[BIESMLU]")
@@ -85,6 +87,10 @@ def _by_prefix(tag: str) -> tuple[str, str] | None:
     return (tag, WORD_LABEL) if _BARE.fullmatch(tag) else None
 
 
+def _by_lower_prefix(tag: str) -> tuple[str, str] | None:
+    return (tag[0].upper(), tag[2:]) if _LOWER.fullmatch(tag) else None
+
+
 def _by_suffix(tag: str) -> tuple[str, str] | None:
     match = _SUFFIXED.fullmatch(tag)
     return (match[3], match[1]) if match else None
@@ -99,8 +105,8 @@ def _alone(tag: str) -> tuple[str, str]:
 
 
 def _scheme(name: str, outside: frozenset[str], why: str) -> Scheme:
-    split = {"suffix": _by_suffix, "io": _whole, "each": _alone}.get(name, _by_prefix)
-    if name in ("iob1", "iob2"):
+    split = {"suffix": _by_suffix, "lower": _by_lower_prefix, "io": _whole, "each": _alone}.get(name, _by_prefix)
+    if name in ("iob1", "iob2", "lower"):
         name = "bio"
     return Scheme("bioes" if name in ("bmes", "bilou") else name, outside, split, why)
 
@@ -126,13 +132,19 @@ def scheme_of(tags: Counter[str], *, named: str | None = None, task: str | None 
         return _scheme("bio", outside, "O alone")
     if all(map(_BARE.fullmatch, inside)):
         return _scheme("bioes", outside, f"bare positions {_listed(inside)}")
+    stacked = [tag for tag in inside if len(parts := _STACK.split(tag)) > 1 and all(map(_PREFIXED.fullmatch, parts))]
+    if stacked:
+        return f"tags such as {stacked[0]} are several in one: write each layer into a column of its own"
     prefixed = {tag: match for tag in inside if (match := _PREFIXED.fullmatch(tag))}
     if any(match[1] in "BI" for match in prefixed.values()) or (prefixed and any(tag in ("B", "I") for tag in inside)):
         return _prefix_scheme(inside, prefixed, outside)
+    if all(map(_LOWER.fullmatch, inside)) and any(tag[0] == "b" for tag in inside):
+        return _scheme("lower", outside, f"positions in small letters: {_listed(inside)}")
     suffixed = {tag: match for tag in inside if (match := _SUFFIXED.fullmatch(tag))}
     if len(suffixed) == len(inside) and any(match[3] in "BI" for match in suffixed.values()):
         return _scheme("suffix", outside, f"every tag but {_listed(outside & set(tags))} ends in its position")
-    if len(prefixed) == len(inside):
+    letters = {match[1] for match in prefixed.values()}
+    if len(prefixed) == len(inside) and letters <= {"S", "U", "W"}:  # an end without a beginning is no position
         return (
             f"the tags {_listed(inside)} are whole labels (--scheme io), or positions without any B- (--scheme bioes)"
         )

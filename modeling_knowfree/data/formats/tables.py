@@ -228,12 +228,8 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
         elif isinstance(sentence, list):
             entries.append({**entry, "tokens": sentence, "entities": tagged})
         else:
-            entries.append({**entry, "text": sentence, "label" if _triples(tagged) else "entities": tagged})
+            entries.append({**entry, "text": sentence, "entities": tagged})
     return read_entries(file, entries, {}, options)
-
-
-def _triples(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(span, list) for span in value)
 
 
 def _value(cell: str, place: Place) -> Any:

@@ -14,6 +14,7 @@ from .schemes import Scheme, looks_like_tags, read_tags, scheme_of
 
 _ARTICLE = re.compile(r"(\d{8}-\d{2}-\d{3}-\d{3})/m")
 _CLOSING = re.compile(r"(.+/[A-Za-z]\w*)((?:\][A-Za-z]\w*)+)")
+_TAG_LIKE = re.compile(r"[BIESMLUO](-\S*)?")
 _PUNCTUATION = re.compile("[，。、；：？！「」『』（）《》“”]")
 
 
@@ -149,6 +150,9 @@ def read_slashed(file: File, options: Options) -> Placed:
 def looks_segmented(lines: Sequence[str]) -> bool:
     """Whether lines are text cut into words: several short words a line, punctuation apart."""
     fields = [field for text in lines for field in text.split()]
+    tagged = sum(bool(_TAG_LIKE.fullmatch(text.split()[-1])) for text in lines)
+    if 2 * tagged >= len(lines):
+        return False  # what is left of columns
     several = sum(len(text.split()) > 1 for text in lines)
     marks = [field for field in fields if _PUNCTUATION.search(field)]
     apart = sum(len(field) == 1 for field in marks)

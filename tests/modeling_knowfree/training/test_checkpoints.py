@@ -279,21 +279,22 @@ def _train_quietly(argv: list[str]) -> None:
 
 
 def kill_loop(folder: Path, argv, kills: list[int], seconds: float, seed: int) -> None:
-    """A training killed after random times, resumed each time, until it ends by itself."""
+    """A training killed at random moments up to so many seconds after a new checkpoint, resumed each time."""
     draw = random.Random(seed)
     for number in [*kills, None]:
-        options = ["--resume_from_checkpoint", "True"] if names(folder) else []
+        before = names(folder)
+        options = ["--resume_from_checkpoint", "True"] if before else []
         process = FORK.Process(target=_train_quietly, args=(argv(folder, *options),))
         process.start()
         if number is not None:
-            process.join(draw.uniform(0.05, 1) * seconds)
-            if process.exitcode is None:
-                os.kill(process.pid, number)
-        process.join(120)
-        assert process.exitcode is not None and (number is not None or process.exitcode == 0)
+            while names(folder) in (before, []) and process.is_alive():
+                time.sleep(0.02)
+            time.sleep(draw.uniform(0, seconds))
+            assert process.is_alive(), "it ended before it could be killed: more updates are needed"
+            os.kill(process.pid, number)
+        process.join(900)
+        assert process.exitcode == {None: 0, signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143}[number]
         assert whole(folder), f"a half-written checkpoint after {number}"
-        if process.exitcode == 0 and number is not None:
-            return  # done before it could be killed
 
 
 def _killed_and_undisturbed(command_line, tmp_path: Path, kills: list[int], updates: int) -> tuple[Path, Path]:
@@ -302,22 +303,22 @@ def _killed_and_undisturbed(command_line, tmp_path: Path, kills: list[int], upda
 
     started = time.monotonic()
     kill_loop(tmp_path / "calm", argv, [], 0, 0)
-    seconds = time.monotonic() - started
+    between_checkpoints = 2 * (time.monotonic() - started) / updates
     (tmp_path / "killed").mkdir()
-    kill_loop(tmp_path / "killed", argv, kills, seconds, seed=len(kills))
+    kill_loop(tmp_path / "killed", argv, kills, between_checkpoints, seed=len(kills))
     return tmp_path / "killed", tmp_path / "calm"
 
 
 def test_killed_and_terminated_at_random_moments_it_ends_in_the_same_weights(command_line, tmp_path):
     kills = [signal.SIGKILL, signal.SIGTERM]
-    assert equal(*_killed_and_undisturbed(command_line, tmp_path, kills, updates=12))
+    assert equal(*_killed_and_undisturbed(command_line, tmp_path, kills, updates=24))
 
 
 @pytest.mark.soak
 def test_twenty_kills_and_ten_terminations(command_line, tmp_path):
     kills = [*[signal.SIGKILL] * 20, *[signal.SIGTERM] * 10]
     random.Random(0).shuffle(kills)
-    assert equal(*_killed_and_undisturbed(command_line, tmp_path, kills, updates=400))
+    assert equal(*_killed_and_undisturbed(command_line, tmp_path, kills, updates=240))
 
 
 def test_the_command_exits_by_the_signal_and_says_how_to_go_on(command_line, tmp_path):

@@ -123,7 +123,6 @@ def test_files_and_counts(tmp_path: Path):
 @pytest.mark.parametrize(
     ("sizes", "ks", "message"),
     [
-        ((10, 41), (), r"^train: 41 rows asked for, there are 40 gold rows; allowed: 1 to 40; mend: ask for 10$"),
         ((0,), (), r"^train: size 0 asked for; allowed: 1 and more; mend: drop 0$"),
         ((10,), (-1, 5), r"^train: k -1 asked for; "),
         ((10,), (5,), r"^train: no row has an entity; "),
@@ -133,6 +132,12 @@ def test_impossible_wishes_write_nothing(tmp_path: Path, sizes, ks, message: str
     with pytest.raises(InputError, match=message):
         write_subsets([gold(n) for n in range(40)], tmp_path / "subsets", sizes=sizes, ks=ks, name="train")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_above_what_there_is_takes_all_and_says_so(tmp_path: Path, caplog):
+    counts = write_subsets([gold(n) for n in range(40)], tmp_path, sizes=(10, 41), ks=(), name="train")
+    assert [count["sentences"] for count in counts.values()] == [10, 40]
+    assert "train: 41 rows asked for, there are 40 gold rows: all of them are taken" in caplog.text
 
 
 @pytest.mark.shared

@@ -382,6 +382,22 @@ SAMPLES = [
     ),
     Sample("csv", "sheet.tsv", "token\tlabel\n" + columns("\t", "B-PER I-PER O O B-LOC I-LOC O O O O"), RIO),
     Sample(
+        "conll",
+        "small.txt",
+        columns(" ", "b-per i-per o o b-loc i-loc o o o o").replace("PER", "per"),
+        [(RIO[0][0], [(0, 2, "per"), (4, 6, "loc")]), RIO[1]],
+    ),
+    Sample(
+        "conll",
+        "whole.txt",
+        columns(" ", "S-BAHN S-BAHN O O E-MAIL O O O O O"),
+        [(RIO[0][0], [(0, 2, "S-BAHN"), (4, 5, "E-MAIL")]), RIO[1]],
+        told=("touching entities",),
+    ),
+    Sample(
+        "csv", "spans.csv", "text,spans\n" + TEXT + ',"[[0, 7, ""PER""], [15, 23, ""LOC""]]"\n' + RAIN + ",[]\n", RIO
+    ),
+    Sample(
         "csv",
         "sentences.csv",
         "Sentence #,Sentence,POS,Tag\n"

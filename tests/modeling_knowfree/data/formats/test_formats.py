@@ -109,6 +109,7 @@ REFUSED = {
     "a short line": ("r.conll", "a NN B-X\nb NN O\nc NN\nd NN O\n", {}, ["r.conll, line 3", "'c NN'", "3"]),
     "a space in a token": ("s.txt", "a B-X\nnew york B-Y\nb O\n", {}, ["s.txt, line 2", "'new york B-Y'"]),
     "singles alone": ("s.txt", "a S-X\nb O\nc S-X\n", {}, ["s.txt, line 1", "--scheme"]),
+    "stacked tags": ("s.txt", "a B-X|B-Y\nb O\nc B-X\n", {}, ["s.txt, line 1", "B-X|B-Y", "several in one"]),
     "a position or a label": ("s.txt", "a B-X\nb I-X\nc S-BAHN\nd O\n", {}, ["S-BAHN", "--scheme"]),
     "stated texts contradict": (
         *(

@@ -1,0 +1,1 @@
+"""Other ways to make training text than explanations: one file each."""

@@ -1,0 +1,226 @@
+"""MELM: a masked language model that knows the labels fills the entity slots of gold sentences (Zhou et al., ACL 2022,
+"MELM: Data Augmentation with Masked Entity Language Modeling for Low-Resource NER").
+
+Sentences are linearised with a marker of its label before and after each entity; a masked language model is tuned on
+them with entity pieces masked; then entities are masked again and drawn from the most probable pieces. No LLM is asked.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from augmentation.llm.dialogue import Work
+from augmentation.strategies.seeds import Asking, SeedSentence, Strategy
+from modeling_knowfree.data.rows import InputError, write_rows
+from modeling_knowfree.encoders import encoder_path
+
+RESULT = "melm.jsonl"
+TUNING_RATE, DRAWING_RATE = 0.7, 0.5  # of an entity's pieces that are masked (η and μ of the paper)
+CONTEXT_RATE = 0.15
+MOST_PROBABLE = 5
+EPOCHS, BATCH, LEARNING_RATE = 20, 8, 5e-5
+
+
+def melm(asking: Asking, seeds: Sequence[SeedSentence], model: str | None, folder: Path) -> Strategy:
+    """
+    The strategy for these gold sentences; the model is tuned when the first sentence is asked for, and what it made is
+    kept in `folder`.
+
+    Raises:
+        InputError: no model is named, or it cannot be loaded as a masked language model.
+    """
+    if not model:
+        raise InputError("strategy melm tunes a masked language model; name one: melm_model: bert-base-chinese")
+    made: dict[str, list[str]] = {}
+
+    def sentences(row_id: str) -> Work[list[str]]:
+        if not made:
+            made.update(_kept_or_made(asking, seeds, model, folder / RESULT))
+        return made[row_id]
+        yield []  # a generator without a question
+
+    return sentences
+
+
+def _kept_or_made(asking: Asking, seeds: Sequence[SeedSentence], model: str, path: Path) -> dict[str, list[str]]:
+    told = [asking.seed, asking.per_row, asking.unit, model, [(s.id, s.tokens, s.spans) for s in seeds]]
+    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    if path.is_file():
+        head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+        if head.get("key") == key:
+            return {line["id"]: line["sentences"] for line in lines}
+    found = make_sentences(asking, seeds, model)
+    write_rows(path, [{"key": key}, *({"id": row, "sentences": texts} for row, texts in found.items())])
+    return found
+
+
+def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], model: str) -> dict[str, list[str]]:
+    """
+    Tune the model, then draw `asking.per_row` sentences for each gold sentence that has an entity.
+
+    Raises:
+        InputError: the model cannot be loaded as a masked language model.
+    """
+    import torch
+    from transformers import AutoModelForMaskedLM
+
+    from modeling_knowfree.training.tokenizer import load_tokenizer
+
+    place = encoder_path(model, asking.unit)
+    devices = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    with torch.random.fork_rng():
+        torch.manual_seed(asking.seed)
+        try:
+            tokenizer: Any = load_tokenizer(place, asking.unit)
+            network = AutoModelForMaskedLM.from_pretrained(place, dtype=torch.float32)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"melm_model {model}: {' '.join(str(error).split()):.300}") from error
+        labels = sorted({label for seed in seeds for _, _, label in seed.spans})
+        names = {label: tokenizer(asking.name(label), add_special_tokens=False)["input_ids"] for label in labels}
+        tokenizer.add_tokens([marker(label) for label in labels], special_tokens=True)
+        network.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        table = network.get_input_embeddings().weight
+        with torch.no_grad():  # a marker begins as the mean of its label's name
+            for label in labels:
+                if names[label]:
+                    table[tokenizer.convert_tokens_to_ids(marker(label))] = table[names[label]].mean(0)
+        network.to(devices)
+        lines = [linearise(seed, tokenizer) for seed in seeds]
+        _tune(network, tokenizer, [line for line in lines if any(owner >= 0 for owner in line[1])], asking.seed)
+        network.eval()
+        return {
+            seed.id: _drawn(network, tokenizer, seed, line, asking) if seed.spans else []
+            for seed, line in zip(seeds, lines, strict=True)
+        }
+
+
+def marker(label: str) -> str:
+    """The piece that stands before and after entities of a label."""
+    return f"<{label}>"
+
+
+def linearise(seed: SeedSentence, tokenizer: Any) -> tuple[list[int], list[int], list[int]]:
+    """
+    A sentence as pieces, markers around its outermost entities.
+
+    Returns:
+        piece ids; for each the entity that it belongs to, -1 for context and markers; for each the token, -1 for
+        markers and special pieces.
+    """
+    ids, owners, tokens = [tokenizer.cls_token_id], [-1], [-1]
+
+    def add(token: int, entity: int) -> None:
+        pieces = tokenizer([seed.tokens[token]], is_split_into_words=True, add_special_tokens=False)["input_ids"]
+        for piece in pieces or [tokenizer.unk_token_id]:
+            ids.append(piece)
+            owners.append(entity)
+            tokens.append(token)
+
+    def mark(label: str) -> None:
+        ids.append(tokenizer.convert_tokens_to_ids(marker(label)))
+        owners.append(-1)
+        tokens.append(-1)
+
+    at = 0
+    for number, (start, end, label) in enumerate(sorted(seed.spans, key=lambda span: (span[0], -span[1]))):
+        if start < at:
+            continue
+        for token in range(at, start):
+            add(token, -1)
+        mark(label)
+        for token in range(start, end):
+            add(token, number)
+        mark(label)
+        at = end
+    for token in range(at, len(seed.tokens)):
+        add(token, -1)
+    limit = min(512, tokenizer.model_max_length) - 1
+    return (
+        [*ids[:limit], tokenizer.sep_token_id],
+        [*owners[:limit], -1],
+        [*tokens[:limit], -1],
+    )
+
+
+def _tune(network: Any, tokenizer: Any, lines: Sequence[tuple[list[int], list[int], list[int]]], seed: int) -> None:
+    import torch
+
+    dice = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE)
+    network.train()
+    for _ in range(EPOCHS):
+        order = torch.randperm(len(lines), generator=dice).tolist()
+        for first in range(0, len(order), BATCH):
+            chosen = [lines[at] for at in order[first : first + BATCH]]
+            longest = max(len(ids) for ids, _, _ in chosen)
+            ids = torch.full((len(chosen), longest), tokenizer.pad_token_id)
+            rates = torch.zeros(len(chosen), longest)
+            for row, (pieces, owners, tokens) in enumerate(chosen):
+                ids[row, : len(pieces)] = torch.tensor(pieces)
+                rates[row, : len(pieces)] = torch.tensor(
+                    [
+                        0.0 if token < 0 else TUNING_RATE if entity >= 0 else CONTEXT_RATE
+                        for entity, token in zip(owners, tokens, strict=True)
+                    ]
+                )
+            masked = torch.rand(ids.shape, generator=dice) < rates
+            if not masked.any():
+                continue
+            gold = ids.masked_fill(~masked, -100).to(network.device)
+            shown = ids.masked_fill(masked, tokenizer.mask_token_id).to(network.device)
+            attention = (ids != tokenizer.pad_token_id).long().to(network.device)
+            network(input_ids=shown, attention_mask=attention, labels=gold).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+
+def _drawn(
+    network: Any, tokenizer: Any, seed: SeedSentence, line: tuple[list[int], list[int], list[int]], asking: Asking
+) -> list[str]:
+    """New sentences for one: entity pieces masked, filled one after the other from the most probable."""
+    import torch
+
+    ids, owners, tokens = line
+    special = set(tokenizer.all_special_ids) | {
+        tokenizer.convert_tokens_to_ids(marker(label)) for _, _, label in seed.spans
+    }
+    found = []
+    for number in range(asking.per_row):
+        dice = asking.dice("melm", seed.id, number)
+        pieces = list(ids)
+        masked = [at for at, entity in enumerate(owners) if entity >= 0 and dice.random() < DRAWING_RATE]
+        masked = masked or [dice.choice([at for at, entity in enumerate(owners) if entity >= 0])]
+        for at in masked:
+            pieces[at] = tokenizer.mask_token_id
+        for at in masked:
+            with torch.inference_mode():
+                scores = network(input_ids=torch.tensor([pieces], device=network.device)).logits[0, at].float()
+            order = [p for p in scores.topk(min(10 * MOST_PROBABLE, len(scores))).indices.tolist() if p not in special]
+            order = [p for p in order if _fits(tokenizer.convert_ids_to_tokens(p), ids[at], tokenizer, asking)]
+            best = order[:MOST_PROBABLE] or [ids[at]]
+            weights = scores[best].softmax(-1).tolist()
+            pieces[at] = dice.choices(best, weights)[0]
+        changed = {token for at, token in enumerate(tokens) if token >= 0 and pieces[at] != ids[at]}
+        words = []
+        for token, word in enumerate(seed.tokens):
+            own = [pieces[at] for at, other in enumerate(tokens) if other == token]
+            words.append(
+                tokenizer.convert_tokens_to_string(tokenizer.convert_ids_to_tokens(own)).strip().removeprefix("##")
+                if token in changed
+                else word
+            )
+        found.append(asking.join([word for word in words if word]))
+    return found
+
+
+def _fits(piece: str, old: int, tokenizer: Any, asking: Asking) -> bool:
+    """Whether a piece can stand where the old one did: a letter for a character, a word's inside for its inside."""
+    before = tokenizer.convert_ids_to_tokens(old)
+    bare = piece.removeprefix("##").removeprefix("▁").removeprefix("Ġ")
+    if asking.unit == "character":
+        return len(bare) == 1 and bare.isalnum()
+    begins = [each[:1] in ("▁", "Ġ") for each in (piece, before)]
+    inside = [each.startswith("##") for each in (piece, before)]
+    return bare.isalnum() and begins[0] == begins[1] and inside[0] == inside[1]

@@ -1,0 +1,52 @@
+"""`knowfree suggest`: the command line. Heavy imports stay inside the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("pool", type=click.Path(path_type=Path))
+@click.option("--model", required=True, help="Folder that `knowfree train` wrote, or a Hub id.")
+@click.option("--number", required=True, type=click.IntRange(min=1), help="How many texts.")
+@click.option("--to", default="jsonl", show_default=True, help="Format to write: `knowfree data formats` lists them.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="File to write.")
+@click.option(
+    "--pick",
+    type=click.Choice(["random", "uncertain", "diverse", "both"]),
+    default="random",
+    show_default=True,
+    help="Which: at random, where the model doubts, spread out, both.",
+)
+@click.option("--labelled", multiple=True, help="File of texts that are labelled already; repeatable.")
+@click.option("--encoder", help="Sentence encoder for diverse and both.  [default: the packaged one]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+def suggest(
+    pool: Path, model: str, number: int, to: str, output: Path, pick: str, labelled: tuple[str, ...], **options: object
+) -> None:
+    """Write the texts of POOL that are worth a label next, with what the model finds in them already.
+
+    POOL is plain text (a text a line, or a paragraph) or rows in any format; labels in it are not looked at. Correct
+    what stands in OUTPUT with your tool, add it to the training file, train again.
+
+    \b
+      knowfree suggest texts.txt --model runs/mine --number 50 --to doccano --output next.jsonl
+    """
+    from modeling_knowfree.data.formats import WRITERS, format_named, write_rows_as
+    from modeling_knowfree.data.rows import InputError, write_rows
+
+    from .suggest import suggest as run
+
+    if to != "jsonl" and format_named(to, "--to").name not in WRITERS:
+        raise InputError(f"--to {to}: is read, not written; name one of jsonl, {', '.join(WRITERS)}")
+    if output.resolve() == pool.resolve():
+        raise InputError(f"--output {output}: is the pool itself; name another file")
+    rows = run(pool, model=model, number=number, how=pick, labelled=labelled, **options)  # type: ignore[arg-type]
+    if to == "jsonl":
+        write_rows(output, rows)
+    else:
+        write_rows_as([{key: row[key] for key in ("id", "tokens", "entities")} for row in rows], to, output)
+    fewer = "" if len(rows) == number else f" ({number} were asked for; the pool has no more that differ)"
+    click.echo(f"{output}: {len(rows)} texts{fewer}")

@@ -1,0 +1,187 @@
+"""The strategies that make synthetic sentences otherwise than by explanations."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from augmentation.llm.answers import parse
+from augmentation.llm.dialogue import Finished, replay
+from augmentation.llm.outcome import Outcome
+from augmentation.llm.prompts import LANGUAGES, load_prompt
+from augmentation.llm.protocol import Completion
+from augmentation.llm.runner import Runner
+from augmentation.llm.store import Store
+from augmentation.llm.tasks import Request
+from augmentation.pipeline import STORE_FILE, Augmentation
+from augmentation.settings import check_settings
+from augmentation.strategies.llm_da import LEVELS, WAYS, llm_da, misspelt
+from augmentation.strategies.melm import RESULT, melm
+from augmentation.strategies.progen import progen
+from augmentation.strategies.seeds import Asking, SeedSentence
+from modeling_knowfree.data.readers import write_rows
+from modeling_knowfree.data.rows import InputError
+from tests.conftest import letter_counts, row
+from tests.support.tiny_run import call, lines_of, tiny_settings
+
+LIMITS = dict.fromkeys(("rewrite", "terms", "attributes", "compose", "verify"), 256)
+TERMS = {"PLACE": ["Loch Ard", "the summit", "Glen Coe"], "GEAR": ["ice axe", "rope"]}
+
+
+def seed(text: str, *spans: tuple[int, int, str]) -> SeedSentence:
+    return SeedSentence(text, tuple(text.split()), spans, text)
+
+
+SEEDS = [
+    seed("old axe in north pass", (0, 2, "GEAR"), (3, 5, "PLACE")),
+    seed("deep snow on the ridge", (3, 5, "PLACE")),
+    seed("bear left"),
+]
+ASKING = Asking("en", "word", LIMITS, 0, 6, {})
+
+
+def answer(request: Request) -> str:
+    """What an LLM that does as it is told says."""
+    prompt = request.messages[-1][1]
+    if request.task == "terms":
+        return json.dumps(TERMS[request.input])
+    if request.task == "attributes":
+        return json.dumps([{"attribute": "mood", "values": ["glad", "tired"]}])
+    if request.task == "rewrite":
+        return f"Rewritten: {request.input.splitlines()[0]}"
+    if request.task == "compose":
+        entities = json.loads(prompt.split("exactly like this: ")[1].split("]. It shall")[0] + "]")
+        return "We saw " + " and ".join(each.rsplit("(", 1)[0] for each in entities)
+    assert request.task == "verify"
+    said = json.loads(prompt.split("these entities: ")[1].split("}].")[0] + "}]")
+    return json.dumps([item for item in said if item["entity"] != "rope"])
+
+
+def told(request: Request) -> Outcome:
+    return Outcome(request, None, parse(request.task, answer(request)))
+
+
+def made(strategy, row_id: str) -> tuple[list[str], list[Request]]:
+    done = replay(strategy(row_id), told)
+    assert isinstance(done, Finished)
+    return done.value, [outcome.request for outcome in done.outcomes]
+
+
+@pytest.mark.parametrize("task", LIMITS)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_language_has_the_prompts(task, language):
+    variables = {key: ["x"] for key in "how entities text number label examples sentences attributes".split()}
+    assert load_prompt(task, language).render(**variables)
+
+
+def test_llm_da_rewrites_replaces_and_does_both():
+    assert len(WAYS) == len(set(WAYS)) == 14
+    found, requests = made(llm_da(ASKING, SEEDS), SEEDS[0].id)
+    assert [request.task for request in requests] == ["terms", "terms", *["rewrite"] * 4]
+    assert {request.input for request in requests[:2]} == {"PLACE", "GEAR"}
+    replaced, rewritten = found[:2], found[2:]
+    assert len(rewritten) == 4 and all(text.startswith("Rewritten: ") for text in rewritten)
+    assert sum("old axe in north pass" in text for text in rewritten) == 2  # the level `context` keeps the sentence
+    assert all("old axe" not in text and "north pass" not in text and len(text) > 8 for text in replaced)
+    for request in requests[2:]:
+        ways = request.input.splitlines()[1]
+        assert ways in WAYS and ways in request.messages[0][1]
+    assert made(llm_da(ASKING, SEEDS), SEEDS[0].id) == (found, requests)
+    assert LEVELS == ("context", "entity", "both")
+
+
+def test_a_slip_changes_little():
+    dice = ASKING.dice("slips")
+    for _ in range(50):
+        assert abs(len(misspelt("north pass", dice)) - 10) <= 1
+    assert misspelt("a b", dice) == "a b"
+
+
+def test_progen_keeps_what_passes_its_own_check():
+    found, requests = made(progen(ASKING, SEEDS), SEEDS[1].id)
+    assert [request.task for request in requests[:3]] == ["attributes", "terms", "terms"]
+    composed = [request for request in requests if request.task == "compose"]
+    checked = [request for request in requests if request.task == "verify"]
+    assert len(composed) == len(checked) == ASKING.per_row
+    assert all("mood" in request.messages[0][1] for request in composed)
+    assert found == [request.input for request in checked if "rope" not in request.input]
+    assert 0 < len(found) < ASKING.per_row
+
+
+class Scripted:
+    """A client that answers by `answer`, and counts."""
+
+    model, endpoint, modes = "scripted", "here", ("none",)
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def send(self, request, mode):
+        self.asked += 1
+        text = answer(request) if request.task in LIMITS else json.dumps([{"entity": "Loch Ard", "type": "PLACE"}])
+        return Completion(
+            text=text, finish_reason="stop", served_model=None, prompt_tokens=10, completion_tokens=5, free=True
+        )
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@pytest.mark.parametrize("strategy", ["llm_da", "progen"])
+def test_an_augmentation_by_a_strategy_annotates_its_sentences_and_asks_nothing_twice(strategy, tmp_path):
+    rows = [
+        row("old axe in north pass", (0, 2, "GEAR"), (3, 5, "PLACE")),
+        row("deep snow on the ridge", (3, 5, "PLACE")),
+    ]
+    write_rows(tmp_path / "gold.jsonl", rows)
+    values = {"train_file": "gold.jsonl", "language": "en", "strategy": strategy, "kinds": [], "model": "scripted"}
+    settings = check_settings(values, "here")
+    client = Scripted()
+    with Store(tmp_path / STORE_FILE) as store:
+        run = Augmentation(tmp_path, settings, Runner(client, store), letter_counts)
+        run.ask()
+        counts = run.write()
+        asked = client.asked
+        run.ask()
+        assert client.asked == asked
+    synthetic = lines_of(tmp_path / "synthetic.jsonl")
+    assert counts["synthesis"]["kept"] == len(synthetic) > 2
+    assert {each["parent_id"] for each in synthetic} == {each["id"] for each in rows}
+    found = [span for each in synthetic for span in each["entities"]]
+    assert found and all(span["label"] == "PLACE" for span in found)
+    assert {line["task"] for line in lines_of(tmp_path / "provenance.jsonl")} >= {"terms", "targets"}
+
+
+def test_melm_fills_entity_slots_only_and_keeps_what_it_made(encoder, tmp_path):
+    asking = Asking("en", "word", LIMITS, 0, 3, {})
+    strategy = melm(asking, SEEDS, str(encoder), tmp_path)
+    found = {each.id: made(strategy, each.id) for each in SEEDS}
+    assert all(requests == [] for _, requests in found.values())
+    assert found["bear left"][0] == [] and len(found[SEEDS[0].id][0]) == 3
+    for text in found[SEEDS[0].id][0]:
+        assert text.split()[2:3] == ["in"] and len(text.split()) == 5
+    for text in found[SEEDS[1].id][0]:
+        assert text.startswith("deep snow on ")
+    assert any(text != each.id for each in SEEDS for text in found[each.id][0])
+    (tmp_path / "again").mkdir()
+    again = melm(asking, SEEDS, str(encoder), tmp_path / "again")
+    assert {each.id: made(again, each.id) for each in SEEDS} == found
+    lines = lines_of(tmp_path / RESULT)
+    lines[1]["sentences"] = ["kept"]
+    write_rows(tmp_path / RESULT, lines)
+    assert made(melm(asking, SEEDS, str(encoder), tmp_path), SEEDS[0].id)[0] == ["kept"]
+
+
+def test_melm_needs_a_model_that_can_be_loaded(tmp_path):
+    with pytest.raises(InputError, match="melm_model"):
+        melm(ASKING, SEEDS, None, tmp_path)
+    with pytest.raises(InputError, match="melm_model"):
+        made(melm(ASKING, SEEDS, str(tmp_path), tmp_path), SEEDS[0].id)
+
+
+def test_melm_is_a_row_of_a_run_without_any_llm(encoder, tmp_path: Path):
+    settings = tiny_settings(tmp_path, encoder) | {"augment": {"sentences_per_row": 2}, "updates": 2}
+    call(tmp_path / "run", settings, "--variants", "melm")
+    base, line = lines_of(tmp_path / "run" / "results.jsonl")
+    assert (base["variant"], line["variant"]) == ("base", "melm")  # base annotates
+    assert line["gold_rows"] == 8 and line["synthetic_rows"] > 8

@@ -1,0 +1,154 @@
+"""`knowfree augment` with text without labels: probe first, exactly what is asked, nothing twice, and what stops it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+import knowfree
+from augmentation.llm.recorded import RecordedClient
+from modeling_knowfree.data.readers import read_rows
+from tests.support import ROOT
+from tests.support.llm_server import LLMServer
+from tests.support.pool_files import pool_files
+from tests.support.tiny_run import lines_of
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result.output
+
+
+def make(folder, **changes):
+    settings = pool_files(folder) | changes
+    (folder / "augment.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return folder
+
+
+def spent(folder):
+    return json.loads(call("status", folder, "--json"))["answers"]
+
+
+def teacher(folder):
+    return json.loads((folder / "teacher.json").read_text(encoding="utf-8"))
+
+
+def test_ask_40_asks_exactly_40_and_a_second_run_none(tmp_path):
+    folder = make(tmp_path / "run", usd_per_million_prompt_tokens=1.0, usd_per_million_completion_tokens=4.0)
+    out = call("run", folder, "--ask", 40)
+    assert "label" in out and "interval" in out  # the table
+    assert spent(folder) == {"targets": 48}  # 8 of the gold, 40 of the pool
+    report = teacher(folder)
+    keys = {"f1", "precision", "recall", "macro_f1", "per_label", "intervals", "folds", "pool_texts", "asked"}
+    assert keys | {"requests", "tokens", "usd", "plan"} <= report.keys()
+    assert (report["pool_texts"], report["asked"], report["requests"]) == (60, 40, 40)
+    assert report["precision"] == 1 and 0.5 < report["recall"] < 1  # it overlooks one row of eight
+    results = {name: (folder / name).read_bytes() for name in ("pool.jsonl", "train.jsonl", "teacher.json")}
+    call("run", folder)
+    assert spent(folder) == {"targets": 48}
+    assert results == {name: (folder / name).read_bytes() for name in results}
+    first = [row["id"] for row in lines_of(folder / "pool.jsonl")]
+    assert len(first) == 40 == len(set(first))
+    call("run", folder, "--ask", 50)
+    assert spent(folder) == {"targets": 58}
+    assert [row["id"] for row in lines_of(folder / "pool.jsonl")][:40] == first
+
+
+def test_pool_rows_say_who_tagged_them_and_nothing_of_extension_labels(tmp_path):
+    folder = make(tmp_path / "run")
+    call("run", folder, "--ask", 20)
+    pool = lines_of(folder / "pool.jsonl")
+    for row in pool:
+        assert (row["source"], row["annotator"], row["has_extensions"], row["synthetic"]) == (
+            "pool",
+            "llm",
+            False,
+            False,
+        )
+        assert row["extensions"] == [] and row["weight"] == 1.0
+        assert all(0.5 < span["weight"] <= 1 for span in row["entities"])
+    gold = lines_of(folder / "fusion.jsonl")
+    assert lines_of(folder / "train.jsonl") == gold + pool
+    read = read_rows(folder / "train.jsonl")[8:]  # as training reads them
+    assert [row["has_extensions"] for row in read] == [False] * 20
+    assert [row["entities"] for row in read] == [row["entities"] for row in pool]
+    call("export", folder, "--format", "datasets", "--output", tmp_path / "out")
+    assert (tmp_path / "out" / "pool" / "train.parquet").is_file()
+
+
+def test_a_bad_teacher_stops_before_the_pool_and_can_be_resumed(tmp_path):
+    folder = make(tmp_path / "run")
+    out = call("run", folder, "--min_teacher_f1", 0.99, code=3)
+    assert "min_teacher_f1" in out and spent(folder) == {"targets": 8}
+    assert teacher(folder)["asked"] == 0 and not (folder / "pool.jsonl").exists()
+    call("run", folder, "--min_teacher_f1", 0.5)
+    assert spent(folder) == {"targets": 68} and teacher(folder)["asked"] == 60
+
+
+def test_a_teacher_that_answers_nothing_stops_after_the_probe(tmp_path):
+    folder = make(tmp_path / "run")
+    answers = folder / "answers.jsonl"
+    lines = [json.loads(line) | {"completion": "[]"} for line in answers.read_text(encoding="utf-8").splitlines()]
+    answers.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    assert "found no span" in call("run", folder, code=3)
+    assert spent(folder) == {"targets": 8} and teacher(folder)["f1"] == 0
+
+
+def test_plan_counts_probe_and_pool_without_asking(tmp_path):
+    folder = make(tmp_path / "run", ask=30)
+    plan = json.loads(call("plan", folder, "--json"))
+    assert plan["tasks"]["targets"]["missing"] == 38
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [("", "no text in it"), ("我们一起在嘉鱼\n", "another language"), (None, "no text of the pool is left")],
+)
+def test_pools_of_no_use_are_refused_before_anything_is_written(tmp_path, text, complaint):
+    folder = make(tmp_path / "run", test_file="pool.txt.rows.jsonl")
+    pool = (folder / "pool.txt").read_text(encoding="utf-8")
+    rows = [{"id": str(n), "tokens": line.split(), "entities": []} for n, line in enumerate(pool.splitlines())]
+    (folder / "pool.txt.rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    if text is not None:
+        (folder / "pool.txt").write_text(text, encoding="utf-8")
+    before = sorted(path.name for path in folder.iterdir())
+    assert complaint in call("run", folder, code=2)
+    left = {path.name for path in folder.iterdir()} - set(before)
+    assert not {name for name in left if not name.startswith("answers.sqlite")}
+
+
+def start(folder):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "knowfree", "augment", "run", str(folder)]
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.soak
+def test_a_kill_in_the_middle_of_the_pool_pays_nothing_twice(tmp_path):
+    folder = make(tmp_path / "run")
+    with LLMServer(RecordedClient([folder / "answers.jsonl"]), latency_seconds=0.05) as server:
+        settings = yaml.safe_load((folder / "augment.yaml").read_text(encoding="utf-8"))
+        settings |= {"client": "hub", "model": "m", "base_url": server.url, "concurrency": 2, "answers": []}
+        (folder / "augment.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+        def answered():
+            return [entry for entry in server.log if entry["task"] == "targets" and entry["outcome"] == "ok"]
+
+        process = start(folder)
+        while len(answered()) < 25 and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.wait(10)
+        time.sleep(0.2)
+        sent = len(answered())
+        assert 25 <= sent < 68
+        process = start(folder)
+        assert process.wait(200) == 0
+        assert 68 <= len(answered()) <= 68 + 2  # what was in flight at the kill, at most
+    assert teacher(folder)["asked"] == 60 and len(lines_of(folder / "pool.jsonl")) == 60

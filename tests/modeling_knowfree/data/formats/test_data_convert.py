@@ -1,0 +1,83 @@
+"""`knowfree data convert`, `formats` and `get`, and the options by which `train`, `evaluate` and `sample` read."""
+
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+from click.testing import CliRunner
+
+import knowfree
+from modeling_knowfree.data.commands import data, reading_params
+from modeling_knowfree.data.formats import FORMATS
+from modeling_knowfree.data.readers import InputError, read_rows
+from modeling_knowfree.training.arguments import DataArguments
+from tests.modeling_knowfree.data.formats.samples import lines
+
+
+def said(*arguments: object) -> str:
+    result = CliRunner().invoke(data, [str(argument) for argument in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_convert_says_what_it_took_the_file_for_and_what_it_left_out(tmp_path: Path):
+    source = tmp_path / "out.jsonl"
+    accepted = {"text": "Mina left", "spans": [{"start": 0, "end": 5, "label": "PER"}], "answer": "accept"}
+    source.write_text(lines(accepted, {**accepted, "answer": "reject"}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"ends with white space.*--trim"):
+        said("convert", source, tmp_path / "rows.jsonl")
+    assert not (tmp_path / "rows.jsonl").exists()
+    told = said("convert", source, tmp_path / "rows.jsonl", "--trim")
+    assert "prodigy (answer beside text)" in told and "1 rejected answers left out" in told
+    assert "1 spans trimmed" in told and "1 sentences, 1 entities, jsonl" in told
+    [row] = read_rows(tmp_path / "rows.jsonl")
+    assert (row["tokens"], row["entities"]) == (["Mina", "left"], [{"start": 0, "end": 1, "label": "PER"}])
+    said("convert", tmp_path / "rows.jsonl", tmp_path / "rows.conll", "--to", "conll")
+    assert (tmp_path / "rows.conll").read_text(encoding="utf-8") == f"# id = {row['id']}\nMina\tB-PER\nleft\tO\n\n"
+    with pytest.raises(InputError, match="--to prodigy: is read, not written"):
+        said("convert", source, tmp_path / "x", "--to", "prodigy")
+    with pytest.raises(InputError, match="is IN itself"):
+        said("convert", source, source)
+
+
+def test_formats_lists_every_format():
+    listed = json.loads(said("formats", "--json"))
+    assert [entry["name"] for entry in listed] == list(FORMATS)
+    table = said("formats")
+    assert all(f"{name} " in table for name in FORMATS)
+
+
+def test_get_writes_a_file_a_split(tmp_path: Path):
+    (tmp_path / "set").mkdir()
+    row = {"tokens": ["Mina"], "ner_tags": ["B-PER"]}
+    for split in ("train", "test"):
+        (tmp_path / "set" / f"{split}.jsonl").write_text(lines(row, row), encoding="utf-8")
+    said("get", tmp_path / "set", tmp_path / "got", "--to", "gliner")
+    assert sorted(path.name for path in (tmp_path / "got").iterdir()) == ["test.json", "train.json"]
+    assert read_rows(tmp_path / "got" / "train.json")[0]["entities"] == [{"start": 0, "end": 1, "label": "PER"}]
+    assert datasets.load_dataset(str(tmp_path / "set"), split="train").num_rows == 2
+
+
+def test_every_command_that_reads_takes_the_same_options():
+    names = {option.name for option in reading_params()}
+    assert names == DataArguments().reading().keys() - {"task"}
+    for command in ("sample", "evaluate"):
+        shown = CliRunner().invoke(knowfree.cli, [command, "--help"]).output
+        assert all(f"--{name}" in shown for name in names)
+
+
+def test_sample_reads_as_it_is_told(tmp_path: Path):
+    (tmp_path / "t.txt").write_text("a S-X\nb O\n\nc S-X\n", encoding="utf-8")
+    arguments = [
+        "sample",
+        "--train_file",
+        str(tmp_path / "t.txt"),
+        "--output_dir",
+        str(tmp_path / "low"),
+        "--sizes",
+        "9",
+    ]
+    result = CliRunner().invoke(knowfree.cli, [*arguments, "--scheme", "io"], catch_exceptions=False)
+    assert result.exit_code == 0 and "2 sentences" in result.output
+    assert read_rows(tmp_path / "low" / "train_9.jsonl")[0]["entities"] == [{"start": 0, "end": 1, "label": "S-X"}]
