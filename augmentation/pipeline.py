@@ -185,7 +185,7 @@ class Augmentation:
                 stage("synthetic", lambda: map(self.synthetic_work, self.sentences()))
             fresh = [later for later in _Survey(annotated()).classes if later.key not in keys]
             proposed = partial(self._propose, known, fresh, f"merge-{part}")
-            stage(f"merge {part}", lambda proposed=proposed: [proposed()])
+            stage(f"merge {part}", partial(lambda work: [work()], proposed))
             known = self._finished(proposed()).value
             keys |= {type_class.key for type_class in fresh}
 

@@ -95,6 +95,7 @@ def pack_model(
     facts = read_model(folder, results)
     files, left_out = _listed(folder, (*MODEL_FILES, *TRAVELLING_FILES))
     left_out = tuple(name for name in left_out if name != "README.md")  # the card is made anew
+    files["handler.py"] = _source("modeling_knowfree.inference.handler")  # what Inference Endpoints call
     dropped = 0
     if drop_extension_labels and facts.extension_kinds:
         from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification

@@ -158,7 +158,7 @@ class KnowFreeConfig(PretrainedConfig):
         self._check()
         super().__init__(**kwargs)
         if isinstance(getattr(self, "custom_pipelines", None), dict):
-            self.custom_pipelines = TaskNames(self.custom_pipelines)
+            self.custom_pipelines = TaskNames(self.custom_pipelines)  # type: ignore[has-type]
 
     def _check(self) -> None:
         for name, allowed in _CHOICES.items():
@@ -166,9 +166,11 @@ class KnowFreeConfig(PretrainedConfig):
                 raise ValueError(f"{name}={getattr(self, name)!r:.80}: choose one of {', '.join(map(repr, allowed))}")
         for name, bounds in _WHOLE.items():
             _check_whole(name, getattr(self, name), *bounds)
-        for size, heads in (("head_size", "biaffine_heads"), ("span_size", "biaffine_heads")):
-            if getattr(self, size) % getattr(self, heads):
-                raise ValueError(f"{size}={getattr(self, size)} must be a multiple of {heads}={getattr(self, heads)}")
+        for name in ("head_size", "span_size"):
+            if getattr(self, name) % self.biaffine_heads:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} must be a multiple of biaffine_heads={self.biaffine_heads}"
+                )
         if self.span_mixer == "local_attention" and self.span_size % self.attention_heads:
             raise ValueError(f"span_size={self.span_size} must be a multiple of attention_heads={self.attention_heads}")
         heads, size = self.biaffine_heads, self.head_size // self.biaffine_heads

@@ -145,7 +145,7 @@ def _with_remote_code(config: KnowFreeConfig, folder: Path) -> KnowFreeConfig:
         "AutoModel": "modeling_knowfree.KnowFreeModel",
         "AutoModelForTokenClassification": "modeling_knowfree.KnowFreeForTokenClassification",
     }
-    named.custom_pipelines = {
+    named.custom_pipelines = {  # type: ignore[assignment]
         "knowfree": {
             "impl": f"pipeline_knowfree.{KnowFreePipeline.__name__}",
             "pt": ["AutoModelForTokenClassification"],
@@ -755,6 +755,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
             ValueError: without `unit_ids` and `num_units`.
         """
         units = self.knowfree(input_ids, attention_mask, unit_ids, num_units, token_type_ids).last_hidden_state
+        assert num_units is not None  # the encoder's forward refused it
         wanted = len(self.config.target_labels)
         if span_labels is not None or output_extension_logits:
             wanted += len(self.config.extension_labels)
@@ -771,7 +772,9 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         limit = torch.sym_min(length, self.config.max_span_width or length)
         starts, ends = F.leaky_relu(self.start_mlp(units)), F.leaky_relu(self.end_mlp(units))  # eq 7, (B, L, D')
         real = torch.arange(length, device=units.device) < num_units[:, None]  # (B, L)
-        given, reach = (self.biaffine, starts, ends, real, limit), self.mixer.reach
+        given = (self.biaffine, starts, ends, real, limit)
+        reach: int | None = self.mixer.reach  # type: ignore[assignment]
+        spans: Plane | PackedBand | TiledBand
         if reach is None:
             spans = Plane.of(*given, 0, 0)
         elif torch.compiler.is_compiling():

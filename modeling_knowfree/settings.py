@@ -24,7 +24,7 @@ _CORE = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int"
 class _PlainLoader(yaml.SafeLoader):
     """YAML without what settings have no use for: aliases (they expand), keys given twice, tags, dates."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {  # type: ignore[misc]
         first: [(tag, pattern) for tag, pattern in resolvers if tag in _CORE]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

@@ -73,7 +73,7 @@ def encoder_layers(encoder: nn.Module) -> nn.ModuleList:
     Raises:
         InputError: it has no list of them.
     """
-    number = encoder.config.num_hidden_layers
+    number = encoder.config.num_hidden_layers  # type: ignore[union-attr]
     for module in encoder.modules():
         if isinstance(module, nn.ModuleList) and len(module) == number:
             return module

@@ -84,7 +84,7 @@ class Lexicon:
         return cls(words | dict.fromkeys(stored["unknown"], UNKNOWN), stored["size"], stored["packaged"])
 
 
-def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> tuple[Lexicon, dict[str, Any]]:
+def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> tuple[Lexicon, dict[int, list[float]]]:
     """
     The lexicon for a training.
 
@@ -120,9 +120,12 @@ def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> 
     everything = Lexicon(dict.fromkeys(sorted(named), UNKNOWN), size)
     seen = {"".join(row["tokens"][a:b]) for row in rows for a, b, _ in everything.matches(row["tokens"])}
     own = sorted(seen | vectors.keys())
-    words = dict.fromkeys(sorted(named), UNKNOWN) | {word: FIRST_WORD + at for at, word in enumerate(own)}
+    words: dict[str, int] = dict.fromkeys(sorted(named), UNKNOWN) | {
+        word: FIRST_WORD + at for at, word in enumerate(own)
+    }
     lexicon = Lexicon(words, size, packaged=source == PACKAGED)
-    return lexicon, {words[word]: vector for word, vector in vectors.items()}
+    pretrained: dict[int, list[float]] = {words[word]: vector for word, vector in vectors.items()}
+    return lexicon, pretrained
 
 
 def check_characters(rows: Iterable[Row]) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, set_seed
 
@@ -142,9 +141,7 @@ def predict_llm_lora(folder: Path, rows: Sequence[Row]) -> list[list[FoundSpan]]
 
 
 @torch.inference_mode()
-def tag_by_model(
-    network: nn.Module, tokenizer: Any, rows: Sequence[Row], told: Mapping[str, Any]
-) -> list[list[FoundSpan]]:
+def tag_by_model(network: Any, tokenizer: Any, rows: Sequence[Row], told: Mapping[str, Any]) -> list[list[FoundSpan]]:
     """The spans of each row, from greedy answers; what is no JSON or has no place in the text counts as nothing."""
     network.eval()
     found: list[list[FoundSpan]] = []
@@ -259,7 +256,7 @@ def _load(told: Mapping[str, Any]) -> tuple[Any, Any]:
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(told["model"])
-        network = AutoModelForCausalLM.from_pretrained(told["model"], **options)
+        network: Any = AutoModelForCausalLM.from_pretrained(told["model"], **options)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"llm_lora: model {told['model']}: {' '.join(str(error).split()):.300}") from error
     if tokenizer.eos_token_id is None:

@@ -47,11 +47,11 @@ class Pcbert(Lebert):
         vectors: dict[int, list[float]] | None = None,
     ):
         super().__init__(config, lexicon, vectors)
-        self.more = {"prompt": list(prompt), "masks": list(masks), "implicit": list(implicit)}
+        self.more: dict[str, Any] = {"prompt": list(prompt), "masks": list(masks), "implicit": list(implicit)}
         size = config.encoder_config.hidden_size
         self.parent = nn.ModuleDict({"encoder": AutoModel.from_config(config.encoder_config)})
         if getattr(self.parent["encoder"], "pooler", None) is not None:
-            self.parent["encoder"].pooler = None
+            self.parent["encoder"].pooler = None  # type: ignore[assignment]
         self.occurs = nn.Linear(size, 1)
         self.attention = nn.Linear(size, size, bias=False)
         self.mixed_norm = nn.LayerNorm(size)

@@ -102,7 +102,7 @@ class Cell:
         files = [self.train_file, settings.validation_file, settings.test_file]
         arguments = shaping_arguments(settings, self.definition)
         recipe = RECIPES.get(arguments.get("preset", "small"), {}) if self.definition.tagger == "span" else {}
-        shaping = [
+        shaping: list[Any] = [
             self.definition.tagger,
             recipe | arguments,
             [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
@@ -255,7 +255,8 @@ def finish(cell: Cell, test: list[Row], budget: Mapping[str, Any] | None = None)
     tag_seconds: float | None = None
     if cell.definition.asks_llm:
         predicted, asked = _tag_by_llm(cell, work, test, budget)
-        dev_f1, curve = None, []
+        dev_f1 = None
+        curve: list[Any] = []
     elif cell.definition.tagger == "span":
         dev_f1, curve, predicted, tag_seconds = _finish_span(cell, work, test)
     else:

@@ -137,7 +137,8 @@ def _examples(rows: Sequence[Row], unit: str) -> dict[str, list[Example]]:
     found: dict[str, list[Example]] = defaultdict(list)
     spare: dict[str, list[Example]] = defaultdict(list)
     for row in rows:
-        text, offsets = "", []
+        text = ""
+        offsets: list[tuple[int, int]] = []
         for span in row["entities"]:
             examples = found[span["label"]]
             if len(examples) == EXAMPLES:

@@ -29,3 +29,27 @@ def export(model: str, output: Path, to: str, int8: bool) -> None:
     folder = export_onnx(model, output, int8=int8)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     click.echo(f"{folder}: {'8-bit ' if int8 else ''}ONNX, {size:.0f} MB; OnnxTagger in {folder / 'onnx_tagger.py'}")
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("model")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--batch_size", type=click.IntRange(1), default=32, show_default=True, help="Windows run together.")
+@click.option("--queue_size", type=click.IntRange(1), default=128, show_default=True, help="Requests that may wait.")
+def serve(model: str, host: str, port: int, batch_size: int, queue_size: int) -> None:
+    """Serve a model over HTTP; concurrent requests are tagged together.
+
+    \b
+      knowfree serve runs/mine --port 8000
+      curl -s localhost:8000/tag -H 'content-type: application/json' -d '{"texts": ["我们一起在嘉鱼"]}'
+
+    /docs shows the API, /health and /metrics what a cluster asks for.
+    """
+    import uvicorn
+
+    from .server import make_app
+
+    uvicorn.run(
+        make_app(model, batch_size, queue_size), host=host, port=port, log_level="warning", timeout_keep_alive=5
+    )

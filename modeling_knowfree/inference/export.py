@@ -54,6 +54,7 @@ def export_onnx(model: str, output: Path, int8: bool = False) -> Path:
     if output.exists():
         raise InputError(f"{output}: exists; allowed: a new folder; mend: name another one, or remove it")
     pipe = load_pipeline(model)
+    assert pipe.tokenizer is not None  # the pipeline refuses to be without
     network = pipe.model.cpu().float().eval()
     config = network.config
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -137,15 +138,7 @@ def tagger_source() -> str:
     own = (Path(__file__).with_name(TAGGER)).read_text(encoding="utf-8")
     tree = ast.parse(own)
     lines = own.splitlines(keepends=True)
-    replaced = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.level]
-    needed = sorted(
-        {ast.unparse(node) for module in _LEFT_OUT for node in _imports(module)}
-        | {
-            ast.unparse(node)
-            for node in tree.body
-            if isinstance(node, (ast.Import, ast.ImportFrom)) and node not in replaced
-        }
-    )
+    needed = sorted({ast.unparse(node) for each in [tree, *map(_parsed, _LEFT_OUT)] for node in _imports(each)})
     first = next(at for at, node in enumerate(tree.body) if isinstance(node, (ast.Import, ast.ImportFrom)))
     after = next(node for node in tree.body[first:] if not isinstance(node, (ast.Import, ast.ImportFrom)))
     head = "".join(lines[: tree.body[first].lineno - 1])

@@ -8,6 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ class OnnxTagger:
                 pieces,
                 limit,
                 window_overlap,
-                lambda document=document: sentence_ends(document["text"], document["offsets"]),
+                partial(sentence_ends, document["text"], document["offsets"]),
                 self.config["train_lengths"],
             )
             whole = len(document["ranges"]) == 1

@@ -35,7 +35,11 @@ def has_multi_label(rows: Iterable[Row]) -> bool:
 
 
 def extension_weights(
-    rows: Sequence[Row], alpha_cap: float | None = 1.0, extension_budget: float = 0.0, min_extension_count: int = 1
+    rows: Sequence[Row],
+    alpha_cap: float | None = 1.0,
+    extension_budget: float = 0.0,
+    min_extension_count: int = 1,
+    labels: Sequence[str] | None = None,
 ) -> dict[str, float]:
     """
     α_i = 0.5·Ĉ/C_i of every extension label that the rows have (eq 15).
@@ -48,13 +52,15 @@ def extension_weights(
             grows with what there is to learn them from, and a hundred labels weigh no more than ten. 0: no limit, the
             paper's letter.
         min_extension_count: a label with fewer spans is left out.
+        labels: all target labels of the task; by default those that the rows have.
 
     Returns:
-        Extension label -> α_i, labels sorted. C_i counts the label's spans; Ĉ is the mean count of a target label.
+        Extension label -> α_i, labels sorted. C_i counts the label's spans; Ĉ is the number of target spans over the
+        number of target labels of the task, those that these rows lack included.
     """
     counts = Counter(span["label"] for row in rows for span in row.get("extensions", ()))
     targets = [span["label"] for row in rows for span in row["entities"]]
-    mean = len(targets) / max(1, len(set(targets)))
+    mean = len(targets) / max(1, len(labels or set(targets)))
     weights = {label: 0.5 * mean / counts[label] for label in sorted(counts) if counts[label] >= min_extension_count}
     if alpha_cap is not None:
         weights = {label: min(alpha_cap, alpha) for label, alpha in weights.items()}
@@ -139,7 +145,7 @@ def build_config(
     """
     labels = labels or target_labels(rows)
     unit = infer_unit(rows)
-    alphas = extension_weights(rows, alpha_cap, extension_budget, min_extension_count)
+    alphas = extension_weights(rows, alpha_cap, extension_budget, min_extension_count, labels)
     encoder = load_config(model_name_or_path)
     special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
     return KnowFreeConfig(

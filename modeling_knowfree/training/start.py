@@ -9,14 +9,12 @@ here one for each column, from the rows.
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import torch
 
 from ..configuration_knowfree import KnowFreeConfig
+from ..data.rows import Row
 from ..modeling_knowfree import KnowFreeForTokenClassification
-
-Row = dict[str, Any]
 
 
 def prior_log_odds(rows: Iterable[Row], config: KnowFreeConfig) -> list[float]:

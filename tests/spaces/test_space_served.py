@@ -13,7 +13,8 @@ import httpx
 import pytest
 
 from tests.support import ROOT
-from tests.support.space_driver import CHROMIUM_ARGUMENTS, find_chromium, lay_out, serve
+from tests.support.browser import CHROMIUM, no_browser, playwright_api
+from tests.support.space_driver import CHROMIUM_ARGUMENTS, lay_out, serve
 from tests.support.space_rows import ENGLISH, NESTED, UPLOADS, as_rows
 
 BROWSER_TIMEOUT = 180_000  # milliseconds; on a machine with nothing else to do every wait is under two seconds
@@ -140,11 +141,10 @@ def test_a_space_without_models_says_how_to_make_one(tmp_path):
 def browser():
     """A headless Chromium. Playwright's event loop counts as running in this thread until it is stopped, so it must not
     outlive the module: `asyncio.run` of later tests would fail."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as session:
-        executable = find_chromium() or session.chromium.executable_path
+    with playwright_api().sync_playwright() as session:
+        executable = CHROMIUM or session.chromium.executable_path
         if not Path(executable).exists():
-            pytest.skip("no Chromium on the PATH, and none that `playwright install chromium` put in its place")
+            no_browser("no Chromium on the PATH, and none that `playwright install chromium` put in its place")
         chromium = session.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS, timeout=BROWSER_TIMEOUT)
         yield chromium
         chromium.close()

@@ -22,11 +22,6 @@ CHROMIUM_ARGUMENTS = [
 SECONDS_TO_START = 300
 
 
-def find_chromium() -> str | None:
-    """The Chromium or Chrome on the PATH."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
-
 def lay_out(folder: Path) -> Path:
     """Copy the app and the renderer into `folder`, as the Space's repository holds them."""
     shutil.copytree(ROOT / "spaces" / "knowfree_demo", folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -188,7 +188,10 @@ def _sidecar(path: Path, lines: Sequence[Any], options: Options) -> dict[int, tu
 
 def write(rows: Sequence[Row], path: Path) -> None:
     """One document, a row a line, into the folder `path`: rows.txt, rows.ann, annotation.conf, and the units."""
-    lines, spans, units, at = [], [], [], 0
+    lines: list[str] = []
+    spans: list[str] = []
+    units: list[str] = []
+    at = 0
     for number, row in enumerate(rows, start=1):
         refuse_breaks(row, path, "\t\n\r")
         text = joined_text(row)[0]

@@ -80,12 +80,12 @@ def read_cluener(file: File, options: Options) -> Placed:
         labels = entry["label"]
         if not isinstance(labels, dict) or not all(isinstance(mentions, dict) for mentions in labels.values()):
             bad_input(place, f"label is {show(labels)}", allowed=allowed, mend="write {} for a sentence without any")
-        mentions = []
+        mentions: list[Mention] = []
         for label, places in labels.items():
             for mention, borders in places.items():
                 if not isinstance(borders, list) or not all(isinstance(b, list) and len(b) == 2 for b in borders):
                     bad_input(place, f"{show(mention)} is at {show(borders)}", allowed=allowed, mend="write [[0, 2]]")
-                mentions.extend(Mention(*border, label, mention) for border in borders)
+                mentions.extend(Mention(first, last, label, mention) for first, last in borders)
         return TextRow(need_text(entry, place), mentions, identity(entry))
 
     return rows_of_texts(placed_texts(file.entries, text_row), options, usual=INCLUSIVE)

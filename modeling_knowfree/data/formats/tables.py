@@ -17,8 +17,10 @@ from .schemes import need_scheme, read_tags, scheme_of
 
 TOKENS = ("word", "token", "form", "words", "tokens")
 TAGS = ("tag", "ner", "ner_tag", "ner_tags", "ner tag", "label", "labels", "tags", "bio", "iob", "entity", "bio_tag")
-SENTENCES = ("sentence #", "sentence_id", "sent_id", "sentence", "sentence id", "sentence number", "sentence_number")
-SENTENCES += ("sentence_idx", "sent", "sid", "id")
+SENTENCES = (
+    *("sentence #", "sentence_id", "sent_id", "sentence", "sentence id", "sentence number", "sentence_number"),
+    *("sentence_idx", "sent", "sid", "id"),
+)
 TEXTS = ("text", "sentence", "tokens", "words")
 CELLS = (*TAGS, "entities", "spans")
 
@@ -215,7 +217,7 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
             bad_input(place, problem, allowed=f"{len(header.names)} cells", mend="quote cells that hold the delimiter")
         sentence, tagged = _value(cells[text], place), _value(cells[tags], place)
         named = header.first(("id", "sentence #", "sentence_id"))
-        entry: dict[str, Any] = {} if named in (None, text) else {"id": cells[named]}  # type: ignore[index]
+        entry: dict[str, Any] = {} if named in (None, text) else {"id": cells[named]}
         if isinstance(tagged, str):
             tagged = tagged.split()
         if (

@@ -79,12 +79,12 @@ def _feature(lines: Sequence[Line], file: File, options: Options) -> Feature:
         spans = [feature for feature in features if _ENTITY_LAYER.search(feature.layer)] or features
         candidates = [feature for feature in spans if feature.name == "value"] or spans
     if len(candidates) != 1:
-        names = ", ".join(f"{feature.layer}|{feature.name}" for feature in features) or "none"
+        shown = ", ".join(f"{feature.layer}|{feature.name}" for feature in features) or "none"
         mend = "name the one that holds the labels: --tag_column LAYER|FEATURE"
-        bad_input(file.place(), f"the features of spans are {names}", allowed="one that holds labels", mend=mend)
+        bad_input(file.place(), f"the features of spans are {shown}", allowed="one that holds labels", mend=mend)
     chosen = candidates[0]
-    for layer in dict.fromkeys(feature.layer for feature in features if feature.layer != chosen.layer):
-        options.told.add("span layers left out", layer)
+    for left_out in dict.fromkeys(feature.layer for feature in features if feature.layer != chosen.layer):
+        options.told.add("span layers left out", left_out)
     return chosen
 
 

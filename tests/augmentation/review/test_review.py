@@ -1,7 +1,6 @@
 """The review page in a real browser: filter, reject, save the decisions, export without what was rejected."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -14,13 +13,12 @@ from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from augmentation.pipeline import Augmentation
 from augmentation.settings import check_settings, settings_text
+from tests.support.browser import chromium, playwright_api
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 CHROMIUM_ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 
 BEAR = "we met <script>alert(1)</script> the bear near harrow creek ."
 WOLF = "the wolf & its cubs slept ."
@@ -103,9 +101,9 @@ def test_page_shows_the_samples_asked_for(run_folder, tmp_path):
 @pytest.fixture
 def browser():
     """A headless Chromium. Ask for it after `run_folder`: Playwright keeps an event loop running in this thread."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    executable = chromium()
+    with playwright_api().sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
 
@@ -121,7 +119,6 @@ def opened(browser, path):
     return page, troubles
 
 
-@needs_chromium
 def test_filter_reject_save_and_export(run_folder, browser, tmp_path):
     call("review", run_folder)
     page, troubles = opened(browser, run_folder / "review.html")
@@ -201,7 +198,6 @@ def test_filter_reject_save_and_export(run_folder, browser, tmp_path):
     assert page.locator('article[data-id="r1"] .on.rejected').count() == 3
 
 
-@needs_chromium
 def test_decision_can_be_taken_back(run_folder, browser):
     call("review", run_folder)
     page, _ = opened(browser, run_folder / "review.html")
@@ -215,7 +211,6 @@ def test_decision_can_be_taken_back(run_folder, browser):
     assert json.loads(download.value.path().read_text(encoding="utf-8")) == {"rows": {}}
 
 
-@needs_chromium
 def test_words_and_tags_can_be_left_undrawn_and_take_no_room_then(run_folder, browser):
     call("review", run_folder)
     page, _ = opened(browser, run_folder / "review.html")

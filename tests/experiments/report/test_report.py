@@ -25,7 +25,6 @@ from knowfree_experiments.report.results import read_run
 from modeling_knowfree.data.readers import InputError, write_rows
 from tests.support.run_folder import TEST_ROWS, make_run
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SCRIPT = "<script>alert(1)</script>"
 IMAGE = '<img src=x onerror="alert(2)">'
 CELLS = {
@@ -466,14 +465,15 @@ def test_analyses_are_computed_once_for_the_same_inputs(tmp_path):
         Analyses(tmp_path).get("x", [tmp_path / "gone"], dict)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
 def test_page_in_a_browser(finished):
-    sync_api = pytest.importorskip("playwright.sync_api")
+    from tests.support.browser import chromium, playwright_api
     from tests.support.space_driver import CHROMIUM_ARGUMENTS
 
+    executable = chromium()
+
     address = (finished / "report.html").as_uri()
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    with playwright_api().sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
         for width in (400, 1200):
             page = browser.new_page(viewport={"width": width, "height": 800})
             troubles, asked = [], []

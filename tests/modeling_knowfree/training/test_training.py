@@ -10,7 +10,13 @@ from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.inference.tag import evaluate, load_pipeline
 from modeling_knowfree.training.arguments import RECIPES, KnowFreeTrainingArguments
 from modeling_knowfree.training.command_line import parse_arguments
-from modeling_knowfree.training.config import auto_span_width, build_config, build_model, extension_weights
+from modeling_knowfree.training.config import (
+    auto_span_width,
+    build_config,
+    build_model,
+    extension_weights,
+    target_labels,
+)
 from modeling_knowfree.training.features import build_features
 from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.training.trainer import KnowFreeTrainer
@@ -126,6 +132,17 @@ def test_weight_of_extension_labels_is_equation_15():
     ]
     assert extension_weights(rare, alpha_cap=None) == {"ENT:r": 3.0}
     assert extension_weights(rare) == {"ENT:r": 1.0}
+
+
+def test_mean_count_is_over_all_labels_of_the_task_also_those_that_the_subset_lacks(encoder):
+    """Ĉ of equation 15: a subset without some label does not make the others more frequent."""
+    have = target_labels(EXTENDED)
+    whole = [*have, "NEVER", "SEEN"]
+    here, all_labels = (extension_weights(EXTENDED, None, labels=labels) for labels in (have, whole))
+    assert here == extension_weights(EXTENDED, None)
+    assert all_labels == pytest.approx({name: alpha * len(have) / len(whole) for name, alpha in here.items()})
+    config = build_config(str(encoder), EXTENDED, alpha_cap=None, labels=whole)
+    assert dict(zip(config.extension_labels, config.extension_weights, strict=True)) == pytest.approx(all_labels)
 
 
 @pytest.mark.parametrize("uncertain", [[], [(0, 1, "PLACE"), (2, 3, "GEAR")]])
@@ -277,7 +294,11 @@ def test_presets_yield_to_the_config_file_and_that_to_the_command_line(tmp_path)
         RECIPES["small"]["head_learning_rate"],
     )
     assert parsed("--task", "nested_ner")[0].decoding == "nested"
-    assert parsed("--preset", "paper")[2].learning_rate == 2e-5
+    model, data, args = parsed("--preset", "paper")
+    assert (args.learning_rate, args.head_learning_rate, data.min_steps) == (2e-5, 1e-3, 0)
+    letter = {"head_dropout": 0.0, "width_embedding_size": 0, "alpha_cap": 0.0, "extension_budget": 0.0}
+    letter |= {"start_bias": "none", "attention_heads": 10, "attention_window": 3, "span_mixer": "local_attention"}
+    assert {name: getattr(model, name) for name in letter} == letter and model.formulation == "paper"
     (tmp_path / "run.yaml").write_text("task: pos\nbeta: 0.7\nweight_decay: 2e-2\n")
     _, _, args = parsed("--config", str(tmp_path / "run.yaml"), "--weight_decay", "0.3")
     assert (args.beta, args.weight_decay) == (0.7, 0.3)

@@ -1,0 +1,151 @@
+"""`knowfree serve`: a small HTTP server (extra `[serve]`). Requests that wait together are tagged together."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, HTTPException, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from .tag import load_pipeline
+
+MAX_TEXTS = 256
+MAX_CHARACTERS = 200_000
+
+
+class Question(BaseModel):
+    """The body of `POST /tag`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    texts: Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
+    threshold: Annotated[float | None, Field(gt=0, lt=1)] = None
+    decoding: Literal["flat", "nested", "all"] | None = None
+
+    def options(self) -> tuple[tuple[str, Any], ...]:
+        return tuple(self.model_dump(exclude={"texts"}, exclude_none=True).items())
+
+
+class Found(BaseModel):
+    """One span: characters `[start, end)` of its text."""
+
+    entity_group: str
+    score: float
+    word: str
+    start: int
+    end: int
+
+
+class Answer(BaseModel):
+    """One list of spans for each text."""
+
+    spans: list[list[Found]]
+
+
+@dataclass
+class _Job:
+    question: Question
+    answer: asyncio.Future
+
+
+class Batcher:
+    """
+    Collects questions for a moment and tags their texts in one call, in a thread of its own.
+
+    Args:
+        pipe: the tagger.
+        batch_size: windows run together.
+        queue_size: questions that may wait; one more is refused.
+        wait_seconds: how long the first of a batch waits for others.
+    """
+
+    def __init__(self, pipe: Any, batch_size: int = 32, queue_size: int = 128, wait_seconds: float = 0.005):
+        self.pipe = pipe
+        self.batch_size = batch_size
+        self.wait_seconds = wait_seconds
+        self.queue: asyncio.Queue[_Job] = asyncio.Queue(queue_size)
+        self.counts = Counter[str]()
+
+    async def ask(self, question: Question) -> list:
+        """The spans of each text. Raises asyncio.QueueFull where too many wait."""
+        job = _Job(question, asyncio.get_running_loop().create_future())
+        self.queue.put_nowait(job)
+        return await job.answer
+
+    async def run(self) -> None:
+        """Answer questions until cancelled."""
+        while True:
+            jobs = [await self.queue.get()]
+            await asyncio.sleep(self.wait_seconds)
+            while not self.queue.empty() and sum(len(job.question.texts) for job in jobs) < 4 * self.batch_size:
+                jobs.append(self.queue.get_nowait())
+            by_options: dict[tuple, list[_Job]] = {}
+            for job in jobs:
+                by_options.setdefault(job.question.options(), []).append(job)
+            for options, alike in by_options.items():
+                await self._answer(alike, dict(options))
+
+    async def _answer(self, jobs: list[_Job], options: dict[str, Any]) -> None:
+        texts = [text for job in jobs for text in job.question.texts]
+        started = time.monotonic()
+        try:
+            found = await asyncio.to_thread(self.pipe, texts, batch_size=self.batch_size, **options)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+            for job in jobs:
+                if not job.answer.done():
+                    job.answer.set_exception(error)
+            return
+        self.counts.update(batches=1, texts=len(texts), seconds_ms=round(1000 * (time.monotonic() - started)))
+        at = 0
+        for job in jobs:
+            size = len(job.question.texts)
+            if not job.answer.done():
+                job.answer.set_result(found[at : at + size])
+            at += size
+
+
+def make_app(model: str, batch_size: int = 32, queue_size: int = 128) -> FastAPI:
+    """
+    The application: `POST /tag`, `GET /health`, `GET /metrics`, and its description at `/openapi.json` and `/docs`.
+
+    Raises:
+        InputError: no such model.
+    """
+    pipe = load_pipeline(model)
+    batcher = Batcher(pipe, batch_size, queue_size)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        worker = asyncio.create_task(batcher.run())
+        yield
+        worker.cancel()
+
+    app = FastAPI(title="KnowFREE", description="Spans of texts.", lifespan=lifespan)
+
+    @app.post("/tag")
+    async def tag(question: Question) -> Answer:
+        if sum(map(len, question.texts)) > MAX_CHARACTERS:
+            raise HTTPException(413, f"at most {MAX_CHARACTERS} characters a request")
+        batcher.counts["requests"] += 1
+        try:
+            return Answer(spans=await batcher.ask(question))
+        except asyncio.QueueFull:
+            batcher.counts["refused"] += 1
+            raise HTTPException(503, "too many requests wait; try again", headers={"Retry-After": "1"}) from None
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {"status": "ok", "labels": pipe.model.config.target_labels, "waiting": batcher.queue.qsize()}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        names = ("requests", "refused", "batches", "texts", "seconds_ms")
+        lines = [f"# TYPE knowfree_{name} counter\nknowfree_{name} {batcher.counts[name]}" for name in names]
+        lines.append(f"# TYPE knowfree_waiting gauge\nknowfree_waiting {batcher.queue.qsize()}")
+        return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+    return app

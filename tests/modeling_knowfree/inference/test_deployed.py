@@ -1,0 +1,139 @@
+"""A trained tagger where people deploy taggers: spaCy, an Inference Endpoint, an HTTP server."""
+
+import asyncio
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from fastapi.testclient import TestClient
+
+from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.inference.commands import serve
+from modeling_knowfree.inference.server import Batcher, Question, make_app
+from modeling_knowfree.inference.tag import load_pipeline
+
+TEXT = "left harrow creek trailhead at 5 am ."
+FOUND = [("harrow creek trailhead", "PLACE"), ("5 am", "TIME")]
+
+
+def brief(spans: list[dict]) -> list[tuple[str, str]]:
+    return [(span["word"], span["entity_group"]) for span in spans]
+
+
+def test_spacy_assembles_runs_saves_and_loads_the_component(trained, tmp_path):
+    spacy = pytest.importorskip("spacy")
+    folder = shutil.copytree(trained, tmp_path / "model", ignore=shutil.ignore_patterns("checkpoint-*"))
+    nlp = spacy.blank("en")
+    component = nlp.add_pipe("knowfree", config={"model": str(folder)})
+    assert set(component.labels) >= {"PLACE", "TIME"}
+    docs = list(nlp.pipe([TEXT, "", TEXT], batch_size=2))
+    assert [[(ent.text, ent.label_) for ent in doc.ents] for doc in docs] == [FOUND, [], FOUND]
+    group = docs[0].spans["knowfree"]
+    assert [(span.text, span.label_) for span in group] == FOUND
+    assert all(0.5 < score <= 1 for score in group.attrs["scores"])
+    nlp.to_disk(tmp_path / "saved")
+    shutil.rmtree(folder)
+    again = spacy.load(tmp_path / "saved")
+    assert again.config["components"]["knowfree"]["factory"] == "knowfree"
+    assert [(ent.text, ent.label_) for ent in again(TEXT).ents] == FOUND
+
+
+def test_spacy_keeps_nested_spans_and_flat_entities(nested):
+    spacy = pytest.importorskip("spacy")
+    from tests.support.space_rows import NESTED_ROWS
+
+    text = "".join(NESTED_ROWS[0][0])
+    nlp = spacy.blank("zh")
+    nlp.add_pipe("knowfree", config={"model": str(nested)})
+    doc = nlp(text)
+    expected = load_pipeline(str(nested))(text)
+    assert {(span.text, span.label_) for span in doc.spans["knowfree"]} == set(brief(expected))
+    covered = [token for ent in doc.ents for token in range(ent.start, ent.end)]
+    assert len(covered) == len(set(covered)) > 0
+
+
+def test_a_component_without_a_model_says_how_to_name_one():
+    spacy = pytest.importorskip("spacy")
+    nlp = spacy.blank("en")
+    nlp.add_pipe("knowfree")
+    with pytest.raises(ValueError, match="has no model; name one"):
+        nlp("a text")
+
+
+@pytest.fixture(scope="module")
+def handler(trained):
+    path = Path(importlib.util.find_spec("modeling_knowfree.inference.handler").origin)
+    spec = importlib.util.spec_from_file_location("handler", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.EndpointHandler(str(trained))
+
+
+def test_an_endpoint_answers_texts_and_refuses_what_is_none(handler):
+    assert brief(handler({"inputs": TEXT})) == FOUND
+    assert [brief(spans) for spans in handler({"inputs": [TEXT, ""], "parameters": {"threshold": 0.4}})] == [FOUND, []]
+    for bad in ({}, {"inputs": []}, {"inputs": 3}, {"inputs": [3]}, {"inputs": "a", "parameters": {"model": "x"}}):
+        assert set(handler(bad)) == {"error"}
+    assert "characters a request" in handler({"inputs": "a" * 200_001})["error"]
+    assert "threshold=2" in handler({"inputs": "a", "parameters": {"threshold": 2}})["error"]
+
+
+@pytest.fixture(scope="module")
+def client(trained):
+    with TestClient(make_app(str(trained), queue_size=4)) as client:
+        yield client
+
+
+def test_a_server_tags_describes_and_counts(client):
+    answer = client.post("/tag", json={"texts": [TEXT, ""]})
+    assert answer.status_code == 200
+    assert [brief(spans) for spans in answer.json()["spans"]] == [FOUND, []]
+    assert client.get("/health").json()["status"] == "ok"
+    assert "knowfree_texts 2" in client.get("/metrics").text
+    assert "/tag" in client.get("/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 422),
+        ({"texts": []}, 422),
+        ({"texts": ["a"] * 257}, 422),
+        ({"texts": ["a"], "threshold": 1}, 422),
+        ({"texts": ["a"], "model": "evil/repo"}, 422),
+        ({"texts": ["a" * 200_001]}, 413),
+    ],
+)
+def test_a_server_refuses_what_is_no_question(client, body, status):
+    assert client.post("/tag", json=body).status_code == status
+
+
+def test_questions_that_wait_together_are_tagged_together_and_too_many_are_refused(trained):
+    pipe = load_pipeline(str(trained))
+    calls = []
+
+    def counted(texts, **options):
+        calls.append(len(texts))
+        return pipe(texts, **options)
+
+    async def ask() -> tuple[list, int]:
+        batcher = Batcher(counted, queue_size=8, wait_seconds=0.2)
+        worker = asyncio.create_task(batcher.run())
+        asked = [batcher.ask(Question(texts=[TEXT])) for _ in range(6)]
+        asked += [batcher.ask(Question(texts=[TEXT, ""], decoding="nested"))]
+        answers = await asyncio.gather(*asked)
+        crowd = await asyncio.gather(*(batcher.ask(Question(texts=["a"])) for _ in range(20)), return_exceptions=True)
+        worker.cancel()
+        return answers, sum(isinstance(answer, asyncio.QueueFull) for answer in crowd)
+
+    answers, refused = asyncio.run(ask())
+    assert all(brief(spans) == FOUND for answer in answers for spans in answer[:1])
+    assert calls[:2] == [6, 2]
+    assert refused >= 10
+
+
+def test_serving_no_model_is_one_error(tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        CliRunner().invoke(serve, [str(tmp_path / "none")], catch_exceptions=False)

@@ -1,0 +1,43 @@
+"""Folders of the version of commit e458a42 load with this one, and folders of this one with that version's code."""
+
+import json
+import shutil
+
+import pytest
+
+from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
+from modeling_knowfree.inference.tag import load_pipeline
+from tests.modeling_knowfree.test_remote_code import stranger
+from tests.support import ROOT
+
+OLD_CODE = ROOT / "tests" / "fixtures" / "version_e458a42"
+TEXTS = ["left harrow creek trailhead at 5 am .", "the bear left at 4 am", "old axe in the snow"]
+OLD_VERSION = """
+import json, sys
+for name in ("modeling_knowfree", "augmentation", "experiments", "knowfree"):
+    sys.modules[name] = None  # as if not installed
+from transformers import pipeline
+tagger = pipeline("knowfree", model=sys.argv[1], trust_remote_code=True)
+tagger.save_pretrained("old")
+print(json.dumps([tagger(text) for text in json.load(open("texts.json"))]))
+"""
+
+
+@pytest.fixture(params=["trained", "nested"])
+def folder(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_both_versions_load_each_others_folders_and_find_the_same(folder, tmp_path):
+    texts = TEXTS if folder.parent.name.startswith("trained") else ["我们一起在嘉鱼", "嘉鱼"]
+    (tmp_path / "texts.json").write_text(json.dumps(texts))
+    new = load_pipeline(str(folder))(texts)
+    assert any(new)
+    shutil.copytree(folder, tmp_path / "new", ignore=shutil.ignore_patterns("checkpoint-*"))
+    for name in TRAVELLING_FILES:
+        shutil.copy(OLD_CODE / name, tmp_path / "new" / name)
+    by_old_code = json.loads(stranger(OLD_VERSION, tmp_path / "new", tmp_path))
+    saved_by_old_code = load_pipeline(str(tmp_path / "old"))(texts)
+    assert (tmp_path / "old" / "units_knowfree.py").read_bytes() == (OLD_CODE / "units_knowfree.py").read_bytes()
+    for found in (by_old_code, saved_by_old_code):
+        assert [[{**span, "score": pytest.approx(span["score"], abs=1e-4)} for span in spans] for spans in new] == found
