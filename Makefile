@@ -39,6 +39,7 @@ check: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	.ci/audit
 
 demo: export HF_HUB_OFFLINE = 1
 demo: .venv/demo

@@ -77,7 +77,9 @@ def exit_codes() -> Iterator[None]:
         if told is None:
             raise
         message, code = told
-        click.echo(f"knowfree: {message}", err=True)
+        from augmentation.redaction import redact
+
+        click.echo(redact(f"knowfree: {message}"), err=True)
         sys.exit(code)
 
 

@@ -121,7 +121,9 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
     knowfree push --only model --model runs/mine --repo_id me/mine --license apache-2.0
 
     All four are OWNER/NAME (model), OWNER/NAME-aug (data set), OWNER/span_f1 (metric), OWNER/NAME-demo (Space).
-    Pushing again updates them. The licence and what else no file of the run knows stand in RUN/card.yaml:
+    Only a stated list of files leaves this machine (--dry_run shows it, and what stays), and none that holds what
+    looks like a secret. Pushing again updates them. The licence and what else no file of the run knows stand in
+    RUN/card.yaml:
 
     \b
     license: apache-2.0              of the model
@@ -147,11 +149,14 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
         if options["dry_run"]:
             for parcel in parcels:
                 _show(parcel, public=options["public"])
+            for parcel in parcels:
+                if parcel.left_out:
+                    click.echo(f"stays here, not on the list of {parcel.repo_id}: {', '.join(parcel.left_out)}")
             return
         _need_token(token)
         pushed = []
         for parcel in parcels:
-            click.echo(f"{parcel.repo_id}: {_summary(parcel)}", err=True)
+            click.echo(f"{parcel.repo_id}: {_summary(parcel)}: {', '.join(parcel.sizes())}", err=True)
             pushed.append(push_parcel(parcel, HfApi(), private=not options["public"]))
     _tell(pushed, as_json=as_json)
     if "space" in parts and not options["public"]:

@@ -22,6 +22,11 @@ _FILE = click.Path(dir_okay=False)
 
 def client_options(command: Any) -> Any:
     for each in (
+        click.option(
+            "--max_wait_seconds",
+            type=click.FloatRange(min=0),
+            help="Longest pause that a server may ask for (Retry-After).  [default: 300]",
+        ),
         click.option("--concurrency", type=click.IntRange(min=1), help="Requests in flight at once."),
         click.option("--answers", type=_FILE, multiple=True, help="File of recorded answers (client recorded)."),
         click.option("--token_env", help="Environment variable that holds the token."),
@@ -318,6 +323,32 @@ def status(folder: Path, as_json: bool) -> None:
 
 @augment.command()
 @_FOLDER
+@_JSON
+def salvage(folder: Path, as_json: bool) -> None:
+    """Save the readable answers of a damaged FOLDER/answers.sqlite into a new store. Sends nothing.
+
+    The new store takes the place of the damaged one, which is kept beside it. What could not be read is asked again by
+    the next `run`.
+    """
+    from dataclasses import asdict
+
+    from augmentation.llm.salvage import salvage as save
+    from augmentation.pipeline import STORE_FILE
+
+    saved = save(folder / STORE_FILE)
+    if as_json:
+        click.echo(json.dumps(asdict(saved), default=str))
+    elif saved.kept_as is None:
+        click.echo(f"{folder / STORE_FILE} is whole: {saved.answers} answers; nothing to salvage")
+    else:
+        click.echo(
+            f"{saved.answers} answers and {saved.failures} noted failures are saved in {folder / STORE_FILE}; the "
+            f"damaged file is kept as {saved.kept_as}; `knowfree augment run {folder}` asks for the rest"
+        )
+
+
+@augment.command()
+@_FOLDER
 @click.option("--p", type=click.IntRange(min=1), help="Farthest vectors that make a radius (equation 6).")
 @click.option("--epsilon", type=click.FloatRange(min=0), help="A type joins within so many radii of the reference.")
 @click.option("--reference", type=click.Choice(["samples", "radius"]), help="What makes the reference of a group.")
@@ -333,7 +364,7 @@ def labels(folder: Path, as_json: bool, **options: Any) -> None:
 
     check_state(folder, load_settings(folder))
     changes = {name: value for name, value in options.items() if value is not None}
-    with open_run(folder, load_settings(folder, changes), offline=True, accept_changes=True) as run:
+    with open_run(folder, load_settings(folder, changes), offline=True, writes=True, accept_changes=True) as run:
         counts = run.write()
         run.record_state()
         change_settings(folder, changes)

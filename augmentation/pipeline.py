@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from augmentation.llm.dialogue import Finished, Work, answer_all, both, finished
+from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, both, finished
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
 from augmentation.llm.tasks import explanation_request, provenance
@@ -236,8 +236,16 @@ class Augmentation:
 
         Raises:
             UnansweredError: `ask` has not finished.
+            AllFailedError: every question failed; only `failed.jsonl` is written.
         """
         source = _Survey(self.annotated())
+        if source.failures and not source.answered:
+            write_rows(self.folder / "failed.jsonl", source.failures)
+            raise AllFailedError(
+                f"none of {len(source.failures)} questions about {source.rows} rows got a usable answer, so no results "
+                f"were written; the first reason: {source.failures[0]['reason']}; all reasons are in "
+                f"{self.folder / 'failed.jsonl'}; mend the cause, then: knowfree augment retry-failed {self.folder}"
+            )
         merges = [self._finished(self._propose(None, source.classes, "merge"))]
         label_map = next_label_map(LabelMap(self.settings.merging()), source.classes, merges[0].value, self.embed)
         counts: dict[str, Any] = {
@@ -381,6 +389,7 @@ class _Survey:
 
     def __init__(self, annotated: Iterable[tuple[Row, Finished[Any]]]) -> None:
         self.rows = 0
+        self.answered = 0
         self.failures: list[dict[str, Any]] = []
         self._counts: dict[str, Counter[str]] = {}
         self.classes = type_classes(self._mentions(annotated))
@@ -388,6 +397,7 @@ class _Survey:
     def _mentions(self, annotated: Iterable[tuple[Row, Finished[Any]]]) -> Iterator[tuple[str, str]]:
         for _, done in annotated:
             self.rows += 1
+            self.answered += sum(outcome.error is None for outcome in done.outcomes)
             self.failures += _failures(done)
             for part in done.value:
                 for task, counter in (part.counts if isinstance(part, Annotation) else {}).items():

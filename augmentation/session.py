@@ -21,6 +21,7 @@ def open_run(
     settings: Settings,
     *,
     offline: bool,
+    writes: bool = False,
     budget: dict[str, Any] | None = None,
     accept_changes: bool = False,
 ) -> Iterator[Augmentation]:
@@ -30,44 +31,70 @@ def open_run(
     from augmentation.llm.dialogue import OfflineClient
     from augmentation.llm.protocol import Client
     from augmentation.llm.runner import Runner
-    from augmentation.llm.store import Store
+    from augmentation.llm.store import Store, hold
     from augmentation.pipeline import STORE_FILE, Augmentation
     from augmentation.settings import check_state
     from augmentation.steps.normalisation import sentence_encoder
     from modeling_knowfree.data.rows import InputError
 
-    check_state(folder, settings, accept_changes=accept_changes)
-    client: Client = OfflineClient(settings.model_name)
-    if not offline and settings.asks_llm:
-        client = open_client(
-            settings.client,
-            model=settings.model,
-            base_url=settings.base_url,
-            provider=settings.provider,
-            token_env=settings.token_env,
-            answers=tuple(str(folder / path) for path in settings.answers),
+    with contextlib.nullcontext() if offline and not writes else hold(folder / STORE_FILE) as lock:
+        check_state(folder, settings, accept_changes=accept_changes)
+        client: Client = OfflineClient(settings.model_name)
+        if settings.asks_llm and settings.client != "recorded" and (offline or not accept_changes):
+            _check_not_lost(folder)
+        if not offline and settings.asks_llm:
+            client = open_client(
+                settings.client,
+                model=settings.model,
+                base_url=settings.base_url,
+                provider=settings.provider,
+                token_env=settings.token_env,
+                answers=tuple(str(folder / path) for path in settings.answers),
+            )
+        prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
+        try:
+            limits = Budget(**(budget or {}), **prices)
+        except ValueError as error:
+            raise InputError(f"{folder}: {error}") from error
+        with Store(folder / STORE_FILE, lock) as store:
+            runner = Runner(
+                client,
+                store,
+                concurrency=settings.concurrency,
+                requests_per_minute=settings.requests_per_minute,
+                timeout_seconds=settings.timeout_seconds,
+                max_wait_seconds=settings.max_wait_seconds,
+                on_notice=tell,
+                budget=limits,
+            )
+            yield Augmentation(
+                folder,
+                settings,
+                runner,
+                lambda texts: sentence_encoder(settings.encoder)(texts),
+                accept_changes=accept_changes,
+            )
+
+
+def _check_not_lost(folder: Path) -> None:
+    """Raises InputError where results were made from answers that are gone: asking anew would pay for them again."""
+    from augmentation.pipeline import STORE_FILE
+    from modeling_knowfree.data.rows import InputError
+
+    if (folder / "provenance.jsonl").exists() and not (folder / STORE_FILE).exists():
+        raise InputError(
+            f"{folder}: there are results, but {STORE_FILE} with the answers they were made from is gone; every answer "
+            "would be asked for and paid again. Bring it back from a backup, or give --accept-changes to ask anew"
         )
-    prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
-    try:
-        limits = Budget(**(budget or {}), **prices)
-    except ValueError as error:
-        raise InputError(f"{folder}: {error}") from error
-    with Store(folder / STORE_FILE) as store:
-        runner = Runner(
-            client,
-            store,
-            concurrency=settings.concurrency,
-            requests_per_minute=settings.requests_per_minute,
-            timeout_seconds=settings.timeout_seconds,
-            budget=limits,
-        )
-        yield Augmentation(
-            folder,
-            settings,
-            runner,
-            lambda texts: sentence_encoder(settings.encoder)(texts),
-            accept_changes=accept_changes,
-        )
+
+
+def tell(notice: str) -> None:
+    """One line for whoever waits, past a progress bar."""
+    from tqdm import tqdm
+
+    from augmentation.redaction import redact
+
+    tqdm.write(redact(notice), file=sys.stderr)
 
 
 class ProgressLine:

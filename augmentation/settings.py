@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from augmentation.llm.http_errors import check_base_url, check_token_env
 from augmentation.steps.asking import AnnotationSettings
 from augmentation.steps.label_merging import MergeSettings
 from augmentation.steps.picking import Pick
@@ -60,6 +61,7 @@ class Settings(BaseModel):
     concurrency: int = Field(16, ge=1, description="requests in flight at once")
     requests_per_minute: float | None = Field(None, gt=0, description="rate limit")
     timeout_seconds: float = Field(120.0, gt=0, description="for one request")
+    max_wait_seconds: float = Field(300.0, ge=0, description="longest pause that a server may ask for (Retry-After)")
     max_tokens: dict[str, int] = _field(
         {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048}
         | {"rewrite": 512, "terms": 2048, "attributes": 2048, "compose": 512, "verify": 1024},
@@ -113,6 +115,16 @@ class Settings(BaseModel):
         None, ge=0, le=1, description="stop before the pool if the LLM's F1 on the gold, tagged in two folds, is lower"
     )
 
+    @field_validator("base_url")
+    @classmethod
+    def _without_credentials(cls, url: str | None) -> str | None:
+        return url and check_base_url(url)
+
+    @field_validator("token_env")
+    @classmethod
+    def _a_name(cls, name: str | None) -> str | None:
+        return name and check_token_env(name)
+
     @model_validator(mode="before")
     @classmethod
     def _encoder_of_the_language(cls, values: Any) -> Any:
@@ -155,7 +167,8 @@ class Settings(BaseModel):
 _HOW_ASKED = frozenset(
     (
         "client", "base_url", "provider", "token_env", "answers", "concurrency", "requests_per_minute",
-        "timeout_seconds", "max_tokens", "usd_per_million_prompt_tokens", "usd_per_million_completion_tokens",
+        "timeout_seconds", "max_wait_seconds", "max_tokens", "usd_per_million_prompt_tokens",
+        "usd_per_million_completion_tokens",
         "min_teacher_f1", "pick_model",
     )
 )  # fmt: skip

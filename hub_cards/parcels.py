@@ -23,6 +23,9 @@ MODEL_FILES = (
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.txt", "vocab.json", "merges.txt", "*.model"),
 )
+SPACE_FILES = ("*.py", "requirements.txt", "packages.txt", "*.css", "*.js", "*.svg")
+"""The whole list of what leaves: of a trained folder these files and the code; of the demo these; the metric's three by
+name; of a data set the tables built anew. Whatever else lies in a folder stays there, and is told (`left_out`)."""
 
 
 @dataclass
@@ -36,6 +39,7 @@ class Parcel:
         card: README.md, given the commit that its snippets pin (None: not known yet).
         pinned: whether the card names that commit, and so must follow the other files.
         variables: of a Space.
+        left_out: what lies beside these files and is not sent.
     """
 
     part: str
@@ -45,6 +49,7 @@ class Parcel:
     pinned: bool = False
     sdk: str | None = None
     variables: dict[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     @property
     def repo_type(self) -> str:
@@ -88,12 +93,8 @@ def pack_model(
         raise InputError(f"{folder}: no such folder; give --model FOLDER, one that `knowfree train` wrote")
     _check_model_folder(folder)
     facts = read_model(folder, results)
-    files: dict[str, Path | bytes] = {
-        path.name: path
-        for path in sorted(folder.iterdir())
-        if path.is_file() and any(fnmatch(path.name, pattern) for pattern in MODEL_FILES)
-    }
-    files |= {name: folder / name for name in TRAVELLING_FILES}
+    files, left_out = _listed(folder, (*MODEL_FILES, *TRAVELLING_FILES))
+    left_out = tuple(name for name in left_out if name != "README.md")  # the card is made anew
     files["handler.py"] = _source("modeling_knowfree.inference.handler")  # what Inference Endpoints call
     dropped = 0
     if drop_extension_labels and facts.extension_kinds:
@@ -125,7 +126,27 @@ def pack_model(
             )
         )
 
-    return Parcel("model", repo_id, files, card, pinned=True)
+    return Parcel("model", repo_id, files, card, pinned=True, left_out=left_out)
+
+
+def _listed(folder: Path, patterns: tuple[str, ...]) -> tuple[dict[str, Path | bytes], tuple[str, ...]]:
+    """The files of a folder whose names are on the list, and the names of all else in it.
+
+    Raises:
+        InputError: one of them is a symbolic link, and so may be any file of this machine.
+    """
+    files: dict[str, Path | bytes] = {}
+    left_out = []
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() or not any(fnmatch(path.name, pattern) for pattern in patterns):
+            left_out.append(path.name)
+        elif path.is_symlink():
+            raise InputError(
+                f"{path}: is a symbolic link, and links are not pushed; put a copy of the file in its place"
+            )
+        elif path.is_file():
+            files[path.name] = path
+    return files, tuple(left_out)
 
 
 def _check_model_folder(folder: Path) -> None:
@@ -158,11 +179,13 @@ def pack_dataset(folder: Path, repo_id: str, details: Details, work: Path) -> Pa
     """
     from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
     from augmentation.review.export import build_datasets
+    from augmentation.settings import RECORDS, RESULTS
 
     from .cards import TableSize, dataset_card
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --augmented FOLDER, one that `knowfree augment run` filled")
+    _listed(folder, (*(RESULTS), *(RECORDS), DECISIONS_FILE))
     facts = read_augmentation(folder)
     reviewed = folder / DECISIONS_FILE
     built, _ = build_datasets(folder, read_decisions(reviewed) if reviewed.exists() else Decisions())
@@ -204,16 +227,13 @@ def pack_space(repo_id: str, model_ids: list[str]) -> Parcel:
     from huggingface_hub import SpaceCard
 
     folder = shipped(DEMO)
-    files: dict[str, Path | bytes] = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "README.md" and "__pycache__" not in path.parts
-    }
+    files, left_out = _listed(folder, SPACE_FILES)
+    left_out = tuple(name for name in left_out if name not in ("README.md", "__pycache__"))
     files["span_html.py"] = _source("augmentation.review.span_html")
     card = SpaceCard((folder / "README.md").read_text(encoding="utf-8"))
     card.data["models"] = model_ids
     variables = {"KNOWFREE_MODELS": ",".join(model_ids)}
-    return Parcel("space", repo_id, files, lambda _: str(card), sdk="gradio", variables=variables)
+    return Parcel("space", repo_id, files, lambda _: str(card), sdk="gradio", variables=variables, left_out=left_out)
 
 
 def shipped(name: str) -> Path:

@@ -125,6 +125,8 @@ def check_settings(kind: type[Model], values: Mapping[str, Any], where: str) -> 
             raise unknown_setting(name, kind.model_fields, where) from error
         if first["type"] == "missing":
             raise InputError(f"{where}: setting {name} is missing; add `{name}: …`") from error
+        if first["type"] == "value_error":  # of the model's own checks, which do not repeat what may be a secret
+            raise InputError(f"{where}: {name}: {first['ctx']['error']}") from None
         raise InputError(f"{where}: {name} is {show(first['input'])}: {first['msg']}") from error
 
 

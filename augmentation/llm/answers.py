@@ -7,13 +7,14 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import json_repair
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
+from augmentation.llm.repair import RepairError, repair
 from augmentation.llm.tasks import Task
 
 MAX_ANSWER_CHARACTERS = 400_000
 MAX_DEPTH = 32
+MAX_REPAIRS = 16
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Tag = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
@@ -99,7 +100,8 @@ _ITEM_KEYS = {
 _REASONING = re.compile(r"<(think|thinking|reasoning|reflection)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _REASONING_TAIL = re.compile(r"\A.*</(?:think|thinking|reasoning|reflection)>", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n`{\[]*", re.MULTILINE)
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_MARK = re.compile(r'["\[\]{}]')
+_STRING_MARK = re.compile(r'["\\]')
 _OPENING = re.compile(r"[\[{]")
 _BRACKET = re.compile(r"[\[\]{}]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -145,7 +147,8 @@ def parse(task: Task, text: str, *, cut: bool = False) -> Parsed:
 def _json_values(text: str) -> tuple[list[Any], bool, bool]:
     """Top-level JSON values of `text`, whether any had to be repaired, and whether the last one never closes."""
     values: list[Any] = []
-    repaired = unbalanced = False
+    repairs = 0
+    unbalanced = False
     position = 0
     while (opening := _OPENING.search(text, position)) is not None:
         start = opening.start()
@@ -155,42 +158,55 @@ def _json_values(text: str) -> tuple[list[Any], bool, bool]:
         try:
             values.append(json.loads(piece))
         except (ValueError, RecursionError):
+            repairs += 1
+            if repairs > MAX_REPAIRS:
+                raise AnswerError(f"more than {MAX_REPAIRS} broken JSON values: {text[:80]!r}") from None
             value = _repair(piece)
-            repaired = True
             if isinstance(value, dict | list):
                 values.append(value)
         if end is None:
             break
         position = end
-    return values, repaired, unbalanced
+    return values, repairs > 0, unbalanced
 
 
 def _balanced_end(text: str, start: int) -> int | None:
     """Where the value that opens at `start` closes, None where it never does. Brackets in strings do not count."""
     closing: list[str] = []
-    for token in _TOKEN.finditer(text, start):
-        mark = token.group()
-        if mark in "[{":
+    position, in_order = start, True
+    while (found := (_MARK if in_order else _BRACKET).search(text, position)) is not None:
+        mark, position = found.group(), found.end()
+        if mark == '"':
+            end = _string_end(text, position)
+            in_order = end is not None  # after a string that never ends, quotes say nothing
+            position = end or position
+        elif mark in "[{":
             closing.append("]" if mark == "[" else "}")
             if len(closing) > MAX_DEPTH:
                 raise AnswerError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
-        elif mark in "]}":
-            if mark != closing.pop():
-                return None
-            if not closing:
-                return token.end()
+        elif mark != closing.pop():
+            return None
+        elif not closing:
+            return position
+    return None
+
+
+def _string_end(text: str, position: int) -> int | None:
+    """Behind the quote that ends the string whose content begins at `position`; None where none does."""
+    while (found := _STRING_MARK.search(text, position)) is not None:
+        if found.group() == '"':
+            return found.end()
+        position = found.end() + 1  # whatever is escaped
     return None
 
 
 def _repair(piece: str) -> Any:
-    if _raw_depth(piece) > MAX_DEPTH:  # json_repair takes minutes over a few thousand open brackets
+    if _raw_depth(piece) > MAX_DEPTH:
         raise AnswerError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
-    if len(piece) > 20_000 and piece.count('"') + piece.count("'") < len(piece) / 100:  # quadratic there
-        raise AnswerError(f"no JSON in the answer (hardly a quote in {len(piece)} characters): {piece[:80]!r}")
     try:
-        return json_repair.loads(piece, skip_json_loads=True)
-    except (ValueError, RecursionError) as error:
-        raise AnswerError(f"the JSON is broken beyond repair: {error}") from error
+        return repair(piece)
+    except RepairError as error:
+        raise AnswerError(f"the JSON is broken beyond repair ({error}): {piece[:80]!r}") from error
 
 
 def _raw_depth(piece: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from dataclasses import dataclass
 
 from augmentation.llm.protocol import Completion
@@ -57,13 +58,20 @@ class Reservation:
 
 
 class Purse:
-    """What is spent and what is in flight. A request goes out only if its worst case still fits every limit."""
+    """What is spent and what is in flight. A request goes out only if its worst case still fits every limit.
+
+    Whatever can have been paid for counts: an answer by the server's own figures, or by its worst case where the server
+    gives none that can be true; a request that brought no answer, but may have been worked on, by its worst case. Where
+    a server counts more than what was taken for the worst case, all later ones are taken to be as much larger.
+    """
 
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.requests = 0
         self.prompt_tokens = 0
         self.completion_tokens = 0
+        self._prompt_factor = 1.0
+        self._completion_factor = 1.0
         self._in_flight: list[Reservation] = []
         self._changed = asyncio.Event()
 
@@ -92,37 +100,53 @@ class Purse:
         self._in_flight.append(wanted)
         return wanted
 
-    def settle(self, reservation: Reservation, completion: Completion | None) -> None:
-        """Replace a worst case by what the request cost; servers that count nothing are charged the worst case."""
+    def settle(self, reservation: Reservation, completion: Completion | None, *, paid: bool = False) -> None:
+        """Replace a worst case by what the request cost.
+
+        Args:
+            completion: the answer, None where none came.
+            paid: without an answer, whether the request can have been paid for all the same.
+        """
         self._in_flight.remove(reservation)
         if completion is not None and not completion.free:
-            self.prompt_tokens += _or(completion.prompt_tokens, reservation.prompt_tokens)
-            self.completion_tokens += _or(completion.completion_tokens, reservation.completion_tokens)
+            prompt = completion.prompt_tokens or reservation.prompt_tokens
+            answer = completion.completion_tokens
+            if answer is None or (answer == 0 and completion.text):
+                answer = reservation.completion_tokens
+            self.prompt_tokens += prompt
+            self.completion_tokens += answer
+            self._prompt_factor = max(self._prompt_factor, prompt / max(1, reservation.prompt_tokens))
+            self._completion_factor = max(self._completion_factor, answer / max(1, reservation.completion_tokens))
+        elif completion is None and paid:
+            self.prompt_tokens += reservation.prompt_tokens
+            self.completion_tokens += reservation.completion_tokens
         self._changed.set()
 
     @property
     def _requests_used_up(self) -> bool:
         return self.budget.max_requests is not None and self.requests >= self.budget.max_requests
 
+    def _worst(self, *requests: Reservation) -> tuple[int, int]:
+        """Prompt and completion tokens of requests, at worst."""
+        prompt = sum(r.prompt_tokens for r in requests) * self._prompt_factor
+        return math.ceil(prompt), math.ceil(sum(r.completion_tokens for r in requests) * self._completion_factor)
+
     def _refusal(self, wanted: Reservation) -> str | None:
         budget = self.budget
         if self._requests_used_up:
             return f"--max_requests {budget.max_requests} is reached"
-        prompt = self.prompt_tokens + sum(r.prompt_tokens for r in (*self._in_flight, wanted))
-        completion = self.completion_tokens + sum(r.completion_tokens for r in (*self._in_flight, wanted))
+        flying_prompt, flying_completion = self._worst(*self._in_flight, wanted)
+        prompt, completion = self.prompt_tokens + flying_prompt, self.completion_tokens + flying_completion
+        worst = self._worst(wanted)
         if budget.max_total_tokens is not None and prompt + completion > budget.max_total_tokens:
             spent = self.prompt_tokens + self.completion_tokens
-            worst = wanted.prompt_tokens + wanted.completion_tokens
             return (
-                f"--max_total_tokens {budget.max_total_tokens}: {spent} are spent and the next request may take {worst}"
+                f"--max_total_tokens {budget.max_total_tokens}: {spent} are spent and the next request may take "
+                f"{sum(worst)}"
             )
         if budget.max_usd is not None and budget.usd(prompt, completion) > budget.max_usd:
-            worst_usd = budget.usd(wanted.prompt_tokens, wanted.completion_tokens)
             return (
-                f"--max_usd {budget.max_usd:g}: {self.usd:.4f} are spent and the next request may take {worst_usd:.4f}"
+                f"--max_usd {budget.max_usd:g}: {self.usd:.4f} are spent and the next request may take "
+                f"{budget.usd(*worst):.4f}"
             )
         return None
-
-
-def _or(count: int | None, bound: int) -> int:
-    return bound if count is None else count

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import json
 import ssl
+from functools import cache
 from typing import Any, Literal
 
 import httpx2
 from huggingface_hub import AsyncInferenceClient
-from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError
+from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.inference._common import RequestParameters
 
-from augmentation.llm.http_errors import Token, error_for_status, shown_url
+from augmentation.llm.door import (
+    ACCEPTED_ENCODING,
+    content,
+    count,
+    name,
+    prose,
+    read_body,
+    read_error_page,
+    read_json,
+    told,
+    word,
+)
+from augmentation.llm.http_errors import CONNECT_SECONDS, Token, check_address, error_for_status, shown_url
 from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, RowError, StopRunError
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.tasks import Request
@@ -21,24 +34,28 @@ _FORMAT = "knowfree_response_format"
 _TOOL = "answer"
 
 
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    """One for the process: reading the certificates takes a tenth of a second."""
+    return httpx2.create_ssl_context()
+
+
 class _WireClient(AsyncInferenceClient):
     """The hub's client, with `response_format` sent as it was meant and without redirects.
 
     Given a URL, huggingface_hub rewrites OpenAI's `json_schema` into TGI's form, which other servers ignore; so the
     format travels under a name that nobody rewrites and gets its own on the wire. Redirects would carry the token
-    elsewhere and be HTTP requests that no budget counts.
+    elsewhere and be HTTP requests that no budget counts. A body is read within bounds.
     """
 
-    ssl_context: ssl.SSLContext
+    shown_endpoint: str
+    user_token: Token
+    payload: Any = None
+    """What the last answer's body held."""
 
     async def _get_async_client(self) -> httpx2.AsyncClient:
         if self._async_client is None:
-            client = httpx2.AsyncClient(
-                timeout=None,  # the runner bounds each request as a whole
-                verify=self.ssl_context,
-                follow_redirects=False,
-                event_hooks={"response": [_refuse_redirect]},
-            )
+            client = httpx2.AsyncClient(verify=_ssl_context(), follow_redirects=False)
             self._async_client = await self.exit_stack.enter_async_context(client)
         return self._async_client
 
@@ -46,13 +63,24 @@ class _WireClient(AsyncInferenceClient):
         body = request_parameters.json
         if isinstance(body, dict) and _FORMAT in body:
             body["response_format"] = body.pop(_FORMAT)
-        return await super()._inner_post(request_parameters, stream=stream)
-
-
-async def _refuse_redirect(response: httpx2.Response) -> None:
-    if response.has_redirect_location:
-        target = shown_url(str(response.headers["Location"]))
-        raise StopRunError(f"{shown_url(str(response.request.url))} redirects to {target}: give that as --base-url")
+        client = await self._get_async_client()
+        async with client.stream(
+            "POST",
+            request_parameters.url,
+            json=body,
+            headers={**request_parameters.headers, "Accept-Encoding": ACCEPTED_ENCODING},
+            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),  # the runner bounds each request as a whole
+        ) as response:
+            if response.has_redirect_location:
+                target = word(shown_url(response.headers["Location"]))
+                raise StopRunError(f"{self.shown_endpoint} redirects to {target}: give that as --base-url")
+            if not response.is_success:
+                page = await read_error_page(response.aiter_raw(), response.headers)
+                raise error_for_status(
+                    response.status_code, response.headers, page, endpoint=self.shown_endpoint, token=self.user_token
+                )
+            self.payload = read_json(await read_body(response.aiter_raw(), response.headers))
+        return b"{}"  # the hub client's own reading has no bounds; `payload` is read below
 
 
 class HubClient:
@@ -72,6 +100,7 @@ class HubClient:
         provider: str | None = None,
         token_env: str | None = None,
     ) -> None:
+        check_address(base_url, token_env)
         self.model = model
         self.endpoint = shown_url(base_url) if base_url else f"provider:{provider or 'auto'}"
         self._base_url = base_url
@@ -80,9 +109,6 @@ class HubClient:
         # One client for each request in flight, so one connection each: a pool of 64 looks at all 64 for every request,
         # a third of the CPU time. Those not in use wait here.
         self._idle: list[_WireClient] = []
-        self._ssl_context = httpx2.create_ssl_context()
-        if base_url is not None and not base_url.startswith(("http://", "https://")):
-            raise StopRunError(f"--base-url {base_url!r} is no URL: it begins with http:// or https://")
         if self._token.variable is not None and self._token.reveal() is None:
             raise StopRunError(f"no token: set it, e.g. export {self._token.variable}=…")
 
@@ -94,7 +120,7 @@ class HubClient:
         """
         client = self._idle.pop() if self._idle else self._new_client()
         try:
-            output = await client.chat_completion(
+            await client.chat_completion(
                 request.chat(),
                 model=self.model,
                 max_tokens=request.max_tokens,
@@ -103,26 +129,25 @@ class HubClient:
                 seed=request.seed,
                 **_structured(request.schema, mode),
             )
-        except HfHubHTTPError as error:
+            return _completion(client.payload)
+        except HfHubHTTPError as error:  # of the Hub, which is asked who provides a model
             response = error.response
             raise error_for_status(
                 response.status_code, response.headers, response.text, endpoint=self.endpoint, token=self._token
             ) from None
         except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
-            raise StopRunError(f"{self.endpoint}: {self._token.redact(str(error))}: check --base-url") from None
-        except (httpx2.HTTPError, InferenceTimeoutError) as error:
-            raise RetryableError(self._token.redact(f"{type(error).__name__}: {error}")) from None
+            raise StopRunError(f"{self.endpoint}: {word(error)}: check --base-url") from None
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            raise RetryableError(f"cannot connect to {self.endpoint}: {told(error)}", unreachable=True) from None
+        except httpx2.HTTPError as error:
+            raise RetryableError(told(error), paid=True) from None
         except UnicodeEncodeError as error:
             raise RowError(f"the text cannot be sent as UTF-8: {error.reason}") from None
-        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise RetryableError(f"bad body: {type(error).__name__}: {error}"[:300]) from None
-        except ValueError as error:  # the hub client refuses the model, the provider or the shape of the body
-            if "Invalid data type" in str(error) or "Invalid input data" in str(error):
-                raise RetryableError(f"bad body: {error}") from None
-            raise StopRunError(self._token.redact(f"{self.endpoint}: {error}")) from None
+        except ValueError as error:  # the hub client refuses the model or the provider
+            raise StopRunError(f"{self.endpoint}: {word(error)}") from None
         finally:
+            client.payload = None
             self._idle.append(client)
-        return _completion(output, self._token)
 
     def _new_client(self) -> _WireClient:
         secret = self._token.reveal()
@@ -133,7 +158,7 @@ class HubClient:
             token=secret or "none",
             headers={} if secret else {"authorization": None},  # type: ignore[dict-item]
         )
-        client.ssl_context = self._ssl_context
+        client.shown_endpoint, client.user_token = self.endpoint, self._token
         return client
 
     async def close(self) -> None:
@@ -160,30 +185,32 @@ def _structured(schema: dict[str, Any] | None, mode: Mode) -> dict[str, Any]:
     return {"extra_body": {_FORMAT: forms[mode]}}
 
 
-def _completion(output: Any, token: Token) -> Completion:
-    """The hub client's output, whose fields hold whatever the server sent, checked.
+def _completion(payload: Any) -> Completion:
+    """The completion in a body.
 
     Raises:
         RetryableError: the body is no chat completion.
     """
-    choices = output.choices
-    choice = choices[0] if isinstance(choices, list) and choices else None
-    message = getattr(choice, "message", None)  # not choice["message"]: that copy lacks what the dataclass lacks
+    choices = payload.get("choices") if isinstance(payload, dict) else None
+    if choices == []:
+        raise RetryableError("bad body: `choices` is empty: the server gave no answer", paid=True)
+    choice = choices[0] if isinstance(choices, list) else None
+    message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        raise RetryableError("bad body: no choices[0].message in it")
-    text = _text(message)
-    finish_reason = choice.get("finish_reason") if isinstance(choice.get("finish_reason"), str) else None
-    refusal = message.get("refusal") if isinstance(message.get("refusal"), str) else None
+        said = f"; it said: {word(payload['error'])}" if isinstance(payload, dict) and "error" in payload else ""
+        raise RetryableError(f"bad body: no choices[0].message in it{said}", paid=True)
+    finish_reason = name(choice.get("finish_reason"))
+    refusal = content(message.get("refusal")) or None
     if refusal is None and finish_reason == "content_filter":
         refusal = "stopped by the content filter"
-    usage = output.usage if isinstance(output.usage, dict) else {}
+    usage = payload["usage"] if isinstance(payload.get("usage"), dict) else {}
     return Completion(
-        text=token.redact(text),
+        text=prose(_text(message)),
         finish_reason=finish_reason,
-        served_model=output.model if isinstance(output.model, str) else None,
-        prompt_tokens=_count(usage.get("prompt_tokens")),
-        completion_tokens=_count(usage.get("completion_tokens")),
-        refusal=token.redact(refusal) if refusal else None,
+        served_model=name(payload.get("model")),
+        prompt_tokens=count(usage.get("prompt_tokens")),
+        completion_tokens=count(usage.get("completion_tokens")),
+        refusal=prose(refusal) if refusal else None,
     )
 
 
@@ -195,12 +222,7 @@ def _text(message: dict[str, Any]) -> str:
         arguments = function.get("arguments") if isinstance(function, dict) else None
         if arguments is not None:
             return arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    content = message.get("content")
-    return content if isinstance(content, str) else ""
-
-
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53 else None
+    return content(message.get("content"))
 
 
 def open_client(

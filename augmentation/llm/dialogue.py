@@ -68,6 +68,12 @@ class UnansweredError(Exception):
     exit_code = 1
 
 
+class AllFailedError(Exception):
+    """Not one question of a run got a usable answer; the message says where the reasons stand."""
+
+    exit_code = 1
+
+
 class StoppedError(Exception):
     """A run ended before its work was done (budget, Ctrl-C); it can be resumed."""
 

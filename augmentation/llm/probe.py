@@ -32,17 +32,22 @@ CANARY = Request(
     prompt_sha256="",
 )
 # The beginning is enough: a list forced on a model that wants to talk may run into the token limit.
-_ITEMS = re.compile(r"\s*\{\s*\"items\"\s*:\s*\[")
-_OBJECT = re.compile(r"\s*\{\s*(?:\"|\})")
+_ITEMS = re.compile(r"\{\s*\"items\"\s*:\s*\[")
+_OBJECT = re.compile(r"\{\s*[\"}]")
 
 
-async def probe(modes: tuple[Mode, ...], send: Callable[[Request, Mode], Awaitable[Completion]]) -> Mode:
+FIRST_ATTEMPTS = 5
+LATER_ATTEMPTS = 2  # once a mode got no answer after all its attempts: it may be the mode, it may be the server
+
+
+async def probe(modes: tuple[Mode, ...], send: Callable[[Request, Mode, int], Awaitable[Completion]]) -> Mode:
     """The first of `modes` (strongest first) that the server enforces, `"none"` where it enforces none.
 
-    `send` retries what can be retried. A mode that the server refuses (HTTP 400, 422) or breaks on is not enforced.
+    `send(request, mode, attempts)` retries what can be retried. A mode that the server refuses (HTTP 400, 422) or
+    breaks on is not enforced.
 
     Raises:
-        StopRunError: the server answered no request at all, or refuses them all (401, …).
+        StopRunError: the server is not there, answered no request at all, or refuses them all (401, …).
     """
     if modes == ("recorded",):
         return "recorded"
@@ -50,15 +55,17 @@ async def probe(modes: tuple[Mode, ...], send: Callable[[Request, Mode], Awaitab
     answered = False
     for mode in modes:
         try:
-            completion = await send(CANARY, mode)
+            completion = await send(CANARY, mode, FIRST_ATTEMPTS if silence is None else LATER_ATTEMPTS)
         except RowError:
             answered = True
             continue
         except RetryableError as error:
+            if error.unreachable and not answered:
+                raise StopRunError(f"the server did not answer: {error}; check --base-url and --model") from error
             silence = error
             continue
         answered = True
-        if (_OBJECT if mode == "json_object" else _ITEMS).match(strip_reasoning(completion.text)):
+        if (_OBJECT if mode == "json_object" else _ITEMS).match(strip_reasoning(completion.text).lstrip()):
             return mode
     if silence is not None and not answered:
         raise StopRunError(f"the server did not answer: {silence}") from silence

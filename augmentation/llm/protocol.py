@@ -31,12 +31,19 @@ class Completion:
 class RetryableError(Exception):
     """The same request may succeed later: a rate limit, a server error, a lost connection, a timeout, a bad body.
 
-    `retry_after_seconds` is what the server asked for, None where it said nothing.
+    Attributes:
+        retry_after_seconds: what the server asked for, None where it said nothing.
+        paid: the request can have been paid for (an answer may have been made), so budgets count its worst case.
+        unreachable: nobody was there: no connection came about, or nothing came within the time.
     """
 
-    def __init__(self, reason: str, *, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, retry_after_seconds: float | None = None, paid: bool = False, unreachable: bool = False
+    ) -> None:
         super().__init__(reason)
         self.retry_after_seconds = retry_after_seconds
+        self.paid = paid
+        self.unreachable = unreachable
 
 
 class RowError(Exception):

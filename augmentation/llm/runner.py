@@ -9,24 +9,29 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 from aiolimiter import AsyncLimiter
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
-from augmentation.llm.answers import AnswerError, parse, replace_surrogates
+from augmentation.llm.answers import AnswerError, parse
 from augmentation.llm.budget import Budget, BudgetReachedError, Purse
+from augmentation.llm.door import cleaned, prose, word
 from augmentation.llm.outcome import Outcome
 from augmentation.llm.probe import probe
 from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, RowError, StopRunError
 from augmentation.llm.store import Charge, Store, StoreError
 from augmentation.llm.tasks import MAX_REASKS, Answer, Request, reask
 
-PROBE_ATTEMPTS = 5
 SILENT_ROWS = 8
+MAX_PAID_ATTEMPTS = 4  # without an answer, for one request: whatever can have been paid for is not repeated for ever
+SILENCE_SECONDS = 8.0  # without any answer, until the user is told
+NOTICE_SECONDS = 5.0  # between two notices; pauses shorter than that are not told
+DRAIN_SECONDS = 20.0  # for answers in flight after SIGTERM: a preempted machine has about 30
 
 RunOutcome = Literal["done", "budget", "interrupted"]
 
@@ -58,7 +63,8 @@ class Runner:
     """Answers requests through a client and a store.
 
     `run` may be called several times, stage after stage; the budget is one for all of them. `timeout_seconds` bounds
-    one HTTP request, `max_attempts` the HTTP requests for one answer.
+    one HTTP request, `max_attempts` the HTTP requests for one answer, `max_wait_seconds` a pause that a server asks
+    for. `on_notice` is told in words what the run waits for.
     """
 
     def __init__(
@@ -71,6 +77,8 @@ class Runner:
         timeout_seconds: float = 120.0,
         max_attempts: int = 10,
         max_backoff_seconds: float = 60.0,
+        max_wait_seconds: float = 300.0,
+        on_notice: Callable[[str], None] | None = None,
         budget: Budget | None = None,
         mode: Mode | None = None,
     ) -> None:
@@ -80,6 +88,8 @@ class Runner:
         self.timeout_seconds = timeout_seconds
         self.max_attempts = max_attempts
         self.max_backoff_seconds = max_backoff_seconds
+        self.max_wait_seconds = max_wait_seconds
+        self.on_notice = on_notice or (lambda notice: None)
         self.purse = Purse(budget or Budget())
         self.mode = mode
         self._requests_per_minute = requests_per_minute
@@ -99,7 +109,7 @@ class Runner:
         """Answer every request that the store cannot; what was answered is then found by `outcome`.
 
         The iterable is drawn from as answers arrive, never held. A failed row fails alone and is noted in the store.
-        The first Ctrl-C lets what is in flight arrive and ends the run; `Progress.outcome` tells how it ended.
+        The first Ctrl-C, or SIGTERM, lets what is in flight arrive and ends the run; `Progress.outcome` tells how.
 
         Raises:
             StopRunError: the server refuses every request (HTTP 401, 402, 403, 404, …) or has stopped answering; what
@@ -126,7 +136,7 @@ class Runner:
         while (answer := self.store.get(current, model)) is not None:
             try:
                 if answer.refusal:
-                    return Outcome(current, answer, None, f"the model refused: {answer.refusal[:200]}", "refusal")
+                    return Outcome(current, answer, None, f"the model refused: {word(answer.refusal)}", "refusal")
                 return Outcome(current, answer, parse(current.task, answer.text, cut=answer.cut))
             except AnswerError as error:
                 if answer.cut:
@@ -155,15 +165,21 @@ class _Session:
         self.stopping = asyncio.Event()
         self.stop_error: StopRunError | StoreError | None = None
         self.in_flight: dict[str, asyncio.Event] = {}
+        self.timeouts: set[asyncio.Timeout] = set()
         self.probing = asyncio.Lock()
         self.sending = asyncio.Semaphore(runner.concurrency)
         self.silent_rows = 0  # given up one after the other, with no answer to anyone in between
         rate = runner._requests_per_minute
         self.limiter = AsyncLimiter(1, 60.0 / rate) if rate else None
         self.run_id = runner.store.start_run(_now())
+        self.spent_before = (runner.purse.prompt_tokens, runner.purse.completion_tokens, runner.purse.usd)
         self.backoff = wait_random_exponential(multiplier=1, max=runner.max_backoff_seconds)  # full jitter
+        self.heard = self.noticed = time.monotonic()
+        # Rows are read and answers parsed in this one thread, so that neither keeps the event loop from its work.
+        self.reading = ThreadPoolExecutor(1, thread_name_prefix="answer-reader")
 
     async def run(self) -> Progress:
+        watch = asyncio.create_task(self._watch())
         try:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(2 * self.runner.concurrency):  # half of them send, half store, parse, or wait to retry
@@ -171,11 +187,49 @@ class _Session:
         except BaseExceptionGroup as group:  # of a bug, or of the iterable: the first tells it
             raise group.exceptions[0] from None
         finally:
+            watch.cancel()
+            self.reading.shutdown()
             outcome = "stopped" if self.stop_error else self.progress.outcome
-            self.runner.store.end_run(self.run_id, outcome, self.progress.requests)
+            with contextlib.nullcontext() if self.stop_error is None else contextlib.suppress(StoreError):
+                self.runner.store.end_run(outcome, self._charge())
         if self.stop_error is not None:
             raise self.stop_error
         return self.progress
+
+    async def _read(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.reading, function, *arguments)
+
+    async def _watch(self) -> None:
+        """Tell of silence, and let nobody wait for a thread that is gone."""
+        told_after = SILENCE_SECONDS
+        while True:
+            await asyncio.sleep(0.5)
+            with contextlib.suppress(StoreError):  # who waits for the writer is told by the store
+                self.runner.store.check_writer()
+            silence = time.monotonic() - self.heard
+            if silence < SILENCE_SECONDS:
+                told_after = SILENCE_SECONDS
+            elif silence >= told_after and self.timeouts:
+                self._notice(
+                    f"no answer from {self.runner.client.endpoint} for {silence:.0f} s; a request is given up after "
+                    f"{self.runner.timeout_seconds:g} s"
+                )
+                told_after = 2 * silence
+
+    def _notice(self, notice: str) -> None:
+        self.noticed = time.monotonic()
+        self.runner.on_notice(notice)
+
+    def _charge(self) -> Charge:
+        purse = self.runner.purse
+        prompt, completion, usd = self.spent_before
+        spent = (purse.prompt_tokens - prompt, purse.completion_tokens - completion, purse.usd - usd)
+        return Charge(self.run_id, self.progress.requests, *spent)
+
+    def hurry(self) -> None:
+        """Give up what is still in flight."""
+        for timeout in self.timeouts:
+            timeout.reschedule(asyncio.get_running_loop().time())
 
     def stop(self, outcome: RunOutcome, reason: str) -> None:
         """Send nothing more; what is in flight may arrive."""
@@ -185,8 +239,9 @@ class _Session:
             self.stopping.set()
 
     async def _work(self) -> None:
-        for request in self.requests:
-            if self.stopping.is_set():
+        while not self.stopping.is_set():
+            request = await self._read(next, self.requests, None)
+            if request is None or self.stopping.is_set():
                 return
             try:
                 await self._row(request)
@@ -199,7 +254,6 @@ class _Session:
                 self.stop_error = self.stop_error or error
                 self.stopping.set()
                 return
-            await asyncio.sleep(0)
 
     async def _row(self, request: Request) -> None:
         store, model = self.runner.store, self.runner.client.model
@@ -209,13 +263,13 @@ class _Session:
         arrived = self.in_flight[key] = asyncio.Event()
         try:
             asked = False
-            while isinstance(settled := self.runner._settle(request), Request):
+            while isinstance(settled := await self._read(self.runner._settle, request), Request):
                 asked = True
                 try:
                     await self._ask(settled)
                 except (RowError, RetryableError) as error:
                     kind = "request" if isinstance(error, RowError) else "server"
-                    settled = Outcome(settled, None, None, replace_surrogates(str(error)), kind)
+                    settled = Outcome(settled, None, None, prose(str(error)), kind)
                     self._count_silence(error)
                     break
         finally:
@@ -251,7 +305,7 @@ class _Session:
         runner = self.runner
         completion, attempts = await self._send_until_answered(request, mode, runner.max_attempts)
         answer = Answer(
-            text=replace_surrogates(completion.text),
+            text=completion.text,
             finish_reason=completion.finish_reason,
             model=runner.client.model,
             served_model=completion.served_model,
@@ -262,17 +316,23 @@ class _Session:
             attempts=attempts,
             time=_now(),
             endpoint=runner.client.endpoint,
-            refusal=None if completion.refusal is None else replace_surrogates(completion.refusal),
+            refusal=completion.refusal,
         )
-        usd = runner.purse.budget.usd(completion.prompt_tokens or 0, completion.completion_tokens or 0)
-        charge = Charge(self.run_id, self.progress.requests, usd)
-        await asyncio.wrap_future(runner.store.put(request, runner.client.model, answer, charge))
+        await asyncio.wrap_future(runner.store.put(request, runner.client.model, answer, self._charge()))
 
     async def _send_until_answered(self, request: Request, mode: Mode, max_attempts: int) -> tuple[Completion, int]:
         """The completion and the HTTP requests it took."""
+        paid = 0
+
+        def enough(state: RetryCallState) -> bool:
+            nonlocal paid
+            error = state.outcome.exception() if state.outcome else None
+            paid += isinstance(error, RetryableError) and error.paid
+            return state.attempt_number >= max_attempts or paid >= MAX_PAID_ATTEMPTS
+
         retrying = AsyncRetrying(  # one for each request: tenacity keeps its state in it
             retry=retry_if_exception_type(RetryableError),
-            stop=stop_after_attempt(max_attempts),
+            stop=enough,
             wait=self._wait_seconds,
             sleep=self._sleep,
             reraise=True,
@@ -293,19 +353,35 @@ class _Session:
             raise _StoppedError
         self.progress.requests += 1
         completion: Completion | None = None
+        paid = True  # unless it is known that no answer can have been made
         try:
-            async with asyncio.timeout(self.runner.timeout_seconds):
-                completion = await self.runner.client.send(request, mode)
+            async with asyncio.timeout(self.runner.timeout_seconds) as timeout:
+                self.timeouts.add(timeout)
+                completion = cleaned(await self.runner.client.send(request, mode))
+        except RetryableError as error:
+            paid = error.paid
+            raise
+        except (RowError, StopRunError):
+            paid = False
+            raise
         except TimeoutError as error:
-            raise RetryableError(f"no answer within {self.runner.timeout_seconds:g} s") from error
+            reason = f"no answer within {self.runner.timeout_seconds:g} s"
+            raise RetryableError(reason, paid=True, unreachable=True) from error
         except UnicodeEncodeError as error:
-            raise RowError(f"the text cannot be sent as UTF-8: {error}") from error
+            paid = False
+            raise RowError(f"the text cannot be sent as UTF-8: {error.reason}") from error
         finally:
-            self.runner.purse.settle(reservation, completion)
+            self.timeouts.discard(timeout)
+            purse = self.runner.purse
+            purse.settle(reservation, completion, paid=paid)
+            charge = self._charge()
+            self.progress.prompt_tokens, self.progress.completion_tokens = (
+                charge.prompt_tokens,
+                charge.completion_tokens,
+            )
+            self.progress.usd = purse.usd
         self.silent_rows = 0
-        self.progress.prompt_tokens += completion.prompt_tokens or 0
-        self.progress.completion_tokens += completion.completion_tokens or 0
-        self.progress.usd = self.runner.purse.usd
+        self.heard = time.monotonic()
         return completion
 
     async def _mode(self) -> Mode:
@@ -315,15 +391,28 @@ class _Session:
             self.progress.mode = self.runner.mode
             return self.runner.mode
 
-    async def _canary(self, request: Request, mode: Mode) -> Completion:
-        completion, _ = await self._send_until_answered(request, mode, min(self.runner.max_attempts, PROBE_ATTEMPTS))
+    async def _canary(self, request: Request, mode: Mode, attempts: int) -> Completion:
+        completion, _ = await self._send_until_answered(request, mode, min(self.runner.max_attempts, attempts))
         return completion
 
     def _wait_seconds(self, state: RetryCallState) -> float:
+        """Full jitter, or what the server asks for, up to the cap; a long pause is told."""
         error = state.outcome.exception() if state.outcome else None
-        asked_for = error.retry_after_seconds if isinstance(error, RetryableError) else None
         jittered = self.backoff(state)
-        return jittered if asked_for is None else asked_for + min(jittered, 1.0)
+        asked_for = error.retry_after_seconds if isinstance(error, RetryableError) else None
+        if asked_for is None:
+            seconds, notice = jittered, f"{error}; asking again in {jittered:.0f} s"
+        else:
+            cap = self.runner.max_wait_seconds
+            seconds = min(asked_for, cap) + min(jittered, 1.0)
+            notice = f"server asks to wait {asked_for:.0f} s" + (
+                f"; asking again after {cap:g} s (max_wait_seconds)" if asked_for > cap else ""
+            )
+        fresh = time.monotonic() - self.noticed >= NOTICE_SECONDS
+        if self.runner.mode is None or (fresh and seconds >= NOTICE_SECONDS):
+            self._notice(f"{self.runner.client.endpoint}: {notice}")
+            self.heard = time.monotonic()
+        return seconds
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -346,21 +435,24 @@ class _StoppedError(Exception):
 
 @contextlib.contextmanager
 def _interrupts(session: _Session) -> Iterator[None]:
-    """The first Ctrl-C drains; the second is an ordinary KeyboardInterrupt. Only the main thread hears signals."""
+    """The first Ctrl-C or SIGTERM drains; the second does what it did before. Only the main thread hears signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def drain(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, previous)
+        signal.signal(signum, previous[signal.Signals(signum)] or signal.SIG_DFL)
         loop.call_soon_threadsafe(session.stop, "interrupted", "interrupted; run the same command to go on")
+        if signum == signal.SIGTERM:
+            loop.call_soon_threadsafe(loop.call_later, DRAIN_SECONDS, session.hurry)
 
     loop = asyncio.get_running_loop()
-    previous = signal.signal(signal.SIGINT, drain)
+    previous = {signum: signal.signal(signum, drain) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler or signal.SIG_DFL)
 
 
 def _now() -> str:

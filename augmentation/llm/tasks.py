@@ -22,6 +22,7 @@ TASKS: tuple[Task, ...] = get_args(Task)
 
 MAX_REASKS = 2
 REASK_TEMPERATURE = 0.3
+MAX_QUOTED_CHARACTERS = 4000
 
 
 def _items(item: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +135,7 @@ class Answer:
 
 def row_seed(seed: int, row_id: str) -> int:
     """A seed of its own for each row, in [0, 2**31), from the run's seed."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{row_id}".encode()).digest()[:4], "big") >> 1
+    return int.from_bytes(hashlib.sha256(f"{seed}:{row_id}".encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
 
 
 def _request(
@@ -304,12 +305,14 @@ def strategy_request(
 
 
 def reask(request: Request, answer_text: str, error: str, *, model: str) -> Request:
-    """The same question again, with the refused answer and what was wrong with it quoted, a little warmer.
+    """The same question again, a little warmer, with the (beginning of the) refused answer and its fault quoted.
 
     Used by the runner for answers that do not parse, and by the pipeline for those that parse but do not fit (S2).
     """
     number = request.reask + 1
     prompt = load_prompt("reask", "en")
+    if len(answer_text) > MAX_QUOTED_CHARACTERS:
+        answer_text = answer_text[:MAX_QUOTED_CHARACTERS] + " …"
     return replace(
         request,
         messages=(*request.messages, ("assistant", answer_text), ("user", prompt.render(error=error))),

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
 import pydantic
 
-from augmentation.llm.http_errors import Token, error_for_status, shown_url
+from augmentation.llm.door import (
+    ACCEPTED_ENCODING,
+    count,
+    name,
+    prose,
+    read_body,
+    read_error_page,
+    read_json,
+    told,
+    word,
+)
+from augmentation.llm.http_errors import CONNECT_SECONDS, Token, check_address, error_for_status, shown_url
 from augmentation.llm.protocol import Completion, Mode, RetryableError, RowError, StopRunError
 from augmentation.llm.tasks import Request
 
 try:
     from text_generation import AsyncClient
     from text_generation.errors import ValidationError
-    from text_generation.types import Grammar, GrammarType, Parameters, Response
+    from text_generation.types import Grammar, GrammarType, Parameters
     from text_generation.types import Request as GenerateRequest
 except ImportError as error:
     raise StopRunError(
@@ -33,14 +44,19 @@ class _GenerateClient(AsyncClient):
 
     session: aiohttp.ClientSession | None = None
 
-    async def post(self, request: GenerateRequest) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of one `POST /generate`."""
+    async def post(self, request: GenerateRequest) -> tuple[int, Mapping[str, str], bytes | str]:
+        """Status, headers and body (of an error: its page) of one `POST /generate`."""
         if self.session is None:
-            connector = aiohttp.TCPConnector(limit=0)  # the runner bounds concurrency
-            self.session = aiohttp.ClientSession(headers=self.headers, timeout=self.timeout, connector=connector)
+            self.session = aiohttp.ClientSession(
+                headers={**(self.headers or {}), "Accept-Encoding": ACCEPTED_ENCODING},
+                timeout=self.timeout,
+                connector=aiohttp.TCPConnector(limit=0),  # the runner bounds concurrency
+                auto_decompress=False,  # `read_body` does, within bounds
+            )
         body = request.model_dump(mode="json", exclude_none=True)
         async with self.session.post(f"{self.base_url}/generate", json=body, allow_redirects=False) as response:
-            return response.status, dict(response.headers), await response.read()
+            read = read_body if 200 <= response.status < 300 else read_error_page
+            return response.status, response.headers, await read(response.content.iter_any(), response.headers)
 
 
 class TGIClient:
@@ -54,8 +70,7 @@ class TGIClient:
 
     def __init__(self, base_url: str, *, model: str | None = None, token_env: str | None = None) -> None:
         """`model` is only a name for provenance and for the answers' keys: the server has one model."""
-        if not base_url.startswith(("http://", "https://")):
-            raise StopRunError(f"--base-url {base_url!r} is no URL: it begins with http:// or https://")
+        check_address(base_url, token_env)
         self.model = model or "tgi"
         self.endpoint = shown_url(base_url)
         self._token = Token.from_environment(token_env)
@@ -64,7 +79,9 @@ class TGIClient:
             raise StopRunError(f"no token: set it, e.g. export {token_env}=…")
         headers = {"Authorization": f"Bearer {secret}"} if secret else None
         self._client = _GenerateClient(base_url.rstrip("/").removesuffix("/generate"), headers=headers)
-        self._client.timeout = aiohttp.ClientTimeout(total=None)  # the runner bounds each request as a whole
+        self._client.timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=CONNECT_SECONDS
+        )  # the runner bounds each request as a whole
 
     async def send(self, request: Request, mode: Mode) -> Completion:
         """One `POST /generate`.
@@ -75,18 +92,19 @@ class TGIClient:
         try:
             status, headers, body = await self._client.post(_generate_request(request, mode))
         except aiohttp.InvalidURL as error:
-            raise StopRunError(f"{self.endpoint}: {error}: check --base-url") from None
+            raise StopRunError(f"{self.endpoint}: {word(error)}: check --base-url") from None
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise RetryableError(f"cannot connect to {self.endpoint}: {told(error)}", unreachable=True) from None
         except (aiohttp.ClientError, ConnectionError) as error:
-            raise RetryableError(self._token.redact(f"{type(error).__name__}: {error}")) from None
+            raise RetryableError(told(error), paid=True) from None
         except UnicodeEncodeError as error:
             raise RowError(f"the text cannot be sent as UTF-8: {error.reason}") from None
         if 300 <= status < 400:
-            target = shown_url(headers.get("Location", ""))
+            target = word(shown_url(headers.get("Location", "")))
             raise StopRunError(f"{self.endpoint} redirects to {target}: give that as --base-url")
-        if status != 200:
-            text = body.decode("utf-8", "replace")
-            raise error_for_status(status, headers, text, endpoint=self.endpoint, token=self._token)
-        return _completion(body, self._token)
+        if isinstance(body, str):
+            raise error_for_status(status, headers, body, endpoint=self.endpoint, token=self._token)
+        return _completion(read_json(body))
 
     async def close(self) -> None:
         """Close the connections; the next `send` opens new ones."""
@@ -111,20 +129,22 @@ def _generate_request(request: Request, mode: Mode) -> GenerateRequest:
         )
         return GenerateRequest(inputs="\n\n".join(content for _, content in request.messages), parameters=parameters)
     except (ValidationError, pydantic.ValidationError) as error:
-        raise RowError(f"the request does not fit TGI: {error}"[:300]) from None
+        raise RowError(f"the request does not fit TGI: {word(error)}") from None
 
 
-def _completion(body: bytes, token: Token) -> Completion:
+def _completion(payload: Any) -> Completion:
     """Raises RetryableError if the body is no generation."""
-    try:
-        payload: Any = json.loads(body)
-        response = Response.model_validate(payload[0] if isinstance(payload, list) and payload else payload)
-    except (ValueError, RecursionError) as error:
-        raise RetryableError(f"bad body: {' '.join(str(error).split())}"[:300]) from None
+    generation = payload[0] if isinstance(payload, list) and payload else payload
+    generation = generation if isinstance(generation, dict) else {}
+    if not isinstance(generation.get("generated_text"), str):
+        said = f"; it said: {word(generation['error'])}" if "error" in generation else ""
+        raise RetryableError(f"bad body: no generated_text in it{said}", paid=True)
+    details = generation["details"] if isinstance(generation.get("details"), dict) else {}
+    prefill = details["prefill"] if isinstance(details.get("prefill"), list) else []
     return Completion(
-        text=token.redact(response.generated_text),
-        finish_reason=response.details.finish_reason.value,
+        text=prose(generation["generated_text"]),
+        finish_reason=name(details.get("finish_reason")),
         served_model=None,
-        prompt_tokens=len(response.details.prefill) or None,
-        completion_tokens=response.details.generated_tokens,
+        prompt_tokens=len(prefill) or None,
+        completion_tokens=count(details.get("generated_tokens")),
     )

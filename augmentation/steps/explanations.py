@@ -14,7 +14,6 @@ from augmentation.steps.alignment import fold
 from modeling_knowfree.units_knowfree import join_units, split_text
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$")
-_RULE = re.compile(r"^[ \t]*(?:[-*_=][ \t]*){3,}$|^[ \t]*\|?[ \t:|-]*-{3,}[ \t:|-]*$")
 _HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]")
 _LIST_MARK = re.compile(
     r"""^[ \t]*(?:>[ \t]*)*                          # quotation
@@ -25,14 +24,16 @@ _LIST_MARK = re.compile(
     )?""",
     re.VERBOSE,
 )
-_IMAGE_OR_LINK = re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*(?:[ \t]+\"[^\"\n]*\")?\)")
+_IMAGE_OR_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([^)\s\[]*(?:[ \t]+\"[^\"\n]*\")?\)")
 _EMPHASIS = re.compile(
     r"""(\*{1,3})(?=\S)(?P<stars>[^*\n]+?)(?<=\S)\1
     |(?<!\w)(_{1,3})(?=\S)(?P<lines>[^_\n]+?)(?<=\S)\3(?!\w)  # not in snake_case
-    |(`+)(?P<code>.+?)\5
+    |(?<!`)(`{1,3})(?P<code>[^`\n]+)\5
     |~~(?P<struck>.+?)~~""",
     re.VERBOSE,
 )
+MAX_NESTING = 8  # of emphasis in emphasis
+MAX_PARAGRAPH_CHARACTERS = 20_000  # no sentence is so far from the next that more than this were prose
 _BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
 
 
@@ -40,16 +41,22 @@ def plain_paragraphs(markdown: str) -> list[str]:
     """The prose of a markdown text, one line a paragraph: fences, rules, headings and list marks are gone."""
     paragraphs = []
     for line in _BREAK.sub("\n", markdown).splitlines():
-        if _FENCE.match(line) or _RULE.match(line) or _HEADING.match(line):
+        if _FENCE.match(line) or _is_rule(line) or _HEADING.match(line):
             continue
         line = "".join(" " if unicodedata.category(char) == "Cc" else char for char in line)
         line = _IMAGE_OR_LINK.sub(r"\1", _LIST_MARK.sub("", line, count=1))
-        while (bare := _EMPHASIS.sub(lambda match: match[match.lastgroup or 0], line)) != line:
-            line = bare
+        for _ in range(MAX_NESTING):
+            line = _EMPHASIS.sub(lambda match: match[match.lastgroup or 0], line)
         line = " ".join(line.split())
-        if line:
+        if line and len(line) <= MAX_PARAGRAPH_CHARACTERS:
             paragraphs.append(line)
     return paragraphs
+
+
+def _is_rule(line: str) -> bool:
+    """A line across the page, or the one under the head of a table."""
+    marks = "".join(line.split())
+    return (len(marks) >= 3 and set(marks) <= set("-*_=")) or ("---" in line and set(marks) <= set(":|-"))
 
 
 _OPENING = "“‘「『（《〈【〔(["

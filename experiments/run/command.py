@@ -80,7 +80,7 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
     set_verbosity_warning()
     disable_progress_bar()  # of loading weights
     budget = budget_of(options)
-    client = ("client", "model", "base_url", "provider", "token_env", "answers", "concurrency")
+    client = ("client", "model", "base_url", "provider", "token_env", "answers", "concurrency", "max_wait_seconds")
     asked = {name: value for name in client if (value := options.pop(name)) not in (None, ())}
     values = read_settings(config, options)
     values["augment"] = values.get("augment") or {}

@@ -61,7 +61,7 @@ def test_a_budget_is_exact_the_run_resumes_and_ends_as_recorded_answers_do(tmp_p
         run = init_hub(tmp_path / "run", train_file, server)
         stopped = knowfree("run", run, "--max_requests", 37)
         assert (stopped.exit_code, server.requests) == (3, 37)
-        assert "--max-requests 37" in stopped.output
+        assert "--max_requests 37" in stopped.output
         assert not (run / "fusion.jsonl").exists()
         assert knowfree("run", run).exit_code == 0
         sent = server.requests

@@ -1,9 +1,10 @@
 """What `hub_cards/checks.py` keeps from leaving: secrets and pickles."""
 
 import pytest
-from knowfree_hub_cards.checks import SECRETS, check
+from knowfree_hub_cards.checks import check
 from knowfree_hub_cards.parcels import pack_metric
 
+from augmentation.redaction import KINDS
 from modeling_knowfree.data.rows import InputError
 
 
@@ -21,7 +22,7 @@ from modeling_knowfree.data.rows import InputError
     ],
 )
 def test_every_kind_of_secret_is_found(name, secret, tmp_path):
-    assert name in SECRETS
+    assert name in KINDS
     parcel = pack_metric("org/span_f1")
     check(parcel, None)
     parcel.files["notes.txt"] = f"first line\nkey = {secret}\n".encode()

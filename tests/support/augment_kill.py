@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -74,9 +75,18 @@ def _answered(log: Path) -> list[dict]:
 
 
 def kill_experiment(
-    folder: Path, *, kills: int, rows: int, faults: Faults, concurrency: int, latency_seconds: float, seed: int
+    folder: Path,
+    *,
+    kills: int,
+    rows: int,
+    faults: Faults,
+    concurrency: int,
+    latency_seconds: float,
+    seed: int,
+    terminations: int = 0,
 ) -> KillReport:
-    """Run undisturbed; run again, killing `kills` times at random moments after the first answer; compare."""
+    """Run undisturbed; run again, ending it by `kills` SIGKILLs and `terminations` SIGTERMs at random moments after the
+    first answer; compare."""
     recorded = write_recorded(folder / "recorded.jsonl", rows)
     (folder / "calm").mkdir()
     (folder / "killed").mkdir()
@@ -84,10 +94,13 @@ def kill_experiment(
         calm = _start(url, rows, folder / "calm", concurrency)
         assert calm.wait(300) == 0
     draw = random.Random(seed)
+    signals = [signal.SIGKILL] * kills + [signal.SIGTERM] * terminations
+    draw.shuffle(signals)
+    kills += terminations
     moments: list[float] = []
     with _server(folder / "killed", recorded, faults, latency_seconds) as (url, log):
         expected_seconds = rows * latency_seconds / concurrency
-        for number in range(kills):
+        for number, signum in enumerate(signals):
             seen = len(_answered(log))
             process = _start(url, rows, folder / "killed", concurrency)
             while len(_answered(log)) == seen and process.poll() is None:
@@ -95,9 +108,9 @@ def kill_experiment(
             time.sleep(draw.uniform(0, 1.5 * expected_seconds / kills))
             if process.poll() is not None:
                 raise AssertionError(f"the run ended before kill {number + 1}: more rows or a slower server are needed")
-            process.kill()
+            process.send_signal(signum)
             moments.append(time.time())
-            process.wait(10)
+            process.wait(40)
             time.sleep(2 * latency_seconds)  # what was in flight is answered into the void
         last = _start(url, rows, folder / "killed", concurrency)
         assert last.wait(300) == 0

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from augmentation.llm.clients import HubClient
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
@@ -29,6 +31,39 @@ def test_a_killed_run_sends_nothing_again_that_had_arrived(tmp_path: Path):
     assert report.answered_before_last_kill > 2 * CONCURRENCY
     assert report.most_sent_again_after_one_kill <= 2 * CONCURRENCY  # in flight, or arrived and not yet committed
     assert report.oldest_sent_again_seconds < 1.0  # on a busy machine; the benchmark's bound is 0.1 s
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_twenty_kills_and_ten_terminations(tmp_path: Path):
+    faults = Faults(seed=6, rate_limited=0.03, dropped=0.03, sticky_malformed=0.05, sticky_refusal=0.02)
+    report = kill_experiment(
+        tmp_path,
+        kills=20,
+        terminations=10,
+        rows=1200,
+        faults=faults,
+        concurrency=CONCURRENCY,
+        latency_seconds=0.2,
+        seed=6,
+    )
+    assert report.files_equal
+    assert report.most_sent_again_after_one_kill <= 2 * CONCURRENCY
+
+
+def test_a_termination_drains_as_a_kill_does_not(tmp_path: Path):
+    report = kill_experiment(
+        tmp_path,
+        kills=1,
+        terminations=2,
+        rows=120,
+        faults=Faults(seed=7, rate_limited=0.03),
+        concurrency=CONCURRENCY,
+        latency_seconds=0.1,
+        seed=7,
+    )
+    assert report.files_equal
+    assert report.sent_again <= 2 * CONCURRENCY  # of the one kill
 
 
 def test_ctrl_c_lets_what_is_in_flight_arrive_and_the_run_resumes(tmp_path: Path):

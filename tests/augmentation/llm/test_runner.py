@@ -81,7 +81,7 @@ def test_max_requests_is_exact_probe_and_retries_included_and_the_run_resumes(re
         progress = runner(server, store, budget=Budget(max_requests=limit)).run(requests(120))
         assert server.requests == progress.requests == limit
         assert progress.outcome == "budget"
-        assert f"--max-requests {limit}" in progress.reason
+        assert f"--max_requests {limit}" in progress.reason
         kept = len(server.answered())
         finished = runner(server, store).run(requests(120))
         assert (finished.outcome, finished.done) == ("done", 120)
