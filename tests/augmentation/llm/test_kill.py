@@ -51,6 +51,7 @@ def test_twenty_kills_and_ten_terminations(tmp_path: Path):
     assert report.most_sent_again_after_one_kill <= 2 * CONCURRENCY
 
 
+@pytest.mark.soak
 def test_a_termination_drains_as_a_kill_does_not(tmp_path: Path):
     report = kill_experiment(
         tmp_path,
