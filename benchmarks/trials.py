@@ -14,9 +14,11 @@ import time
 from pathlib import Path
 from statistics import mean
 
-from experiments.run.run import Run
-from experiments.run.settings import check_run, read_yaml
+from knowfree_experiments.run.run import Run
+from knowfree_experiments.run.settings import check_run
+
 from modeling_knowfree.data.rows import write_rows
+from modeling_knowfree.settings import read_settings
 from modeling_knowfree.training.train import train
 
 HERE = Path(__file__).parent
@@ -31,7 +33,7 @@ def finished() -> list[dict]:
 def trial(name: str, change: dict, variant: str, seed: int, updates: int | None) -> dict:
     """One training on the first subset of a set's YAML."""
     path = HERE / "runs" / f"{name}.yaml"
-    values = read_yaml(path)
+    values = read_settings(path)
     values["train"] = values.get("train", {}) | {"eval_steps": None} | change
     values["variants"] = [variant]
     if updates:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from knowfree_experiments.run.settings import check_run
 
-from experiments.run.settings import check_run, read_yaml
 from modeling_knowfree.data.readers import read_rows, write_rows
 from modeling_knowfree.inference.tag import load_pipeline
+from modeling_knowfree.settings import read_settings
 from tests.support import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -54,7 +55,7 @@ def test_a_demo_corpus_reads_and_its_splits_do_not_overlap(corpus, sizes):
 @pytest.mark.parametrize("path", sorted((EXAMPLES / "runs").glob("demo_*.yaml")), ids=lambda path: path.stem)
 def test_demo_runs_are_settings_of_this_checkout(path, monkeypatch):
     monkeypatch.chdir(EXAMPLES.parent)
-    settings = check_run(read_yaml(path), str(path))
+    settings = check_run(read_settings(path), str(path))
     files = [settings.train_file, settings.validation_file, settings.test_file, *settings.augment["answers"]]
     assert all(Path(file).is_file() for file in files)
 

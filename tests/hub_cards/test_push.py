@@ -25,7 +25,7 @@ from tests.support import ROOT
 from tests.support.hub_server import Hub
 
 SENTENCE = "left harrow creek trailhead at 5 am ."
-CODE = set(TRAVELLING_FILES)
+CODE = {*TRAVELLING_FILES, "handler.py"}
 CONFIGS = ["fusion", "synthetic", "train", "label_map", "provenance"]
 
 STRANGER = """
@@ -439,7 +439,7 @@ def harm(folder: Path, what: str) -> None:
         ("no licence", ["org/m", "no licence", "--license", "card.yaml"]),
         ("no licence of the data", ["org/m-aug", "no licence", "--dataset_license"]),
         ("token in the tokenizer", ["tokenizer_config.json, line", "a Hugging Face token", "nothing was pushed"]),
-        ("token in use in the code", ["units_knowfree.py, line", "a Hugging Face token"]),
+        ("token in use in the code", ["units_knowfree.py, line", "the token in use"]),
         ("token in the text", ["fusion/train.parquet, row 1", "a Hugging Face token"]),
         ("password in provenance", ["provenance/train.parquet, row 1", "a password in a URL"]),
         ("results gone", ["counts.json", "No such file"]),
