@@ -341,6 +341,7 @@ def comparable(folder: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in volatile} for line in lines_of(folder / "results.jsonl")]
 
 
+@pytest.mark.soak
 def test_killed_at_random_points_it_ends_in_the_same_results(data, tmp_path):
     settings = data | {"variants": ["base", "fs_fusion"], "updates": 4}
     call(tmp_path / "whole", settings)
