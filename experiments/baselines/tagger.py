@@ -112,9 +112,10 @@ class Tagger(nn.Module):
         return {}
 
     def unit_states(self, batch: dict[str, Tensor]) -> Tensor:
-        """The encoder's states `[B, L, D]`, after dropout."""
+        """The encoder's states `[B, L, D]`, after dropout; L is the longest sentence's units, as in `collate_extra`."""
         names = ("input_ids", "attention_mask", "unit_ids", "num_units")
-        return self.dropout(self.knowfree(*(batch[name] for name in names)).last_hidden_state)
+        states = self.knowfree(*(batch[name] for name in names)).last_hidden_state  # (B, P, D)
+        return self.dropout(states[:, : int(batch["num_units"].max())])
 
 
 class TaggerCollator(KnowFreeCollator):

@@ -304,7 +304,7 @@ def test_a_folder_in_use_and_a_folder_of_something_else_are_refused(taggers, enc
     for wrong, what in (
         (tmp_path / "none", "no such folder"),
         (encoder, "no BIO tagger"),
-        (tmp_path, "cannot be loaded"),
+        (tmp_path, "has no tokenizer"),
     ):
         with pytest.raises(InputError, match=what):
             predict_bio(wrong, [row("deep snow")])

@@ -14,7 +14,7 @@ from knowfree_experiments.baselines.w2ner import (
 )
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
-from modeling_knowfree.modeling_knowfree import MaskedCNN
+from modeling_knowfree.modeling_knowfree import MaskedCNN, Plane
 from tests.conftest import TARGETS, TINY_BERT
 
 
@@ -128,8 +128,8 @@ def test_cnn_nested_ner_computes_what_the_paper_says():
         for parameter in cnn.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.5)
     spans = torch.randn(1, length, length, size, dtype=torch.double)
-    inside = torch.ones(1, length, length, dtype=torch.bool)
-    inside[0, 2], inside[0, :, 2] = False, False  # a sentence of two units in a plane of three
+    real = torch.tensor([[True, True, False]])  # a sentence of two units in a plane of three
+    plane = Plane(spans, inside=real.unsqueeze(1), starts_real=real, limit=length, reach=0, limited=False)
     # Yan et al. 2023, eq 4: F'' = GELU(LayerNorm(F + Conv(F))), cells outside the sentence held at 0
     cells = {(i, j): spans[0, i, j].tolist() for i in range(2) for j in range(2)}
     for convolution, norm in zip(cnn.convolutions, cnn.norms, strict=True):
@@ -152,6 +152,6 @@ def test_cnn_nested_ner_computes_what_the_paper_says():
             ]
         cells = following
     with torch.no_grad():
-        found = cnn(spans, inside)
+        found = cnn(plane)
     for i, j in cells:
         torch.testing.assert_close(found[0, i, j], torch.tensor(cells[i, j], dtype=torch.double), rtol=1e-9, atol=1e-9)
