@@ -18,7 +18,7 @@ from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, set_seed
 
 from augmentation.llm.answers import AnswerError, parse
-from augmentation.llm.prompts import load_prompt
+from augmentation.llm.tasks import targets_request
 from augmentation.steps.alignment import UnitText, align_in_order
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.metrics import span_scores
@@ -172,8 +172,7 @@ def tag_by_model(network: Any, tokenizer: Any, rows: Sequence[Row], told: Mappin
 
 def _question(row: Row, tokenizer: Any, told: Mapping[str, Any]) -> list[int]:
     text = join_units(row["tokens"], told["unit"])[0]
-    prompt = load_prompt("targets", told["language"])
-    asked = prompt.render(text=text, labels=told["labels"], examples=[], guidelines="")
+    asked = targets_request("", text, told["labels"], [], language=told["language"]).messages[0][1]
     if tokenizer.chat_template:
         messages = [{"role": "user", "content": asked}]
         return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"])

@@ -21,6 +21,11 @@ SEEDS: dict[Task, str] = {
     "merge": json.dumps({"groups": [{"standard": "Film", "synonyms": ["Film", "Movie"]}]}),
     "merge_standard": json.dumps({"Film": ["Film", "Movie"], "Place": ["Place"]}),
     "explanation": "1. **嘉鱼** is a county ( pop. 3.5 ) .\n- It lies on the river .",
+    "rewrite": 'Yesterday we went to 嘉鱼, past the "old" mill.',
+    "terms": json.dumps({"items": ["嘉鱼", "武汉", 'the "old" mill', "a\\b"]}, ensure_ascii=False),
+    "attributes": "```json\n" + json.dumps([{"attribute": "mood", "values": ["calm", "angry"]}]) + "\n```",
+    "compose": "<think>shorter?</think>The mill of 嘉鱼 burnt down [1].",
+    "verify": json.dumps(ENTITIES[:2], ensure_ascii=False),
 }
 VALUES = [
     "null",
@@ -95,6 +100,7 @@ def _mutate(text: str, draw: random.Random) -> str:
         return text + draw.choice(["", "\n", ", ", " and "]) + text[place:]
     if kind == 8:  # keys renamed
         return text.replace(
-            draw.choice(["entity", "type", "word", "pos", "standard", "synonyms"]), draw.choice(["", "Entity", "x"])
+            draw.choice(["entity", "type", "word", "pos", "standard", "synonyms", "attribute", "values"]),
+            draw.choice(["", "Entity", "x"]),
         )
     return "".join(draw.sample(text, len(text))) if draw.random() < 0.1 else text[place:] + text[:place]

@@ -10,12 +10,14 @@ import pytest
 
 from augmentation.llm.prompts import LANGUAGES, load_prompt, parse_prompt
 from augmentation.llm.tasks import (
+    TASKS,
     entities_request,
     explanation_request,
     merge_request,
     pos_request,
     reask,
     segmentation_request,
+    strategy_request,
     targets_request,
 )
 
@@ -52,6 +54,8 @@ PRINTED = {  # appendix I, figures 9 to 12, copied from the paper
 
 def rendered(name: str, language: str, text: str = "x y") -> str:
     """The prompt `name` for a text, through the task's own function."""
+    settings = {"language": language, "max_tokens": 99}
+    known = [["x", "Place"]]
     make = {
         "entities": lambda: entities_request("r", text, language=language),
         "segmentation": lambda: segmentation_request("r", text, language=language),
@@ -61,11 +65,18 @@ def rendered(name: str, language: str, text: str = "x y") -> str:
         "explanation": lambda: explanation_request("r", text, [("x", "Place")], language=language),
         "description": lambda: explanation_request("r", text, [], language=language),
         "targets": lambda: targets_request("r", text, ["A"], [("g h", [("g", "A")])], language=language),
+        "rewrite": lambda: strategy_request("rewrite", "r", text, **settings, text=text, entities=known, how="shorter"),
+        "terms": lambda: strategy_request("terms", "r", text, **settings, label=text, number=3, examples=["e"]),
+        "attributes": lambda: strategy_request("attributes", "r", text, **settings, sentences=[text]),
+        "compose": lambda: strategy_request(
+            "compose", "r", text, **settings, text=text, entities=known, attributes={"mood": "calm"}
+        ),
+        "verify": lambda: strategy_request("verify", "r", text, **settings, text=text, entities=known),
     }
     return make[name]().messages[0][1]
 
 
-NAMES = ("entities", "segmentation", "pos", "merge", "merge_standard", "explanation", "description", "targets")
+NAMES = (*TASKS, "description")
 
 
 @pytest.mark.parametrize(("name", "language"), PRINTED)

@@ -190,7 +190,7 @@ def test_filter_reject_save_and_export(run_folder, browser, tmp_path):
     call("export", run_folder, "--format", "datasets", "--output", tmp_path / "datasets")
     fusion = load_dataset(str(tmp_path / "datasets"), "fusion", split="train", cache_dir=str(tmp_path / "cache"))
     assert fusion["id"] == ["r1"]
-    assert fusion[0]["entities"] == [{"start": 4, "end": 5, "label": "WILDLIFE", "score": None}]
+    assert fusion[0]["entities"] == [{"start": 4, "end": 5, "label": "WILDLIFE", "score": None, "weight": None}]
 
     call("review", run_folder)  # the page made anew knows the decisions
     page, _ = opened(browser, run_folder / "review.html")
