@@ -313,7 +313,8 @@ def predict(
             lines = Path(source) if _is_parquet(source) else opened.enter_context(click.open_file(source, "rb"))
         except OSError as error:
             raise InputError(f"--input {source}: {error.strerror}; name a file, or - for standard input") from error
-        found = run(source=lines, **options)
+        # Closed before an error is told, and its progress bar with it: the error is a line of its own.
+        found = opened.enter_context(contextlib.closing(run(source=lines, **options)))
         if output is None:
             for line in found:
                 click.echo(line)

@@ -28,8 +28,11 @@ def told_in_one_line(where: str) -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
-        raise
+    except InputError as error:
+        place, _, problem = str(error).partition(": ")
+        if not where.endswith(f" {place}"):
+            raise
+        raise InputError(f"{where}: {problem}") from error  # the option is named, too
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError) as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise InputError(f"{where}: {error.filename}: {error.strerror}") from error

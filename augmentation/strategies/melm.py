@@ -66,6 +66,7 @@ def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], model: str) ->
     import torch
     from transformers import AutoModelForMaskedLM
 
+    from modeling_knowfree.loading import load_config, load_encoder
     from modeling_knowfree.training.tokenizer import load_tokenizer
 
     place = encoder_path(model, asking.unit)
@@ -74,7 +75,7 @@ def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], model: str) ->
         torch.manual_seed(asking.seed)
         try:
             tokenizer: Any = load_tokenizer(place, asking.unit)
-            network = AutoModelForMaskedLM.from_pretrained(place, dtype=torch.float32)
+            network = load_encoder(place, load_config(place), AutoModelForMaskedLM)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"melm_model {model}: {' '.join(str(error).split()):.300}") from error
         labels = sorted({label for seed in seeds for _, _, label in seed.spans})

@@ -137,7 +137,8 @@ def predict_llm_lora(folder: Path, rows: Sequence[Row]) -> list[list[FoundSpan]]
 
     told = json.loads((folder / LORA_FILE).read_text(encoding="utf-8"))
     tokenizer, network = _load(told)
-    return tag_by_model(PeftModel.from_pretrained(network, str(folder)), tokenizer, rows, told)
+    adapted = PeftModel.from_pretrained(network, str(folder), trust_remote_code=False)
+    return tag_by_model(adapted, tokenizer, rows, told)
 
 
 @torch.inference_mode()
@@ -254,8 +255,8 @@ def _load(told: Mapping[str, Any]) -> tuple[Any, Any]:
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
         )
     try:
-        tokenizer = AutoTokenizer.from_pretrained(told["model"])
-        network: Any = AutoModelForCausalLM.from_pretrained(told["model"], **options)
+        tokenizer = AutoTokenizer.from_pretrained(told["model"], trust_remote_code=False)
+        network: Any = AutoModelForCausalLM.from_pretrained(told["model"], trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"llm_lora: model {told['model']}: {' '.join(str(error).split()):.300}") from error
     if tokenizer.eos_token_id is None:

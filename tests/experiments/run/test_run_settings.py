@@ -25,7 +25,6 @@ def data(tmp_path_factory, encoder) -> dict:
         ({"colour": 1}, "no setting 'colour'"),
         ({"subsets": ["k0"]}, "k"),
         ({"subsets": ["half"]}, "'half'"),
-        ({"subsets": [9]}, "9 rows asked for"),
         ({"seeds": []}, "name at least one"),
         ({"define": {"base": {}}}, "a name of its own"),
         ({"define": {"..": {}}, "variants": [".."]}, "define: '..'; give it a name of its own"),
@@ -48,7 +47,7 @@ def data(tmp_path_factory, encoder) -> dict:
         ({"train": {"pooling": "median"}}, "train of base: pooling='median': choose one of"),
         ({"train": {"attention_heads": 7}}, "must be a multiple of attention_heads=7"),
         ({"train": {"max_span_width": "wide"}}, "max_span_width='wide'"),
-        ({"define": {"m": {"train": {"head_dropout": 7}}}, "variants": ["m"]}, "train of m: dropout probability has"),
+        ({"define": {"m": {"train": {"head_dropout": 7}}}, "variants": ["m"]}, "train of m: head_dropout=7.0: give a"),
         (
             {"define": {"m": {"train": {"num_train_epochs": 9}}}, "variants": ["m"]},
             "m: no num_train_epochs of its own: all",
