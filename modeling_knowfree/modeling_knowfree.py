@@ -57,7 +57,7 @@ class KnowFreeOutput(ModelOutput):
 class KnowFreeModelOutput(ModelOutput):
     """
     Args:
-        last_hidden_state (`Tensor` `[B, L, D]`): one state a unit; zero after the sentence's end.
+        last_hidden_state (`Tensor` `[B, P, D]`): one state a unit; as wide as the pieces, zero after the units.
     """
 
     last_hidden_state: Tensor | None = None
