@@ -115,6 +115,7 @@ class Runner:
             StopRunError: the server refuses every request (HTTP 401, 402, 403, 404, …) or has stopped answering; what
                 had arrived is stored.
             StoreError: an answer cannot be written (disk full), or another run holds this store.
+            Exception: of the iterable, as it is, once the rows drawn before it are answered and stored.
         """
         with self.store.held():
             return asyncio.run(self._run(iter(requests), Progress(planned), on_progress or (lambda progress: None)))
@@ -164,6 +165,7 @@ class _Session:
         self.failed = {failure.key for failure in runner.store.failures()}
         self.stopping = asyncio.Event()
         self.stop_error: StopRunError | StoreError | None = None
+        self.rows_error: Exception | None = None
         self.in_flight: dict[str, asyncio.Event] = {}
         self.timeouts: set[asyncio.Timeout] = set()
         self.probing = asyncio.Lock()
@@ -184,16 +186,17 @@ class _Session:
             async with asyncio.TaskGroup() as workers:
                 for _ in range(2 * self.runner.concurrency):  # half of them send, half store, parse, or wait to retry
                     workers.create_task(self._work())
-        except BaseExceptionGroup as group:  # of a bug, or of the iterable: the first tells it
+        except BaseExceptionGroup as group:  # of a bug: the first tells it
             raise group.exceptions[0] from None
         finally:
             watch.cancel()
             self.reading.shutdown()
-            outcome = "stopped" if self.stop_error else self.progress.outcome
-            with contextlib.nullcontext() if self.stop_error is None else contextlib.suppress(StoreError):
+            error = self.rows_error or self.stop_error
+            outcome = "stopped" if error else self.progress.outcome
+            with contextlib.nullcontext() if error is None else contextlib.suppress(StoreError):
                 self.runner.store.end_run(outcome, self._charge())
-        if self.stop_error is not None:
-            raise self.stop_error
+        if error is not None:
+            raise error
         return self.progress
 
     async def _read(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -240,7 +243,7 @@ class _Session:
 
     async def _work(self) -> None:
         while not self.stopping.is_set():
-            request = await self._read(next, self.requests, None)
+            request = await self._read(self._next)
             if request is None or self.stopping.is_set():
                 return
             try:
@@ -254,6 +257,16 @@ class _Session:
                 self.stop_error = self.stop_error or error
                 self.stopping.set()
                 return
+
+    def _next(self) -> Request | None:
+        """The next row; None after the last, and after an error of the iterable: the rows before it are answered."""
+        if self.rows_error is not None:
+            return None
+        try:
+            return next(self.requests, None)
+        except Exception as error:  # noqa: BLE001 - told by `run` once the workers are done
+            self.rows_error = error
+            return None
 
     async def _row(self, request: Request) -> None:
         store, model = self.runner.store, self.runner.client.model
