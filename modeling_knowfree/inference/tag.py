@@ -3,7 +3,7 @@
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -198,7 +198,7 @@ def predict(
     device: str | None = None,
     done: tuple[int, Row | None] = (0, None),
     **options: Any,
-) -> Iterator[str]:
+) -> Generator[str, None, None]:
     """
     JSON lines for JSON lines, or for lines of raw text, in input order.
 
