@@ -174,7 +174,7 @@ def tag_by_model(network: Any, tokenizer: Any, rows: Sequence[Row], told: Mappin
 def _question(row: Row, tokenizer: Any, told: Mapping[str, Any]) -> list[int]:
     text = join_units(row["tokens"], told["unit"])[0]
     prompt = load_prompt("targets", told["language"])
-    asked = prompt.render(text=text, labels=told["labels"], examples=[], guidelines="")
+    asked = prompt.render(text=text, labels=told["labels"], examples=[], descriptions=[], guidelines="")
     if tokenizer.chat_template:
         messages = [{"role": "user", "content": asked}]
         return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"])
