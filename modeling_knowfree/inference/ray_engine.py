@@ -105,8 +105,8 @@ def predict_with_ray(
     done = items.map(
         Worker,
         fn_constructor_args=(plan, batch_size),
-        # At least one, at most all: where a machine is lost, the others go on.
-        compute=ActorPoolStrategy(min_size=1, max_size=most, max_tasks_in_flight_per_actor=1),
+        # Idle ones may go: their CPU is then free for one that a lost machine took down with its shard.
+        compute=ActorPoolStrategy(min_size=1, initial_size=most, max_size=most, max_tasks_in_flight_per_actor=1),
         num_cpus=1,
         num_gpus=1 if gpus else 0,
     )

@@ -22,7 +22,6 @@ ROWS, SHARD_ROWS = 1_200, 150
 @pytest.fixture
 def cluster(monkeypatch):
     monkeypatch.setenv("RAY_worker_niceness", "0")  # a busy machine would let nice workers wait
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     from ray.cluster_utils import Cluster
 
