@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from .. import KnowFreePipeline
 from ..data.rows import InputError
 from ..loading import load_config, told_in_one_line
 from .shards import Plan, Shard, clean_up, everywhere, is_there, make_plan, read_shard, start, write_shard
@@ -25,17 +27,25 @@ class Worker:
     def __init__(self, plan: Plan, batch_size: int):
         self.plan = plan
         self.batch_size = batch_size
-        self.pipe = load_pipeline(plan.model)
+
+    @cached_property
+    def pipe(self) -> KnowFreePipeline:
+        """The tagger, loaded for the first shard."""
+        return load_pipeline(self.plan.model)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
-        """Tag the shard that `item` is, unless another worker has done it; its number of rows."""
+        """Tag the shard that `item` is, unless another worker has done it; how many rows, and what is wrong with one,
+        in words: Ray would wrap an exception in its own."""
         shard = Shard(**item)
         if is_there(self.plan, shard):  # its worker died before it could tell
-            return {"rows": 0}
-        rows = read_shard(self.plan, shard)
-        tagged = tag(self.pipe, rows, batch_size=self.batch_size, **self.plan.options)
-        found = (row | {"entities": entities_of(spans)} for row, spans in tagged)
-        return {"rows": write_shard(self.plan, shard, found)}
+            return {"rows": 0, "error": ""}
+        try:
+            rows = read_shard(self.plan, shard)
+            tagged = tag(self.pipe, rows, batch_size=self.batch_size, **self.plan.options)
+            found = (row | {"entities": entities_of(spans)} for row, spans in tagged)
+            return {"rows": write_shard(self.plan, shard, found), "error": ""}
+        except InputError as error:
+            return {"rows": 0, "error": str(error)}
 
 
 def predict_with_ray(
@@ -76,7 +86,6 @@ def predict_with_ray(
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anyone
     import ray
     from ray.data import ActorPoolStrategy, DataContext
-    from ray.exceptions import RayTaskError
 
     model = everywhere(model) if Path(model).is_dir() else model
     plan = make_plan(
@@ -99,7 +108,7 @@ def predict_with_ray(
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     there_are = ray.cluster_resources()
     gpus = int(there_are.get("GPU", 0))
-    most = min(workers or gpus or int(there_are["CPU"]), len(missing))
+    most = min(workers or gpus or int(there_are.get("CPU", 1)), len(missing))
     logger.info("%d workers, one %s each", most, "GPU" if gpus else "CPU")
     items = ray.data.from_items([shard._asdict() for shard in missing], override_num_blocks=len(missing))
     done = items.map(
@@ -111,14 +120,11 @@ def predict_with_ray(
         num_gpus=1 if gpus else 0,
     )
     count = 0
-    try:
-        with tqdm(desc="predict", unit="sentence") as bar:
-            for row in done.iter_rows():
-                count += row["rows"]
-                bar.update(row["rows"])
-    except RayTaskError as error:
-        if isinstance(error.cause, InputError):
-            raise error.cause from None
-        raise
+    with tqdm(desc="predict", unit="sentence") as bar:
+        for row in done.iter_rows():
+            if row["error"]:
+                raise InputError(row["error"])
+            count += row["rows"]
+            bar.update(row["rows"])
     clean_up(plan)
     return count

@@ -156,7 +156,7 @@ def _look(files: fsspec.AbstractFileSystem, path: str, kind: str) -> tuple[str |
         first = next(_rows_of_lines(file, 0, 1 << 62, path, kind, None), None)
     if first is None:
         return None, files.size(path), 0
-    return kinds_of_row(first)[0], files.size(path), len(begun) / max(1, begun.count(b"\n"))
+    return kinds_of_row(first)[0], files.size(path), len(begun) / (begun.rstrip(b"\n").count(b"\n") + 1)
 
 
 def _parquet_length(file: Any) -> int:

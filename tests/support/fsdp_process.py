@@ -19,9 +19,8 @@ made = AcceleratorState.__init__
 
 
 def sharded(self, *args, fsdp_plugin=None, **kwargs):
-    fresh = not self.initialized
     made(self, *args, fsdp_plugin=fsdp_plugin, **kwargs)
-    if fresh and fsdp_plugin is not None:
+    if fsdp_plugin is not None:
         self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.FSDP
         self.fsdp_plugin = fsdp_plugin
 

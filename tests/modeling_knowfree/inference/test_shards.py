@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from knowfree import cli
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.inference import shards
+from modeling_knowfree.inference.ray_engine import Worker
 
 TEXTS = ["the bear left at 4 am", "", "snow 雪 " * 40, "old axe", *(f"creek {at}" for at in range(30))]
 
@@ -106,6 +107,25 @@ def test_what_is_bad_is_told_with_its_file_and_byte(content, told, tmp_path):
     (tmp_path / "in.jsonl").write_bytes(content)
     with pytest.raises(InputError, match=told):
         rows_of(plan_of(str(tmp_path / "in.jsonl")))
+
+
+def test_a_worker_tags_a_shard_once_and_tells_what_is_wrong_with_a_row(trained, tmp_path):
+    lines = ['{"tokens": ["the", "bear", "left"]}', '{"tokens": ["the", "snow"]}', '{"tokens": "snow"}']
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    options = {"model": str(trained), "output_format": "jsonl"}
+    plan = plan_of(str(tmp_path / "in.jsonl"), str(tmp_path / "out"), rows=1, **options)
+    first, *_, last = (shard._asdict() for shard in shards.start(plan))
+    worker = Worker(plan, batch_size=2)
+    assert worker(first) == {"rows": 1, "error": ""} and worker(first) == {"rows": 0, "error": ""}
+    (row,) = map(json.loads, (tmp_path / "out" / "part-000000.jsonl").read_text().splitlines())
+    assert row["order"] == 0 and row["tokens"] == ["the", "bear", "left"] and "entities" in row
+    told = worker(last)
+    assert told["rows"] == 0 and 'in.jsonl, byte 64: \'{"tokens": "snow"}\'' in told["error"]
+    assert not (tmp_path / "out" / plan.name(shards.Shard(**last))).exists()
+    assert (
+        "no such folder"
+        in Worker(shards.Plan(**{**vars(plan), "model": "./none"}), 1)(shards.start(plan)[0]._asdict())["error"]
+    )
 
 
 @pytest.mark.parametrize(
