@@ -12,8 +12,9 @@ from tests.support import ROOT
 
 settings = yaml.safe_load((ROOT / "examples" / "accelerate" / "fsdp.yaml").read_text())
 # As `accelerate launch` tells its processes.
-os.environ |= {name.upper(): str(value).lower() if isinstance(value, bool) else str(value)
-               for name, value in settings["fsdp_config"].items()}  # fmt: skip
+for name, value in settings["fsdp_config"].items():
+    told = str(value).lower() if isinstance(value, bool) else str(value)
+    os.environ[name.upper().replace("_LAYER_CLS_", "_CLS_")] = told
 os.environ["ACCELERATE_USE_FSDP"] = "true"
 made = AcceleratorState.__init__
 

@@ -28,12 +28,7 @@ def cluster(monkeypatch):
     quick = {"health_check_initial_delay_ms": 1000, "health_check_period_ms": 2000, "health_check_failure_threshold": 5}
     nodes = Cluster(
         initialize_head=True,
-        head_node_args={
-            "num_cpus": 0,
-            "object_store_memory": 100 << 20,
-            "include_dashboard": False,
-            "_system_config": quick,
-        },
+        head_node_args={"num_cpus": 0, "object_store_memory": 100 << 20, "_system_config": quick},
     )
     yield nodes
     nodes.shutdown()
