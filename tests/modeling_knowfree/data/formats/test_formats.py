@@ -54,13 +54,8 @@ def test_every_format_has_a_sample_and_a_row_in_the_docs():
     assert rows.keys() == FORMATS.keys()
     for name, format in FORMATS.items():
         assert format.tool in rows[name] and ("yes" in rows[name].split("|")[5]) == (name in WRITERS), rows[name]
-    named = {name: re.findall("`(.+?)`", row.split("|")[-2]) for name, row in rows.items()}
-    assert {name for tests in named.values() for name in tests if not name.startswith("test_")} == set(IDS)
-    for name, tests in named.items():
-        if name in ELSEWHERE:
-            assert tests and all(callable(globals().get(test)) for test in tests), name
-        else:
-            assert tests == [f"{name}-{sample.name}" for sample in SAMPLES if sample.format == name]
+    tests = [*IDS, *(name for name in globals() if name.startswith("test_"))]
+    assert all(any(name in test for test in tests) for name in rows)  # what `-k NAME` selects, as the table says
 
 
 def test_saved_data_sets_and_parquet(tmp_path: Path):
