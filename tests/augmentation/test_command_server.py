@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,6 +12,7 @@ from click.testing import CliRunner, Result
 from augmentation.llm.recorded import RecordedClient
 from knowfree import cli
 from tests.support import ROOT
+from tests.support.forked import knowfree_forked
 from tests.support.llm_server import WELL, Faults, LLMServer
 
 DEMO = ROOT / "examples" / "demo"
@@ -111,10 +109,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded):
     assert knowfree("run", calm).exit_code == 0
     with LLMServer(recorded, latency_seconds=0.5) as server:
         run = init_hub(tmp_path / "run", train_file, server)
-        command = [sys.executable, "knowfree.py", "augment", "run", str(run)]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
-        )
+        process = knowfree_forked("augment", "run", run)
         while sum(1 for entry in server.answered() if entry["task"]) < 20:
             assert process.poll() is None
             time.sleep(0.05)
@@ -123,7 +118,6 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded):
             0.25
         )  # half a round: these have long been stored; of the later ones, at most those in flight are lost
         process.kill()
-        process.wait(10)
         answered = {(entry["task"], entry["input"]) for entry in server.answered() if entry["task"]}
         time.sleep(0.6)  # the answers in flight go nowhere
         before = server.requests

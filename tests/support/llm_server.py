@@ -5,7 +5,6 @@ Run it by itself (`python -m tests.support.llm_server --answers FILE`) or beside
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import email.utils
@@ -15,7 +14,7 @@ import random
 import re
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -337,32 +336,12 @@ class LLMServer:
         return {"generated_text": text, "details": details}
 
 
-def main() -> None:
+def serve(server: LLMServer) -> None:
     """Serve until killed; the first line printed is the URL."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--answers", nargs="+", required=True)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--latency-seconds", type=float, default=0.0)
-    parser.add_argument("--log", type=Path)
-    parser.add_argument("--enforces", nargs="*", default=[])
-    parser.add_argument("--faults", type=json.loads, default=asdict(WELL))
-    given = parser.parse_args()
-    server = LLMServer(
-        RecordedClient(given.answers),
-        enforces=tuple(given.enforces),
-        faults=Faults(**given.faults),
-        latency_seconds=given.latency_seconds,
-        log_file=given.log,
-    )
-    server.port = given.port
 
-    async def serve() -> None:
+    async def run() -> None:
         await server.start()
         print(server.url, flush=True)
         await asyncio.Event().wait()
 
-    asyncio.run(serve())
-
-
-if __name__ == "__main__":
-    main()
+    asyncio.run(run())

@@ -2,12 +2,9 @@
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,7 +15,7 @@ from knowfree_experiments.run.settings import VARIANTS, check_run
 from knowfree_hub_cards.facts import read_augmentation
 
 from modeling_knowfree.data.readers import read_rows, write_rows
-from tests.conftest import ROOT
+from tests.support.forked import knowfree_forked
 from tests.support.tiny_run import DEMO, call, lines_of, tiny_settings
 
 
@@ -346,14 +343,10 @@ def test_killed_at_random_points_it_ends_in_the_same_results(data, tmp_path):
     settings = data | {"variants": ["base", "fs_fusion"], "updates": 4}
     call(tmp_path / "whole", settings)
     config, folder = tmp_path / "whole.yaml", tmp_path / "killed"
-    command = [sys.executable, "-m", "knowfree", "run", "--config", str(config), "--output_dir", str(folder)]
     luck, kills = random.Random(0), 0
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     ended = 1
     for attempt in range(6):
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        process = knowfree_forked("run", "--config", config, "--output_dir", folder)
         before = len(list(folder.rglob("*")))
         # killed a moment after it has left something new on disk: in a stage of its own each time
         while attempt < 5 and process.poll() is None:
@@ -363,9 +356,8 @@ def test_killed_at_random_points_it_ends_in_the_same_results(data, tmp_path):
                 kills += 1
                 break
             time.sleep(0.02)
-        _, told = process.communicate()
-        ended = process.returncode
-        assert ended in (0, -signal.SIGKILL), told.decode()
+        ended = process.wait()
+        assert ended in (0, -signal.SIGKILL), process.errors().decode()
     assert kills >= 3 and ended == 0
     assert comparable(folder) == comparable(tmp_path / "whole")
     for name in (
