@@ -20,12 +20,21 @@ RESULTS = ("fusion.jsonl", "synthetic.jsonl", "train.jsonl", "label_map.json", "
 ROWS = 12
 
 
-@pytest.fixture
-def train_file(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def train_file(tmp_path_factory) -> Path:
     lines = (DEMO / "train.jsonl").read_text("utf-8").splitlines(keepends=True)[:ROWS]
-    path = tmp_path / "train.jsonl"
+    path = tmp_path_factory.mktemp("gold") / "train.jsonl"
     path.write_text("".join(lines), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory, train_file) -> dict[str, bytes]:
+    """The results of a run that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("calm") / "run"
+    init(folder, train_file, "--client", "recorded", "--answers", DEMO / "answers.jsonl")
+    assert knowfree("run", folder).exit_code == 0
+    return results(folder)
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +61,7 @@ def results(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in RESULTS}
 
 
-def test_a_budget_is_exact_the_run_resumes_and_ends_as_recorded_answers_do(tmp_path, train_file, recorded):
-    calm = init(tmp_path / "calm", train_file, "--client", "recorded", "--answers", DEMO / "answers.jsonl")
-    assert knowfree("run", calm).exit_code == 0
+def test_a_budget_is_exact_the_run_resumes_and_ends_as_recorded_answers_do(tmp_path, train_file, recorded, calm):
     with LLMServer(recorded, enforces=("tgi_value",)) as server:
         run = init_hub(tmp_path / "run", train_file, server)
         stopped = knowfree("run", run, "--max_requests", 37)
@@ -64,7 +71,7 @@ def test_a_budget_is_exact_the_run_resumes_and_ends_as_recorded_answers_do(tmp_p
         assert knowfree("run", run).exit_code == 0
         sent = server.requests
         first = results(run)
-        assert first == results(calm)
+        assert first == calm
         again = knowfree("run", run)
         assert (again.exit_code, server.requests) == (0, sent)
         assert results(run) == first
@@ -75,9 +82,7 @@ def test_a_budget_is_exact_the_run_resumes_and_ends_as_recorded_answers_do(tmp_p
     assert {line["served_model"] for line in provenance} == {"loopback-llm"}
 
 
-def test_faults_fail_rows_alone_and_retry_failed_mends_them(tmp_path, train_file, recorded):
-    calm = init(tmp_path / "calm", train_file, "--client", "recorded", "--answers", DEMO / "answers.jsonl")
-    assert knowfree("run", calm).exit_code == 0
+def test_faults_fail_rows_alone_and_retry_failed_mends_them(tmp_path, train_file, recorded, calm):
     faults = Faults(seed=8, dropped=0.05, internal_error=0.05, sticky_malformed=0.05, sticky_refusal=0.02)
     with LLMServer(recorded, faults=faults) as server:
         run = init_hub(tmp_path / "run", train_file, server)
@@ -88,7 +93,7 @@ def test_faults_fail_rows_alone_and_retry_failed_mends_them(tmp_path, train_file
         assert all(any(reason in line["reason"] for reason in reasons) for line in failed)
         server.faults = WELL
         assert knowfree("retry-failed", run).exit_code == 0
-    assert results(run) == results(calm)
+    assert results(run) == calm
 
 
 def test_a_wrong_token_stops_the_run_and_is_nowhere_to_be_read(tmp_path, train_file, recorded, monkeypatch, caplog):
@@ -104,9 +109,7 @@ def test_a_wrong_token_stops_the_run_and_is_nowhere_to_be_read(tmp_path, train_f
     assert secret not in stopped.output + caplog.text + written
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded):
-    calm = init(tmp_path / "calm", train_file, "--client", "recorded", "--answers", DEMO / "answers.jsonl")
-    assert knowfree("run", calm).exit_code == 0
+def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded, calm):
     with LLMServer(recorded, latency_seconds=0.5) as server:
         run = init_hub(tmp_path / "run", train_file, server)
         process = knowfree_forked("augment", "run", run)
@@ -126,4 +129,4 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded):
         again = {(entry["task"], entry["input"]) for entry in server.log[before:]}
     assert len(answered & again) <= 16  # settings' concurrency
     assert not stored & again
-    assert results(run) == results(calm)
+    assert results(run) == calm

@@ -15,7 +15,7 @@ from augmentation.llm.recorded import RecordedClient
 from tests.support.augment_driver import drive
 from tests.support.augment_rows import write_recorded
 from tests.support.forked import Forked
-from tests.support.llm_server import Faults, LLMServer, serve
+from tests.support.llm_server import Faults, LLMServer, serving
 
 
 @dataclass(frozen=True)
@@ -34,17 +34,9 @@ class KillReport:
 
 @contextmanager
 def _server(folder: Path, recorded: Path, faults: Faults, latency_seconds: float) -> Iterator[tuple[str, Path]]:
-    log = folder / "server.jsonl"
-    serving = Forked(lambda: serve(LLMServer(
-        RecordedClient([recorded]), faults=faults, latency_seconds=latency_seconds, log_file=log
-    )))  # fmt: skip
-    try:
-        while not (url := serving.output().decode()).endswith("\n"):
-            assert serving.poll() is None, serving.errors()
-            time.sleep(0.02)
-        yield url.strip(), log
-    finally:
-        serving.kill()
+    log, answers = folder / "server.jsonl", RecordedClient([recorded])
+    with serving(lambda: LLMServer(answers, faults=faults, latency_seconds=latency_seconds, log_file=log)) as url:
+        yield url, log
 
 
 def _entries(log: Path) -> list[dict]:

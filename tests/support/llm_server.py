@@ -1,6 +1,6 @@
 """A loopback LLM server: OpenAI chat completions and TGI `/generate`, answers from recorded ones, misbehaves on demand.
 
-Run it by itself (`python -m tests.support.llm_server --answers FILE`) or beside a test in a thread (`with LLMServer(…)`).
+Run it beside a test, in a thread (`with LLMServer(…)`) or in a process of its own (`with serving(…)`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import random
 import re
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -24,6 +25,7 @@ from aiohttp import ClientConnectionResetError, web
 from augmentation.llm.protocol import RowError
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.tasks import Request, Task
+from tests.support.forked import Forked
 
 PROSE = "It rains in the morning and clears up later."
 
@@ -336,12 +338,21 @@ class LLMServer:
         return {"generated_text": text, "details": details}
 
 
-def serve(server: LLMServer) -> None:
-    """Serve until killed; the first line printed is the URL."""
+@contextlib.contextmanager
+def serving(make: Callable[[], LLMServer]) -> Iterator[str]:
+    """The URL of a server in a process of its own, killed at the end."""
 
     async def run() -> None:
+        server = make()
         await server.start()
         print(server.url, flush=True)
         await asyncio.Event().wait()
 
-    asyncio.run(run())
+    process = Forked(lambda: asyncio.run(run()))
+    try:
+        while not (url := process.output().decode()).endswith("\n"):
+            assert process.poll() is None, process.errors()
+            time.sleep(0.02)
+        yield url.strip()
+    finally:
+        process.kill()
