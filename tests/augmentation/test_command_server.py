@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import time
 from pathlib import Path
 
@@ -117,9 +119,10 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded, calm)
             assert process.poll() is None
             time.sleep(0.05)
         stored = {(entry["task"], entry["input"]) for entry in server.answered() if entry["task"]}
-        time.sleep(
-            0.25
-        )  # half a round: these have long been stored; of the later ones, at most those in flight are lost
+        store = f"file:{run / 'answers.sqlite'}?mode=ro"
+        with contextlib.closing(sqlite3.connect(store, uri=True)) as looked_at:
+            while looked_at.execute("SELECT count(*) FROM answers").fetchone()[0] < len(stored):
+                time.sleep(0.05)
         process.kill()
         answered = {(entry["task"], entry["input"]) for entry in server.answered() if entry["task"]}
         time.sleep(0.6)  # the answers in flight go nowhere
