@@ -173,6 +173,7 @@ def test_recorded_results_are_carried_on_without_their_models(finished, data, tm
 
 def test_subsets_are_drawn_and_budgets_stop_with_code_3(data, tmp_path):
     settings = data | {"variants": ["base", "f"], "subsets": ["k1", 4], "validation_file": None, "updates": 1}
+    settings["augment"] = data["augment"] | {"explain": False}
     output = call(tmp_path / "run", settings, "--max-requests", 5, code=3)
     assert "run the same command to go on" in output
     gold = lines_of(tmp_path / "run" / "k1" / "gold.jsonl")
