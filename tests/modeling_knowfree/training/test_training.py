@@ -21,7 +21,8 @@ from modeling_knowfree.training.features import build_features
 from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
-from tests.conftest import launch, row
+from tests.conftest import row
+from tests.support.forked import together
 
 EXTENDED = [
     row("deep snow on the ridge", (0, 2, "CONDITION"), (4, 5, "PLACE"),
@@ -350,16 +351,16 @@ def test_two_processes_count_every_sentence_and_score_alike(trained, english_row
         "8",
         "--json",
     ]
-    assert json.loads(launch(2, "evaluate", *options).stdout) == json.loads(launch(1, "evaluate", *options).stdout)
+    assert json.loads(together(2, "evaluate", *options).stdout) == json.loads(together(1, "evaluate", *options).stdout)
     predict = ["predict", "--model", trained, "--input", tmp_path / "ten.jsonl", "--batch_size", "2"]
-    assert launch(2, *predict).stdout == launch(1, *predict).stdout
+    assert together(2, *predict).stdout == together(1, *predict).stdout
 
 
 def test_two_processes_train_and_evaluate_ten_sentences(encoder, english_rows, tmp_path):
     write_rows(tmp_path / "ten.jsonl", ten(english_rows))
     argv = ["train", "--model_name_or_path", encoder, "--train_file", tmp_path / "ten.jsonl", "--validation_file"]
     argv += [tmp_path / "ten.jsonl", "--output_dir", tmp_path / "out", "--max_steps", "10", "--report_to", "none"]
-    answer = launch(2, *argv, "--disable_tqdm", "true")
+    answer = together(2, *argv, "--disable_tqdm", "true")
     assert answer.returncode == 0, answer.stderr[-3000:]
     assert b"10 updates of 16 sentences" in answer.stderr
     results = json.loads((tmp_path / "out" / "validation_results.json").read_text())
