@@ -4,8 +4,8 @@
 
 Time runs from the first request to the last answer, the probe not counted; the runner and the server share the machine.
 `cpu_ms_per_request` is the runner's alone: 1000 over it is the most requests a second that one core can send, whatever
-else the machine does. Memory: rows planned with every answer
-already stored (nothing to send) and, for the same number, rows planned while a budget stops the sending.
+else the machine does. Memory: rows planned with every answer already stored (nothing to send) and, for the same number,
+rows planned while a budget stops the sending.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import json
 import math
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,8 +29,8 @@ from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from tests.support.augment_rows import requests, write_recorded
+from tests.support.llm_server import LLMServer, serving
 
-ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20
 
 
@@ -117,19 +116,12 @@ def main() -> None:
         folder = Path(name)
         figures: dict[str, Any] = {"memory": memory(folder, given.memory_rows)} if given.memory_rows else {}
         recorded = write_recorded(folder / "answers.jsonl", given.rounds * max(given.concurrency) + 1)
-        command = [sys.executable, "-m", "tests.support.llm_server", "--answers", str(recorded)]
-        command += ["--latency-seconds", str(given.latency_seconds)]
         figures["throughput"] = []
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                url = server.stdout.readline().strip()
-                for concurrency in given.concurrency:
-                    row = throughput(url, folder, given.rounds * concurrency, concurrency, given.latency_seconds)
-                    figures["throughput"].append(row)
-                    print(row, file=sys.stderr, flush=True)
-            finally:
-                server.kill()
+        with serving(lambda: LLMServer(RecordedClient([recorded]), latency_seconds=given.latency_seconds)) as url:
+            for concurrency in given.concurrency:
+                row = throughput(url, folder, given.rounds * concurrency, concurrency, given.latency_seconds)
+                figures["throughput"].append(row)
+                print(row, file=sys.stderr, flush=True)
     figures["load"] = {"average_1_minute": os.getloadavg()[0], "cores": os.cpu_count() or 0}
     text = json.dumps(figures, indent=2)
     print(text)
