@@ -21,6 +21,7 @@ COMPLETION_SHARE = {
     "attributes": (0.2, 1.0),
     "compose": (0.5, 2.0),
     "verify": (0.3, 1.0),
+    "guideline": (0.1, 1.0),
     "merge": (0.5, 1.2),
     "merge_standard": (0.5, 1.2),
 }

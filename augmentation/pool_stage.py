@@ -17,6 +17,7 @@ from augmentation.settings import Settings
 from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import Annotation, AnnotationSettings
+from augmentation.steps.guideline import GUIDELINE_FILES, read_guidelines
 from augmentation.steps.picking import DOUBT_THRESHOLD, doubt_of, pick
 from augmentation.steps.pool import Pool
 from augmentation.steps.teacher import TEACHER_FILE, Teacher, label_precision, teacher_table
@@ -62,7 +63,8 @@ class PoolStage:
         self.teacher: Teacher | None = None
         if settings.pool_annotator == "llm":
             limit, seed = settings.target_examples, settings.seed
-            self.teacher = Teacher(gold, annotation.unit, annotation, targets, limit, seed, embed)
+            told = read_guidelines(folder) if settings.induce_guideline else {}
+            self.teacher = Teacher(gold, annotation.unit, annotation, targets, limit, seed, embed, told)
 
     # which texts
 
@@ -139,9 +141,12 @@ class PoolStage:
         Probe, look at the result, choose, ask.
 
         Raises:
-            StoppedError: budget or Ctrl-C; or the teacher is worse than `min_teacher_f1`, or answers nothing.
+            StoppedError: budget or Ctrl-C; a guideline was induced and is to be read first; or the teacher is worse
+                than `min_teacher_f1`, or answers nothing.
         """
         if self.teacher:
+            if self.settings.induce_guideline:
+                self._induce_guidelines(self.teacher, stage)
             self.teacher.know(self.teacher.gold)
             stage("probe", self.probe_works)
             report = self.write_teacher()
@@ -152,6 +157,24 @@ class PoolStage:
         finally:
             if self.teacher:
                 self.write_teacher()
+
+    def _induce_guidelines(self, teacher: Teacher, stage: Stage) -> None:
+        missing = [part for part in GUIDELINE_FILES if part not in teacher.guidelines]
+        if not missing:
+            return
+        stage("guideline", lambda: map(teacher.guideline_work, missing))
+        texts = [finished(teacher.guideline_work(part), self.runner).value for part in missing]
+        paths = [self.folder / GUIDELINE_FILES[part] for part in missing]
+        if not all(texts):
+            reason = f"the LLM gave no guideline: write one into {paths[0]}, or leave induce_guideline out"
+            raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
+        for path, text in zip(paths, texts, strict=True):
+            write_atomically(path, f"{text}\n")
+        reason = (
+            f"read {self.folder / GUIDELINE_FILES['all']}, which the LLM wrote from the gold, and mend it (the probe "
+            "goes by those beside it, each from one fold alone); then run the same command again to tag by it"
+        )
+        raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
 
     def _check_teacher(self, report: dict[str, Any]) -> None:
         least, f1 = self.settings.min_teacher_f1, report["f1"]

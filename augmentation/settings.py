@@ -64,7 +64,7 @@ class Settings(BaseModel):
     max_wait_seconds: float = Field(300.0, ge=0, description="longest pause that a server may ask for (Retry-After)")
     max_tokens: dict[str, int] = _field(
         {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048}
-        | {"rewrite": 512, "terms": 2048, "attributes": 2048, "compose": 512, "verify": 1024},
+        | {"guideline": 1024, "rewrite": 512, "terms": 2048, "attributes": 2048, "compose": 512, "verify": 1024},
         "limit of an answer by task; raising one re-asks only the answers it had cut",
     )
     usd_per_million_prompt_tokens: float = Field(0.0, ge=0, description="price, for plan and --max_usd")
@@ -95,6 +95,11 @@ class Settings(BaseModel):
         "agree, llm and fusion",
     )
     guidelines: str = _field("", "annotation guidelines for the annotators llm and agree")
+    induce_guideline: bool = _field(
+        False,
+        "let the LLM write a guideline from the gold before it tags the pool; the run stops once it is there, for you "
+        "to read and mend guideline.txt",
+    )
     label_descriptions: dict[str, str] = _field(
         {}, "what the target labels mean, for whoever annotates, e.g. {PER.NOM: a person by a common noun}"
     )

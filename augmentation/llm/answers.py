@@ -56,7 +56,7 @@ class AttributeItem(BaseModel):
     values: list[str]
 
 
-PROSE = ("explanation", "rewrite", "compose")
+PROSE = ("explanation", "guideline", "rewrite", "compose")
 """Tasks whose answers are no JSON."""
 
 

@@ -16,9 +16,12 @@ from augmentation.llm.prompts import Prompt, load_prompt
 
 Task = Literal[
     "entities", "segmentation", "pos", "merge", "merge_standard", "explanation", "targets",
-    "rewrite", "terms", "attributes", "compose", "verify",
+    "guideline", "rewrite", "terms", "attributes", "compose", "verify",
 ]  # fmt: skip
 TASKS: tuple[Task, ...] = get_args(Task)
+
+Example = tuple[str, Sequence[tuple[str, str]]]
+"""A gold sentence and its (entity, label) pairs."""
 
 MAX_REASKS = 2
 REASK_TEMPERATURE = 0.3
@@ -54,6 +57,7 @@ SCHEMAS: dict[Task, dict[str, Any] | None] = {
     "merge_standard": _MERGE,
     "explanation": None,
     "targets": _ENTITY,
+    "guideline": None,
     "rewrite": None,
     "terms": _items(_STRING),
     "attributes": _items(_record(attribute=_STRING, values={"type": "array", "items": _STRING})),
@@ -244,7 +248,7 @@ def targets_request(
     row_id: str,
     text: str,
     labels: Sequence[str],
-    examples: Sequence[tuple[str, Sequence[tuple[str, str]]]],
+    examples: Sequence[Example],
     *,
     language: str,
     guidelines: str = "",
@@ -255,13 +259,6 @@ def targets_request(
 
     `examples` are gold sentences: (text, [(entity, label), …]); `descriptions` say what labels mean.
     """
-    shown = [
-        {
-            "text": sentence,
-            "answer": json.dumps([{"entity": e, "type": t} for e, t in gold], ensure_ascii=False),
-        }
-        for sentence, gold in examples
-    ]
     return _request(
         "targets",
         row_id,
@@ -270,12 +267,43 @@ def targets_request(
         {
             "text": text,
             "labels": list(labels),
-            "examples": shown,
+            "examples": _shown(examples),
             "guidelines": guidelines,
             "descriptions": [{"label": label, "meaning": meaning} for label, meaning in descriptions],
         },
         max_tokens=max_tokens,
     )
+
+
+def guideline_request(
+    row_id: str,
+    labels: Sequence[str],
+    examples: Sequence[Example],
+    *,
+    language: str,
+    descriptions: Sequence[tuple[str, str]] = (),
+    max_tokens: int = 1024,
+) -> Request:
+    """S11 (ours): what the gold sentences `examples` say about where spans of each label begin and end."""
+    return _request(
+        "guideline",
+        row_id,
+        "\n".join(text for text, _ in examples),
+        load_prompt("guideline", language),
+        {
+            "labels": list(labels),
+            "examples": _shown(examples),
+            "descriptions": [{"label": label, "meaning": meaning} for label, meaning in descriptions],
+        },
+        max_tokens=max_tokens,
+    )
+
+
+def _shown(examples: Sequence[Example]) -> list[dict[str, str]]:
+    return [
+        {"text": text, "answer": json.dumps([{"entity": e, "type": t} for e, t in gold], ensure_ascii=False)}
+        for text, gold in examples
+    ]
 
 
 def strategy_request(

@@ -5,7 +5,7 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from augmentation.llm.dialogue import Work
 from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
 from augmentation.steps.asking import Annotation, AnnotationSettings
 from augmentation.steps.explanations import sentence_key
+from augmentation.steps.guideline import induce_guideline
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.metrics import LabelledSpan, span_scores
 from modeling_knowfree.units_knowfree import join_units
@@ -89,6 +90,7 @@ class Teacher:
         limit: of examples in a prompt.
         seed: of the folds.
         embed: see `Examples`.
+        guidelines: that the LLM induced, see `guideline.GUIDELINE_FILES`; each goes before those of `targets`.
     """
 
     gold: Sequence[Row]
@@ -98,6 +100,7 @@ class Teacher:
     limit: int
     seed: int
     embed: Embed
+    guidelines: Mapping[str | int, str] = field(default_factory=dict)
 
     @cached_property
     def _examples(self) -> Examples:
@@ -122,18 +125,27 @@ class Teacher:
 
     def probe_work(self, at: int) -> Work[Annotation]:
         """Gold row `at`, tagged after reading the other fold alone."""
-        return self._work(self.gold[at], self.others(at))
+        return self._work(self.gold[at], self.others(at), self.guidelines.get(1 - self.folds[at]))
 
     def pool_work(self, row: Row) -> Work[Annotation]:
         """A text of the pool, tagged after reading all gold."""
-        return self._work(row, None)
+        return self._work(row, None, self.guidelines.get("all"))
 
     def know(self, rows: Iterable[Row]) -> None:
         """Embed texts that will be asked about, where examples have to be chosen."""
         self._examples.know(self._text(row["tokens"]) for row in rows)
 
-    def _work(self, row: Row, among: Sequence[int] | None) -> Work[Annotation]:
-        targets = replace(self.targets, examples=self._examples.of(self._text(row["tokens"]), among))
+    def guideline_work(self, part: str | int) -> Work[str | None]:
+        """What the LLM makes of all gold or of a fold of it, a key of `GUIDELINE_FILES`."""
+        shown = [
+            example for example, fold in zip(self._examples.gold, self.folds, strict=True) if part in ("all", fold)
+        ]
+        return induce_guideline(f"guideline-{part}", shown, self.annotation, self.targets)
+
+    def _work(self, row: Row, among: Sequence[int] | None, guideline: str | None) -> Work[Annotation]:
+        examples = self._examples.of(self._text(row["tokens"]), among)
+        told = "\n".join(filter(None, (guideline, self.targets.guidelines)))
+        targets = replace(self.targets, examples=examples, guidelines=told)
         answers = yield from ask_targets(row["id"], row["tokens"], self.annotation, targets)
         return align_targets(row["tokens"], answers, self.annotation, targets)
 

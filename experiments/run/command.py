@@ -53,6 +53,7 @@ def _list_variants(context: click.Context, _: click.Parameter, value: str | None
 @click.option(
     "--student_rounds", type=click.IntRange(1, 2), help="2: leave out what students doubt that did not see a text."
 )
+@click.option("--share", help="Of synthetic rows and pool: 0 to 1, or cross_fitted: chosen on the gold.  [default: 1]")
 @budget_options
 @click.option("--accept_changes", is_flag=True, help="Ask the LLM anew where input or settings changed.")
 def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: Any) -> None:

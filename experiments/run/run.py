@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -40,7 +40,7 @@ from modeling_knowfree.units_knowfree import infer_unit
 from ..report.findings import best_over_seeds
 from ..report.report import REPORT_FILE
 from ..report.results import RESULTS_FILE, usable_results
-from .cells import CELL_FILE, Cell, check_arguments, finish, tag_rows, updates_of_recipe
+from .cells import CELL_FILE, Cell, check_arguments, finish, fit, tag_rows, updates_of_recipe
 from .settings import (
     AUGMENTED,
     GOLD_FILE,
@@ -50,6 +50,7 @@ from .settings import (
     augmented_folder,
     run_text,
 )
+from .shares import SHARES_FILE, Candidate, cross_fit, take
 from .teaching import UNLABELED_FILE, annotated_pool, ask_teacher, hub_texts, open_pool
 from .variants import Variant
 
@@ -156,7 +157,7 @@ class Run:
             train_file = self.augmented(subset, variant) / "train.jsonl"
         pooled = self.settings.pool_annotator(variant)
         reviewed = data != "gold" and (self.augmented(subset, variant) / DECISIONS_FILE).exists()
-        if reviewed or pooled or self.settings.annotator_of(variant):
+        if reviewed or pooled or self.settings.annotator_of(variant) or self.settings.shared(variant):
             train_file = folder.parent / f"train-{seed}.jsonl"
         return Cell(self.settings, subset, variant, seed, train_file, folder, updates)
 
@@ -304,6 +305,9 @@ class Run:
         decisions = read_decisions(reviewed) if reviewed.exists() else Decisions()
         settings = check_settings(self._augment_values(cell.subset, cell.variant), cell.variant)
         made_from: list[Any] = [settings.annotator, settings.min_targets, decisions.model_dump()]
+        shared = self.settings.shared(cell.variant)
+        if shared:
+            made_from += [self.settings.share, cell.updates, cell.seed]
         if annotator:
             made_from.append(self.finished_model(cell, annotator).key())
         base = self.gold(cell.subset) if cell.definition.data == "gold" else folder / "fusion.jsonl"
@@ -325,8 +329,35 @@ class Run:
             parts[1] = list(annotate_by_model(parts[1], predicted, settings.annotator, settings.min_targets))
         if pooled:
             parts[-1] = annotated_pool(self, cell, pooled, list(chain.from_iterable(parts[:-1])), parts[-1])
+        if shared:
+            parts = [parts[0], self._share(cell, parts[0], list(chain.from_iterable(parts[1:])))]
         write_rows(cell.train_file, chain.from_iterable(parts))
         write_atomically(stamp, key)
+
+    def _share(self, cell: Cell, gold: list[Row], others: list[Row]) -> list[Row]:
+        """The part of the rows beside the gold that a cell learns from."""
+        if self.settings.share != "cross_fitted":
+            return take(others, Candidate(self.settings.share), cell.seed)
+        folder = cell.folder.parent / f".shares-{cell.seed}"
+
+        def train(rows: Sequence[Row], name: str) -> Path:
+            logger.info("%s %s seed %d: training %s of %d rows", cell.subset, cell.variant, cell.seed, name, len(rows))
+            fit(cell, rows, folder / name)
+            return folder / name
+
+        best, scores = cross_fit(gold, others, cell.seed, train)
+        shutil.rmtree(folder, ignore_errors=True)
+        logger.info(
+            "%s %s seed %d: takes %.0f %% of %d rows",
+            cell.subset,
+            cell.variant,
+            cell.seed,
+            best.share * 100,
+            len(others),
+        )
+        taken = {"share": best.share, "weight": best.weight, "candidates": scores}
+        write_atomically(cell.folder.parent / SHARES_FILE.format(seed=cell.seed), json.dumps(taken, indent=2) + "\n")
+        return take(others, best, cell.seed)
 
     def finished_model(self, cell: Cell, variant: str) -> Cell:
         """The cell of another variant beside this one, trained if it is not."""
@@ -438,7 +469,7 @@ class Run:
                 weights = self.cell(cell.subset, str(name), cell.seed, cell.updates).folder / "model.safetensors"
                 answers.append(model_provenance(f"{name} seed {cell.seed}", weights))
             write_rows(target / "provenance.jsonl", answers)
-        if annotator or pooled:
+        if annotator or pooled or self.settings.shared(cell.variant):
             rows = list(fused_rows(cell.train_file))
             if cell.definition.data == "gold":  # gold rows as they stand in every other config
                 gold = [row for row in fused_rows(source / "fusion.jsonl")]

@@ -63,6 +63,11 @@ class RunSettings(BaseModel):
     student_rounds: Literal[1, 2] = _field(
         1, "2: what students that did not see a text doubt in it is left out; the gold model's student annotates again"
     )
+    share: Annotated[float, Field(ge=0, le=1)] | Literal["cross_fitted"] = _field(
+        1.0,
+        "how much of the synthetic rows and of the pool training takes: 0 to 1, or cross_fitted: share and weight are "
+        "chosen on the gold sentences in two folds, without a dev set",
+    )
     min_teacher_f1: float | None = Field(
         None, ge=0, le=1, description="stop before the pool if the LLM's F1 on the gold, tagged in two folds, is lower"
     )
@@ -109,6 +114,10 @@ class RunSettings(BaseModel):
             return known.pool
         asked = self.augment | known.augment
         return "llm" if any(asked.get(name) for name in ("model", "answers", "base_url")) else "gold"
+
+    def shared(self, variant: str) -> bool:
+        """Whether a variant learns from a share of what is beside its gold, as `share` says."""
+        return self.share != 1 and (self.known_variants[variant].data == "train" or bool(self.pool_annotator(variant)))
 
     @property
     def all_variants(self) -> list[str]:

@@ -21,6 +21,7 @@ SEEDS: dict[Task, str] = {
     "merge": json.dumps({"groups": [{"standard": "Film", "synonyms": ["Film", "Movie"]}]}),
     "merge_standard": json.dumps({"Film": ["Film", "Movie"], "Place": ["Place"]}),
     "explanation": "1. **嘉鱼** is a county ( pop. 3.5 ) .\n- It lies on the river .",
+    "guideline": 'PLACE: the name without "near"; {towns} [rivers].',
     "rewrite": 'Yesterday we went to 嘉鱼, past the "old" mill.',
     "terms": json.dumps({"items": ["嘉鱼", "武汉", 'the "old" mill', "a\\b"]}, ensure_ascii=False),
     "attributes": "```json\n" + json.dumps([{"attribute": "mood", "values": ["calm", "angry"]}]) + "\n```",

@@ -1,0 +1,79 @@
+"""A guideline that the LLM induces from the gold: written to be read and mended, then used; each fold has its own."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+import knowfree
+from augmentation.llm.recorded import RecordedClient
+from augmentation.steps.explanations import sentence_key
+from augmentation.steps.teacher import fold_of
+from modeling_knowfree.data.readers import read_rows
+from modeling_knowfree.units_knowfree import join_units
+from tests.support.pool_files import pool_files
+
+
+def call(*arguments, code=0):
+    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result.output
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run folder whose recorded LLM writes a guideline of all gold and one of each fold."""
+    folder = tmp_path / "run"
+    settings = pool_files(folder, texts=6) | {"induce_guideline": True}
+    (folder / "augment.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    texts = [join_units(row["tokens"], "word")[0] for row in read_rows(folder / "gold.jsonl")]
+    folds = fold_of(list(map(sentence_key, texts)), 0)
+    parts = {"all": texts} | {str(n): [t for t, fold in zip(texts, folds, strict=True) if fold == n] for n in (0, 1)}
+    with (folder / "answers.jsonl").open("a", encoding="utf-8") as file:
+        for part, shown in parts.items():
+            answer = {
+                "task": "guideline",
+                "id": part,
+                "input": "\n".join(shown),
+                "completion": f"<think>so</think>Of {part}.",
+            }
+            file.write(json.dumps(answer) + "\n")
+    return folder
+
+
+def test_it_is_written_read_mended_and_then_used(folder, monkeypatch):
+    asked = {}
+    answer = RecordedClient.completion_text
+
+    def heard(client, request):
+        asked[request.row_id] = request.messages[0][1]
+        return answer(client, request)
+
+    monkeypatch.setattr(RecordedClient, "completion_text", heard)
+    said = call("run", folder, code=3)
+    assert "guideline.txt" in said and "run the same command again" in said
+    assert (folder / "guideline.txt").read_text(encoding="utf-8") == "Of all.\n"
+    assert not (folder / "teacher.json").exists() and not (folder / "pool.jsonl").exists()
+    (folder / "guideline.txt").write_text("No articles.\n", encoding="utf-8")
+    call("run", folder)
+    gold = read_rows(folder / "gold.jsonl")
+    folds = fold_of([sentence_key(join_units(row["tokens"], "word")[0]) for row in gold], 0)
+    for row, fold in zip(gold, folds, strict=True):
+        assert f"Guidelines: Of {1 - fold}.\n" in asked[row["id"]]  # never one that its own sentence shaped
+    pool = [asked[row["id"]] for row in read_rows(folder / "pool.jsonl")]
+    assert len(pool) == 6 and all("Guidelines: No articles.\n" in prompt for prompt in pool)
+
+
+@pytest.mark.parametrize(("content", "what"), [(b"\xff\xfe", "UTF-8"), (b"x" * 9000, "9000 characters")])
+def test_a_guideline_that_cannot_be_used_is_refused(folder, content, what):
+    (folder / "guideline.txt").write_bytes(content)
+    assert what in call("run", folder, code=2)
+
+
+def test_an_llm_that_gives_none_stops_the_run(folder):
+    lines = (folder / "answers.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    empty = [line if '"guideline"' not in line else line.replace("Of all.", "") for line in lines]
+    (folder / "answers.jsonl").write_text("".join(empty), encoding="utf-8")
+    assert "gave no guideline" in call("run", folder, code=3)
+    assert not (folder / "guideline.txt").exists()
