@@ -22,7 +22,8 @@ STYLE = """
 .on { color: light-dark(var(--ink-on-light), var(--ink-on-dark)); border-top: 3px solid; }
 .on.line-1 { border-top: 4px double; }
 .on.line-2 { border-top: 3px dotted; }
-.on.line-3 { border-top: 5px groove; border-top-color: currentColor; }
+.on.line-3 { border-image: repeating-linear-gradient(90deg, currentColor 0 9px, #0000 9px 11px, currentColor 11px 13px,
+  #0000 13px 15px) 3 / 3px 0 0; }
 .on.line-4 { border-top: 5px solid; }
 .on.extension { border-top: 2px dashed; font-weight: 400; }
 .spans .first { margin-inline-start: 1px; }
