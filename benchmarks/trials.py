@@ -42,7 +42,7 @@ def trial(name: str, change: dict, variant: str, seed: int, updates: int | None)
     subset, rows = next(iter(run.subsets.items()))
     write_rows(run.gold(subset), rows)
     if run.settings.known_variants[variant].data != "gold":
-        run._augment(subset, variant, {}, False)
+        run.augment(subset, variant, {}, False)
     work = run.folder / "training"
     shutil.rmtree(work, ignore_errors=True)
     cell = run.cell(subset, variant, seed, run.settings.updates or 600)

@@ -56,6 +56,7 @@ class Table:
         self.options = options
         self.lines = lines
         bare = [line for line in lines if line.text.strip() and not line.text.startswith("#")]
+        self.only_hashes = not bare  # each token starts with #, or there is none
         bare = bare or [line for line in lines if "\t" in line.text]
         self.is_tabbed = 2 * sum("\t" in line.text for line in bare) >= max(1, len(bare))
 
@@ -75,10 +76,13 @@ class Table:
 
     @cached_property
     def sentences(self) -> list[list[tuple[int, list[str]]]]:
-        """The columns of all lines that do not start with #, with their numbers."""
+        """The columns of all lines that do not start with #, with their numbers; of all with a tab where each does."""
+
+        def is_row(text: str) -> bool:
+            return "\t" in text if self.only_hashes else not text.startswith("#")
+
         found = [
-            [(line.number, self.split(line.text)) for line in block if not line.text.startswith("#")]
-            for block in self.blocks()
+            [(line.number, self.split(line.text)) for line in block if is_row(line.text)] for block in self.blocks()
         ]
         return [sentence for sentence in found if sentence]
 

@@ -13,12 +13,13 @@ from .base import File, Format, Guess, Options, Placed, each, identity, need_lis
 from .schemes import scheme_of
 from .span_keys import SpanKeys, has_borders, span_keys
 
+SPANS = ("entities", "spans", "entity_mentions")
 _OTHER_TAGS = ("ner_tags", "ner", "tags")
 
 
 def detect(file: File) -> Guess | None:
     def ours(entry: dict) -> bool:
-        return "tokens" in entry and ("entities" in entry or "spans" in entry)
+        return "tokens" in entry and any(key in entry for key in SPANS)
 
     share = file.share(ours)
     if not share:
@@ -114,7 +115,7 @@ class _Reader:
 
 
 def _key(entry: dict) -> str:
-    return "spans" if "spans" in entry and "entities" not in entry else "entities"
+    return next((key for key in SPANS if key in entry), SPANS[0])
 
 
 def _covered(tokens: list, start: Any, end: Any) -> set[str]:
@@ -138,8 +139,8 @@ def write(rows: Sequence[Row], path: Path) -> None:
 
 FORMAT = Format(
     name="jsonl",
-    tool="this tool; SpanMarker, SpERT and other data sets with token spans",
-    recognised="`tokens` beside `entities` or `spans`",
+    tool="this tool; SpanMarker, SpERT, ACE scripts and other data sets with token spans",
+    recognised="`tokens` beside `entities`, `spans` or `entity_mentions`",
     trap="`end` is exclusive by definition: a stated text that contradicts is refused",
     detect=detect,
     read=read,

@@ -18,6 +18,22 @@ PARTS_OF_SPEECH = ("upos", "pos_tags", "pos", "xpos")
 INFO = "dataset_info.json"
 
 
+def spelled_out(entry: Any) -> Any:
+    """An entry whose sentence is one text: words and tags between spaces, or a character a tag, as lists."""
+    if not isinstance(entry, dict):
+        return entry
+    token_key = next((key for key in TOKENS if isinstance(entry.get(key), str)), None)
+    tag_key = next((key for key in TAGS if isinstance(entry.get(key), str | list)), None)
+    if token_key is None or tag_key is None:
+        return entry
+    text, tags = entry[token_key], entry[tag_key]
+    if isinstance(tags, str) and len(text.split()) == len(tags.split()) and looks_like_tags(Counter(tags.split())):
+        return entry | {token_key: text.split(), tag_key: tags.split()}
+    if isinstance(tags, list) and len(tags) == len(text) > 0 and all(isinstance(tag, str) for tag in tags):
+        return entry | ({token_key: list(text)} if looks_like_tags(Counter(tags)) else {})
+    return entry
+
+
 def lists_of(entry: Any) -> tuple[str, list[str]] | None:
     """The key of an entry's tokens and those of its lists that may hold a tag a token."""
     if not isinstance(entry, dict):
@@ -31,6 +47,7 @@ def lists_of(entry: Any) -> tuple[str, list[str]] | None:
 
 def detect(file: File) -> Guess | None:
     def tagged(entry: dict) -> bool:
+        entry = spelled_out(entry)
         if "ner_tags" in entry and "tokens" in entry and "entities" not in entry:
             return True
         found = lists_of(entry)
@@ -43,7 +60,7 @@ def detect(file: File) -> Guess | None:
 
 
 def read(file: File, options: Options) -> Placed:
-    entries = file.entries
+    entries = [(place, spelled_out(entry)) for place, entry in file.entries]
     keys = _keys(file, options)
     if keys is None:
         return each(entries, lambda entry, place: check_keys(entry, ("tokens", "ner_tags"), place))
@@ -96,7 +113,7 @@ def _refuse_tag(tag: Any, why: str, place: Place) -> None:
 
 def _keys(file: File, options: Options) -> tuple[str, str] | None:
     """The key of the tokens and that of the tags; None where no entry has both."""
-    entries = [(entry, found) for entry in file.sample if (found := lists_of(entry))]
+    entries = [(entry, found) for entry in map(spelled_out, file.sample) if (found := lists_of(entry))]
     if not entries:
         return None
     entry, (token_key, keys) = next(((e, f) for e, f in entries if f[1]), entries[0])

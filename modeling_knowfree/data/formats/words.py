@@ -1,4 +1,5 @@
-"""A sentence a line, words between spaces: `word/TAG` (parts of speech), `word/B-PER`, or words alone."""
+"""A sentence a line, words between spaces: `word/TAG` (parts of speech), `word/B-PER` and `word/PER word/O`, or words
+alone."""
 
 from __future__ import annotations
 
@@ -50,18 +51,24 @@ def _is_bio(tags: Counter[str]) -> bool:
     return positions and looks_like_tags(tags) and bool({"O", "B"} & set(tags) or any("-" in tag for tag in tags))
 
 
-def _guess(file: File, bio: bool) -> Guess | None:
+def _has_outside(tags: Counter[str]) -> bool:
+    """Whether words are tagged as no entity: O, which is no part of speech, or o (MSRA), where it is the commonest."""
+    return "O" in tags or tags["o"] == max(tags.values(), default=1)
+
+
+def _guess(file: File, entities: bool) -> Guess | None:
     if not file.first_lines or file.json_kind is not None or "\t" in file.first_lines[0]:
         return None
     separator = separator_of(file.first_lines)
     if separator is None:
         return None
     tags = _tags(file, separator, file.first_lines)
-    if _is_bio(tags) != bio:
+    bio = _is_bio(tags)
+    if (bio or _has_outside(tags)) != entities:
         return None
-    if not bio and any("|||" in text for text in file.first_lines[:20]):
+    if not entities and any("|||" in text for text in file.first_lines[:20]):
         return None
-    what = f"word{separator}B-PER" if bio else f"word{separator}TAG"
+    what = f"word{separator}B-PER" if bio else f"word{separator}TAG" + " beside O" * entities
     return Guess(0.6, f"fields such as {what}: {show(file.first_lines[0].split()[0])}")
 
 
@@ -132,14 +139,24 @@ def _sentence(text: str, separator: str, place: Place) -> Tagged:
 def read_slashed(file: File, options: Options) -> Placed:
     separator = separator_of(file.first_lines) or "/"
     everything = [line.text for _, line in _placed(file)]
-    scheme = scheme_of(_tags(file, separator, everything), named=options.scheme)
+    tags = _tags(file, separator, everything)
+    fields = [field.rpartition(separator)[0] for text in everything for field in text.split()]
+    words_of_characters = unit_of(fields) == "character" and any(len(word) > 1 for word in fields)
+    # An entity of MSRA is one word; what has a character a tag joins its neighbours.
+    alone = words_of_characters and options.scheme is None and not _is_bio(tags)
+    scheme = scheme_of(tags, named="each" if alone else options.scheme)
 
     def row(line: Line, place: Place) -> Row:
         pairs = _fields(line.text, separator, place)
         if isinstance(scheme, str):
             bad_input(place, f"which tag scheme? {scheme}", allowed="word/B-PER", mend="name it: --scheme bio")
         entities = read_tags(scheme, [tag for _, tag in pairs], place, options.told)
-        return {"id": None, "tokens": [word for word, _ in pairs], "entities": entities}
+        words = [word for word, _ in pairs]
+        if not words_of_characters or options.unit == "word":
+            return {"id": None, "tokens": words, "entities": entities}
+        at = [0, *accumulate(map(len, words))]
+        spans = [span | {"start": at[span["start"]], "end": at[span["end"]]} for span in entities]
+        return {"id": None, "tokens": list("".join(words)), "entities": spans}
 
     return each(_placed(file), row)
 
@@ -201,16 +218,16 @@ POS = Format(
     tool="People's Daily 1998 (PKU), other corpora of parts of speech",
     recognised="fields word/TAG or word_TAG, a sentence a line",
     trap="brackets and the article number belong to no word; 1/2/m is the word 1/2",
-    detect=lambda file: _guess(file, bio=False),
+    detect=lambda file: _guess(file, entities=False),
     read=read_pos,
     aliases=("pku-brackets", "pku"),
 )
 SLASHED = Format(
     name="slashed-bio",
-    tool="older Chinese and Vietnamese NER sets, Stanford-like output",
-    recognised="fields word/B-PER and word/O, a sentence a line",
+    tool="MSRA (2006), older Chinese and Vietnamese NER sets, Stanford-like output",
+    recognised="fields word/B-PER or word/PER beside word/O (or o), a sentence a line",
     trap="the tags are positions and no parts of speech; the last / counts",
-    detect=lambda file: _guess(file, bio=True),
+    detect=lambda file: _guess(file, entities=True),
     read=read_slashed,
 )
 SEGMENTATION = Format(

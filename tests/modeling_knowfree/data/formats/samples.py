@@ -221,6 +221,87 @@ SAMPLES = [
         [(["Mina", "Bo", "left", "🚲", "and/or", "Port", "Rio", "."], [(0, 2, "PER"), (5, 7, "LOC")]), RIO[1]],
     ),
     Sample(
+        "slashed-bio",
+        "msra.txt",
+        "米娜/nr 离开/o 🚲/o 里约港/ns 上海/ns 。/o\n下雨/o 了/o 。/o\n",
+        [(list("米娜离开🚲里约港上海。"), [(0, 2, "nr"), (5, 8, "ns"), (8, 10, "ns")]), (list("下雨了。"), [])],
+    ),
+    Sample(
+        "slashed-bio",
+        "characters.txt",
+        "米/PER 娜/PER 离/O 开/O 🚲/O 里/LOC 约/LOC 。/O\n下/O 雨/O 了/O 。/O\n",
+        [(list("米娜离开🚲里约。"), [(0, 2, "PER"), (5, 7, "LOC")]), (list("下雨了。"), [])],
+    ),
+    Sample(
+        "slashed-bio",
+        "stanford.txt",
+        "Mina/PERSON Bo/PERSON left/O 🚲/O Port/LOCATION Rio/LOCATION ./O\nIt/O rained/O ./O\n",
+        [(RIO[0][0], [(0, 2, "PERSON"), (4, 6, "LOCATION")]), RIO[1]],
+    ),
+    Sample(
+        "slashed-bio",
+        "words.txt",
+        "米娜/B-PER 离开/O 里约/B-LOC 港/I-LOC 。/O\n下雨/O 了/O 。/O\n",
+        [(list("米娜离开里约港。"), [(0, 2, "PER"), (4, 7, "LOC")]), (list("下雨了。"), [])],
+    ),
+    Sample(
+        "line-tags",
+        "pairs.txt",
+        "Mina Bo left 🚲 Port Rio .\tB-PER I-PER O O B-LOC I-LOC O\nIt rained .\tO O O\n",
+        RIO,
+    ),
+    Sample(
+        "tags",
+        "texts.jsonl",
+        lines(
+            {"tokens": "Mina Bo left 🚲 Port Rio .", "tags": "B-PER I-PER O O B-LOC I-LOC O"},
+            {"tokens": "It rained .", "tags": "O O O"},
+        ),
+        RIO,
+    ),
+    Sample(
+        "tags",
+        "characters.jsonl",
+        lines(
+            {"text": "米娜离开🚲里约。", "labels": "B-人 I-人 O O O B-地 I-地 O".split()},
+            {"text": "下雨了。", "labels": ["O"] * 4},
+        ),
+        [(list("米娜离开🚲里约。"), [(0, 2, "人"), (5, 7, "地")]), (list("下雨了。"), [])],
+    ),
+    Sample(
+        "jsonl",
+        "mentions.jsonl",
+        lines(
+            {
+                "tokens": RIO[0][0],
+                "entity_mentions": [
+                    {"id": "m1", "text": "Mina Bo", "entity_type": "PER", "start": 0, "end": 2},
+                    {"id": "m2", "text": "Port Rio", "entity_type": "LOC", "start": 4, "end": 6},
+                ],
+            },
+            {"tokens": RIO[1][0], "entity_mentions": []},
+        ),
+        RIO,
+    ),
+    Sample(
+        "w2ner",
+        "w2ner.json",
+        array(
+            {
+                "sentence": RIO[0][0],
+                "ner": [
+                    {"index": [0, 1], "type": "PER"},
+                    {"index": [4, 5], "type": "LOC"},
+                    {"index": [5], "type": "NAME"},
+                    {"index": [0, 4], "type": "TRIP"},
+                ],
+            },
+            {"sentence": RIO[1][0], "ner": []},
+        ),
+        NESTED,
+        told=("discontinuous spans left out",),
+    ),
+    Sample(
         "segmentation",
         "pku_training.utf8",
         "米娜  离开  里约  。\n下雨  了  。\n",

@@ -144,6 +144,8 @@ def test_a_mutated_file_is_read_right_or_refused(tmp_path: Path, sample: Sample)
             else:
                 # Without its header a TSV is columns.
                 same = {sample.format, "conll"} if sample.format == "csv" else {sample.format}
+                if sample.format == "slashed-bio" and "/o" not in content.lower():
+                    same.add("pos")  # without an O each word has its tag
                 assert found.format.name in same, content
                 check_rows(found.rows, path="read")
 
