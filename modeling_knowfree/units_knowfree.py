@@ -2,7 +2,7 @@
 
 import logging
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -172,8 +172,18 @@ def _encode(tokenizer, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
 
 def cut(pieces: Pieces, start: int, end: int) -> Pieces:
     """Units `[start, end)` of a sentence, special pieces kept, units numbered from 0."""
-    kept = [(i, u) for i, u in zip(pieces.input_ids, pieces.unit_ids, strict=True) if u < 0 or start <= u < end]
-    return Pieces([i for i, _ in kept], [u - start if u >= 0 else u for _, u in kept], end - start)
+    ids, units = pieces.input_ids, pieces.unit_ids
+    head, tail = 0, len(units)  # where special pieces end, and begin again
+    while units[head] < 0:
+        head += 1
+    while units[tail - 1] < 0:
+        tail -= 1
+    first, last = (bisect_left(units, unit, head, tail) for unit in (start, end))
+    return Pieces(
+        [*ids[:head], *ids[first:last], *ids[tail:]],
+        [*units[:head], *(unit - start for unit in units[first:last]), *units[tail:]],
+        end - start,
+    )
 
 
 _SENTENCE_MARKS = frozenset("。！？!?．｡؟।॥")

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 STYLE = """
-.spans { line-height: 1.4; overflow-wrap: anywhere; margin: 0.4em 0; }
+.spans { line-height: 1.4; overflow-wrap: anywhere; margin: 0.2em 0; padding: 0.2em 3px; overflow-x: auto; }
 .spans .plain { white-space: pre-wrap; vertical-align: top; }
 .spans .piece { display: inline-block; vertical-align: top; white-space: pre; margin-bottom: 0.35em; }
 .spans .piece:focus-visible { outline: 2px solid currentColor; outline-offset: 2px; }
