@@ -13,8 +13,6 @@ import json
 import math
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -27,8 +25,8 @@ from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from tests.support.augment_rows import requests, write_recorded
+from tests.support.llm_server import LLMServer, serving
 
-ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20
 
 
@@ -110,17 +108,8 @@ def main() -> None:
         folder = Path(name)
         figures = {"memory": memory(folder, given.memory_rows)}
         recorded = write_recorded(folder / "answers.jsonl", given.requests + 1)
-        command = [sys.executable, "-m", "tests.support.llm_server", "--answers", str(recorded)]
-        command += ["--latency-seconds", str(given.latency_seconds)]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
-            try:
-                assert server.stdout is not None
-                url = server.stdout.readline().strip()
-                figures["throughput"] = throughput(
-                    url, folder, given.requests, given.concurrency, given.latency_seconds
-                )
-            finally:
-                server.kill()
+        with serving(lambda: LLMServer(RecordedClient([recorded]), latency_seconds=given.latency_seconds)) as url:
+            figures["throughput"] = throughput(url, folder, given.requests, given.concurrency, given.latency_seconds)
     figures["load"] = {"average_1_minute": os.getloadavg()[0], "cores": os.cpu_count() or 0}
     print(json.dumps(figures, indent=2))
     missed = (

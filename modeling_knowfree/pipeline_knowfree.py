@@ -1,9 +1,11 @@
 """The `"knowfree"` pipeline: raw text or units in, labelled spans out."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -82,6 +84,8 @@ class KnowFreePipeline(Pipeline):
             ends (`"window"`, default). `"error"` refuses what the encoder cannot read at once, `"truncate"` cuts it
             off. A unit longer than that by itself keeps its beginning.
         window_overlap (`int`): units that windows inside one sentence share, default 64.
+        cuts (`Counter`): gets added how many `"texts"` were cut, at how many `"sentence_ends"`, and in how many places
+            `"inside_sentences"`, where the windows overlap.
         ignore_labels (`list[str]`): labels whose spans are left out of the answer.
         aggregation_strategy (`str`): the habit of token classification; any but `"none"`, since spans are whole.
         num_workers (`int`): the same; texts are read in this process.
@@ -123,6 +127,7 @@ class KnowFreePipeline(Pipeline):
         is_split_into_words: bool | None = None,
         overflow: str | None = None,
         window_overlap: int | None = None,
+        cuts: Counter | None = None,
         ignore_labels: Sequence[str] | None = None,
         aggregation_strategy: Any = None,
         num_workers: int | None = None,
@@ -146,7 +151,12 @@ class KnowFreePipeline(Pipeline):
             raise ValueError(f"overflow={overflow!r}: choose 'window', 'error' or 'truncate'")
         if window_overlap is not None and window_overlap < 0:
             raise ValueError(f"window_overlap={window_overlap}: give 0 or more units")
-        before = {"is_split_into_words": is_split_into_words, "overflow": overflow, "window_overlap": window_overlap}
+        before = {
+            "is_split_into_words": is_split_into_words,
+            "overflow": overflow,
+            "window_overlap": window_overlap,
+            "cuts": cuts,
+        }
         ignored = None if ignore_labels is None else frozenset(ignore_labels)
         after = {"threshold": threshold, "decoding": decoding, "ignore_labels": ignored}
         return _given(before), {}, _given(after)
@@ -161,20 +171,15 @@ class KnowFreePipeline(Pipeline):
     ) -> Any:
         before, _, after = self._sanitize_parameters(**kwargs)
         before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
-        size = (self._batch_size or 8) if batch_size is None else batch_size
-        if size < 1:
-            raise ValueError(f"batch_size={size}: give 1 or more")
-        if spans_per_batch is not None and spans_per_batch < 1:
-            raise ValueError(f"spans_per_batch={spans_per_batch}: give 1 or more")
-        limits = size, spans_per_batch
+        limits = self._limits((self._batch_size or 8) if batch_size is None else batch_size, spans_per_batch)
         units_given = before.get("is_split_into_words", False)
         if hasattr(inputs, "tolist"):  # an array, or a table's column
             inputs = inputs.tolist()
         is_list = isinstance(inputs, Sequence) and not isinstance(inputs, (str, bytes))
         if isinstance(inputs, str) or (units_given and is_list and inputs and isinstance(inputs[0], str)):
-            return self._tag([inputs], limits, before, after)[0]
+            return self._run(self.preprocess([inputs], **before), limits, after)[0]
         if is_list:
-            return self._tag(inputs, limits, before, after)
+            return self._run(self.preprocess(inputs, **before), limits, after)
         if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):  # it has lengths and items, no iterator
             inputs = map(inputs.__getitem__, range(len(inputs)))  # type: ignore[arg-type]
         if isinstance(inputs, Iterable) and not isinstance(inputs, (dict, bytes)):
@@ -183,18 +188,71 @@ class KnowFreePipeline(Pipeline):
             f"the knowfree pipeline takes text, not {type(inputs).__name__}: give a string or a list of them"
         )
 
+    @staticmethod
+    def _limits(batch_size: int, spans_per_batch: int | None) -> tuple[int, int | None]:
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: give 1 or more")
+        if spans_per_batch is not None and spans_per_batch < 1:
+            raise ValueError(f"spans_per_batch={spans_per_batch}: give 1 or more")
+        return batch_size, spans_per_batch
+
     def _stream(
         self, inputs: Iterable, limits: tuple[int, int | None], before: dict, after: dict
     ) -> Iterator[list[dict]]:
         # Enough inputs at a time that sorting by length has something to sort.
-        stream, first = iter(inputs), 0
-        while chunk := list(islice(stream, 16 * limits[0])):
-            yield from self._tag(chunk, limits, {**before, "first": first}, after)
-            first += len(chunk)
+        stream = iter(inputs)
+        chunks = iter(lambda: list(islice(stream, 16 * limits[0])), [])
+        for found in self._tag_each(chunks, limits, before, after):
+            yield from found
 
-    def _tag(self, inputs: Sequence, limits: tuple[int, int | None], before: dict, after: dict) -> list[list[dict]]:
-        found = self._find(self.preprocess(inputs, **before), limits, after.get("threshold"))
-        return [self.postprocess(one, **after) for one in found]
+    def tag_each(
+        self, lists: Iterable[Sequence], batch_size: int = 8, spans_per_batch: int | None = None, **options: Any
+    ) -> Iterator[list[list[dict]]]:
+        """Answers of one list after the other, as calls would give them. While the model reads one, another thread
+        turns the next into pieces. A closed iterator leaves no thread.
+
+        Args:
+            lists: each a list of inputs; one is read ahead.
+            options: those of a call.
+        """
+        before, _, after = self._sanitize_parameters(**options)
+        before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
+        return self._tag_each(lists, self._limits(batch_size, spans_per_batch), before, after)
+
+    def _tag_each(
+        self, lists: Iterable[Sequence], limits: tuple[int, int | None], before: dict, after: dict
+    ) -> Iterator[list[list[dict]]]:
+        first, stream = 0, iter(lists)
+        with ThreadPoolExecutor(1) as side:
+
+            def begin() -> Future[list[Document]] | None:
+                nonlocal first
+                chunk = next(stream, None)  # by this thread: the inputs may be bound to it
+                if chunk is None:
+                    return None
+                ahead = side.submit(self.preprocess, chunk, **{**before, "first": first})
+                first += len(chunk)
+                return ahead
+
+            ahead = begin()
+            while ahead is not None:
+                documents = ahead.result()
+                try:
+                    ahead = begin()
+                except Exception:  # of the inputs: those before it are answered first
+                    yield self._run(documents, limits, after)
+                    raise
+                yield self._run(documents, limits, after)
+
+    def _run(self, documents: list[Document], limits: tuple[int, int | None], after: dict) -> list[list[dict]]:
+        """What `preprocess` made of some inputs to their spans."""
+        spans: dict[int, list[dict]] = {}
+
+        def answer(one: Findings) -> None:
+            spans[id(one)] = self.postprocess(one, **after)
+
+        found = self._find(documents, limits, after.get("threshold"), done=answer)
+        return [spans.get(id(one), []) for one in found]
 
     def find(
         self,
@@ -227,11 +285,10 @@ class KnowFreePipeline(Pipeline):
             ValueError: a threshold outside (0, 1), or a limit below 1.
         """
         _, _, after = self._sanitize_parameters(threshold=threshold)
-        for name, limit in (("batch_size", batch_size), ("spans_per_batch", spans_per_batch), ("most_hits", most_hits)):
-            if limit is not None and limit < 1:
-                raise ValueError(f"{name}={limit}: give 1 or more")
+        if most_hits is not None and most_hits < 1:
+            raise ValueError(f"most_hits={most_hits}: give 1 or more")
         extensions = extensions and bool(self.model.config.extension_labels)
-        limits = batch_size, spans_per_batch
+        limits = self._limits(batch_size, spans_per_batch)
         return self._find(documents, limits, after.get("threshold"), extensions, most_hits, progress)
 
     def _find(
@@ -242,34 +299,40 @@ class KnowFreePipeline(Pipeline):
         extensions: bool = False,
         most_hits: int | None = None,
         progress: Callable[[int, int], Any] | None = None,
+        done: Callable[[Findings], None] | None = None,
     ) -> list[Findings]:
         floor = self.model.config.threshold if threshold is None else threshold
         found = [Findings(document, floor, extension_floor=floor) for document in documents]
         jobs = [(one, window) for one in found for window in one.document.windows]
         jobs.sort(key=lambda job: len(job[1].pieces.input_ids), reverse=True)
         lengths = [window.pieces.num_units for _, window in jobs]
+        waiting = Counter(id(one) for one, _ in jobs)
+
+        def keep(batch: Sequence[tuple[Findings, Window]], logits: Tensor) -> None:
+            self._keep(batch, logits, floor, most_hits)
+            waiting.subtract(id(one) for one, _ in batch)
+            for one in {id(one): one for one, _ in batch}.values():
+                if waiting[id(one)] == 0:
+                    _finish(one, most_hits)
+                    if done is not None:
+                        done(one)
+
         start, running = 0, None
         for count in batches_by_cost(lengths, limits[0], self.model.config.max_span_width, limits[1]):
             batch, start = jobs[start : start + count], start + count
             features = [vars(window.pieces) for _, window in batch]
             logits = self.forward(self.collate(features), extensions=extensions)["logits"]  # (B, L, W, N)
-            # A GPU already has its next batch while the hits of the last are fetched.
+            # A GPU already has its next batch while the hits of the last are fetched and become spans.
             if running is not None:
-                self._keep(*running, floor, most_hits)
+                keep(*running)
             running = batch, logits
             if logits.device.type == "cpu":
-                self._keep(*running, floor, most_hits)
+                keep(*running)
                 running = None
             if progress is not None:
                 progress(start, len(jobs))
         if running is not None:
-            self._keep(*running, floor, most_hits)
-        for one in found:
-            if len(one.document.windows) > 1:
-                one.hits.sort(key=best_first)
-                one.extension_hits.sort(key=best_first)
-            if most_hits is not None:
-                _keep_best(one, most_hits, most_hits)
+            keep(*running)
         return found
 
     def _keep(
@@ -307,6 +370,7 @@ class KnowFreePipeline(Pipeline):
         is_split_into_words: bool = False,
         overflow: str = "window",
         window_overlap: int = 64,
+        cuts: Counter | None = None,
         first: int = 0,
     ) -> list[Document]:
         """
@@ -340,9 +404,13 @@ class KnowFreePipeline(Pipeline):
                     'overflow="window" tags it all, overflow="truncate" its beginning'
                 )
             lengths = getattr(self.model.config, "train_lengths", None) if overflow == "window" else None
-            ranges = windows(pieces, limit, window_overlap, partial(self._sentence_ends, document), lengths)
+            ends = cache(partial(self._sentence_ends, document))
+            ranges = windows(pieces, limit, window_overlap, ends, lengths)
             if overflow == "truncate":
                 ranges = ranges[:1]
+            if cuts is not None and len(ranges) > 1:
+                at_ends = len({start for start, _ in ranges[1:]} & set(ends()))
+                cuts.update(texts=1, sentence_ends=at_ends, inside_sentences=len(ranges) - 1 - at_ends)
             whole = len(ranges) == 1 and ranges[0][1] == pieces.num_units
             document.windows = [
                 Window(start, end, pieces if whole else cut(pieces, start, end)) for start, end in ranges
@@ -353,6 +421,11 @@ class KnowFreePipeline(Pipeline):
         if document.text is None or document.offsets is None:
             return sentence_ends(*join_units(document.units, self.model.config.unit))
         return sentence_ends(document.text, document.offsets)
+
+    def forward(self, batch: dict[str, Tensor], extensions: bool = False) -> dict[str, Tensor]:  # type: ignore[override]
+        """`Pipeline.forward`, whose answer stays on the device: of all logits only the hits' are ever fetched."""
+        with self.device_placement(), self.get_inference_context()():
+            return self._forward(self._ensure_tensor_on_device(batch, device=self.device), extensions)
 
     def _forward(self, batch: dict[str, Tensor], extensions: bool = False) -> dict[str, Tensor]:  # type: ignore[override]
         return {"logits": self.model(**batch, output_extension_logits=extensions).logits}
@@ -432,6 +505,15 @@ def _best_cells(logits: Tensor, threshold: float, most: int) -> tuple[Tensor, li
         kept.append(sentence)
         floors.append(floor)
     return torch.stack(kept), floors
+
+
+def _finish(found: Findings, most_hits: int | None) -> None:
+    """Hits of all windows in one order, and no more than are wanted."""
+    if len(found.document.windows) > 1:
+        found.hits.sort(key=best_first)
+        found.extension_hits.sort(key=best_first)
+    if most_hits is not None:
+        _keep_best(found, most_hits, most_hits)
 
 
 def _keep_best(found: Findings, most: int, keep: int) -> None:

@@ -1,8 +1,7 @@
 """What users copy runs as it stands."""
 
 import json
-import os
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from modeling_knowfree.data.readers import read_rows, write_rows
 from modeling_knowfree.inference.tag import load_pipeline
 from modeling_knowfree.settings import read_settings
 from tests.support import ROOT
+from tests.support.forked import Forked
 
 EXAMPLES = ROOT / "examples"
 
@@ -23,14 +23,13 @@ def test_the_trainer_script_trains_and_tags(with_dev, encoder, english_rows, tmp
     write_rows(tmp_path / "rows.jsonl", english_rows)
     argv = ["--encoder", encoder, "--train", tmp_path / "rows.jsonl", "--output", tmp_path / "out", "--max_steps", 10]
     argv += ["--dev", tmp_path / "rows.jsonl"] if with_dev else []
-    answer = subprocess.run(
-        [sys.executable, EXAMPLES / "train_knowfree.py", *map(str, argv)],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert answer.returncode == 0, answer.stderr[-2000:]
+
+    def script() -> None:
+        sys.argv = ["train_knowfree.py", *map(str, argv)]
+        runpy.run_path(str(EXAMPLES / "train_knowfree.py"), run_name="__main__")
+
+    process = Forked(script)
+    assert process.wait(200) == 0, process.errors()[-2000:]
     assert load_pipeline(str(tmp_path / "out")).model.config.target_labels[0] == "CONDITION"
     assert len((EXAMPLES / "train_knowfree.py").read_text().splitlines()) < 120
 

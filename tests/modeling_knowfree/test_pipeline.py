@@ -233,13 +233,13 @@ def test_offsets_of_real_text_cut_out_their_words(name, shared_rows, encoder, ti
     limits = {"vocab_size": len(tokenizer), "max_position_embeddings": 512}
     model = tiny_model(encoder_config={**TINY_BERT, **limits}, unit="character")
     pipe = KnowFreePipeline(model=model, tokenizer=tokenizer, task="knowfree")
-    texts = ["".join(row["tokens"]) for row in rows]
+    texts = ["".join(row["tokens"]) for row in rows[:120]]
     found = 0
     for text, spans in zip(texts, pipe(texts, batch_size=16, threshold=0.6), strict=True):
         for span in spans:
             assert text[span["start"] : span["end"]] == span["word"]
             found += 1
-    assert found >= 300
+    assert found >= 120
     with torch.no_grad():
         for row in rows:
             text, offsets = join_units(row["tokens"], "character")
