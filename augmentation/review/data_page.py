@@ -32,12 +32,13 @@ def data_page(files: Sequence[tuple[Inspection, Sequence[Row]]], between: dict[s
     shown = [row for _, rows in files for row in rows[:ROWS_SHOWN]]
     labels = looks(labels_of(shown))
     extensions = set(labels_of([{"extensions": row.get("extensions")} for row in shown]))
-    parts = [key(labels, extensions)] if labels else []
+    told = f"Key: how the {len(labels)} labels are drawn"
+    parts = [f"<details><summary>{told}</summary>{key(labels, extensions)}</details>"] if labels else []
     if between:
         parts.append(f"<h2>Between the files</h2><pre>{escape(chr(10).join(finding_lines(between)))}</pre>")
     for inspection, rows in files:
-        told = [f"told: {line}" for line in inspection.told]
-        lines = [*summary(inspection), *details(inspection), *told, *finding_lines(inspection.findings)]
+        heard = [f"told: {line}" for line in inspection.told]
+        lines = [*summary(inspection), *details(inspection), *heard, *finding_lines(inspection.findings)]
         parts.append(
             f"<h2><bdi>{escape(inspection.name)}</bdi></h2><pre dir='auto'>{escape(chr(10).join(lines))}</pre>"
         )
