@@ -1,23 +1,24 @@
 """The pipeline (S0-S6, S8, S9, S11): a file of gold rows in, fused, synthetic and pool rows out.
 
 Everything is replayed from the stored answers: `Augmentation.ask` fetches what is missing, `Augmentation.write` builds
-the files from what is there. A second run asks nothing and writes the same bytes.
+the files from what is there and parses each answer once. A second run asks nothing and writes the same bytes.
 """
 
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from augmentation.kept import Kept, Told, failures_of, provenance_of
 from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, both, finished
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
-from augmentation.llm.tasks import explanation_request, provenance
+from augmentation.llm.tasks import explanation_request
 from augmentation.pool_stage import PoolStage
 from augmentation.settings import RESULTS, STATE_FILE, Settings, check_state
 from augmentation.steps.annotation import annotate
@@ -176,27 +177,23 @@ class Augmentation:
         if self.pool:
             self.pool.ask(stage)
         stage("annotate", lambda: map(self.source_work, self.rows()))
-        classes = _Survey(self.annotated()).classes
+        classes = _classes(self.annotated())
         stage("merge", lambda: [self._propose(None, classes, "merge")])
         known = self._finished(self._propose(None, classes, "merge")).value
         keys = {type_class.key for type_class in classes}
-        for part, annotated in self._later_parts():
+        later: list[tuple[str, Callable[[], Iterator[tuple[Row, Finished[Any]]]]]] = []
+        if self.pool:
+            later.append(("pool", self.pool.annotated))
+        if self.settings.explain:
+            later.append(("synthetic", self.annotated_sentences))
+        for part, annotated in later:
             if part == "synthetic":
                 stage("synthetic", lambda: map(self.synthetic_work, self.sentences()))
-            fresh = [later for later in _Survey(annotated()).classes if later.key not in keys]
+            fresh = [new for new in _classes(annotated()) if new.key not in keys]
             proposed = partial(self._propose, known, fresh, f"merge-{part}")
             stage(f"merge {part}", partial(lambda work: [work()], proposed))
             known = self._finished(proposed()).value
             keys |= {type_class.key for type_class in fresh}
-
-    def _later_parts(self) -> list[tuple[str, Callable[[], Iterator[tuple[Row, Finished[Any]]]]]]:
-        """What joins the label map after the gold rows, in order: name, and rows with their annotation."""
-        parts: list[tuple[str, Callable[[], Iterator[tuple[Row, Finished[Any]]]]]] = []
-        if self.pool:
-            parts.append(("pool", self.pool.annotated))
-        if self.settings.explain:
-            parts.append(("synthetic", self.annotated_sentences))
-        return parts
 
     def record_state(self) -> None:
         """Note in `state.json` which input and settings the results are made from."""
@@ -211,22 +208,29 @@ class Augmentation:
         """Gold rows with their annotation and explanation, from stored answers."""
         return ((row, self._finished(self.source_work(row))) for row in self.rows())
 
-    def sentences(self, counts: Counter[str] | None = None) -> Iterator[Row]:
-        """Synthetic rows without annotation, in the order of their parents (S8)."""
+    def explanations(self) -> Iterator[tuple[str, Explanation]]:
+        """The id of every gold row, and what explains it."""
+        return ((row["id"], done.value[1]) for row, done in self.annotated())
+
+    def sentences(
+        self, explanations: Iterable[tuple[str, Explanation]] | None = None, counts: Counter[str] | None = None
+    ) -> Iterator[Row]:
+        """Synthetic rows without annotation, in the order of their parents (S8); of `explanations` where they are known
+        already. `counts` is told what became of the sentences."""
         sentences = Sentences(self.settings.language, self._style, self._source_keys, self._held_out_keys)
-        for row, done in self.annotated():
-            explanation = done.value[1]
+        for row_id, explanation in self.explanations() if explanations is None else explanations:
             if explanation.text is not None:
                 lines = self.strategy is not None
-                yield from sentences.rows(row["id"], explanation.text, cut=explanation.cut, lines=lines)
+                yield from sentences.rows(row_id, explanation.text, cut=explanation.cut, lines=lines)
         if counts is not None:
             counts.update(sentences.counts)
 
     def annotated_sentences(
-        self, counts: Counter[str] | None = None
+        self, sentences: Iterable[Row] | None = None
     ) -> Iterator[tuple[Row, Finished[tuple[Annotation, Annotation | None]]]]:
         """Synthetic rows with their annotation and, by the annotator `llm`, their targets."""
-        return ((row, self._finished(self.synthetic_work(row))) for row in self.sentences(counts))
+        rows = self.sentences() if sentences is None else sentences
+        return ((row, self._finished(self.synthetic_work(row))) for row in rows)
 
     # the results
 
@@ -238,7 +242,8 @@ class Augmentation:
             UnansweredError: `ask` has not finished.
             AllFailedError: every question failed; only `failed.jsonl` is written.
         """
-        source = _Survey(self.annotated())
+        gold = Kept(self.folder, self.annotated())
+        source = _Survey(gold)
         if source.failures and not source.answered:
             write_rows(self.folder / "failed.jsonl", source.failures)
             raise AllFailedError(
@@ -258,8 +263,15 @@ class Augmentation:
         failures = source.failures
         synthesis: Counter[str] = Counter()
         known, classes = merges[0].value, list(source.classes)
-        for part, annotated in self._later_parts():
-            later = _Survey(self.annotated_sentences(synthesis) if part == "synthetic" else annotated())
+        kept: dict[str, Kept] = {}
+        if self.pool:
+            kept["pool"] = Kept(self.folder, self.pool.annotated())
+        if self.settings.explain:
+            explanations = ((told.row["id"], told.value[1]) for told in gold)
+            sentences = self.sentences(explanations, synthesis)
+            kept["synthetic"] = Kept(self.folder, self.annotated_sentences(sentences))
+        for part, rows_told in kept.items():
+            later = _Survey(rows_told)
             fresh = new_classes(label_map, later.classes)
             merges.append(self._finished(self._propose(known, fresh, f"merge-{part}")))
             known, classes = merges[-1].value, classes + fresh
@@ -271,15 +283,15 @@ class Augmentation:
             counts["pool"] |= {"texts": self.pool.pool.counts}
         if self.settings.explain:
             counts["synthesis"] = dict(sorted(synthesis.items()))
-        failures += [failure for merge in merges for failure in _failures(merge)]
+        failures += [failure for merge in merges for failure in failures_of(merge)]
         counts["failed"] = dict(Counter(failure["task"] for failure in failures))
 
-        files = {"fusion": self._fused(label_map)}
+        files = {"fusion": self._fused(gold, label_map)}
         targeted = self.settings.asks_targets
         if self.settings.explain:
-            files["synthetic" if targeted else "sentences"] = self._synthetic(label_map)
+            files["synthetic" if targeted else "sentences"] = self._synthetic(kept["synthetic"], label_map)
         if self.pool:
-            files["pool"] = self._pool_rows(label_map)
+            files["pool"] = self._pool_rows(kept["pool"], label_map)
         paths = {name: self.folder / f"{name}.jsonl" for name in files}
         for name, rows in files.items():
             write_rows(paths[name], rows)
@@ -295,33 +307,33 @@ class Augmentation:
 
         repairs = [repair for merge in merges for repair in merge.value.repairs]
         write_atomically(self.folder / "label_map.json", label_map_json(label_map, self.settings.encoder, repairs))
-        write_rows(self.folder / "provenance.jsonl", self._provenance(merges))
+        write_rows(self.folder / "provenance.jsonl", self._provenance(gold, kept, merges))
         write_rows(self.folder / "failed.jsonl", failures)
         write_atomically(self.folder / "counts.json", json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
         return counts
 
-    def _fused(self, label_map: LabelMap) -> Iterator[Row]:
-        for row, done in self.annotated():
-            annotation = done.value[0]
-            yield fuse(row, *self._extensions(annotation, label_map), has_extensions=self._looked_at(annotation))
+    def _fused(self, gold: Iterable[Told], label_map: LabelMap) -> Iterator[Row]:
+        for told in gold:
+            annotation = told.value[0]
+            yield fuse(told.row, *self._extensions(annotation, label_map), has_extensions=self._looked_at(annotation))
 
     def _looked_at(self, annotation: Annotation) -> bool:
         """Whether every extension label that is wanted was asked for and answered."""
         return bool(self.annotation.kinds) and not any(counts["failed"] for counts in annotation.counts.values())
 
-    def _pool_rows(self, label_map: LabelMap) -> Iterator[Row]:
+    def _pool_rows(self, asked: Iterable[Told], label_map: LabelMap) -> Iterator[Row]:
         """Texts of the pool with the LLM's targets, without those whose answer failed; bare where a model annotates."""
         assert self.pool is not None
         weights = self.pool.weights()
-        for row, done in self.pool.annotated():
-            annotation, targets = done.value
+        for told in asked:
+            annotation, targets = told.value
             if targets and targets.counts["targets"]["failed"]:
                 continue
             entities = _target_spans(targets) if targets else []
             if weights:
                 entities = [{**entity, "weight": weights[entity["label"]]} for entity in entities]
             fused = fuse(
-                row | {"entities": entities},
+                told.row | {"entities": entities},
                 *self._extensions(annotation, label_map),
                 source="pool",
                 annotator="llm" if targets else None,
@@ -335,36 +347,37 @@ class Augmentation:
         words = annotation.words if "segmentation" in kinds else []
         return entities, annotation.tags, words
 
-    def _synthetic(self, label_map: LabelMap) -> Iterator[Row]:
+    def _synthetic(self, synthetic: Iterable[Told], label_map: LabelMap) -> Iterator[Row]:
         """Synthetic rows with extensions and, where the LLM was asked for them, targets (S9), without those that have
         too few of these or whose answer failed."""
-        for row, done in self.annotated_sentences():
-            annotation, targets = done.value
+        for told in synthetic:
+            annotation, targets = told.value
             if targets and targets.counts["targets"]["failed"]:  # without targets it would be a false negative
                 continue
             entities = _target_spans(targets) if targets else []
             if targets is None or len(entities) >= self.settings.min_targets:
                 extensions = self._extensions(annotation, label_map)
                 yield fuse(
-                    row | {"entities": entities},
+                    told.row | {"entities": entities},
                     *extensions,
                     source="synthetic",
                     annotator="llm" if targets else None,
-                    parent_id=row["parent_id"],
+                    parent_id=told.row["parent_id"],
                     has_extensions=self._looked_at(annotation),
                 )
 
-    def _provenance(self, merges: Iterable[Finished[Any]]) -> Iterator[dict[str, Any]]:
-        works: list[Iterable[Finished[Any]]] = [(done for _, done in self.annotated())]
-        if self.pool:
-            works += [self.pool.probed() if self.pool.teacher else [], (done for _, done in self.pool.annotated())]
-        if self.settings.explain:
-            works.append(done for _, done in self.annotated_sentences())
-        for done in chain(*works, merges):
-            for outcome in done.outcomes:
-                if outcome.answer is not None:
-                    repaired = outcome.parsed is not None and outcome.parsed.repaired
-                    yield provenance(outcome.request, outcome.answer, repaired=repaired)
+    def _provenance(
+        self, gold: Kept, later: Mapping[str, Kept], merges: Iterable[Finished[Any]]
+    ) -> Iterator[dict[str, Any]]:
+        probed = self.pool.probed() if self.pool and self.pool.teacher else []
+        for told in gold:
+            yield from told.provenance
+        for done in probed:
+            yield from provenance_of(done)
+        for told in chain(*later.values()):
+            yield from told.provenance
+        for done in merges:
+            yield from provenance_of(done)
 
 
 def _no_explanation() -> Work[Explanation]:
@@ -377,32 +390,33 @@ def _target_spans(annotation: Annotation) -> list[dict[str, Any]]:
     return [{"start": start, "end": end, "label": label} for start, end, label in sorted(spans)]
 
 
-def _failures(done: Finished[Any]) -> Iterator[dict[str, Any]]:
-    for outcome in done.outcomes:
-        if outcome.error is not None:
-            request = outcome.request
-            yield {"id": request.row_id, "task": request.task, "kind": outcome.kind, "reason": outcome.error}
+def _mentions(value: tuple[Any, ...]) -> Iterable[tuple[str, str]]:
+    """(entity, type) pairs of a row's annotation."""
+    return dict.fromkeys((span.entity, span.type) for span in value[0].entities)
+
+
+def _classes(annotated: Iterable[tuple[Row, Finished[Any]]]) -> list[TypeClass]:
+    return type_classes(pair for _, done in annotated for pair in _mentions(done.value))
 
 
 class _Survey:
-    """One pass over annotated rows: classes of their entity types, counts by task, and what failed."""
+    """One pass over rows: classes of their entity types, counts by task, and what failed."""
 
-    def __init__(self, annotated: Iterable[tuple[Row, Finished[Any]]]) -> None:
+    def __init__(self, rows: Iterable[Told]) -> None:
         self.rows = 0
         self.answered = 0
         self.failures: list[dict[str, Any]] = []
         self._counts: dict[str, Counter[str]] = {}
-        self.classes = type_classes(self._mentions(annotated))
+        self.classes = type_classes(pair for told in rows for pair in self._note(told))
 
-    def _mentions(self, annotated: Iterable[tuple[Row, Finished[Any]]]) -> Iterator[tuple[str, str]]:
-        for _, done in annotated:
-            self.rows += 1
-            self.answered += sum(outcome.error is None for outcome in done.outcomes)
-            self.failures += _failures(done)
-            for part in done.value:
-                for task, counter in (part.counts if isinstance(part, Annotation) else {}).items():
-                    self._counts.setdefault(task, Counter()).update(counter)
-            yield from dict.fromkeys((span.entity, span.type) for span in done.value[0].entities)
+    def _note(self, told: Told) -> Iterable[tuple[str, str]]:
+        self.rows += 1
+        self.answered += told.answered
+        self.failures += told.failures
+        for part in told.value:
+            for task, counter in (part.counts if isinstance(part, Annotation) else {}).items():
+                self._counts.setdefault(task, Counter()).update(counter)
+        return _mentions(told.value)
 
     @property
     def counts(self) -> dict[str, Any]:

@@ -2,14 +2,12 @@
 
 import logging
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
-
-import torch
-from torch import Tensor
 
 logger = logging.getLogger(__name__)
 IGNORED = -100
@@ -74,6 +72,38 @@ class Pieces:
     input_ids: list[int]
     unit_ids: list[int]
     num_units: int
+
+
+@dataclass
+class Window:
+    """Units `[start, end)` of a document, as the encoder reads them at once."""
+
+    start: int
+    end: int
+    pieces: Pieces
+
+
+@dataclass
+class Document:
+    """
+    One input of the pipeline.
+
+    Attributes:
+        text: as it was given; `None` where units were.
+        units: L units.
+        offsets: character offsets `(start, end)` of each unit; `None` where units were given.
+        windows: in order; none of a blank input.
+    """
+
+    text: str | None
+    units: list[str]
+    offsets: list[tuple[int, int]] | None = None
+    windows: list[Window] = field(default_factory=list)
+
+    @cached_property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The units of the windows; read once they are there."""
+        return [(window.start, window.end) for window in self.windows]
 
 
 def encode_units(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int | None = None) -> list[Pieces]:
@@ -142,8 +172,18 @@ def _encode(tokenizer, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
 
 def cut(pieces: Pieces, start: int, end: int) -> Pieces:
     """Units `[start, end)` of a sentence, special pieces kept, units numbered from 0."""
-    kept = [(i, u) for i, u in zip(pieces.input_ids, pieces.unit_ids, strict=True) if u < 0 or start <= u < end]
-    return Pieces([i for i, _ in kept], [u - start if u >= 0 else u for _, u in kept], end - start)
+    ids, units = pieces.input_ids, pieces.unit_ids
+    head, tail = 0, len(units)  # where special pieces end, and begin again
+    while units[head] < 0:
+        head += 1
+    while units[tail - 1] < 0:
+        tail -= 1
+    first, last = (bisect_left(units, unit, head, tail) for unit in (start, end))
+    return Pieces(
+        [*ids[:head], *ids[first:last], *ids[tail:]],
+        [*units[:head], *(unit - start for unit in units[first:last]), *units[tail:]],
+        end - start,
+    )
 
 
 _SENTENCE_MARKS = frozenset("。！？!?．｡؟।॥")
@@ -214,7 +254,12 @@ def _is_paired(text: str) -> bool:
 
 
 SHORTEST_WINDOW = 40
-"""Units: windows are never made shorter than this for the shortness of the training sentences."""
+"""Units: for the shortness of the training sentences windows are made no shorter, inside a sentence than half of it."""
+
+
+def usual_length(lengths: dict[str, float]) -> float:
+    """The longest text, in units, that is read as one: 95 % of the training sentences are no longer."""
+    return max(SHORTEST_WINDOW, lengths["p95"])
 
 
 def windows(
@@ -230,7 +275,7 @@ def windows(
 
     A text that is no longer than 95 % of the training sentences is one window. A longer one is cut at sentence ends:
     as many whole sentences as a training sentence has, together no longer than that. A sentence longer than the longest
-    of training is cut into overlapping windows.
+    of training, or what has no marks of sentences at all, is cut into overlapping windows of the median length.
 
     Args:
         pieces: the text, no unit of it longer than a window: `encode_units` with the same `max_pieces`.
@@ -246,8 +291,9 @@ def windows(
     total = pieces.num_units
     special = pieces.unit_ids.count(-1)
     room = len(pieces.input_ids) if max_pieces is None else max_pieces - special
-    usual = max(SHORTEST_WINDOW, lengths["p95"]) if lengths else total
+    usual = usual_length(lengths) if lengths else total
     longest = max(usual, lengths["max"]) if lengths else total
+    inside = max(SHORTEST_WINDOW // 2, lengths["median"]) if lengths else total
     together = lengths.get("sentences", 1) if lengths else total
     before = [0] * (total + 1)  # pieces before each unit
     for unit in pieces.unit_ids:
@@ -269,7 +315,7 @@ def windows(
             found.append((start, previous))
             start, sentences = previous, 0
         if not fits(start, end, longest):
-            found += _overlapping(before, start, end, room, usual, overlap)
+            found += _overlapping(before, start, end, room, inside, overlap)
             start = end
         else:
             sentences += 1
@@ -326,7 +372,9 @@ class KnowFreeCollator:
     def __init__(self, pad_token_id: int):
         self.pad_token_id = pad_token_id
 
-    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        import torch  # here alone: what reads files uses the rest of this module, and starts in no time without
+
         longest = max(len(feature["input_ids"]) for feature in features)
 
         def padded(values: list[int], filler: int) -> list[int]:

@@ -14,6 +14,7 @@ import knowfree
 from modeling_knowfree.data.readers import read_rows, write_rows
 from tests.conftest import ROOT, launch
 from tests.support.bad_input import CASES, GOOD_ROWS
+from tests.support.forked import together
 
 
 @pytest.fixture
@@ -209,7 +210,7 @@ def test_predict_by_two_processes_writes_the_bytes_of_one(command, trained, tmp_
     (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
     words = ["predict", "--model", str(trained), "--input", str(tmp_path / "in.jsonl"), "--batch_size", "1"]
     code, out, _ = command(*words)
-    both = launch(2, *words)
+    both = together(2, *words)
     assert code == 0
     assert [json.loads(line)["id"] for line in out.splitlines()] == [str(at) for at in range(41)]
     assert both.returncode == 0

@@ -5,8 +5,6 @@ import json
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from modeling_knowfree.inference.tag import load_pipeline, predict
 from modeling_knowfree.loading import load_tokenizer
 from modeling_knowfree.training.train import train
 from tests.support import ROOT
+from tests.support.forked import knowfree_forked
 
 LOADERS = {"from_pretrained", "from_config", "pipeline", "SentenceTransformer"}
 
@@ -80,19 +79,15 @@ def plant(folder: Path, marker: Path, model_type: str | None) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
 
 
-def in_a_process(*argv: object, stdin: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "knowfree", *map(str, argv)]
-    return subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True, timeout=300)
-
-
 def test_the_first_line_of_input_is_no_consent(trained, tmp_path):
     """The attack as it was found: a folder of an unknown kind, and a "y" on standard input."""
     shutil.copytree(trained, tmp_path / "stranger", ignore=shutil.ignore_patterns("checkpoint-*"))
     plant(tmp_path / "stranger", tmp_path / "marker", "stranger")
-    answer = in_a_process("predict", "--model", tmp_path / "stranger", "--input", "-", "--text", stdin="y\n" * 9)
-    assert answer.returncode == 2 and answer.stdout == "", answer.stderr
-    assert len(answer.stderr.splitlines()) == 1 and "run code" in answer.stderr
+    argv = ["predict", "--model", tmp_path / "stranger", "--input", "-", "--text"]
+    process = knowfree_forked(*argv, stdin=b"y\n" * 9)
+    assert process.wait(300) == 2 and process.output() == b"", process.errors()
+    [line] = process.errors().splitlines()
+    assert b"run code" in line
     assert not (tmp_path / "marker").exists()
 
 

@@ -7,7 +7,6 @@ transaction, so that a durable commit (`synchronous = FULL`) is shared by the an
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import sqlite3
@@ -479,18 +478,6 @@ def _set_aside(where: str, values: tuple[Any, ...]) -> list[_Statement]:
         (f"INSERT INTO superseded SELECT * FROM answers WHERE {where}", values),
         (f"DELETE FROM answers WHERE {where}", values),
     ]
-
-
-def write_failed(store: Store, path: Path) -> int:
-    """Rebuild `failed.jsonl` whole from the store; how many lines."""
-    lines = [
-        json.dumps(
-            {"task": f.task, "id": f.row_id, "kind": f.kind, "reason": f.reason}, ensure_ascii=False, sort_keys=True
-        )
-        for f in store.failures()
-    ]
-    write_atomically(path, "".join(line + "\n" for line in lines))
-    return len(lines)
 
 
 def write_atomically(path: Path, text: str) -> None:

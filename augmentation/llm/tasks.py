@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal, get_args
 
@@ -351,16 +352,22 @@ def reask(request: Request, answer_text: str, error: str, *, model: str) -> Requ
     )
 
 
+@cache
+def package_version() -> str:
+    """The version of this package, of its metadata."""
+    return version("knowfree")
+
+
 def provenance(request: Request, answer: Answer, *, repaired: bool) -> dict[str, Any]:
     """The provenance of one answer; recorded answers have model and prompt id `recorded` and no settings."""
-    known = {name: asdict(answer)[name] for name in ("model", "served_model", "mode", "attempts", "time", "endpoint")}
+    known = {name: getattr(answer, name) for name in ("model", "served_model", "mode", "attempts", "time", "endpoint")}
     common = {
         "task": request.task,
         "row_id": request.row_id,
         **known,
         "repaired": repaired,
         "reasks": request.reask,
-        "package_version": version("knowfree"),
+        "package_version": package_version(),
     }
     if answer.mode == "recorded":
         unknown = ("prompt_version", "prompt_sha256", "temperature", "top_p", "seed", "finish_reason")

@@ -4,14 +4,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from augmentation.llm.dialogue import Work, together
 from augmentation.llm.outcome import Outcome
-from augmentation.llm.tasks import Request, targets_request
+from augmentation.llm.tasks import Request, package_version, targets_request
 from augmentation.steps.alignment import Dropped, EntitySpan, UnitText, align_in_order
 from augmentation.steps.asking import Annotation, AnnotationSettings, Range, asked
 from augmentation.steps.windows import windows
@@ -117,5 +116,5 @@ def model_provenance(name: str, weights: Path) -> dict[str, Any]:
         "repaired": False,
         "prompt_id": "weights",
         "prompt_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "package_version": version("knowfree"),
+        "package_version": package_version(),
     }

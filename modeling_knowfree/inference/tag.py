@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from ..data.readers import InputError, Row, read_rows
 from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show
 from ..loading import load_config, load_tokenizer, refuse_pickles, told_in_one_line
 from ..metrics import span_scores
+from ..units_knowfree import usual_length
 from .outputs import after, parquet_rows
 
 LONGEST = 1_000_000  # characters or tokens of one input: more would fill the memory of a small machine
@@ -81,6 +82,7 @@ def tag(
     *,
     batch_size: int,
     batches_at_once: int = BATCHES_AT_ONCE,
+    cuts: Counter[str] | None = None,
     **options: Any,
 ) -> Iterator[tuple[Row, list]]:
     """
@@ -89,20 +91,52 @@ def tag(
 
     Args:
         rows: all with `tokens`, or all with `text`.
-        batches_at_once: how many batches of rows each process reads before it tags any.
+        batches_at_once: how many batches of rows each process reads before it tags any. More than one: and so many
+            again, which become pieces while the model works.
+        cuts: at the end gets added what the pipeline's option of that name counts, of all processes.
         options: `threshold`, `decoding`.
     """
     state = processes()
-    stream = iter(rows)
     share = batches_at_once * batch_size
-    while chunk := list(islice(stream, share * state.num_processes)):
-        key = "tokens" if "tokens" in chunk[0] else "text"
-        mine = [row[key] for row in chunk[state.process_index * share : (state.process_index + 1) * share]]
-        found = pipe(mine, batch_size=batch_size, is_split_into_words=key == "tokens", **options) if mine else []
+    stream = iter(rows)
+    first = list(islice(stream, 1))
+    key = "tokens" if first and "tokens" in first[0] else "text"
+    stream, mine = chain(first, stream), slice(state.process_index * share, (state.process_index + 1) * share)
+    chunks: deque[list[Row]] = deque()  # read, not yet yielded
+    own: Counter[str] = Counter()
+    told: dict[str, Any] = {"is_split_into_words": key == "tokens", "cuts": own, **options}
+
+    def shares() -> Iterator[list]:
+        while chunk := list(islice(stream, share * state.num_processes)):
+            chunks.append(chunk)
+            yield [row[key] for row in chunk[mine]]
+
+    if batches_at_once > 1:
+        answers = pipe.tag_each(shares(), batch_size, **told)
+    else:
+        answers = (pipe(texts, batch_size=batch_size, **told) for texts in shares())
+    for found in answers:
         # One object a process: gather_object joins lists, and keeps the order of processes.
         everyone = gather_object([found]) if state.num_processes > 1 else [found]
+        chunk = chunks.popleft()
         if state.is_main_process:
             yield from zip(chunk, (spans for part in everyone for spans in part), strict=True)
+    if cuts is not None:
+        for counts in gather_object([own]) if state.num_processes > 1 else [own]:
+            cuts.update(counts)
+
+
+def tell_cuts(cuts: Counter[str], config: KnowFreeConfig) -> None:
+    """Says how many texts were cut where, if any were."""
+    if not cuts["texts"]:
+        return
+    logger.warning(
+        "%d texts longer than %s were cut: %d windows at sentence ends, %d inside a sentence",
+        cuts["texts"],
+        f"{usual_length(config.train_lengths)} units" if config.train_lengths else f"{config.max_pieces} pieces",
+        cuts["sentence_ends"],
+        cuts["inside_sentences"],
+    )
 
 
 def evaluate(
@@ -124,8 +158,9 @@ def evaluate(
         options: `threshold`, `decoding`.
 
     Returns:
-        `span_scores` of the file, with `reason` where F1 is 0: why, and `unreachable_gold` where gold has labels that
-        the model does not know: how many spans; `None` in all but the main process.
+        `span_scores` of the file, with `reason` where F1 is 0: why; `unreachable_gold` where gold has labels that the
+        model does not know: how many spans; `cut` where texts were cut into windows: how many `texts`, at how many
+        `sentence_ends`, and in how many places `inside_sentences`. `None` in all but the main process.
 
     Raises:
         InputError: for a bad model folder or file, or gold of which the model knows no label.
@@ -135,7 +170,8 @@ def evaluate(
     rows = read_rows(data, unit=config.unit, **(reading or {}))
     unknown = _unknown_labels(rows, config.target_labels, data)
     main = processes().is_main_process
-    tagged = tag(pipe, rows, batch_size=batch_size, **options)
+    cuts: Counter[str] = Counter()
+    tagged = tag(pipe, rows, batch_size=batch_size, cuts=cuts, **options)
     predicted = [
         [(span["start"], span["end"], span["entity_group"]) for span in spans]
         for _, spans in tqdm(tagged, total=len(rows), desc="evaluate", unit="sentence", disable=not main)
@@ -146,6 +182,9 @@ def evaluate(
     scores = span_scores(gold, predicted)
     if unknown:
         scores["unreachable_gold"] = unknown.total()
+    if cuts:
+        scores["cut"] = dict(cuts)
+        tell_cuts(cuts, config)
     if scores["f1"] == 0:
         scores["reason"] = _why_zero(pipe, rows, scores, options.get("threshold", config.threshold))
     return scores
@@ -224,7 +263,7 @@ def predict(
         raise InputError(f"--text: {name} is Parquet, no lines of text; leave --text out")
     rows: Iterator[Row]
     if isinstance(source, Path):
-        rows = _checked(parquet_rows(source), name)
+        rows = checked(parquet_rows(source), name)
     else:
         numbered = decode_lines(source, name)
         rows = _raw(numbered, name) if text else _parse(numbered, name)
@@ -234,49 +273,71 @@ def predict(
     pipe = load_pipeline(model, device)
     # Whoever writes to a pipe may wait for the answer.
     at_once = 1 if piped else BATCHES_AT_ONCE
-    tagged = tag(pipe, rows, batch_size=batch_size, batches_at_once=at_once, **options)
+    cuts: Counter[str] = Counter()
+    tagged = tag(pipe, rows, batch_size=batch_size, batches_at_once=at_once, cuts=cuts, **options)
     for row, spans in tqdm(tagged, desc="predict", unit="sentence", disable=not processes().is_main_process):
-        row["entities"] = [
-            {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
-            for s in spans
-        ]
-        yield json.dumps(row, ensure_ascii=False)
+        yield json.dumps(row | {"entities": entities_of(spans)}, ensure_ascii=False)
+    tell_cuts(cuts, pipe.model.config)
+
+
+def entities_of(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The spans of the pipeline as they are written."""
+    return [
+        {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
+        for s in spans
+    ]
 
 
 def _raw(lines: Iterable[Line], name: str) -> Iterator[Row]:
     for at, line in enumerate(lines):
-        place = Place(name, line.number)
-        if at == 0 and (keys := _kinds_of_json(line.text)):
-            problem = f"is JSON with {' and '.join(map(show, keys))}, not running text"
-            bad_input(place, problem, allowed="with --text a text a line", mend="leave --text out")
-        _check_length(len(line.text), "characters", place)
-        yield {"text": line.text}
+        yield row_of_text(line.text, Place(name, line.number), first=at == 0)
+
+
+def row_of_text(line: str, place: Place, first: bool) -> Row:
+    """A line of running text as a row. Raises InputError for one too long, or a first one that is JSON."""
+    if first and (keys := _kinds_of_json(line)):
+        problem = f"is JSON with {' and '.join(map(show, keys))}, not running text"
+        bad_input(place, problem, allowed="with --text a text a line", mend="leave --text out")
+    _check_length(len(line), "characters", place)
+    return {"text": line}
 
 
 def _kinds_of_json(line: str) -> list[str]:
     if not line.lstrip().startswith("{"):
         return []
     try:
-        return _kinds(json.loads(line))
+        return kinds_of_row(json.loads(line))
     except (ValueError, RecursionError):
         return []
 
 
-def _checked(rows: Iterable[Row], name: str) -> Iterator[Row]:
-    """Rows of a Parquet file, each with tokens, or each with text."""
-    key = None
-    for number, row in enumerate(rows, start=1):
+def checked(rows: Iterable[Row], name: str, key: str | None = None, start: int = 1) -> Iterator[Row]:
+    """
+    Rows of a Parquet file, each with tokens, or each with text.
+
+    Args:
+        key: which of the two; by default what the first row has.
+        start: number of the first row.
+
+    Raises:
+        InputError: a row without it, or too long.
+    """
+    for number, row in enumerate(rows, start):
         place = Place(name, number, noun="row")
-        given = _kinds(row)
+        given = kinds_of_row(row)
         key = key or (given[0] if given else None)
         if key is None or key not in given:
             bad_input(
                 place, f"has no {key or 'tokens or text'}", allowed="one in every row", mend="leave such rows out"
             )
-        _check_length(len(row[key]), "characters" if key == "text" else "tokens", place)
-        row = {kept: row[kept] for kept in ("id", key) if row.get(kept) is not None}
-        check_encodable(json.dumps(row, ensure_ascii=False), "the row", place)
-        yield row
+        yield _kept(row, key, place)
+
+
+def _kept(row: Row, key: str, place: Place) -> Row:
+    _check_length(len(row[key]), "characters" if key == "text" else "tokens", place)
+    row = {kept: row[kept] for kept in ("id", key) if row.get(kept) is not None}
+    check_encodable(json.dumps(row, ensure_ascii=False), "the row", place)
+    return row
 
 
 def _check_length(length: int, what: str, place: Place) -> None:
@@ -292,29 +353,38 @@ def _check_length(length: int, what: str, place: Place) -> None:
 def _parse(lines: Iterable[Line], name: str) -> Iterator[Row]:
     key = None
     for number, line in lines:
-        if not line.strip():
-            continue
-        place = Place(name, number)
-        allowed = '{"tokens": ["…", "…"]} or {"text": "…"}'
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            bad_input(place, f"not JSON ({error}): {show(line)}", allowed=allowed, mend="for raw text add --text")
-        given = _kinds(row)
-        if not given:
-            bad_input(place, show(line), allowed=allowed, mend="write it as one of these; for raw text add --text")
-        key = key or given[0]
-        if key not in given:
-            bad_input(
-                place, f"has {given[0]!r}, the first line has {key!r}", allowed="one of the two", mend="tag two files"
-            )
-        _check_length(len(row[key]), "characters" if key == "text" else "tokens", place)
-        row = {kept: row[kept] for kept in ("id", key) if kept in row}
-        check_encodable(json.dumps(row, ensure_ascii=False), "the row", place)
-        yield row
+        if line.strip():
+            row = row_of_line(line, Place(name, number), key)
+            key = key or kinds_of_row(row)[0]
+            yield row
 
 
-def _kinds(row: Any) -> list[str]:
+def row_of_line(line: str, place: Place, key: str | None) -> Row:
+    """
+    A JSON line as a row.
+
+    Args:
+        key: `tokens` or `text`, whichever the lines before had; None for the first.
+
+    Raises:
+        InputError: no such row.
+    """
+    allowed = '{"tokens": ["…", "…"]} or {"text": "…"}'
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        bad_input(place, f"not JSON ({error}): {show(line)}", allowed=allowed, mend="for raw text add --text")
+    given = kinds_of_row(row)
+    if not given:
+        bad_input(place, show(line), allowed=allowed, mend="write it as one of these; for raw text add --text")
+    if key is not None and key not in given:
+        bad_input(
+            place, f"has {given[0]!r}, the first line has {key!r}", allowed="one of the two", mend="tag two files"
+        )
+    return _kept(row, key or given[0], place)
+
+
+def kinds_of_row(row: Any) -> list[str]:
     """Which of `tokens` and `text` a parsed line has, in a form that can be tagged."""
     if not isinstance(row, dict):
         return []

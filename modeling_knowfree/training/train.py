@@ -20,7 +20,8 @@ from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
 from .command_line import parse_arguments
 from .config import build_config, build_model, target_labels
-from .features import Features, build_features, count_unknown, unknown_labels
+from .features import Features, build_features, unknown_labels
+from .lora import add_lora, check_lora_fits
 from .progress import show_lines
 from .tokenizer import load_tokenizer, lost_capitals
 from .trainer import KnowFreeTrainer
@@ -169,8 +170,11 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
 
     set_seed(args.seed)
     tokenizer, model = _load_encoder(model_args, splits["train"], data_args.labels)
+    if args.lora_rank:
+        add_lora(model, args.lora_rank, str(origin["model_name_or_path"]))
     if resume:
         check_fits(resume, model.config)
+        check_lora_fits(resume, args.lora_rank)
     features = {
         name: build_features(rows, tokenizer, model.config, beta=args.beta if name == "train" else 1.0)
         for name, rows in splits.items()
@@ -197,8 +201,6 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
     for name in ("validation", "test"):
         if name in features:
             metrics = trainer.evaluate(features[name], metric_key_prefix=name)
-            if features[name].unknown:
-                count_unknown(metrics, features[name].unknown, name)
             metrics[f"{name}_unreachable_gold"] = features[name].unreachable_gold
             trainer.save_metrics(name, metrics)
             results[name] = metrics

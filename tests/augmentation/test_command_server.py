@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import subprocess
-import sys
+import sqlite3
 import time
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from click.testing import CliRunner, Result
 from augmentation.llm.recorded import RecordedClient
 from knowfree import cli
 from tests.support import ROOT
+from tests.support.forked import knowfree_forked
 from tests.support.llm_server import WELL, Faults, LLMServer
 
 DEMO = ROOT / "examples" / "demo"
@@ -22,12 +22,21 @@ RESULTS = ("fusion.jsonl", "synthetic.jsonl", "train.jsonl", "label_map.json", "
 ROWS = 12
 
 
-@pytest.fixture
-def train_file(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def train_file(tmp_path_factory) -> Path:
     lines = (DEMO / "train.jsonl").read_text("utf-8").splitlines(keepends=True)[:ROWS]
-    path = tmp_path / "train.jsonl"
+    path = tmp_path_factory.mktemp("gold") / "train.jsonl"
     path.write_text("".join(lines), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory, train_file) -> dict[str, bytes]:
+    """The results of a run that nothing disturbs."""
+    folder = tmp_path_factory.mktemp("calm") / "run"
+    init(folder, train_file, "--client", "recorded", "--answers", DEMO / "answers.jsonl")
+    assert knowfree("run", folder).exit_code == 0
+    return results(folder)
 
 
 @pytest.fixture(scope="module")
@@ -54,9 +63,7 @@ def results(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in RESULTS}
 
 
-def test_a_budget_is_exact_the_run_resumes_and_ends_as_recorded_answers_do(tmp_path, train_file, recorded):
-    calm = init(tmp_path / "calm", train_file, "--client", "recorded", "--answers", DEMO / "answers.jsonl")
-    assert knowfree("run", calm).exit_code == 0
+def test_a_budget_is_exact_the_run_resumes_and_ends_as_recorded_answers_do(tmp_path, train_file, recorded, calm):
     with LLMServer(recorded, enforces=("tgi_value",)) as server:
         run = init_hub(tmp_path / "run", train_file, server)
         stopped = knowfree("run", run, "--max_requests", 37)
@@ -66,7 +73,7 @@ def test_a_budget_is_exact_the_run_resumes_and_ends_as_recorded_answers_do(tmp_p
         assert knowfree("run", run).exit_code == 0
         sent = server.requests
         first = results(run)
-        assert first == results(calm)
+        assert first == calm
         again = knowfree("run", run)
         assert (again.exit_code, server.requests) == (0, sent)
         assert results(run) == first
@@ -77,9 +84,7 @@ def test_a_budget_is_exact_the_run_resumes_and_ends_as_recorded_answers_do(tmp_p
     assert {line["served_model"] for line in provenance} == {"loopback-llm"}
 
 
-def test_faults_fail_rows_alone_and_retry_failed_mends_them(tmp_path, train_file, recorded):
-    calm = init(tmp_path / "calm", train_file, "--client", "recorded", "--answers", DEMO / "answers.jsonl")
-    assert knowfree("run", calm).exit_code == 0
+def test_faults_fail_rows_alone_and_retry_failed_mends_them(tmp_path, train_file, recorded, calm):
     faults = Faults(seed=8, dropped=0.05, internal_error=0.05, sticky_malformed=0.05, sticky_refusal=0.02)
     with LLMServer(recorded, faults=faults) as server:
         run = init_hub(tmp_path / "run", train_file, server)
@@ -90,7 +95,7 @@ def test_faults_fail_rows_alone_and_retry_failed_mends_them(tmp_path, train_file
         assert all(any(reason in line["reason"] for reason in reasons) for line in failed)
         server.faults = WELL
         assert knowfree("retry-failed", run).exit_code == 0
-    assert results(run) == results(calm)
+    assert results(run) == calm
 
 
 def test_a_wrong_token_stops_the_run_and_is_nowhere_to_be_read(tmp_path, train_file, recorded, monkeypatch, caplog):
@@ -106,24 +111,19 @@ def test_a_wrong_token_stops_the_run_and_is_nowhere_to_be_read(tmp_path, train_f
     assert secret not in stopped.output + caplog.text + written
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded):
-    calm = init(tmp_path / "calm", train_file, "--client", "recorded", "--answers", DEMO / "answers.jsonl")
-    assert knowfree("run", calm).exit_code == 0
+def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded, calm):
     with LLMServer(recorded, latency_seconds=0.5) as server:
         run = init_hub(tmp_path / "run", train_file, server)
-        command = [sys.executable, "knowfree.py", "augment", "run", str(run)]
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL
-        )
+        process = knowfree_forked("augment", "run", run)
         while sum(1 for entry in server.answered() if entry["task"]) < 20:
             assert process.poll() is None
             time.sleep(0.05)
         stored = {(entry["task"], entry["input"]) for entry in server.answered() if entry["task"]}
-        time.sleep(
-            0.25
-        )  # half a round: these have long been stored; of the later ones, at most those in flight are lost
+        store = f"file:{run / 'answers.sqlite'}?mode=ro"
+        with contextlib.closing(sqlite3.connect(store, uri=True)) as looked_at:
+            while looked_at.execute("SELECT count(*) FROM answers").fetchone()[0] < len(stored):
+                time.sleep(0.05)
         process.kill()
-        process.wait(10)
         answered = {(entry["task"], entry["input"]) for entry in server.answered() if entry["task"]}
         time.sleep(0.6)  # the answers in flight go nowhere
         before = server.requests
@@ -132,4 +132,4 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, train_file, recorded):
         again = {(entry["task"], entry["input"]) for entry in server.log[before:]}
     assert len(answered & again) <= 16  # settings' concurrency
     assert not stored & again
-    assert results(run) == results(calm)
+    assert results(run) == calm

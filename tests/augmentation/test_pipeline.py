@@ -60,10 +60,30 @@ def small_encoder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished_run(tmp_path_factory, small_encoder):
-    """The demo corpus, augmented with a small encoder."""
+def gold_file(tmp_path_factory):
+    """The first sentences of the demo corpus."""
+    path = tmp_path_factory.mktemp("gold") / "gold.jsonl"
+    path.write_text("".join((DEMO / "train.jsonl").read_text(encoding="utf-8").splitlines(True)[:10]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def known(gold_file):
+    """What the recorded answers say of these sentences and of the explanations: lists of items by (task, synthetic)."""
+    ids = {row["id"] for row in lines_of(gold_file)}
+    answers: dict[tuple[str, bool], list[list[dict]]] = {}
+    for line in lines_of(DEMO / "answers.jsonl"):
+        parent, _, number = line["id"].partition("#")
+        if parent in ids and line["task"] in ("entities", "pos", "targets"):
+            answers.setdefault((line["task"], bool(number)), []).append(json.loads(line["completion"]))
+    return answers
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory, gold_file, small_encoder):
+    """These sentences, augmented with a small encoder."""
     folder = tmp_path_factory.mktemp("augment") / "demo"
-    init(folder)
+    init(folder, gold_file)
     set_line(folder, "encoder", small_encoder)
     call("run", folder)
     return folder
@@ -82,8 +102,8 @@ def set_line(folder, name, value):
     settings.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def test_gold_is_untouched_and_extensions_are_namespaced(finished_run):
-    gold = lines_of(DEMO / "train.jsonl")
+def test_gold_is_untouched_and_extensions_are_namespaced(finished_run, gold_file):
+    gold = lines_of(gold_file)
     fused = lines_of(finished_run / "fusion.jsonl")
     assert [{key: row[key] for key in ("id", "tokens", "entities")} for row in fused] == gold
     labels = {span["label"].partition(":")[0] for row in fused for span in row["extensions"]}
@@ -91,37 +111,38 @@ def test_gold_is_untouched_and_extensions_are_namespaced(finished_run):
     assert all(row["synthetic"] is False and row["parent_id"] is None for row in fused)
 
 
-def test_synthetic_rows_and_their_union(finished_run):
+def test_synthetic_rows_and_their_union(finished_run, known):
     synthetic = lines_of(finished_run / "synthetic.jsonl")
-    assert len(synthetic) == 177
+    targets = known["targets", True]
+    assert len(synthetic) == len(targets) > 30
     assert all(row["synthetic"] and row["id"].startswith(f"{row['parent_id']}#") for row in synthetic)
-    assert sum(len(row["entities"]) for row in synthetic) == 572  # an item of the answers an occurrence
-    labels = set((DEMO / "labels.txt").read_text(encoding="utf-8").split())
-    assert {span["label"] for row in synthetic for span in row["entities"]} == labels
+    assert sum(len(row["entities"]) for row in synthetic) == sum(map(len, targets))  # an item an occurrence
+    told = {item["type"] for items in targets for item in items}
+    assert {span["label"] for row in synthetic for span in row["entities"]} == told
     assert lines_of(finished_run / "train.jsonl") == lines_of(finished_run / "fusion.jsonl") + synthetic
-    assert len(read_rows(finished_run / "train.jsonl", flat=True)) == 217  # what training reads
+    assert len(read_rows(finished_run / "train.jsonl", flat=True)) == 10 + len(synthetic)  # what training reads
 
 
-def test_counts(finished_run):
+def types_of(answers):
+    return {item["type"] for items in answers for item in items}
+
+
+def test_counts(finished_run, known, gold_file):
     counts = json.loads((finished_run / "counts.json").read_text(encoding="utf-8"))
-    assert counts["samples"] == 40 and counts["failed"] == {}
-    assert counts["source"]["entities"]["exact"] == counts["source"]["entities"]["pairs"] == 161
-    assert counts["source"]["pos"]["tagged"] == counts["source"]["pos"]["words"] == 795
-    assert counts["types"]["source"]["raw"] == 89
+    assert counts["samples"] == 10 and counts["failed"] == {}
+    pairs, words = sum(map(len, known["entities", False])), sum(len(row["tokens"]) for row in lines_of(gold_file))
+    assert counts["source"]["entities"]["exact"] == counts["source"]["entities"]["pairs"] == pairs
+    assert counts["source"]["pos"]["tagged"] == counts["source"]["pos"]["words"] == words
+    assert counts["types"]["source"]["raw"] == len(types_of(known["entities", False]))
     types = counts["types"]["with_synthetic"]
-    assert types["raw"] == 345 and sum(types["decided_by"].values()) == 345
-    assert 50 <= types["standard"] < 345
+    raw = len(types_of(known["entities", False] + known["entities", True]))
+    assert types["raw"] == sum(types["decided_by"].values()) == raw
+    assert 1 < types["standard"] < raw
 
 
-def test_label_map_tells_every_raw_type(finished_run):
+def test_label_map_tells_every_raw_type(finished_run, known):
     label_map = json.loads((finished_run / "label_map.json").read_text(encoding="utf-8"))
-    raw = {
-        item["type"]
-        for line in lines_of(DEMO / "answers.jsonl")
-        if line["task"] == "entities"
-        for item in json.loads(line["completion"])
-    }
-    assert set(label_map["types"]) == raw
+    assert set(label_map["types"]) == types_of(known["entities", False] + known["entities", True])
     assert {entry["standard"] for entry in label_map["types"].values()} == set(label_map["labels"])
     fused = {s["label"] for row in lines_of(finished_run / "train.jsonl") for s in row["extensions"]}
     assert {label[4:] for label in fused if label.startswith("ENT:")} == set(label_map["labels"])
@@ -136,9 +157,10 @@ def test_second_run_sends_nothing_and_writes_the_same_bytes(demo):
     assert requests_sent(demo) == sent
 
 
-def test_provenance_of_recorded_answers(finished_run):
+def test_provenance_of_recorded_answers(finished_run, known):
     answers = lines_of(finished_run / "provenance.jsonl")
-    assert len(answers) == requests_sent(finished_run) == 659
+    merges = [line for line in answers if line["task"].startswith("merge")]
+    assert len(answers) == requests_sent(finished_run) == sum(map(len, known.values())) + 10 + len(merges)
     first = answers[0]
     assert (first["model"], first["prompt_id"], first["task"], first["row_id"]) == (
         *("recorded", "recorded", "entities", "demo-train-1"),
@@ -161,14 +183,14 @@ def test_plan_counts_what_is_missing_and_sends_nothing(tmp_path):
     assert not (tmp_path / "run" / "fusion.jsonl").exists()
 
 
-def test_plan_of_a_finished_run_asks_nothing(demo):
+def test_plan_of_a_finished_run_asks_nothing(demo, known):
     tasks = json.loads(call("plan", demo, "--json"))["tasks"]
     assert all(entry["missing"] == 0 and entry["later"] == [0, 0] for entry in tasks.values())
-    assert tasks["entities"]["cached"] == 217
+    assert tasks["entities"]["cached"] == 10 + len(known["entities", True])
 
 
 def test_labels_merges_anew_offline_and_back(demo):
-    before = bytes_of(demo)
+    before, sent = bytes_of(demo), requests_sent(demo)
     call("labels", demo, "--epsilon", "0.5", "--singletons", "split")
     label_map = json.loads((demo / "label_map.json").read_text(encoding="utf-8"))
     assert label_map["settings"] == {"p": 5, "epsilon": 0.5, "reference": "samples", "singletons": "split"}
@@ -177,7 +199,7 @@ def test_labels_merges_anew_offline_and_back(demo):
     assert load_settings(demo).epsilon == 0.5
     call("labels", demo, "--epsilon", "1.5", "--singletons", "keep")
     assert bytes_of(demo) == before
-    assert requests_sent(demo) == 659
+    assert requests_sent(demo) == sent
 
 
 def test_changed_settings_are_refused_until_accepted(demo):
@@ -190,8 +212,8 @@ def test_changed_settings_are_refused_until_accepted(demo):
     assert json.loads((demo / "label_map.json").read_text(encoding="utf-8"))["settings"]["p"] == 3
 
 
-def test_changed_input_is_refused(demo):
-    (demo / "other.jsonl").write_bytes((DEMO / "train.jsonl").read_bytes().replace(b'"deep"', b'"soft"'))
+def test_changed_input_is_refused(demo, gold_file):
+    (demo / "other.jsonl").write_bytes(gold_file.read_bytes().replace(b'"deep"', b'"soft"'))
     set_line(demo, "train_file", "other.jsonl")
     assert "train_file" in call("run", demo, code=2)
 
@@ -208,9 +230,9 @@ def gappy(tmp_path):
     return path
 
 
-def test_failed_answers_are_listed_and_retried(gappy, tmp_path, finished_run, small_encoder):
+def test_failed_answers_are_listed_and_retried(gappy, tmp_path, gold_file, finished_run, small_encoder):
     folder = tmp_path / "run"
-    init(folder, answers=gappy)
+    init(folder, gold_file, answers=gappy)
     set_line(folder, "encoder", small_encoder)
     assert "3 answers failed" in call("run", folder)
     failed = lines_of(folder / "failed.jsonl")
@@ -222,7 +244,8 @@ def test_failed_answers_are_listed_and_retried(gappy, tmp_path, finished_run, sm
     assert first["entities"] == lines_of(DEMO / "train.jsonl")[0]["entities"]  # gold stays in the data
     assert {span["label"] for span in first["extensions"]} == {"SEG:WORD"}
     ids = {row["id"] for row in lines_of(folder / "synthetic.jsonl")}
-    assert "demo-train-2#1" not in ids and len(ids) == 176  # no targets known: it would be a false negative
+    whole = {row["id"] for row in lines_of(finished_run / "synthetic.jsonl")}
+    assert ids == whole - {"demo-train-2#1"}  # no targets known: it would be a false negative
 
     sent = requests_sent(folder)
     call("retry-failed", folder, "--answers", DEMO / "answers.jsonl")
@@ -231,16 +254,16 @@ def test_failed_answers_are_listed_and_retried(gappy, tmp_path, finished_run, sm
     assert bytes_of(folder) == bytes_of(finished_run) | bytes_of(folder, ["provenance.jsonl"])
 
 
-def test_budget_stops_with_code_3_and_the_run_resumes(tmp_path, finished_run, small_encoder):
+def test_budget_stops_with_code_3_and_the_run_resumes(tmp_path, gold_file, finished_run, small_encoder):
     folder = tmp_path / "run"
-    init(folder)
+    init(folder, gold_file)
     set_line(folder, "encoder", small_encoder)
-    assert "run the same command to go on" in call("run", folder, "--max-requests", "37", code=3)
-    assert requests_sent(folder) == 37
+    assert "run the same command to go on" in call("run", folder, "--max-requests", "7", code=3)
+    assert requests_sent(folder) == 7
     assert not (folder / "fusion.jsonl").exists()
     assert "never answered" in call("labels", folder, code=1)
     call("run", folder)
-    assert requests_sent(folder) == 659
+    assert requests_sent(folder) == requests_sent(finished_run)
     assert bytes_of(folder, RESULTS) == bytes_of(finished_run, RESULTS)
 
 
@@ -285,17 +308,18 @@ def offline(demo):
 
 
 def test_sentences_that_a_model_will_annotate_carry_extensions_alone(offline, demo):
+    before = lines_of(demo / "synthetic.jsonl")
     offline(annotator="fusion").write()
     assert not (demo / "synthetic.jsonl").exists() and not (demo / "train.jsonl").exists()
     sentences = lines_of(demo / "sentences.jsonl")
-    assert len(sentences) == 177 and not any(row["entities"] for row in sentences)
+    assert len(sentences) == len(before) and not any(row["entities"] for row in sentences)
     assert all(row["extensions"] for row in sentences)
 
 
 def test_synthetic_sentences_with_too_few_targets_go(offline, demo):
     targets = [len(row["entities"]) for row in lines_of(demo / "synthetic.jsonl")]
     offline(min_targets=3).write()
-    assert len(lines_of(demo / "synthetic.jsonl")) == sum(number >= 3 for number in targets) < 177
+    assert len(lines_of(demo / "synthetic.jsonl")) == sum(number >= 3 for number in targets) < len(targets)
 
 
 def test_without_merging_only_identical_types_share_a_label(offline, demo):
@@ -312,8 +336,8 @@ def test_task_pos_has_no_pos_extension(offline, demo):
     assert {label.partition(":")[0] for label in labels} == {"ENT", "SEG"}
 
 
-def test_added_row_asks_for_itself_and_the_merge_alone(demo, tmp_path):
-    rows = (DEMO / "train.jsonl").read_text(encoding="utf-8")
+def test_added_row_asks_for_itself_and_the_merge_alone(demo, gold_file, known):
+    rows = gold_file.read_text(encoding="utf-8")
     added = {"id": "new", "tokens": "we met at the stone hut .".split(), "entities": []}
     (demo / "more.jsonl").write_text(rows + json.dumps(added) + "\n", encoding="utf-8")
     own = {
@@ -329,11 +353,16 @@ def test_added_row_asks_for_itself_and_the_merge_alone(demo, tmp_path):
     answers = ("--answers", DEMO / "answers.jsonl", "--answers", demo / "own.jsonl")
     call("run", demo, "--accept_changes", *answers)
     # its entities, tags and explanation, and what shows all rows: merges, and targets with the gold as examples
-    assert requests_sent(demo) - sent <= 3 + 6 + 177
+    synthetic = len(known["targets", True])
+    assert requests_sent(demo) - sent <= 3 + 6 + synthetic
     with Store(demo / "answers.sqlite") as store:
         answers = store.counts()
-    assert (answers["entities"], answers["pos"], answers["explanation"]) == (217 + 1, 217 + 1, 40 + 1)
-    assert "ENT:Shelter" in {span["label"] for span in lines_of(demo / "fusion.jsonl")[40]["extensions"]}
+    assert (answers["entities"], answers["pos"], answers["explanation"]) == (
+        10 + synthetic + 1,
+        10 + synthetic + 1,
+        10 + 1,
+    )
+    assert "ENT:Shelter" in {span["label"] for span in lines_of(demo / "fusion.jsonl")[10]["extensions"]}
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,6 @@
 """`knowfree augment` with text without labels: probe first, exactly what is asked, nothing twice, and what stops it."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 
 import pytest
@@ -13,7 +10,7 @@ from click.testing import CliRunner
 import knowfree
 from augmentation.llm.recorded import RecordedClient
 from modeling_knowfree.data.readers import read_rows
-from tests.support import ROOT
+from tests.support.forked import knowfree_forked
 from tests.support.llm_server import LLMServer
 from tests.support.pool_files import pool_files
 from tests.support.tiny_run import lines_of
@@ -123,12 +120,6 @@ def test_pools_of_no_use_are_refused_before_anything_is_written(tmp_path, text, 
     assert not {name for name in left if not name.startswith("answers.sqlite")}
 
 
-def start(folder):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "knowfree", "augment", "run", str(folder)]
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
 @pytest.mark.soak
 def test_a_kill_in_the_middle_of_the_pool_pays_nothing_twice(tmp_path):
     folder = make(tmp_path / "run")
@@ -140,15 +131,13 @@ def test_a_kill_in_the_middle_of_the_pool_pays_nothing_twice(tmp_path):
         def answered():
             return [entry for entry in server.log if entry["task"] == "targets" and entry["outcome"] == "ok"]
 
-        process = start(folder)
+        process = knowfree_forked("augment", "run", folder)
         while len(answered()) < 25 and process.poll() is None:
             time.sleep(0.01)
         process.kill()
-        process.wait(10)
         time.sleep(0.2)
         sent = len(answered())
         assert 25 <= sent < 68
-        process = start(folder)
-        assert process.wait(200) == 0
+        assert knowfree_forked("augment", "run", folder).wait(200) == 0
         assert 68 <= len(answered()) <= 68 + 2  # what was in flight at the kill, at most
     assert teacher(folder)["asked"] == 60 and len(lines_of(folder / "pool.jsonl")) == 60

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -22,6 +21,7 @@ import knowfree
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from push_to_hub import push_parcel
 from tests.support import ROOT
+from tests.support.forked import knowfree_forked
 from tests.support.hub_server import Hub
 
 SENTENCE = "left harrow creek trailhead at 5 am ."
@@ -188,10 +188,9 @@ def test_a_push_killed_half_way_and_repeated_is_complete(
     """Killed before the weights are up, before the commit, and between the commit and its card."""
     arguments = (hub_run, "--repo_id", "org/m", "--only", "model", "--json")
     hub.hold(call)
-    process = in_fresh_process(hub, tmp_path / "home", "knowfree.py", "push", *arguments, cwd=ROOT)
-    assert hub.held.wait(300), process.communicate()[1]
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process = knowfree_forked("push", *arguments)  # with the Hub and the token of `command`
+    assert hub.held.wait(300), process.errors()
+    process.kill()
     hub.hold(None)
     repository = hub.repositories["model", "org/m"]
     if call == "validate_yaml":
@@ -214,10 +213,9 @@ def test_a_push_killed_half_way_and_repeated_is_complete(
 def test_four_pushes_killed_among_them_and_repeated_are_complete(hub, hub_run, command, tmp_path):
     arguments = (hub_run, "--repo_id", "org/trail", "--json")
     hub.hold("preupload", "/api/models/")
-    process = in_fresh_process(hub, tmp_path / "home", "knowfree.py", "push", *arguments, cwd=ROOT)
-    assert hub.held.wait(300), process.communicate()[1]
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process = knowfree_forked("push", *arguments)  # with the Hub and the token of `command`
+    assert hub.held.wait(300), process.errors()
+    process.kill()
     hub.hold(None)
     done, begun = hub.repositories["dataset", "org/trail-aug"], hub.repositories["model", "org/trail"]
     assert len(done.commits) == 3 and set(begun.files) == {".gitattributes"}

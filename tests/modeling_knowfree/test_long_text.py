@@ -31,6 +31,7 @@ print(json.dumps({"spans": spans, "peak_kib": int(status["VmHWM"].split()[0])}))
 """
 
 
+@pytest.mark.soak
 @pytest.mark.shared
 def test_the_longest_text_of_cmeee_is_tagged_to_its_end_in_less_than_two_gib(shared_rows, tmp_path):
     text = max(("".join(row["tokens"]) for row in shared_rows("data/cmeee/train.jsonl")), key=len)

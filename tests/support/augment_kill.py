@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support import ROOT
+from augmentation.llm.recorded import RecordedClient
+from tests.support.augment_driver import drive
 from tests.support.augment_rows import write_recorded
-from tests.support.llm_server import Faults
+from tests.support.forked import Forked
+from tests.support.llm_server import Faults, LLMServer, serving
 
 
 @dataclass(frozen=True)
@@ -35,32 +34,9 @@ class KillReport:
 
 @contextmanager
 def _server(folder: Path, recorded: Path, faults: Faults, latency_seconds: float) -> Iterator[tuple[str, Path]]:
-    log = folder / "server.jsonl"
-    command = [sys.executable, "-m", "tests.support.llm_server", "--answers", str(recorded), "--log", str(log)]
-    command += ["--faults", json.dumps(asdict(faults)), "--latency-seconds", str(latency_seconds)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield process.stdout.readline().strip(), log
-        finally:
-            process.kill()
-
-
-def _start(url: str, rows: int, folder: Path, concurrency: int) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.support.augment_driver",
-        "--url",
-        url,
-        "--rows",
-        str(rows),
-        "--folder",
-        str(folder),
-    ]
-    command += ["--concurrency", str(concurrency)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    log, answers = folder / "server.jsonl", RecordedClient([recorded])
+    with serving(lambda: LLMServer(answers, faults=faults, latency_seconds=latency_seconds, log_file=log)) as url:
+        yield url, log
 
 
 def _entries(log: Path) -> list[dict]:
@@ -91,8 +67,7 @@ def kill_experiment(
     (folder / "calm").mkdir()
     (folder / "killed").mkdir()
     with _server(folder / "calm", recorded, faults, latency_seconds) as (url, calm_log):
-        calm = _start(url, rows, folder / "calm", concurrency)
-        assert calm.wait(300) == 0
+        assert Forked(lambda: drive(url, rows, folder / "calm", concurrency)).wait(300) == 0
     draw = random.Random(seed)
     signals = [signal.SIGKILL] * kills + [signal.SIGTERM] * terminations
     draw.shuffle(signals)
@@ -102,7 +77,7 @@ def kill_experiment(
         expected_seconds = rows * latency_seconds / concurrency
         for number, signum in enumerate(signals):
             seen = len(_answered(log))
-            process = _start(url, rows, folder / "killed", concurrency)
+            process = Forked(lambda: drive(url, rows, folder / "killed", concurrency))
             while len(_answered(log)) == seen and process.poll() is None:
                 time.sleep(0.02)
             time.sleep(draw.uniform(0, 1.5 * expected_seconds / kills))
@@ -112,8 +87,7 @@ def kill_experiment(
             moments.append(time.time())
             process.wait(40)
             time.sleep(2 * latency_seconds)  # what was in flight is answered into the void
-        last = _start(url, rows, folder / "killed", concurrency)
-        assert last.wait(300) == 0
+        assert Forked(lambda: drive(url, rows, folder / "killed", concurrency)).wait(300) == 0
         requests = len(_entries(log))
         answered = _answered(log)
     again: dict[int, int] = {}

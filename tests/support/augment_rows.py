@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from augmentation.llm.store import Store, write_atomically
 from augmentation.llm.tasks import Request, entities_request
 
 CITIES = ("Paris", "Oslo", "Lima", "Kyoto", "Accra")
@@ -33,3 +34,13 @@ def requests(rows: int, *, start: int = 0, max_tokens: int = 256) -> Iterator[Re
     """The entity requests of rows `start` to `rows`."""
     for number in range(start, rows):
         yield entities_request(f"r{number}", text(number), language="en", max_tokens=max_tokens)
+
+
+def write_failed(store: Store, path: Path) -> int:
+    """What failed, from the store, a line each; how many lines."""
+    lines = [
+        json.dumps({"task": f.task, "id": f.row_id, "kind": f.kind, "reason": f.reason}, sort_keys=True) + "\n"
+        for f in store.failures()
+    ]
+    write_atomically(path, "".join(lines))
+    return len(lines)

@@ -1,11 +1,10 @@
 """A loopback LLM server: OpenAI chat completions and TGI `/generate`, answers from recorded ones, misbehaves on demand.
 
-Run it by itself (`python -m tests.support.llm_server --answers FILE`) or beside a test in a thread (`with LLMServer(…)`).
+Run it beside a test, in a thread (`with LLMServer(…)`) or in a process of its own (`with serving(…)`).
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import email.utils
@@ -15,7 +14,8 @@ import random
 import re
 import threading
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from aiohttp import ClientConnectionResetError, web
 from augmentation.llm.protocol import RowError
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.tasks import Request, Task
+from tests.support.forked import Forked
 
 PROSE = "It rains in the morning and clears up later."
 
@@ -337,32 +338,21 @@ class LLMServer:
         return {"generated_text": text, "details": details}
 
 
-def main() -> None:
-    """Serve until killed; the first line printed is the URL."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--answers", nargs="+", required=True)
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--latency-seconds", type=float, default=0.0)
-    parser.add_argument("--log", type=Path)
-    parser.add_argument("--enforces", nargs="*", default=[])
-    parser.add_argument("--faults", type=json.loads, default=asdict(WELL))
-    given = parser.parse_args()
-    server = LLMServer(
-        RecordedClient(given.answers),
-        enforces=tuple(given.enforces),
-        faults=Faults(**given.faults),
-        latency_seconds=given.latency_seconds,
-        log_file=given.log,
-    )
-    server.port = given.port
+@contextlib.contextmanager
+def serving(make: Callable[[], LLMServer]) -> Iterator[str]:
+    """The URL of a server in a process of its own, killed at the end."""
 
-    async def serve() -> None:
+    async def run() -> None:
+        server = make()
         await server.start()
         print(server.url, flush=True)
         await asyncio.Event().wait()
 
-    asyncio.run(serve())
-
-
-if __name__ == "__main__":
-    main()
+    process = Forked(lambda: asyncio.run(run()))
+    try:
+        while not (url := process.output().decode()).endswith("\n"):
+            assert process.poll() is None, process.errors()
+            time.sleep(0.02)
+        yield url.strip()
+    finally:
+        process.kill()

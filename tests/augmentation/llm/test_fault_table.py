@@ -12,10 +12,10 @@ from augmentation.llm.budget import Budget
 from augmentation.llm.clients import HubClient
 from augmentation.llm.protocol import StopRunError
 from augmentation.llm.runner import Runner
-from augmentation.llm.store import Store, write_failed
+from augmentation.llm.store import Store
 from augmentation.redaction import find, redact
 from tests.augmentation.llm.fault_table import FAULTS, GOOD, TOKEN, Fault
-from tests.support.augment_rows import requests
+from tests.support.augment_rows import requests, write_failed
 from tests.support.fault_server import Asked, FaultServer, Reply, chat
 
 HARD_LIMIT_SECONDS = 60  # of this busy machine; alone each line takes a tenth of a second

@@ -8,8 +8,8 @@ from pathlib import Path
 from augmentation.llm.clients import HubClient
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
-from augmentation.llm.store import Store, write_failed
-from tests.support.augment_rows import requests, text, write_recorded
+from augmentation.llm.store import Store
+from tests.support.augment_rows import requests, text, write_failed, write_recorded
 from tests.support.llm_server import WELL, Faults, LLMServer
 
 ROWS = 500

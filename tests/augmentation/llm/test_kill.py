@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,8 +12,10 @@ from augmentation.llm.clients import HubClient
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
-from tests.support.augment_kill import ROOT, kill_experiment
+from tests.support.augment_driver import drive
+from tests.support.augment_kill import kill_experiment
 from tests.support.augment_rows import requests, text, write_recorded
+from tests.support.forked import Forked
 from tests.support.llm_server import Faults, LLMServer
 
 CONCURRENCY = 8
@@ -70,22 +69,14 @@ def test_a_termination_drains_as_a_kill_does_not(tmp_path: Path):
 def test_ctrl_c_lets_what_is_in_flight_arrive_and_the_run_resumes(tmp_path: Path):
     recorded = RecordedClient([write_recorded(tmp_path / "recorded.jsonl", 100)])
     with LLMServer(recorded, latency_seconds=0.3) as server:
-        command = [sys.executable, "-m", "tests.support.augment_driver", "--url", server.url, "--rows", "100"]
-        process = subprocess.Popen(
-            [*command, "--folder", str(tmp_path / "run")],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        process = Forked(lambda: drive(server.url, 100, tmp_path / "run", 8))
         while len(server.answered()) < 10:
             time.sleep(0.02)
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
-        assert process.returncode == 0
+        assert process.wait(20) == 0
         answered = {entry["input"] for entry in server.answered() if entry["task"]}
-        assert output.startswith(f"interrupted: {len(answered)} done")
+        assert process.output().decode().startswith(f"interrupted: {len(answered)} done")
         assert server.log[-1]["outcome"] == "ok"
         before = server.requests
         with Store(tmp_path / "run" / "answers.sqlite") as store:

@@ -16,9 +16,9 @@ import pytest
 
 from augmentation.llm.clients import HubClient
 from augmentation.llm.runner import Runner
-from augmentation.llm.store import Store, write_failed
+from augmentation.llm.store import Store
 from augmentation.llm.tasks import Request, entities_request, explanation_request, pos_request
-from tests.support.augment_rows import text
+from tests.support.augment_rows import text, write_failed
 
 pytest.importorskip("openai", reason="transformers serve needs the openai package (transformers[serving])")
 

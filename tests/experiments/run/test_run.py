@@ -2,12 +2,9 @@
 
 import hashlib
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,8 +15,10 @@ from knowfree_experiments.run.settings import VARIANTS, check_run
 from knowfree_hub_cards.facts import read_augmentation
 
 from modeling_knowfree.data.readers import read_rows, write_rows
-from tests.conftest import ROOT
+from tests.support.forked import knowfree_forked
 from tests.support.tiny_run import DEMO, call, lines_of, tiny_settings
+
+FINISHED = ["base", "f", "fs", "fs_agree", "fs_gold"]
 
 
 @pytest.fixture(scope="session")
@@ -29,18 +28,16 @@ def data(tmp_path_factory, encoder) -> dict:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, data) -> Path:
-    """A finished run of seven variants."""
+    """A finished run of five variants: each whose rows are made in a way of their own."""
     folder = tmp_path_factory.mktemp("finished") / "run"
-    variants = ["base", "f", "fs", "fs_agree", "fs_gold", "f_without_pos", "cnn"]
-    call(folder, data | {"variants": variants, "seeds": [0, 1]})
+    call(folder, data | {"variants": FINISHED, "seeds": [0, 1]})
     return folder
 
 
 def test_every_cell_is_trained_scored_and_told(finished):
     results = lines_of(finished / "results.jsonl")
     order = [(result["variant"], result["seed"]) for result in results]
-    variants = ("base", "f", "fs", "fs_agree", "fs_gold", "f_without_pos", "cnn")
-    assert order == [(variant, seed) for variant in variants for seed in (0, 1)]
+    assert order == [(variant, seed) for variant in FINISHED for seed in (0, 1)]
     for result in results:
         assert {"dataset": "trails", "subset": "all", "updates": 6, "gold_rows": 8}.items() <= result.items()
         assert [update for update, _ in result["curve"]] == [2, 4, 6]
@@ -59,10 +56,6 @@ def test_variants_learn_from_what_their_names_say(finished):
     def rows(name):
         return lines_of(finished / "all" / name)
 
-    labels = {
-        extension["label"] for row in rows("augmented-f_without_pos/fusion.jsonl") for extension in row["extensions"]
-    }
-    assert {label.partition(":")[0] for label in labels} == {"ENT", "SEG"}
     synthetic = [row for row in rows("augmented/train.jsonl") if row["synthetic"]]
     told = {row["id"]: row["entities"] for row in synthetic}
     for row in rows("fs_gold/train-0.jsonl"):
@@ -78,9 +71,20 @@ def test_variants_learn_from_what_their_names_say(finished):
             doubts += len(unsure)
     assert doubts
     sizes = {r["variant"]: (r["gold_rows"], r["synthetic_rows"]) for r in lines_of(finished / "results.jsonl")}
-    assert sizes["base"] == sizes["f"] == sizes["cnn"] == (8, 0)
+    assert sizes["base"] == sizes["f"] == (8, 0)
     assert sizes["fs"] == sizes["fs_agree"] == (8, len(synthetic))
-    config = json.loads((finished / "all" / "cnn" / "seed-0" / "config.json").read_text())
+
+
+def test_ablations_change_the_augmentation_or_the_training(data, tmp_path):
+    augment = data["augment"] | {"explain": False}
+    run = planned(data, tmp_path / "run", variants=["f", "f_without_pos", "cnn"], augment=augment)
+    run.augment("all", "f_without_pos", {}, False)
+    rows = lines_of(run.augmented("all", "f_without_pos") / "fusion.jsonl")
+    labels = {extension["label"] for row in rows for extension in row["extensions"]}
+    assert {label.partition(":")[0] for label in labels} == {"ENT", "SEG"}
+    result = finish(run.cell("all", "cnn", 0, 1), run.test)
+    assert result["variant"] == "cnn"
+    config = json.loads((tmp_path / "run" / "all" / "cnn" / "seed-0" / "config.json").read_text())
     assert config["span_mixer"] == "cnn"
 
 
@@ -138,8 +142,7 @@ def test_a_second_call_trains_nothing_and_other_settings_only_what_they_change(f
         return {path: path.stat().st_mtime_ns for path in folder.glob("all/*/seed-*/model.safetensors")}
 
     before, lines = times(), (folder / "results.jsonl").read_text()
-    variants = ["base", "f", "fs", "fs_agree", "fs_gold", "f_without_pos", "cnn"]
-    call(folder, data | {"variants": variants, "seeds": [0, 1]})
+    call(folder, data | {"variants": FINISHED, "seeds": [0, 1]})
     assert times() == before and (folder / "results.jsonl").read_text() == lines
     call(folder, data | {"variants": ["f"], "seeds": [1]})
     assert times() == before and sorted(lines_of(folder / "results.jsonl"), key=str) == sorted(
@@ -170,6 +173,7 @@ def test_recorded_results_are_carried_on_without_their_models(finished, data, tm
 
 def test_subsets_are_drawn_and_budgets_stop_with_code_3(data, tmp_path):
     settings = data | {"variants": ["base", "f"], "subsets": ["k1", 4], "validation_file": None, "updates": 1}
+    settings["augment"] = data["augment"] | {"explain": False}
     output = call(tmp_path / "run", settings, "--max-requests", 5, code=3)
     assert "run the same command to go on" in output
     gold = lines_of(tmp_path / "run" / "k1" / "gold.jsonl")
@@ -346,14 +350,10 @@ def test_killed_at_random_points_it_ends_in_the_same_results(data, tmp_path):
     settings = data | {"variants": ["base", "fs_fusion"], "updates": 4}
     call(tmp_path / "whole", settings)
     config, folder = tmp_path / "whole.yaml", tmp_path / "killed"
-    command = [sys.executable, "-m", "knowfree", "run", "--config", str(config), "--output_dir", str(folder)]
     luck, kills = random.Random(0), 0
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     ended = 1
     for attempt in range(6):
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
+        process = knowfree_forked("run", "--config", config, "--output_dir", folder)
         before = len(list(folder.rglob("*")))
         # killed a moment after it has left something new on disk: in a stage of its own each time
         while attempt < 5 and process.poll() is None:
@@ -363,9 +363,8 @@ def test_killed_at_random_points_it_ends_in_the_same_results(data, tmp_path):
                 kills += 1
                 break
             time.sleep(0.02)
-        _, told = process.communicate()
-        ended = process.returncode
-        assert ended in (0, -signal.SIGKILL), told.decode()
+        ended = process.wait()
+        assert ended in (0, -signal.SIGKILL), process.errors().decode()
     assert kills >= 3 and ended == 0
     assert comparable(folder) == comparable(tmp_path / "whole")
     for name in (

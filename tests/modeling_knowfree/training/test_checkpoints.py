@@ -1,14 +1,11 @@
 """Checkpoints: when they are written and deleted, whole or absent, and equal weights after any interruption."""
 
 import errno
-import multiprocessing
 import os
 import random
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -27,9 +24,8 @@ from modeling_knowfree.training.checkpoints import (
 from modeling_knowfree.training.command_line import parse_arguments
 from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.training.trainer import KnowFreeTrainer
-from tests.support import ROOT
+from tests.support.forked import FORK, knowfree_forked
 
-FORK = multiprocessing.get_context("fork")  # a child that has torch loaded already
 # Eight sentences by three: an epoch is three updates, the last of them smaller.
 UPDATES = 7
 QUIET = ["--use_cpu", "--disable_tqdm", "true", "--report_to", "none", "--logging_steps", "2"]
@@ -323,15 +319,13 @@ def test_twenty_kills_and_ten_terminations(command_line, tmp_path):
 
 def test_the_command_exits_by_the_signal_and_says_how_to_go_on(command_line, tmp_path):
     argv = command_line(tmp_path / "out", "--save_steps", "1", updates=100_000)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    command = [sys.executable, "-m", "knowfree", "train", *argv]
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        while not names(tmp_path / "out"):
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.2)
-        process.terminate()
-        error = process.communicate(timeout=60)[1]
-    assert process.returncode == 128 + signal.SIGTERM
+    process = knowfree_forked("train", *argv)
+    while not names(tmp_path / "out"):
+        assert process.poll() is None, process.errors()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+    error = process.errors().decode()
     last = error.strip().splitlines()[-1]
     assert last.startswith("knowfree: stopped by SIGTERM after update") and "--resume_from_checkpoint True" in last
     assert "Traceback" not in error and whole(tmp_path / "out")

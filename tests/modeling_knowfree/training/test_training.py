@@ -21,7 +21,8 @@ from modeling_knowfree.training.features import build_features
 from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
-from tests.conftest import launch, row
+from tests.conftest import row
+from tests.support.forked import together
 
 EXTENDED = [
     row("deep snow on the ridge", (0, 2, "CONDITION"), (4, 5, "PLACE"),
@@ -350,16 +351,16 @@ def test_two_processes_count_every_sentence_and_score_alike(trained, english_row
         "8",
         "--json",
     ]
-    assert json.loads(launch(2, "evaluate", *options).stdout) == json.loads(launch(1, "evaluate", *options).stdout)
+    assert json.loads(together(2, "evaluate", *options).stdout) == json.loads(together(1, "evaluate", *options).stdout)
     predict = ["predict", "--model", trained, "--input", tmp_path / "ten.jsonl", "--batch_size", "2"]
-    assert launch(2, *predict).stdout == launch(1, *predict).stdout
+    assert together(2, *predict).stdout == together(1, *predict).stdout
 
 
 def test_two_processes_train_and_evaluate_ten_sentences(encoder, english_rows, tmp_path):
     write_rows(tmp_path / "ten.jsonl", ten(english_rows))
     argv = ["train", "--model_name_or_path", encoder, "--train_file", tmp_path / "ten.jsonl", "--validation_file"]
     argv += [tmp_path / "ten.jsonl", "--output_dir", tmp_path / "out", "--max_steps", "10", "--report_to", "none"]
-    answer = launch(2, *argv, "--disable_tqdm", "true")
+    answer = together(2, *argv, "--disable_tqdm", "true")
     assert answer.returncode == 0, answer.stderr[-3000:]
     assert b"10 updates of 16 sentences" in answer.stderr
     results = json.loads((tmp_path / "out" / "validation_results.json").read_text())
@@ -388,6 +389,17 @@ def test_labels_that_training_sentences_lack_are_unreachable_or_named(encoder, e
     labels = ["CONDITION", "EVENT", "GEAR", "PLACE", "TIME", "WILDLIFE"]
     train([*common, "--output_dir", str(tmp_path / "out"), "--labels", *labels])
     assert load_pipeline(str(tmp_path / "out")).model.config.target_labels == labels
+
+
+def test_gold_of_labels_that_the_model_lacks_counts_where_the_checkpoint_is_chosen(trainer, english_rows):
+    dev = [row("a bear left", (1, 2, "WILDLIFE"), (2, 3, "EVENT"))]
+    often = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "max_steps": 1}
+    learner = trainer(english_rows, dev, {"decoding": "all"}, metric_for_best_model="f1", **often)
+    with torch.no_grad():
+        learner.model.classifier.bias[learner.model.config.label2id["WILDLIFE"]] = 20  # every span is one
+    learner.train()
+    assert learner.state.best_metric == 2 / (6 + 2)  # six spans found, one of two gold spans among them
+    assert learner.state.log_history[-2]["eval_f1_EVENT"] == 0
 
 
 def test_a_data_set_with_splits_trains_as_files_do(encoder, english_rows, tmp_path):

@@ -1,0 +1,83 @@
+"""Rows and what their answers say, parsed once and gone through as often as the results need them."""
+
+import pickle
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+from augmentation.llm.dialogue import Finished
+from augmentation.llm.tasks import provenance
+from modeling_knowfree.data.rows import Row
+from modeling_knowfree.files import as_os_error
+
+
+@dataclass(frozen=True)
+class Told:
+    """
+    A row whose questions are settled.
+
+    Args:
+        value: the result of its work.
+        answered: how many questions got a usable answer.
+        failures: the others, a line of `failed.jsonl` each.
+        provenance: of every answer, usable or not, a line of `provenance.jsonl` each.
+    """
+
+    row: Row
+    value: Any
+    answered: int
+    failures: list[dict[str, Any]]
+    provenance: list[dict[str, Any]]
+
+    @classmethod
+    def of(cls, row: Row, done: Finished[Any]) -> "Told":
+        """From finished work; the answers' texts are let go."""
+        answered = sum(outcome.error is None for outcome in done.outcomes)
+        return cls(row, done.value, answered, list(failures_of(done)), list(provenance_of(done)))
+
+
+def failures_of(done: Finished[Any]) -> Iterator[dict[str, Any]]:
+    """Lines of `failed.jsonl`."""
+    for outcome in done.outcomes:
+        if outcome.error is not None:
+            request = outcome.request
+            yield {"id": request.row_id, "task": request.task, "kind": outcome.kind, "reason": outcome.error}
+
+
+def provenance_of(done: Finished[Any]) -> Iterator[dict[str, Any]]:
+    """Lines of `provenance.jsonl`."""
+    for outcome in done.outcomes:
+        if outcome.answer is not None:
+            repaired = outcome.parsed is not None and outcome.parsed.repaired
+            yield provenance(outcome.request, outcome.answer, repaired=repaired)
+
+
+class Kept:
+    """
+    Rows that `told` yields, drawn from once and kept in a file of `folder` without a name, since they can be more than
+    memory holds; it is gone with the process.
+
+    Raises:
+        OSError: the file cannot be written; it names `folder`.
+    """
+
+    def __init__(self, folder: Path, told: Iterable[tuple[Row, Finished[Any]]]) -> None:
+        with as_os_error(folder):
+            self._file = TemporaryFile(dir=folder)  # noqa: SIM115  (lives as long as this object)
+        for row, done in told:
+            line = pickle.dumps(Told.of(row, done))
+            with as_os_error(folder):
+                self._file.write(line)
+        with as_os_error(folder):
+            self._file.flush()
+        self._size = self._file.tell()
+
+    def __iter__(self) -> Iterator[Told]:
+        place = 0
+        while place < self._size:
+            self._file.seek(place)  # another pass may have moved it
+            told = pickle.load(self._file)  # noqa: S301  (this process wrote it, and nobody else can reach it)
+            place = self._file.tell()
+            yield told
