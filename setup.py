@@ -82,7 +82,7 @@ setup(
         "knowfree_demo": ["*.jsonl", "labels.txt", "zh/*"],
         "knowfree_spaces": ["*/*"],
         "knowfree_hub_cards": ["templates/*"],
-        "knowfree_experiments.report": ["templates/*"],
+        "knowfree_experiments.report": ["templates/*", "*.yaml"],
         "augmentation": ["prompts/*"],
         "augmentation.review": ["templates/*"],
         "augmentation.steps": ["*.json"],

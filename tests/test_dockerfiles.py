@@ -3,10 +3,12 @@
 import re
 import shlex
 from importlib.metadata import metadata
+from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
+from knowfree_hub_cards.parcels import pack_space
 
 from knowfree import cli
 from modeling_knowfree.inference.server import make_app
@@ -14,7 +16,7 @@ from tests.support import ROOT
 
 FILES = {
     ROOT / "examples" / "docker" / "serve.Dockerfile": ROOT,
-    ROOT / "spaces" / "knowfree_demo" / "Dockerfile": ROOT / "spaces" / "knowfree_demo",
+    ROOT / "spaces" / "knowfree_demo" / "Dockerfile": ROOT,
 }
 """Each with the folder that it is built in."""
 
@@ -66,3 +68,15 @@ def test_the_pages_container_has_the_gradio_of_its_space():
     folder = ROOT / "spaces" / "knowfree_demo"
     said = yaml.safe_load((folder / "README.md").read_text(encoding="utf-8").split("---")[1])["sdk_version"]
     assert f"gradio=={said}\n" in (folder / "Dockerfile").read_text(encoding="utf-8")
+
+
+def test_the_pages_container_holds_what_a_pushed_space_does():
+    sources = [rest for kind, rest in instructions(list(FILES)[1]) if kind == "COPY"]
+    copied = set()
+    for rest in sources:
+        *names, target = shlex.split(rest)
+        for found in (path for name in names for path in ROOT.glob(name)):
+            inside = found.rglob("*.py") if found.is_dir() else [found]
+            copied |= {(Path(target) / (p.relative_to(found) if found.is_dir() else p.name)).as_posix() for p in inside}
+    pushed = {name for name in pack_space("me/demo", []).files if name.endswith((".py", ".txt"))}
+    assert pushed - copied == {"knowfree_formats/__init__.py"}, "a folder without it is a package too"
