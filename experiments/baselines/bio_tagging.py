@@ -194,7 +194,7 @@ def _build(
         tokenizer = load_tokenizer(model_name_or_path, unit)
         config = loading.load_config(model_name_or_path, **names)
         loading.check_vocabulary(tokenizer, config, f"model_name_or_path {model_name_or_path}")
-        model = loading.load_encoder(model_name_or_path, config, AutoModelForTokenClassification)
+        model = loading.load_encoder(model_name_or_path, config, AutoModelForTokenClassification, new_head=True)
     for child in model.children():
         if isinstance(child, nn.Dropout):  # the one before the linear layer; its config field differs by family
             child.p = dropout
