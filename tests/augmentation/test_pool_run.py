@@ -149,7 +149,7 @@ def test_two_runs_on_one_pool_folder_the_second_changes_nothing(tmp_path):
     call("run", folder, "--max_requests", 10, code=3)
     before = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("answers.sqlite")}
     with hold(folder / "answers.sqlite"):
-        told = call("run", folder, "--ask", 40, code=1)
+        told = call("run", folder, "--ask", 40, code=2)
     assert "another run is at work" in told
     after = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("answers.sqlite")}
     assert after == before

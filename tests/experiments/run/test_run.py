@@ -388,6 +388,6 @@ def test_a_second_call_on_a_folder_in_use_changes_nothing(data, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     with hold(folder / "run.yaml"):
-        output = call(folder, data | {"variants": ["base"]}, code=1)
+        output = call(folder, data | {"variants": ["base"]}, code=2)
     assert "another run is at work" in output and str(folder) in output
     assert [path.name for path in folder.iterdir()] == ["run.yaml.lock"]
