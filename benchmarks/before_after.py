@@ -2,9 +2,11 @@
 
     git worktree add /tmp/before e458a42
     python -m benchmarks.before_after --before /tmp/before
+    python -m benchmarks.before_after --before /tmp/before --only forward-510 step-128 --rounds 1
 
 The checkouts take turns, each time in a process of its own, so that what else the machine does hits both alike; each
-cell is the median of the rounds. Both run their own benchmarks' contenders, under this Python. Processor time.
+cell is the median of the rounds. Both run their own benchmarks' contenders, under this Python. Processor time. Rows of
+the output that are not measured again stay.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from benchmarks.side_by_side import RESULTS
 
 FORWARD = [(32, None), (128, None), (128, 32), (256, None), (510, None), (510, 32)]
 STEPS = [(64, 8), (128, 2)]
+ALL = [("forward", case) for case in FORWARD] + [("step", case) for case in STEPS]
 ONE_ROUND = """
 import json, sys, torch
 torch.set_num_threads(1)
@@ -57,25 +60,27 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, required=True, help="the other checkout")
     parser.add_argument("--rounds", type=int, default=3)
+    cases: dict[str, list[tuple]] = {f"{kind}-{case[0]}": [] for kind, case in ALL}
+    for kind, case in ALL:
+        cases[f"{kind}-{case[0]}"].append((kind, *case))
+    parser.add_argument("--only", nargs="+", choices=cases, default=list(cases), help="kind and length")
     parser.add_argument("--output", type=Path, default=RESULTS / "before_after.json")
     options = parser.parse_args(arguments)
     checkouts = {"before": options.before.resolve(), "after": Path(__file__).parents[1]}
-    rows = []
-    for case in [("forward", *case) for case in FORWARD] + [("step", *case) for case in STEPS]:
+    rows = json.loads(options.output.read_text())["rows"] if options.output.exists() else []
+    for case in (case for name in options.only for case in cases[name]):
         found: dict[str, list[list[float]]] = {name: [] for name in checkouts}
         for _ in range(options.rounds):
             for name, checkout in checkouts.items():
                 found[name].append(one_round(checkout, case))
-        row = {"case": case}
+        row = {"case": list(case), "rounds": options.rounds, "load": os.getloadavg()}
         for name, rounds in found.items():
             row[f"ratio {name}"], row[f"extra MB {name}"] = (
                 statistics.median(column) for column in zip(*rounds, strict=True)
             )
-        rows.append(row)
+        rows = [*(old for old in rows if old["case"] != row["case"]), row]
         print(json.dumps(row), flush=True)
-        options.output.write_text(
-            json.dumps({"load": os.getloadavg(), "rounds": options.rounds, "rows": rows}, indent=1) + "\n"
-        )
+        options.output.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

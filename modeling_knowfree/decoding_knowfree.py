@@ -34,14 +34,12 @@ def find_hits(logits: Tensor, threshold: float) -> list[list[Span]]:
     Returns:
         For each of the B sentences its hits, best first: score descending, start ascending, longer first, column.
     """
-    hits = logits > math.log(threshold / (1 - threshold))
-    sentence, start, width, column = hits.nonzero(as_tuple=True)
-    logit = logits[sentence, start, width, column].double()
-    end = start + width + 1
+    hits = (logits > math.log(threshold / (1 - threshold))).nonzero()  # (H, 4)
+    logit = logits[hits.unbind(1)].cpu().double()
     found: list[list[Span]] = [[] for _ in range(len(logits))]
-    columns = (sentence, start, end, column, logit.sigmoid(), logit)
-    for b, *span in zip(*(values.tolist() for values in columns), strict=True):
-        found[b].append(Span(*span))
+    scores = torch.stack([logit.sigmoid(), logit], 1).tolist()
+    for (sentence, start, width, column), (score, exact) in zip(hits.tolist(), scores, strict=True):
+        found[sentence].append(Span(start, start + width + 1, column, score, exact))
     for spans in found:
         spans.sort(key=best_first)
     return found

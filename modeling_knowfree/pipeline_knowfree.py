@@ -1,6 +1,8 @@
 """The `"knowfree"` pipeline: raw text or units in, labelled spans out."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -55,6 +57,8 @@ class KnowFreePipeline(Pipeline):
             ends (`"window"`, default). `"error"` refuses what the encoder cannot read at once, `"truncate"` cuts it
             off. A unit longer than that by itself keeps its beginning.
         window_overlap (`int`): units that windows inside one sentence share, default 64.
+        cuts (`Counter`): gets added how many `"texts"` were cut, at how many `"sentence_ends"`, and in how many places
+            `"inside_sentences"`, where the windows overlap.
         ignore_labels (`list[str]`): labels whose spans are left out of the answer.
         aggregation_strategy (`str`): the habit of token classification; any but `"none"`, since spans are whole.
         num_workers (`int`): the same; texts are read in this process.
@@ -96,6 +100,7 @@ class KnowFreePipeline(Pipeline):
         is_split_into_words: bool | None = None,
         overflow: str | None = None,
         window_overlap: int | None = None,
+        cuts: Counter | None = None,
         ignore_labels: Sequence[str] | None = None,
         aggregation_strategy: Any = None,
         num_workers: int | None = None,
@@ -119,7 +124,12 @@ class KnowFreePipeline(Pipeline):
             raise ValueError(f"overflow={overflow!r}: choose 'window', 'error' or 'truncate'")
         if window_overlap is not None and window_overlap < 0:
             raise ValueError(f"window_overlap={window_overlap}: give 0 or more units")
-        before = {"is_split_into_words": is_split_into_words, "overflow": overflow, "window_overlap": window_overlap}
+        before = {
+            "is_split_into_words": is_split_into_words,
+            "overflow": overflow,
+            "window_overlap": window_overlap,
+            "cuts": cuts,
+        }
         ignored = None if ignore_labels is None else frozenset(ignore_labels)
         after = {"threshold": threshold, "decoding": decoding, "ignore_labels": ignored}
         return _given(before), {}, _given(after)
@@ -134,20 +144,15 @@ class KnowFreePipeline(Pipeline):
     ) -> Any:
         before, _, after = self._sanitize_parameters(**kwargs)
         before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
-        size = (self._batch_size or 8) if batch_size is None else batch_size
-        if size < 1:
-            raise ValueError(f"batch_size={size}: give 1 or more")
-        if spans_per_batch is not None and spans_per_batch < 1:
-            raise ValueError(f"spans_per_batch={spans_per_batch}: give 1 or more")
-        limits = size, spans_per_batch
+        limits = self._limits((self._batch_size or 8) if batch_size is None else batch_size, spans_per_batch)
         units_given = before.get("is_split_into_words", False)
         if hasattr(inputs, "tolist"):  # an array, or a table's column
             inputs = inputs.tolist()
         is_list = isinstance(inputs, Sequence) and not isinstance(inputs, (str, bytes))
         if isinstance(inputs, str) or (units_given and is_list and inputs and isinstance(inputs[0], str)):
-            return self._tag([inputs], limits, before, after)[0]
+            return self._run(self.preprocess([inputs], **before), limits, after)[0]
         if is_list:
-            return self._tag(inputs, limits, before, after)
+            return self._run(self.preprocess(inputs, **before), limits, after)
         if isinstance(inputs, Dataset) and not isinstance(inputs, Iterable):  # it has lengths and items, no iterator
             inputs = map(inputs.__getitem__, range(len(inputs)))  # type: ignore[arg-type]
         if isinstance(inputs, Iterable) and not isinstance(inputs, (dict, bytes)):
@@ -156,17 +161,64 @@ class KnowFreePipeline(Pipeline):
             f"the knowfree pipeline takes text, not {type(inputs).__name__}: give a string or a list of them"
         )
 
+    @staticmethod
+    def _limits(batch_size: int, spans_per_batch: int | None) -> tuple[int, int | None]:
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}: give 1 or more")
+        if spans_per_batch is not None and spans_per_batch < 1:
+            raise ValueError(f"spans_per_batch={spans_per_batch}: give 1 or more")
+        return batch_size, spans_per_batch
+
     def _stream(
         self, inputs: Iterable, limits: tuple[int, int | None], before: dict, after: dict
     ) -> Iterator[list[dict]]:
         # Enough inputs at a time that sorting by length has something to sort.
-        stream, first = iter(inputs), 0
-        while chunk := list(islice(stream, 16 * limits[0])):
-            yield from self._tag(chunk, limits, {**before, "first": first}, after)
-            first += len(chunk)
+        stream = iter(inputs)
+        chunks = iter(lambda: list(islice(stream, 16 * limits[0])), [])
+        for found in self._tag_each(chunks, limits, before, after):
+            yield from found
 
-    def _tag(self, inputs: Sequence, limits: tuple[int, int | None], before: dict, after: dict) -> list[list[dict]]:
-        documents = self.preprocess(inputs, **before)
+    def tag_each(
+        self, lists: Iterable[Sequence], batch_size: int = 8, spans_per_batch: int | None = None, **options: Any
+    ) -> Iterator[list[list[dict]]]:
+        """Answers of one list after the other, as calls would give them. While the model reads one, another thread
+        turns the next into pieces. A closed iterator leaves no thread.
+
+        Args:
+            lists: each a list of inputs; one is read ahead.
+            options: those of a call.
+        """
+        before, _, after = self._sanitize_parameters(**options)
+        before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
+        return self._tag_each(lists, self._limits(batch_size, spans_per_batch), before, after)
+
+    def _tag_each(
+        self, lists: Iterable[Sequence], limits: tuple[int, int | None], before: dict, after: dict
+    ) -> Iterator[list[list[dict]]]:
+        first, stream = 0, iter(lists)
+        with ThreadPoolExecutor(1) as side:
+
+            def begin() -> Future[list[dict]] | None:
+                nonlocal first
+                chunk = next(stream, None)  # by this thread: the inputs may be bound to it
+                if chunk is None:
+                    return None
+                ahead = side.submit(self.preprocess, chunk, **{**before, "first": first})
+                first += len(chunk)
+                return ahead
+
+            ahead = begin()
+            while ahead is not None:
+                documents = ahead.result()
+                try:
+                    ahead = begin()
+                except Exception:  # of the inputs: those before it are answered first
+                    yield self._run(documents, limits, after)
+                    raise
+                yield self._run(documents, limits, after)
+
+    def _run(self, documents: list[dict], limits: tuple[int, int | None], after: dict) -> list[list[dict]]:
+        """What `preprocess` made of some inputs to their spans."""
         jobs = [(document, window) for document in documents for window in document["windows"]]
         jobs.sort(key=lambda job: len(job[1]["pieces"].input_ids), reverse=True)
         lengths = [window["pieces"].num_units for _, window in jobs]
@@ -174,7 +226,7 @@ class KnowFreePipeline(Pipeline):
         for count in batches_by_cost(lengths, limits[0], self.model.config.max_span_width, limits[1]):
             batch, start = jobs[start : start + count], start + count
             logits = self.forward(self.collate([_feature(window["pieces"]) for _, window in batch]))["logits"]
-            # A GPU already has its next batch while the hits of the last are fetched.
+            # A GPU already has its next batch while the hits of the last are fetched and become spans.
             if running is not None:
                 self._keep_hits(*running, after)
             running = batch, logits
@@ -183,14 +235,14 @@ class KnowFreePipeline(Pipeline):
                 running = None
         if running is not None:
             self._keep_hits(*running, after)
-        return [self.postprocess(document, **after) for document in documents]
+        return [document.get("found", []) for document in documents]
 
     def _keep_hits(self, batch: list, logits: torch.Tensor, after: dict) -> None:
-        for (_, window), hits in zip(batch, find_hits(logits, self._threshold(after)), strict=True):
+        threshold = after.get("threshold", self.model.config.threshold)
+        for (document, window), hits in zip(batch, find_hits(logits, threshold), strict=True):
             window["hits"] = hits
-
-    def _threshold(self, after: dict) -> float:
-        return after.get("threshold", self.model.config.threshold)
+            if all("hits" in each for each in document["windows"]):
+                document["found"] = self.postprocess(document, **after)
 
     def preprocess(  # type: ignore[override]
         self,
@@ -198,6 +250,7 @@ class KnowFreePipeline(Pipeline):
         is_split_into_words: bool = False,
         overflow: str = "window",
         window_overlap: int = 64,
+        cuts: Counter | None = None,
         first: int = 0,
     ) -> list[dict[str, Any]]:
         """Each input's units, their offsets, and its windows as pieces; errors count inputs from `first`."""
@@ -232,14 +285,24 @@ class KnowFreePipeline(Pipeline):
             if overflow == "truncate":
                 ranges = ranges[:1]
             document["ranges"] = ranges
+            if cuts is not None and len(ranges) > 1:
+                at_ends = sum(start in document["ends"] for start, _ in ranges[1:])
+                cuts.update(texts=1, sentence_ends=at_ends, inside_sentences=len(ranges) - 1 - at_ends)
             whole = len(ranges) == 1 and ranges[0][1] == pieces.num_units
             document["windows"] = [{"pieces": pieces if whole else cut(pieces, *span)} for span in ranges]
         return documents
 
     def _sentence_ends(self, document: dict[str, Any]) -> list[int]:
         if document["text"] is None:
-            return sentence_ends(*join_units(document["units"], self.model.config.unit))
-        return sentence_ends(document["text"], document["offsets"])
+            document["ends"] = sentence_ends(*join_units(document["units"], self.model.config.unit))
+        else:
+            document["ends"] = sentence_ends(document["text"], document["offsets"])
+        return document["ends"]
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        """`Pipeline.forward`, whose answer stays on the device: of all logits only the hits' are ever fetched."""
+        with self.device_placement(), self.get_inference_context()():
+            return self._forward(self._ensure_tensor_on_device(batch, device=self.device))
 
     def _forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # type: ignore[override]
         return {"logits": self.model(**batch).logits}

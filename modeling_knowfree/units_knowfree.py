@@ -214,7 +214,12 @@ def _is_paired(text: str) -> bool:
 
 
 SHORTEST_WINDOW = 40
-"""Units: windows are never made shorter than this for the shortness of the training sentences."""
+"""Units: for the shortness of the training sentences windows are made no shorter, inside a sentence than half of it."""
+
+
+def usual_length(lengths: dict[str, float]) -> float:
+    """The longest text, in units, that is read as one: 95 % of the training sentences are no longer."""
+    return max(SHORTEST_WINDOW, lengths["p95"])
 
 
 def windows(
@@ -230,7 +235,7 @@ def windows(
 
     A text that is no longer than 95 % of the training sentences is one window. A longer one is cut at sentence ends:
     as many whole sentences as a training sentence has, together no longer than that. A sentence longer than the longest
-    of training is cut into overlapping windows.
+    of training, or what has no marks of sentences at all, is cut into overlapping windows of the median length.
 
     Args:
         pieces: the text, no unit of it longer than a window: `encode_units` with the same `max_pieces`.
@@ -246,8 +251,9 @@ def windows(
     total = pieces.num_units
     special = pieces.unit_ids.count(-1)
     room = len(pieces.input_ids) if max_pieces is None else max_pieces - special
-    usual = max(SHORTEST_WINDOW, lengths["p95"]) if lengths else total
+    usual = usual_length(lengths) if lengths else total
     longest = max(usual, lengths["max"]) if lengths else total
+    inside = max(SHORTEST_WINDOW // 2, lengths["median"]) if lengths else total
     together = lengths.get("sentences", 1) if lengths else total
     before = [0] * (total + 1)  # pieces before each unit
     for unit in pieces.unit_ids:
@@ -269,7 +275,7 @@ def windows(
             found.append((start, previous))
             start, sentences = previous, 0
         if not fits(start, end, longest):
-            found += _overlapping(before, start, end, room, usual, overlap)
+            found += _overlapping(before, start, end, room, inside, overlap)
             start = end
         else:
             sentences += 1

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from ..data.readers import InputError, Row, read_rows
 from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show
 from ..loading import load_config, load_tokenizer, refuse_pickles, told_in_one_line
 from ..metrics import span_scores
+from ..units_knowfree import usual_length
 from .outputs import after, parquet_rows
 
 LONGEST = 1_000_000  # characters or tokens of one input: more would fill the memory of a small machine
@@ -81,6 +82,7 @@ def tag(
     *,
     batch_size: int,
     batches_at_once: int = BATCHES_AT_ONCE,
+    cuts: Counter[str] | None = None,
     **options: Any,
 ) -> Iterator[tuple[Row, list]]:
     """
@@ -89,20 +91,52 @@ def tag(
 
     Args:
         rows: all with `tokens`, or all with `text`.
-        batches_at_once: how many batches of rows each process reads before it tags any.
+        batches_at_once: how many batches of rows each process reads before it tags any. More than one: and so many
+            again, which become pieces while the model works.
+        cuts: at the end gets added what the pipeline's option of that name counts, of all processes.
         options: `threshold`, `decoding`.
     """
     state = processes()
-    stream = iter(rows)
     share = batches_at_once * batch_size
-    while chunk := list(islice(stream, share * state.num_processes)):
-        key = "tokens" if "tokens" in chunk[0] else "text"
-        mine = [row[key] for row in chunk[state.process_index * share : (state.process_index + 1) * share]]
-        found = pipe(mine, batch_size=batch_size, is_split_into_words=key == "tokens", **options) if mine else []
+    stream = iter(rows)
+    first = list(islice(stream, 1))
+    key = "tokens" if first and "tokens" in first[0] else "text"
+    stream, mine = chain(first, stream), slice(state.process_index * share, (state.process_index + 1) * share)
+    chunks: deque[list[Row]] = deque()  # read, not yet yielded
+    own: Counter[str] = Counter()
+    told: dict[str, Any] = {"is_split_into_words": key == "tokens", "cuts": own, **options}
+
+    def shares() -> Iterator[list]:
+        while chunk := list(islice(stream, share * state.num_processes)):
+            chunks.append(chunk)
+            yield [row[key] for row in chunk[mine]]
+
+    if batches_at_once > 1:
+        answers = pipe.tag_each(shares(), batch_size, **told)
+    else:
+        answers = (pipe(texts, batch_size=batch_size, **told) for texts in shares())
+    for found in answers:
         # One object a process: gather_object joins lists, and keeps the order of processes.
         everyone = gather_object([found]) if state.num_processes > 1 else [found]
+        chunk = chunks.popleft()
         if state.is_main_process:
             yield from zip(chunk, (spans for part in everyone for spans in part), strict=True)
+    if cuts is not None:
+        for counts in gather_object([own]) if state.num_processes > 1 else [own]:
+            cuts.update(counts)
+
+
+def tell_cuts(cuts: Counter[str], config: KnowFreeConfig) -> None:
+    """Says how many texts were cut where, if any were."""
+    if not cuts["texts"]:
+        return
+    logger.warning(
+        "%d texts longer than %s were cut: %d windows at sentence ends, %d inside a sentence",
+        cuts["texts"],
+        f"{usual_length(config.train_lengths)} units" if config.train_lengths else f"{config.max_pieces} pieces",
+        cuts["sentence_ends"],
+        cuts["inside_sentences"],
+    )
 
 
 def evaluate(
@@ -124,8 +158,9 @@ def evaluate(
         options: `threshold`, `decoding`.
 
     Returns:
-        `span_scores` of the file, with `reason` where F1 is 0: why, and `unreachable_gold` where gold has labels that
-        the model does not know: how many spans; `None` in all but the main process.
+        `span_scores` of the file, with `reason` where F1 is 0: why; `unreachable_gold` where gold has labels that the
+        model does not know: how many spans; `cut` where texts were cut into windows: how many `texts`, at how many
+        `sentence_ends`, and in how many places `inside_sentences`. `None` in all but the main process.
 
     Raises:
         InputError: for a bad model folder or file, or gold of which the model knows no label.
@@ -135,7 +170,8 @@ def evaluate(
     rows = read_rows(data, unit=config.unit, **(reading or {}))
     unknown = _unknown_labels(rows, config.target_labels, data)
     main = processes().is_main_process
-    tagged = tag(pipe, rows, batch_size=batch_size, **options)
+    cuts: Counter[str] = Counter()
+    tagged = tag(pipe, rows, batch_size=batch_size, cuts=cuts, **options)
     predicted = [
         [(span["start"], span["end"], span["entity_group"]) for span in spans]
         for _, spans in tqdm(tagged, total=len(rows), desc="evaluate", unit="sentence", disable=not main)
@@ -146,6 +182,9 @@ def evaluate(
     scores = span_scores(gold, predicted)
     if unknown:
         scores["unreachable_gold"] = unknown.total()
+    if cuts:
+        scores["cut"] = dict(cuts)
+        tell_cuts(cuts, config)
     if scores["f1"] == 0:
         scores["reason"] = _why_zero(pipe, rows, scores, options.get("threshold", config.threshold))
     return scores
@@ -234,13 +273,15 @@ def predict(
     pipe = load_pipeline(model, device)
     # Whoever writes to a pipe may wait for the answer.
     at_once = 1 if piped else BATCHES_AT_ONCE
-    tagged = tag(pipe, rows, batch_size=batch_size, batches_at_once=at_once, **options)
+    cuts: Counter[str] = Counter()
+    tagged = tag(pipe, rows, batch_size=batch_size, batches_at_once=at_once, cuts=cuts, **options)
     for row, spans in tqdm(tagged, desc="predict", unit="sentence", disable=not processes().is_main_process):
         row["entities"] = [
             {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
             for s in spans
         ]
         yield json.dumps(row, ensure_ascii=False)
+    tell_cuts(cuts, pipe.model.config)
 
 
 def _raw(lines: Iterable[Line], name: str) -> Iterator[Row]:

@@ -20,7 +20,7 @@ from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
 from .command_line import parse_arguments
 from .config import build_config, build_model, target_labels
-from .features import Features, build_features, count_unknown, unknown_labels
+from .features import Features, build_features, unknown_labels
 from .progress import show_lines
 from .tokenizer import load_tokenizer, lost_capitals
 from .trainer import KnowFreeTrainer
@@ -197,8 +197,6 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
     for name in ("validation", "test"):
         if name in features:
             metrics = trainer.evaluate(features[name], metric_key_prefix=name)
-            if features[name].unknown:
-                count_unknown(metrics, features[name].unknown, name)
             metrics[f"{name}_unreachable_gold"] = features[name].unreachable_gold
             trainer.save_metrics(name, metrics)
             results[name] = metrics

@@ -19,6 +19,7 @@ from .arguments import KnowFreeTrainingArguments
 from .averaging import WeightAverage
 from .batching import CostBatches
 from .checkpoints import SafeCheckpoints
+from .features import count_unknown
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +123,15 @@ class KnowFreeTrainer(SafeCheckpoints):
             for sentence in span_labels.tolist()
         ]
         return None, pad_spans(spans, logits.device), pad_spans(gold, logits.device)
+
+    def evaluation_loop(self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any):
+        """As in Trainer; gold of labels that the model does not have counts as missed, so that the best checkpoint is
+        chosen by the F1 that `knowfree evaluate` gives."""
+        output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        unknown = getattr(dataloader.dataset, "unknown", None)
+        if unknown and f"{metric_key_prefix}_f1" in output.metrics:
+            count_unknown(output.metrics, unknown, metric_key_prefix)
+        return output
 
     def span_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         """Micro and macro scores, `f1_<label>` for each label, and counts, of what `prediction_step` returned."""

@@ -57,7 +57,20 @@ def test_windows_hold_whole_sentences_as_many_as_a_training_sentence_has():
 
 def test_a_sentence_up_to_the_longest_of_training_stays_whole_and_a_longer_one_overlaps():
     assert windows(pieces(140), 512, 8, lambda: [70, 140], LENGTHS) == [(0, 70), (70, 140)]
-    assert windows(pieces(110), 512, 8, lambda: [10, 110], LENGTHS) == [(0, 10), (10, 60), (52, 102), (94, 110)]
+    overlapping = [(10, 40), (32, 62), (54, 84), (76, 106), (98, 110)]
+    assert windows(pieces(110), 512, 8, lambda: [10, 110], LENGTHS) == [(0, 10), *overlapping]
+
+
+def test_a_text_without_marks_is_cut_into_windows_of_the_median_length_that_share_half():
+    queries = {"median": 24, "p95": 32, "max": 46, "sentences": 1}
+    assert windows(pieces(70), 512, 64, lambda: [70], queries) == [(0, 24), (12, 36), (24, 48), (36, 60), (48, 70)]
+    assert windows(pieces(46), 512, 64, lambda: [46], queries) == [(0, 46)]
+    assert windows(pieces(47), 512, 64, lambda: [47], {**queries, "median": 3}) == [
+        (0, 20),
+        (10, 30),
+        (20, 40),
+        (30, 47),
+    ]
 
 
 def test_what_the_encoder_cannot_read_is_cut_at_sentence_ends_too():

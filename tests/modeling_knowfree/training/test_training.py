@@ -391,6 +391,17 @@ def test_labels_that_training_sentences_lack_are_unreachable_or_named(encoder, e
     assert load_pipeline(str(tmp_path / "out")).model.config.target_labels == labels
 
 
+def test_gold_of_labels_that_the_model_lacks_counts_where_the_checkpoint_is_chosen(trainer, english_rows):
+    dev = [row("a bear left", (1, 2, "WILDLIFE"), (2, 3, "EVENT"))]
+    often = {"eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, "max_steps": 1}
+    learner = trainer(english_rows, dev, {"decoding": "all"}, metric_for_best_model="f1", **often)
+    with torch.no_grad():
+        learner.model.classifier.bias[learner.model.config.label2id["WILDLIFE"]] = 20  # every span is one
+    learner.train()
+    assert learner.state.best_metric == 2 / (6 + 2)  # six spans found, one of two gold spans among them
+    assert learner.state.log_history[-2]["eval_f1_EVENT"] == 0
+
+
 def test_a_data_set_with_splits_trains_as_files_do(encoder, english_rows, tmp_path):
     (tmp_path / "set").mkdir()
     for split in ("train", "validation", "test"):

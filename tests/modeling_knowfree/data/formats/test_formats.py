@@ -54,6 +54,8 @@ def test_every_format_has_a_sample_and_a_row_in_the_docs():
     assert rows.keys() == FORMATS.keys()
     for name, format in FORMATS.items():
         assert format.tool in rows[name] and ("yes" in rows[name].split("|")[5]) == (name in WRITERS), rows[name]
+    tests = [*IDS, *(name for name in globals() if name.startswith("test_"))]
+    assert all(any(name in test for test in tests) for name in rows)  # what `-k NAME` selects, as the table says
 
 
 def test_saved_data_sets_and_parquet(tmp_path: Path):
