@@ -217,7 +217,9 @@ def slow_on_a_megabyte(pattern: Pattern) -> str | None:
     for _, part, ending in suspects(pattern)[:4]:
         try:
             tries = (seconds_of(pattern, part, CHARACTERS, ending) for _ in range(3))
-            slow = list(itertools.takewhile(lambda seconds: seconds >= LIMIT_SECONDS, tries))  # the first quick one ends
+            slow = list(
+                itertools.takewhile(lambda seconds: seconds >= LIMIT_SECONDS, tries)
+            )  # the first quick one ends
         except TooSlowError:
             return f"does not end on {part!r}"
         if len(slow) == 3:

@@ -314,7 +314,7 @@ def test_a_folder_in_use_and_a_folder_of_something_else_are_refused(taggers, enc
         train_bio(**settings("bio", encoder, folder.parent))
     for wrong, what in (
         (tmp_path / "none", "no such folder"),
-        (encoder, "no BIO tagger"),
+        (encoder, "weights are missing, such as classifier"),
         (tmp_path, "has no tokenizer"),
     ):
         with pytest.raises(InputError, match=what):
