@@ -19,6 +19,11 @@ SENTENCES_en := we lost the blazes near harrow creek , and my trekking poles sna
 	$(PIP) --no-deps "text-generation==0.7.0"
 	touch $@
 
+# Ray is large, and only the soak tests start a cluster.
+.venv/soak: .venv/soak
+	$(PIP) --editable ".[ray]"
+	touch $@
+
 .venv/docs: .venv/torch setup.py
 	$(PIP) --editable ".[docs]"
 	touch $@
@@ -32,7 +37,7 @@ test: .venv/test
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The long loops (kills, fault storms), which the suite leaves out: minutes, not seconds.
-soak: .venv/test
+soak: .venv/soak
 	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist load -m soak --timeout 1500 $(ARGS)
 
 check: .venv/test

@@ -271,9 +271,7 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: A
 @model_option
 @click.option("--input", "source", required=True, help="File, or - for standard input, answered batch by batch.")
 @click.option("--text", is_flag=True, help="Lines are raw text, not JSON.")
-@click.option(
-    "--output", type=click.Path(path_type=Path), help="File, whole or not there at all.  [default: standard output]"
-)
+@click.option("--output", help="File, whole or not there at all.  [default: standard output]")
 @click.option("--output_format", help="jsonl, parquet, or one of `knowfree data formats`.  [default: by --output]")
 @click.option("--resume", is_flag=True, help="Go on where a run into --output was stopped.")
 @device_option
@@ -281,9 +279,11 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: A
 @decoding_option
 @batch_option
 @spans_option
-def predict(
-    source: str, text: bool, output: Path | None, output_format: str | None, resume: bool, **options: Any
-) -> None:
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option("--ray_address", help="Cluster, as ray.init takes it.  [default: RAY_ADDRESS, or this machine]")
+@click.option("--workers", type=click.IntRange(1), help="Of Ray.  [default: one a GPU, or without GPUs one a CPU]")
+@click.option("--shard_rows", type=click.IntRange(1), help="Rows in a file of Ray's output.  [default: 10000]")
+def predict(source: str, output: str | None, engine: str, **options: Any) -> None:
     """Tag a file, in input order: JSON lines on standard output, or a file.
 
     Input is JSON lines or Parquet with "tokens" (offsets then count tokens) or "text" (characters), or with --text a
@@ -293,13 +293,44 @@ def predict(
     knowfree predict --model runs/mine --input new.jsonl --output tagged.jsonl --resume
     knowfree predict --model runs/mine --input new.parquet --output tagged.parquet
     knowfree predict --model runs/mine --input new.txt --text --output tagged.conll --output_format conll
+
+    With --engine ray a cluster tags a file or folder into a folder, on any fsspec path; the same command goes on after
+    a stop:
+
+    \b
+    knowfree predict --engine ray --model me/tagger --input s3://in/texts --output s3://out/tagged
     """
+    from modeling_knowfree.data.rows import InputError
+
+    _quiet()
+    of_ray = ("ray_address", "workers", "shard_rows")
+    if engine == "local":
+        for name in of_ray:
+            if options.pop(name) is not None:
+                raise InputError(f"--{name}: is for Ray; add --engine ray, or leave it out")
+        _predict_here(source, None if output is None else Path(output), **options)
+        return
+    if output is None or source == "-":
+        raise InputError("--engine ray: reads a file or folder and writes a folder; give --input and --output")
+    if options.pop("device") is not None:
+        raise InputError("--device: Ray gives each worker its own; leave it out")
+    if options["output_format"] not in (None, "jsonl", "parquet"):
+        raise InputError(f"--output_format {options['output_format']}: Ray writes jsonl or parquet; name one of these")
+    from modeling_knowfree.inference.ray_engine import predict_with_ray
+
+    options.pop("resume")  # it always does
+    count = predict_with_ray(source=source, output=output, **_given(options))
+    click.echo(f"{output}: {count} rows tagged", err=True)
+
+
+def _predict_here(
+    source: str, output: Path | None, text: bool, output_format: str | None, resume: bool, **options: Any
+) -> None:
     from modeling_knowfree.data.rows import InputError
     from modeling_knowfree.inference.outputs import check_output, done_so_far, finish, format_of, write_lines
     from modeling_knowfree.inference.tag import predict as run
     from modeling_knowfree.inference.tag import processes, unit_of_model
 
-    _quiet()
     written = format_of(output, output_format)
     check_output(output, written, resume)
     options = _given(options) | {"name": source, "text": text}

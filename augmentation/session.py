@@ -110,7 +110,7 @@ def _check_not_lost(folder: Path) -> None:
     if (folder / "provenance.jsonl").exists() and not (folder / STORE_FILE).exists():
         raise InputError(
             f"{folder}: there are results, but {STORE_FILE} with the answers they were made from is gone; every answer "
-            "would be asked for and paid again. Bring it back from a backup, or give --accept-changes to ask anew"
+            "would be asked for and paid again. Bring it back from a backup, or give --accept_changes to ask anew"
         )
 
 

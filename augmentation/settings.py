@@ -239,6 +239,7 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     hashes = {name: hashlib.sha256((folder / path).read_bytes()).hexdigest() for name, path in files.items() if path}
     left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))
     left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
+    left_out |= set() if settings.induce_guideline else {"induce_guideline"}
     left_out |= {"strategy", "sentences_per_row", "melm_model"} if settings.strategy == "explanation" else set()
     shaping = settings.model_dump(mode="json", exclude=left_out)
     return {"input": hashes, "settings": shaping | {"model": settings.model_name}}

@@ -17,7 +17,8 @@ import click
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
-from tests.support.space_driver import ROOT, lay_out, serve
+from tests.support import ROOT
+from tests.support.space_driver import lay_out, serve
 
 
 def sentences() -> list[str]:

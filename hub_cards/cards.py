@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
@@ -13,14 +12,14 @@ from .details import Details
 from .facts import SCORES, AugmentationFacts, ModelFacts
 
 PAPER = "Improving Low-Resource Sequence Labeling with Knowledge Fusion and Contextual Label Explanations"
-CONFIG_MEANINGS = {
-    "fusion": "the gold sentences, gold spans untouched, with extension spans",
-    "synthetic": "sentences from the LLM's explanations, with machine-made target spans and extension spans",
-    "train": "fusion and synthetic together: what KnowFREE-FS trains on",
-    "label_map": "how the LLM's raw entity types became extension labels, one type a row",
-    "provenance": "who gave each answer, how and when, one answer a row",
+LABEL_KINDS = {"ENT": "entity types", "POS": "universal parts of speech", "SEG": "words"}
+EXTENSION_KINDS = {"entities": "entities", "pos": "parts of speech", "segmentation": "words"}
+STRATEGIES = {
+    "explanation": "sentences from an LLM's explanations of the gold entities",
+    "melm": "gold sentences whose entities a masked language model of the task filled anew",
+    "llm_da": "gold sentences whose contexts and entities an LLM rewrote",
+    "progen": "sentences that an LLM wrote from attributes and terms of the domain",
 }
-EXTENSION_KINDS = {"ENT": "entity types", "POS": "universal parts of speech", "SEG": "words"}
 EXAMPLES = {"character": ("我们一起在嘉鱼", "zh"), "word": ("we left harrow creek at 5 am", "en")}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 SCORE_NAMES = {"f1": "Micro F1", "precision": "Precision", "recall": "Recall", "macro_f1": "Macro F1"}
@@ -103,7 +102,7 @@ def model_card(
         datasets=datasets or None,
         metrics=["f1", "precision", "recall"],
         model_name=repo_id.split("/")[1],
-        eval_results=_eval_results(facts, details, dataset_id),
+        eval_results=_eval_results(facts, details),
     )
     text, _ = EXAMPLES[facts.config.get("unit", "word")]
     content = _render(
@@ -117,7 +116,7 @@ def model_card(
         metric_id=metric_id,
         revision=revision or "COMMIT",
         dropped=dropped_extension_labels,
-        extension_kinds=EXTENSION_KINDS,
+        extension_kinds=LABEL_KINDS,
         score_names=SCORE_NAMES,
         example=text,
     )
@@ -127,20 +126,26 @@ def model_card(
 def _completed(details: Details, facts: ModelFacts, augmentation: AugmentationFacts | None) -> Details:
     """What people said, and where they said nothing, what the files know."""
     source = details.source
-    name = source.name or (None if source.dataset_id else facts.cell.get("dataset"))
-    return replace(
-        details,
-        base_model=details.base_model or facts.base_model,
-        variant=details.variant or facts.variant,
-        language=details.language or ((augmentation.settings.language,) if augmentation else ()),
-        source=replace(source, name=name, dataset_id=source.dataset_id or facts.dataset_id),
+    said = {"name": source.name or (None if source.dataset_id else facts.cell.get("dataset"))}
+    if facts.dataset_id and source.dataset_id in (None, facts.dataset_id):  # its own splits were trained and scored on
+        said |= {"dataset_id": facts.dataset_id, "splits": {split: split for split in facts.scores} | source.splits}
+    return details.model_copy(
+        update={
+            "base_model": details.base_model or facts.base_model,
+            "variant": details.variant or facts.variant,
+            "language": details.language or ((augmentation.settings.language,) if augmentation else ()),
+            "source": source.model_copy(update=said),
+        }
     )
 
 
-def _eval_results(facts: ModelFacts, details: Details, dataset_id: str | None) -> list[EvalResult] | None:
-    """Every measured score for `model-index`; nothing where nothing was measured."""
+def _eval_results(facts: ModelFacts, details: Details) -> list[EvalResult] | None:
+    """Every score for `model-index` that was measured on a split of a data set on the Hub; nothing where none was."""
     results = []
+    source = details.source
     for split, scores in facts.scores.items():
+        if not (source.dataset_id and split in source.splits):
+            continue
         named = [(SCORE_NAMES[name], "f1" if name == "macro_f1" else name, scores.get(name)) for name in SCORES]
         if split == "test":
             named += [(f"F1 {one_line(label)}", "f1", scores.get(f"f1_{label}")) for label in facts.labels]
@@ -148,9 +153,9 @@ def _eval_results(facts: ModelFacts, details: Details, dataset_id: str | None) -
             EvalResult(
                 task_type="token-classification",
                 task_name="Span tagging",
-                dataset_type=details.source.dataset_id or dataset_id or "private",
-                dataset_name=one_line(details.source.name or "the data it was trained on"),
-                dataset_split=split,
+                dataset_type=source.dataset_id,
+                dataset_name=one_line(source.name or source.dataset_id),
+                dataset_split=source.splits[split],
                 metric_type=kind,
                 metric_name=name,
                 metric_value=round(value, 4),
@@ -183,13 +188,11 @@ def dataset_card(
         pretty_name=f"{name}, augmented (KnowFREE)",
         language=list(details.language) or [facts.settings.language],
         license=details.dataset_license,
-        multilinguality="monolingual",
-        annotations_creators=["expert-generated", "machine-generated"],
-        language_creators=["found", "machine-generated"],
+        annotations_creators=_creators(facts, details),
         size_categories=[next((size for limit, size in SIZES if rows < limit), "n>1M")],
-        source_datasets=[details.source.dataset_id] if details.source.dataset_id else ["extended"],
+        source_datasets=[details.source.dataset_id] if details.source.dataset_id else None,
         task_categories=["token-classification"],
-        tags=["knowfree", "span-tagging", "data-augmentation", "synthetic"],
+        tags=["knowfree", "span-tagging", "data-augmentation", *["synthetic"] * ("synthetic" in facts.rows)],
         configs=[_config(config, default="train" if "train" in features else "fusion") for config in features],
         dataset_info=[_info(config, features[config], sizes[config]) for config in features],
     )
@@ -202,11 +205,32 @@ def dataset_card(
         name=name,
         features={config: _columns(features[config]) for config in features},
         sizes=sizes,
-        meanings=CONFIG_MEANINGS,
+        meanings=_config_meanings(facts),
+        kinds=[what for kind, what in EXTENSION_KINDS.items() if kind in facts.settings.extension_kinds],
         labels=_label_counts(facts),
         revision=revision or "COMMIT",
     )
     return DatasetCard(content)
+
+
+def _creators(facts: AugmentationFacts, details: Details) -> list[str]:
+    """Who annotated, as far as it is known: machines in any case, and whoever the card file names."""
+    return list(dict.fromkeys([*filter(None, [details.source.annotated_by]), "machine-generated"]))
+
+
+def _config_meanings(facts: AugmentationFacts) -> dict[str, str]:
+    """What each config holds."""
+    extended = bool(facts.settings.extension_kinds)
+    parts = [name for name in ("fusion", "synthetic", "pool") if name in facts.rows]
+    return {
+        "fusion": "the gold sentences, gold spans untouched" + (", with extension spans" if extended else ""),
+        "synthetic": f"{STRATEGIES[facts.settings.strategy]}, with machine-made target spans"
+        + (" and extension spans" if extended else ""),
+        "pool": "text without labels, with machine-made target spans",
+        "train": f"{' and '.join(parts)} together: what the model trains on",
+        "label_map": "how the LLM's raw entity types became extension labels, one type a row",
+        "provenance": "who gave each answer, how and when, one answer a row",
+    }
 
 
 def _config(name: str, default: str) -> dict[str, Any]:

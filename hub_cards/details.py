@@ -1,21 +1,32 @@
 """`card.yaml`: what a card must say and no file of a run knows."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from modeling_knowfree.data.rows import InputError, show
-from modeling_knowfree.settings import read_settings, unknown_setting
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from modeling_knowfree.data.rows import show
+from modeling_knowfree.settings import check_settings, read_settings
+
+from .hub_lists import CREATORS, LANGUAGES, LICENSES
 
 CARD_FILE = "card.yaml"
-LANGUAGE = re.compile(r"[a-z]{2,3}|code|multilingual")
-LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+THREE_LETTERS = re.compile("[a-z]{3}")
 
 
-@dataclass(frozen=True)
-class Source:
+def _hub_id(name: str | None) -> str | None:
+    if name is not None:
+        try:
+            validate_repo_id(name)
+        except HFValidationError:
+            raise ValueError(f"{show(name)} is no id of the Hub; write OWNER/NAME, or leave it out") from None
+    return name
+
+
+class Source(BaseModel):
     """
     The annotated text that everything comes from.
 
@@ -24,16 +35,23 @@ class Source:
         url: where it is described.
         license: in words; what its licence asks of derived data.
         dataset_id: its id, where it is on the Hub.
+        splits: what that data set calls the splits that scores were measured on: `{validation: dev, test: test}`.
+        annotated_by: who annotated it, as the Hub says it: `expert-generated`, `crowdsourced`, …
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str | None = None
     url: str | None = None
     license: str | None = None
     dataset_id: str | None = None
+    splits: dict[Literal["validation", "test"], str] = {}
+    annotated_by: Literal[CREATORS] | None = None
+
+    _dataset_id = field_validator("dataset_id")(_hub_id)
 
 
-@dataclass(frozen=True)
-class Details:
+class Details(BaseModel):
     """
     What people say about a run.
 
@@ -47,13 +65,55 @@ class Details:
         label_meanings: by target label, what it marks.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     license: str | None = None
     dataset_license: str | None = None
     language: tuple[str, ...] = ()
     base_model: str | None = None
     variant: str | None = None
     source: Source = Source()
-    label_meanings: Mapping[str, str] = field(default_factory=dict)
+    label_meanings: dict[str, str] = {}
+
+    _base_model = field_validator("base_model")(_hub_id)
+
+    @field_validator("license", "dataset_license")
+    @classmethod
+    def _known_license(cls, name: str | None) -> str | None:
+        if name is not None and name not in LICENSES:
+            raise ValueError(
+                f"{show(name)} is no licence of the Hub; use its identifier, such as apache-2.0, or other "
+                "(https://huggingface.co/docs/hub/repositories-licenses lists them)"
+            )
+        return name
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _one_or_more(cls, language: Any) -> Any:
+        return () if language is None else language if isinstance(language, (list, tuple)) else (language,)
+
+    @field_validator("language", mode="before")
+    @classmethod
+    def _known_language(cls, language: Any) -> Any:
+        for code in language if isinstance(language, (list, tuple)) else (language,):
+            # YAML reads `no`, Norwegian, as false.
+            if not isinstance(code, str) or not (code in LANGUAGES or THREE_LETTERS.fullmatch(code)):
+                raise ValueError(f'{show(code)} is no ISO 639 code; write "zh", "en", "no", … in quotes')
+        return language
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _parts(cls, source: Any) -> Any:
+        if source is not None and not isinstance(source, (dict, Source)):
+            raise ValueError(f"{show(source)}; write its name, url, license, dataset_id below it")
+        return source or Source()
+
+    @field_validator("label_meanings", mode="before")
+    @classmethod
+    def _by_label(cls, meanings: Any) -> Any:
+        if meanings is not None and not isinstance(meanings, dict):
+            raise ValueError(f"{show(meanings)}; write `LABEL: what it marks` lines below it")
+        return {str(label): meaning for label, meaning in (meanings or {}).items()}
 
 
 def read_details(path: Path | None, **given: Any) -> Details:
@@ -61,42 +121,8 @@ def read_details(path: Path | None, **given: Any) -> Details:
     The details of a card file, `given` ones (of the command line, None for not given) on top.
 
     Raises:
-        InputError: not YAML, an unknown key, or a value of another kind; names the file, the key and the mend.
+        InputError: not YAML, an unknown key, a value of another kind, or one that the Hub does not know; names the
+            file, the key and the mend.
     """
-    where = str(path) if path else "the command line"
     values = read_settings(path, {k: v for k, v in given.items() if v}, like="license: apache-2.0")
-    _known_keys(values, Details, where)
-    language = values.get("language", ())
-    values["language"] = tuple(language) if isinstance(language, (list, tuple)) else (language,)
-    source = values.get("source") or {}
-    if not isinstance(source, dict):
-        raise InputError(f"{where}: source is {show(source)}; write its name, url, license, dataset_id below it")
-    _known_keys(source, Source, f"{where}: source")
-    meanings = values.get("label_meanings") or {}
-    if not isinstance(meanings, dict):
-        raise InputError(f"{where}: label_meanings is {show(meanings)}; write `LABEL: what it marks` lines below it")
-    values["label_meanings"] = {str(label): _text(meaning, label, where) for label, meaning in meanings.items()}
-    values["source"] = Source(**{name: _text(value, f"source.{name}", where) for name, value in source.items()})
-    for name in ("license", "dataset_license", "base_model", "variant"):
-        values[name] = _text(values.get(name), name, where)
-    for name in ("license", "dataset_license"):
-        if values[name] and not LICENSE.fullmatch(values[name]):
-            raise InputError(f"{where}: {name} is {show(values[name])}; use the Hub's identifier, such as apache-2.0")
-    for code in values["language"]:
-        # YAML reads `no`, Norwegian, as false.
-        if not isinstance(code, str) or not LANGUAGE.fullmatch(code):
-            raise InputError(f'{where}: language {show(code)} is no ISO 639 code; write "zh", "en", "no", … in quotes')
-    return Details(**values)
-
-
-def _known_keys(values: Mapping[Any, Any], kind: type, where: str) -> None:
-    names = [each.name for each in fields(kind)]
-    for name in values:
-        if name not in names:
-            raise unknown_setting(str(name), names, where)
-
-
-def _text(value: Any, name: Any, where: str) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    raise InputError(f"{where}: {name} is {show(value)}; write text, in quotes where it has a colon or is a number")
+    return check_settings(Details, values, str(path) if path else "the command line")

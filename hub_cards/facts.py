@@ -207,7 +207,7 @@ class AugmentationFacts:
         decided: how raw types became labels: by `rule`, `llm`, `cluster`, `unverified`.
         overlaps: one a held-out file that is still where the run found it.
         rejected: what people left out on the review page, by config; None where nobody reviewed.
-        usd: what the answers cost; None where the run has no store.
+        usd: what the answers cost; None where the run has no store, or no price was given.
     """
 
     settings: Any
@@ -276,7 +276,7 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
         read_json(folder / "label_map.json")["shares"],
         overlaps,
         rejected if reviewed else None,
-        _spent(folder),
+        _spent(folder) if _priced(settings) else None,
     )
 
 
@@ -308,6 +308,10 @@ def _prompts(path: Path) -> list[dict[str, Any]]:
         }
         for (task, prompt, version, sha256, model, temperature, top_p), answers in groups.items()
     ]
+
+
+def _priced(settings: Any) -> bool:
+    return bool(settings.usd_per_million_prompt_tokens or settings.usd_per_million_completion_tokens)
 
 
 def _spent(folder: Path) -> float | None:

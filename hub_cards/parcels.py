@@ -24,8 +24,9 @@ MODEL_FILES = (
     *("vocab.txt", "vocab.json", "merges.txt", "*.model"),
 )
 SPACE_FILES = ("*.py", "requirements.txt", "packages.txt", "*.css", "*.js", "*.svg")
-"""The whole list of what leaves: of a trained folder these files and the code; of the demo these; the metric's three by
-name; of a data set the tables built anew. Whatever else lies in a folder stays there, and is told (`left_out`)."""
+"""The whole list of what leaves: of a trained folder these files and the code; of the demo these, the
+renderer of spans and the readers of files; the metric's three by name; of a data set the tables built anew. Whatever
+else lies in a folder stays there, and is told (`left_out`)."""
 
 
 @dataclass
@@ -223,17 +224,30 @@ def pack_metric(repo_id: str) -> Parcel:
 
 
 def pack_space(repo_id: str, model_ids: list[str]) -> Parcel:
-    """The demo, with the one renderer of nested spans beside it; the models' ids go into its variable."""
+    """The demo, with the one renderer of nested spans and the readers of annotated files beside it; the models' ids go
+    into its variable."""
     from huggingface_hub import SpaceCard
 
     folder = shipped(DEMO)
     files, left_out = _listed(folder, SPACE_FILES)
     left_out = tuple(name for name in left_out if name not in ("README.md", "__pycache__"))
     files["span_html.py"] = _source("augmentation.review.span_html")
+    files |= _readers()
     card = SpaceCard((folder / "README.md").read_text(encoding="utf-8"))
     card.data["models"] = model_ids
     variables = {"KNOWFREE_MODELS": ",".join(model_ids)}
     return Parcel("space", repo_id, files, lambda _: str(card), sdk="gradio", variables=variables, left_out=left_out)
+
+
+def _readers() -> dict[str, Path | bytes]:
+    """What reads annotated files, as a package of the Space's own, `knowfree_formats`."""
+    package = _source("modeling_knowfree.configuration_knowfree").parent
+    read = [package / "files.py", package / "units_knowfree.py", *sorted((package / "data").rglob("*.py"))]
+    files: dict[str, Path | bytes] = {"knowfree_formats/__init__.py": b'"""Readers of annotated text."""\n'}
+    for path in read:
+        if path.name not in ("commands.py", "inspection.py"):  # of the command line
+            files[f"knowfree_formats/{path.relative_to(package).as_posix()}"] = path
+    return files
 
 
 def shipped(name: str) -> Path:

@@ -1,20 +1,24 @@
 """The `"knowfree"` pipeline: raw text or units in, labelled spans out."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import Pipeline
 
-from .decoding_knowfree import best_first, find_hits, resolve
+from .decoding_knowfree import Span, best_first, find_hits, resolve
 from .units_knowfree import (
+    Document,
     KnowFreeCollator,
-    Pieces,
+    Window,
     batches_by_cost,
     cut,
     encode_units,
@@ -37,6 +41,29 @@ _INSTEAD = {
     "top_k": ": threshold says from which score on a span is found",
     "function_to_apply": ": scores are probabilities",
 }
+
+
+@dataclass
+class Findings:
+    """
+    What the model sees in one document, windows joined: each span counts where its window sees most around it.
+
+    Attributes:
+        document: the input.
+        floor: probability above which `hits` are complete.
+        hits: target labels, `(start, end, column, score, logit)` in units of the document, best first.
+        extension_floor: the same for `extension_hits`.
+        extension_hits: of the model's extension labels, columns counted from the first of them; on request.
+        extension_logits: by the units `[start, end)` of each hit of a target label the logits of all extension labels
+            there, `[E]`; on request.
+    """
+
+    document: Document
+    floor: float
+    hits: list[Span] = field(default_factory=list)
+    extension_floor: float = 0.0
+    extension_hits: list[Span] = field(default_factory=list)
+    extension_logits: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
 
 class KnowFreePipeline(Pipeline):
@@ -198,7 +225,7 @@ class KnowFreePipeline(Pipeline):
         first, stream = 0, iter(lists)
         with ThreadPoolExecutor(1) as side:
 
-            def begin() -> Future[list[dict]] | None:
+            def begin() -> Future[list[Document]] | None:
                 nonlocal first
                 chunk = next(stream, None)  # by this thread: the inputs may be bound to it
                 if chunk is None:
@@ -217,32 +244,125 @@ class KnowFreePipeline(Pipeline):
                     raise
                 yield self._run(documents, limits, after)
 
-    def _run(self, documents: list[dict], limits: tuple[int, int | None], after: dict) -> list[list[dict]]:
+    def _run(self, documents: list[Document], limits: tuple[int, int | None], after: dict) -> list[list[dict]]:
         """What `preprocess` made of some inputs to their spans."""
-        jobs = [(document, window) for document in documents for window in document["windows"]]
-        jobs.sort(key=lambda job: len(job[1]["pieces"].input_ids), reverse=True)
-        lengths = [window["pieces"].num_units for _, window in jobs]
+        spans: dict[int, list[dict]] = {}
+
+        def answer(one: Findings) -> None:
+            spans[id(one)] = self.postprocess(one, **after)
+
+        found = self._find(documents, limits, after.get("threshold"), done=answer)
+        return [spans.get(id(one), []) for one in found]
+
+    def find(
+        self,
+        documents: Sequence[Document],
+        *,
+        threshold: float | None = None,
+        extensions: bool = False,
+        most_hits: int | None = None,
+        batch_size: int = 8,
+        spans_per_batch: int | None = None,
+        progress: Callable[[int, int], Any] | None = None,
+    ) -> list[Findings]:
+        """
+        Every span that the model gives a probability, before spans that may not stand together are left out: one run of
+        the encoder serves every higher threshold and every way of decoding (`postprocess`).
+
+        Args:
+            documents: what `preprocess` made of the inputs.
+            threshold: probability from which on a span is a hit; default `model.config.threshold`.
+            extensions: find extension labels too, and give their logits at the hits of target labels; nothing in a
+                model without extension columns.
+            most_hits: of one document, the best of target and as many of extension labels; default: all.
+            batch_size, spans_per_batch: as in a call of the pipeline.
+            progress: called after each batch with the windows that are done and the windows in all.
+
+        Returns:
+            Findings i belong to document i.
+
+        Raises:
+            ValueError: a threshold outside (0, 1), or a limit below 1.
+        """
+        _, _, after = self._sanitize_parameters(threshold=threshold)
+        if most_hits is not None and most_hits < 1:
+            raise ValueError(f"most_hits={most_hits}: give 1 or more")
+        extensions = extensions and bool(self.model.config.extension_labels)
+        limits = self._limits(batch_size, spans_per_batch)
+        return self._find(documents, limits, after.get("threshold"), extensions, most_hits, progress)
+
+    def _find(
+        self,
+        documents: Sequence[Document],
+        limits: tuple[int, int | None],
+        threshold: float | None,
+        extensions: bool = False,
+        most_hits: int | None = None,
+        progress: Callable[[int, int], Any] | None = None,
+        done: Callable[[Findings], None] | None = None,
+    ) -> list[Findings]:
+        floor = self.model.config.threshold if threshold is None else threshold
+        found = [Findings(document, floor, extension_floor=floor) for document in documents]
+        jobs = [(one, window) for one in found for window in one.document.windows]
+        jobs.sort(key=lambda job: len(job[1].pieces.input_ids), reverse=True)
+        lengths = [window.pieces.num_units for _, window in jobs]
+        waiting = Counter(id(one) for one, _ in jobs)
+
+        def keep(batch: Sequence[tuple[Findings, Window]], logits: Tensor) -> None:
+            self._keep(batch, logits, floor, most_hits)
+            waiting.subtract(id(one) for one, _ in batch)
+            for one in {id(one): one for one, _ in batch}.values():
+                if waiting[id(one)] == 0:
+                    _finish(one, most_hits)
+                    if done is not None:
+                        done(one)
+
         start, running = 0, None
         for count in batches_by_cost(lengths, limits[0], self.model.config.max_span_width, limits[1]):
             batch, start = jobs[start : start + count], start + count
-            logits = self.forward(self.collate([_feature(window["pieces"]) for _, window in batch]))["logits"]
+            features = [vars(window.pieces) for _, window in batch]
+            logits = self.forward(self.collate(features), extensions=extensions)["logits"]  # (B, L, W, N)
             # A GPU already has its next batch while the hits of the last are fetched and become spans.
             if running is not None:
-                self._keep_hits(*running, after)
+                keep(*running)
             running = batch, logits
             if logits.device.type == "cpu":
-                self._keep_hits(*running, after)
+                keep(*running)
                 running = None
+            if progress is not None:
+                progress(start, len(jobs))
         if running is not None:
-            self._keep_hits(*running, after)
-        return [document.get("found", []) for document in documents]
+            keep(*running)
+        return found
 
-    def _keep_hits(self, batch: list, logits: torch.Tensor, after: dict) -> None:
-        threshold = after.get("threshold", self.model.config.threshold)
-        for (document, window), hits in zip(batch, find_hits(logits, threshold), strict=True):
-            window["hits"] = hits
-            if all("hits" in each for each in document["windows"]):
-                document["found"] = self.postprocess(document, **after)
+    def _keep(
+        self, batch: Sequence[tuple[Findings, Window]], logits: Tensor, threshold: float, most_hits: int | None
+    ) -> None:
+        """The hits of a batch of windows, logits `[B, L, W, N]`, to the findings of their documents."""
+        targets = len(self.model.config.target_labels)
+        scores, extra = logits[..., :targets], logits[..., targets:]
+        if most_hits is not None:
+            scores, floors = _best_cells(scores, threshold, most_hits)
+            for (one, _), floor in zip(batch, floors, strict=True):
+                one.floor = max(one.floor, floor)
+        for at, ((one, window), hits) in enumerate(zip(batch, find_hits(scores, threshold), strict=True)):
+            own = _owned(hits, one.document, window)
+            one.hits += own
+            if extra.shape[-1] and own:
+                cells = list(dict.fromkeys((hit.start, hit.end) for hit in own))
+                starts, ends = torch.tensor(cells, device=logits.device).T
+                rows = extra[at, starts - window.start, ends - starts - 1].float().cpu()  # (cells, E), a copy
+                one.extension_logits.update(zip(cells, rows, strict=True))
+        if extra.shape[-1]:
+            if most_hits is not None:
+                extra, floors = _best_cells(extra, threshold, most_hits)
+                for (one, _), floor in zip(batch, floors, strict=True):
+                    one.extension_floor = max(one.extension_floor, floor)
+            for (one, window), hits in zip(batch, find_hits(extra, threshold), strict=True):
+                one.extension_hits += _owned(hits, one.document, window)
+        if most_hits is not None:
+            for one, _ in batch:
+                _keep_best(one, 2 * most_hits, most_hits)
 
     def preprocess(  # type: ignore[override]
         self,
@@ -252,94 +372,169 @@ class KnowFreePipeline(Pipeline):
         window_overlap: int = 64,
         cuts: Counter | None = None,
         first: int = 0,
-    ) -> list[dict[str, Any]]:
-        """Each input's units, their offsets, and its windows as pieces; errors count inputs from `first`."""
-        documents: list[dict[str, Any]] = []
+    ) -> list[Document]:
+        """
+        Inputs as the encoder reads them; options are those of a call of the pipeline.
+
+        Args:
+            first: number of the first input, in errors.
+        """
+        documents: list[Document] = []
         for at, item in enumerate(inputs, first):
             _check_unicode(item, at)
             if is_split_into_words:
                 if isinstance(item, str) or not all(isinstance(unit, str) for unit in item):
                     raise ValueError(f"input {at}: is_split_into_words=True takes a list of strings, got {item!r:.80}")
-                documents.append({"input": at, "units": list(item), "offsets": None, "text": None})
+                documents.append(Document(None, list(item)))
             elif isinstance(item, str):
                 offsets = split_text(item, self.model.config.unit) if item.strip() else []
-                units = [item[start:end] for start, end in offsets]
-                documents.append({"input": at, "units": units, "offsets": offsets, "text": item})
+                documents.append(Document(item, [item[start:end] for start, end in offsets], offsets))
             else:
                 hint = '; of a data set give one column: KeyDataset(data, "text")' if isinstance(item, dict) else ""
                 raise ValueError(f"input {at}: takes text, got {type(item).__name__}: {item!r:.80}{hint}")
-        filled = [document for document in documents if any(unit.strip() for unit in document["units"])]
+        filled = [at for at, document in enumerate(documents) if any(unit.strip() for unit in document.units)]
         limit = self.model.config.max_pieces
-        units_of = [document["units"] for document in filled]
+        units_of = [documents[at].units for at in filled]
         encoded = encode_units(self.tokenizer, units_of, None if overflow == "error" else limit)
-        for document in documents:
-            document["ranges"], document["windows"] = [], []
-        for document, pieces in zip(filled, encoded, strict=True):
+        for at, pieces in zip(filled, encoded, strict=True):
+            document = documents[at]
             if overflow == "error" and limit is not None and len(pieces.input_ids) > limit:
                 raise ValueError(
-                    f"input {document['input']} has {len(pieces.input_ids)} pieces, the encoder reads {limit}: "
+                    f"input {first + at} has {len(pieces.input_ids)} pieces, the encoder reads {limit}: "
                     'overflow="window" tags it all, overflow="truncate" its beginning'
                 )
             lengths = getattr(self.model.config, "train_lengths", None) if overflow == "window" else None
-            ranges = windows(pieces, limit, window_overlap, partial(self._sentence_ends, document), lengths)
+            ends = cache(partial(self._sentence_ends, document))
+            ranges = windows(pieces, limit, window_overlap, ends, lengths)
             if overflow == "truncate":
                 ranges = ranges[:1]
-            document["ranges"] = ranges
             if cuts is not None and len(ranges) > 1:
-                at_ends = sum(start in document["ends"] for start, _ in ranges[1:])
+                at_ends = len({start for start, _ in ranges[1:]} & set(ends()))
                 cuts.update(texts=1, sentence_ends=at_ends, inside_sentences=len(ranges) - 1 - at_ends)
             whole = len(ranges) == 1 and ranges[0][1] == pieces.num_units
-            document["windows"] = [{"pieces": pieces if whole else cut(pieces, *span)} for span in ranges]
+            document.windows = [
+                Window(start, end, pieces if whole else cut(pieces, start, end)) for start, end in ranges
+            ]
         return documents
 
-    def _sentence_ends(self, document: dict[str, Any]) -> list[int]:
-        if document["text"] is None:
-            document["ends"] = sentence_ends(*join_units(document["units"], self.model.config.unit))
-        else:
-            document["ends"] = sentence_ends(document["text"], document["offsets"])
-        return document["ends"]
+    def _sentence_ends(self, document: Document) -> list[int]:
+        if document.text is None or document.offsets is None:
+            return sentence_ends(*join_units(document.units, self.model.config.unit))
+        return sentence_ends(document.text, document.offsets)
 
-    def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # type: ignore[override]
+    def forward(self, batch: dict[str, Tensor], extensions: bool = False) -> dict[str, Tensor]:  # type: ignore[override]
         """`Pipeline.forward`, whose answer stays on the device: of all logits only the hits' are ever fetched."""
         with self.device_placement(), self.get_inference_context()():
-            return self._forward(self._ensure_tensor_on_device(batch, device=self.device))
+            return self._forward(self._ensure_tensor_on_device(batch, device=self.device), extensions)
 
-    def _forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # type: ignore[override]
-        return {"logits": self.model(**batch).logits}
+    def _forward(self, batch: dict[str, Tensor], extensions: bool = False) -> dict[str, Tensor]:  # type: ignore[override]
+        return {"logits": self.model(**batch, output_extension_logits=extensions).logits}
 
     def postprocess(  # type: ignore[override]
         self,
-        document: dict[str, Any],
+        found: Findings,
         threshold: float | None = None,
         decoding: str | None = None,
         ignore_labels: frozenset[str] = frozenset(),
     ) -> list[dict[str, Any]]:
-        """Hits of all windows of one document to its spans."""
+        """
+        The spans of one document, as a call of the pipeline gives them.
+
+        Args:
+            threshold: none lower than `found.floor`, which is the default.
+            decoding: default the model's.
+        """
         config = self.model.config
-        labels = config.target_labels
-        ranges = document["ranges"]
-        hits = [
-            hit._replace(start=hit.start + left, end=hit.end + left)
-            for at, ((left, _), window) in enumerate(zip(ranges, document["windows"], strict=True))
-            for hit in window["hits"]
-            if len(ranges) == 1 or owner(hit.start + left, hit.end + left, ranges) == at
+        hits = _above(found.hits, threshold, found.floor)
+        spans = resolve(hits, decoding or config.decoding, config.multi_label)
+        return [
+            told
+            for span in spans
+            if (told := self._told(found.document, span, config.target_labels))["entity_group"] not in ignore_labels
         ]
-        if len(ranges) > 1:
-            hits.sort(key=best_first)
-        gap = "" if config.unit == "character" else " "
-        found = []
-        for span in resolve(hits, decoding or config.decoding, config.multi_label):
-            if labels[span.label] in ignore_labels:
-                continue
-            if document["text"] is None:
-                start, end, word = span.start, span.end, gap.join(document["units"][span.start : span.end])
-            else:
-                start, end = document["offsets"][span.start][0], document["offsets"][span.end - 1][1]
-                word = document["text"][start:end]
-            found.append(
-                {"entity_group": labels[span.label], "score": span.score, "word": word, "start": start, "end": end}
-            )
-        return found
+
+    def extension_spans(
+        self, found: Findings, threshold: float | None = None, decoding: str | None = None
+    ) -> list[dict[str, Any]]:
+        """
+        The spans of extension labels in one document that `find(…, extensions=True)` looked at, in the same form and
+        order: what the model learnt beside its targets, never part of its answer. Words and their tags never overlap;
+        spans of entities do as `decoding` says.
+        """
+        config = self.model.config
+        by_kind: dict[str, list[Span]] = {}
+        for hit in _above(found.extension_hits, threshold, found.extension_floor):
+            by_kind.setdefault(config.extension_labels[hit.label].partition(":")[0], []).append(hit)
+        spans = [
+            span
+            for kind, hits in by_kind.items()
+            for span in resolve(hits, (decoding or config.decoding) if kind == "ENT" else "flat", False)
+        ]
+        spans.sort(key=lambda span: (span.start, span.end, span.label))
+        return [self._told(found.document, span, config.extension_labels) for span in spans]
+
+    def _told(self, document: Document, span: Span, labels: Sequence[str]) -> dict[str, Any]:
+        if document.text is None or document.offsets is None:
+            gap = "" if self.model.config.unit == "character" else " "
+            start, end, word = span.start, span.end, gap.join(document.units[span.start : span.end])
+        else:
+            start, end = document.offsets[span.start][0], document.offsets[span.end - 1][1]
+            word = document.text[start:end]
+        return {"entity_group": labels[span.label], "score": span.score, "word": word, "start": start, "end": end}
+
+
+def _owned(hits: Iterable[Span], document: Document, window: Window) -> list[Span]:
+    """Hits of a window, in units of the document, but for those that another window sees better."""
+    if len(document.windows) == 1:
+        return list(hits)
+    moved = [hit._replace(start=hit.start + window.start, end=hit.end + window.start) for hit in hits]
+    return [hit for hit in moved if document.windows[owner(hit.start, hit.end, document.ranges)] is window]
+
+
+def _best_cells(logits: Tensor, threshold: float, most: int) -> tuple[Tensor, list[float]]:
+    """`[B, L, W, n]` with what is not among the `most` highest of its sentence far below any threshold, and for each
+    sentence the probability above which all is still there."""
+    least = math.log(threshold / (1 - threshold))
+    kept, floors = [], []
+    for sentence in logits:
+        floor = threshold
+        if int((sentence > least).sum()) > most:
+            bound = sentence.flatten().topk(most + 1).values[-1]
+            sentence = sentence.masked_fill(sentence <= bound, torch.finfo(sentence.dtype).min)
+            floor = bound.double().sigmoid().item()
+        kept.append(sentence)
+        floors.append(floor)
+    return torch.stack(kept), floors
+
+
+def _finish(found: Findings, most_hits: int | None) -> None:
+    """Hits of all windows in one order, and no more than are wanted."""
+    if len(found.document.windows) > 1:
+        found.hits.sort(key=best_first)
+        found.extension_hits.sort(key=best_first)
+    if most_hits is not None:
+        _keep_best(found, most_hits, most_hits)
+
+
+def _keep_best(found: Findings, most: int, keep: int) -> None:
+    """Where there are more than `most` hits, `keep` of them, best first, and the floors that say so."""
+    if len(found.hits) > most:
+        found.hits.sort(key=best_first)
+        found.floor = max(found.floor, found.hits[keep].score)
+        del found.hits[keep:]
+        cells = {(hit.start, hit.end) for hit in found.hits}
+        found.extension_logits = {cell: row for cell, row in found.extension_logits.items() if cell in cells}
+    if len(found.extension_hits) > most:
+        found.extension_hits.sort(key=best_first)
+        found.extension_floor = max(found.extension_floor, found.extension_hits[keep].score)
+        del found.extension_hits[keep:]
+
+
+def _above(hits: Sequence[Span], threshold: float | None, floor: float) -> Sequence[Span]:
+    if threshold is None or threshold <= floor:
+        return hits
+    least = math.log(threshold / (1 - threshold))
+    return [hit for hit in hits if hit.logit > least]
 
 
 def _check_unicode(item: Any, at: int) -> None:
@@ -355,7 +550,3 @@ def _check_unicode(item: Any, at: int) -> None:
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
-
-
-def _feature(pieces: Pieces) -> dict[str, Any]:
-    return {"input_ids": pieces.input_ids, "unit_ids": pieces.unit_ids, "num_units": pieces.num_units}

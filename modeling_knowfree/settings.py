@@ -77,20 +77,33 @@ def read_settings(
 
 
 def _read(path: Path, where: str, like: str) -> dict[str, Any]:
-    mend = f"write `{like}` lines"
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
-        if len(content) > LARGEST_FILE:
-            raise InputError(f"{where}: is larger than {LARGEST_FILE >> 20} MB: no file of settings; {mend}")
-        values = yaml.load(content.decode("utf-8-sig"), _PlainLoader)
     except OSError as error:
         raise InputError(f"{where}: {error.strerror}; name a file that can be read") from error
+    return parse_settings(content, where, like=like)
+
+
+def parse_settings(content: bytes, where: str, *, like: str = "setting: value") -> dict[str, Any]:
+    """
+    The values of a YAML text.
+
+    Args:
+        where: what errors call it.
+        like: a line of such a text, for errors.
+
+    Raises:
+        InputError: as `read_settings`.
+    """
+    mend = f"write `{like}` lines"
+    if len(content) > LARGEST_FILE:
+        raise InputError(f"{where}: is larger than {LARGEST_FILE >> 20} MB: no file of settings; {mend}")
+    try:
+        values = yaml.load(content.decode("utf-8-sig"), _PlainLoader)
     except RecursionError as error:
         raise InputError(f"{where}: lists in lists in lists …; {mend}") from error
     except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(
             f"{where}: not YAML as settings need it: {' '.join(str(error).split()):.300}; {mend}"
         ) from error
@@ -122,12 +135,29 @@ def check_settings(kind: type[Model], values: Mapping[str, Any], where: str) -> 
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         if first["type"] in ("extra_forbidden", "invalid_key"):
+            *group, unknown = first["loc"]
+            inside = _group(kind, group)
+            if group and inside is not None:
+                raise unknown_setting(
+                    str(unknown), inside.model_fields, f"{where}: {'.'.join(map(str, group))}"
+                ) from error
             raise unknown_setting(name, kind.model_fields, where) from error
         if first["type"] == "missing":
             raise InputError(f"{where}: setting {name} is missing; add `{name}: …`") from error
         if first["type"] == "value_error":  # of the model's own checks, which do not repeat what may be a secret
             raise InputError(f"{where}: {name}: {first['ctx']['error']}") from None
         raise InputError(f"{where}: {name} is {show(first['input'])}: {first['msg']}") from error
+
+
+def _group(kind: type[BaseModel], names: Iterable[Any]) -> type[BaseModel] | None:
+    """The model of a group of settings inside a model's; None where it is none."""
+    from pydantic import BaseModel
+
+    found: Any = kind
+    for name in names:
+        fields = found.model_fields if isinstance(found, type) and issubclass(found, BaseModel) else {}
+        found = fields[name].annotation if name in fields else None
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
 
 
 def unknown_setting(name: str, known: Iterable[str], where: str) -> InputError:

@@ -2,14 +2,12 @@
 
 import logging
 import unicodedata
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
-
-import torch
-from torch import Tensor
 
 logger = logging.getLogger(__name__)
 IGNORED = -100
@@ -74,6 +72,38 @@ class Pieces:
     input_ids: list[int]
     unit_ids: list[int]
     num_units: int
+
+
+@dataclass
+class Window:
+    """Units `[start, end)` of a document, as the encoder reads them at once."""
+
+    start: int
+    end: int
+    pieces: Pieces
+
+
+@dataclass
+class Document:
+    """
+    One input of the pipeline.
+
+    Attributes:
+        text: as it was given; `None` where units were.
+        units: L units.
+        offsets: character offsets `(start, end)` of each unit; `None` where units were given.
+        windows: in order; none of a blank input.
+    """
+
+    text: str | None
+    units: list[str]
+    offsets: list[tuple[int, int]] | None = None
+    windows: list[Window] = field(default_factory=list)
+
+    @cached_property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The units of the windows; read once they are there."""
+        return [(window.start, window.end) for window in self.windows]
 
 
 def encode_units(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int | None = None) -> list[Pieces]:
@@ -142,8 +172,18 @@ def _encode(tokenizer, sentences: Sequence[Sequence[str]]) -> list[Pieces]:
 
 def cut(pieces: Pieces, start: int, end: int) -> Pieces:
     """Units `[start, end)` of a sentence, special pieces kept, units numbered from 0."""
-    kept = [(i, u) for i, u in zip(pieces.input_ids, pieces.unit_ids, strict=True) if u < 0 or start <= u < end]
-    return Pieces([i for i, _ in kept], [u - start if u >= 0 else u for _, u in kept], end - start)
+    ids, units = pieces.input_ids, pieces.unit_ids
+    head, tail = 0, len(units)  # where special pieces end, and begin again
+    while units[head] < 0:
+        head += 1
+    while units[tail - 1] < 0:
+        tail -= 1
+    first, last = (bisect_left(units, unit, head, tail) for unit in (start, end))
+    return Pieces(
+        [*ids[:head], *ids[first:last], *ids[tail:]],
+        [*units[:head], *(unit - start for unit in units[first:last]), *units[tail:]],
+        end - start,
+    )
 
 
 _SENTENCE_MARKS = frozenset("。！？!?．｡؟।॥")
@@ -332,7 +372,9 @@ class KnowFreeCollator:
     def __init__(self, pad_token_id: int):
         self.pad_token_id = pad_token_id
 
-    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        import torch  # here alone: what reads files uses the rest of this module, and starts in no time without
+
         longest = max(len(feature["input_ids"]) for feature in features)
 
         def padded(values: list[int], filler: int) -> list[int]:

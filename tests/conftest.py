@@ -243,7 +243,8 @@ def hub_run(trained, augmented) -> Path:
     )
     (folder / "card.yaml").write_text(
         "license: apache-2.0\ndataset_license: cc-by-sa-4.0\nlanguage: en\nbase_model: org/tiny-bert\n"
-        "source: {name: Trail reports, license: written for this project}\n"
+        "source: {name: Trail reports, license: written for this project,\n"
+        "  dataset_id: org/trail-reports, splits: {test: test}}\n"
         "label_meanings: {PLACE: 'a place on the route', GEAR: 'what is carried | worn'}\n"
     )
     return folder

@@ -1,6 +1,7 @@
 """What users copy runs as it stands."""
 
 import json
+import re
 import runpy
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import yaml
 from knowfree_experiments.run.settings import check_run
 
+from modeling_knowfree.data.known import KNOWN
 from modeling_knowfree.data.readers import read_rows, write_rows
 from modeling_knowfree.inference.tag import load_pipeline
 from modeling_knowfree.settings import read_settings
@@ -59,11 +61,26 @@ def test_demo_runs_are_settings_of_this_checkout(path, monkeypatch):
     assert all(Path(file).is_file() for file in files)
 
 
+@pytest.mark.parametrize("path", sorted((EXAMPLES / "runs").glob("[ft]*.yaml")), ids=lambda path: path.stem)
+def test_runs_of_the_paper_say_what_fetches_their_data(path):
+    settings = read_settings(path)
+    name = settings["dataset"]
+    assert KNOWN[name].hub and KNOWN[name].licence
+    assert f"# Fetched by: knowfree data get {name} data/{name}\n" in path.read_text()
+    files = [settings[f"{split}_file"] for split in ("train", "validation", "test")]
+    assert files == [f"data/{name}/{split}.jsonl" for split in ("train", "dev", "test")]  # as it writes them
+
+
+def test_every_data_set_that_a_run_of_the_paper_names_is_known():
+    told = " ".join(path.read_text() for path in (EXAMPLES / "runs").glob("[ft]*.yaml"))
+    assert {name for name in KNOWN if re.search(rf"\b{name}\b", told)} == set(KNOWN)
+
+
 @pytest.mark.parametrize("path", sorted((EXAMPLES / "accelerate").glob("*.yaml")), ids=lambda path: path.stem)
 def test_accelerate_configs_are_ones_that_accelerate_reads(path):
     from accelerate.commands.config.config_args import load_config_from_file
 
     fields = yaml.safe_load(path.read_text())
     config = load_config_from_file(str(path))
-    assert config.num_processes == fields["num_processes"] == (2 if "two" in path.stem else 1)
-    assert config.mixed_precision == ("bf16" if "bf16" in path.stem else "no")
+    assert config.num_processes == fields["num_processes"] == (1 if "one" in path.stem else 2)
+    assert config.mixed_precision == ("bf16" if path.stem.endswith(("bf16", "fsdp")) else "no")

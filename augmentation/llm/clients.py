@@ -72,7 +72,7 @@ class _WireClient(AsyncInferenceClient):
         ) as response:
             if response.has_redirect_location:
                 target = word(shown_url(response.headers["Location"]))
-                raise StopRunError(f"{self.shown_endpoint} redirects to {target}: give that as --base-url")
+                raise StopRunError(f"{self.shown_endpoint} redirects to {target}: give that as --base_url")
             if not response.is_success:
                 page = await read_error_page(response.aiter_raw(), response.headers)
                 raise error_for_status(
@@ -135,7 +135,7 @@ class HubClient:
                 response.status_code, response.headers, response.text, endpoint=self.endpoint, token=self._token
             ) from None
         except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
-            raise StopRunError(f"{self.endpoint}: {word(error)}: check --base-url") from None
+            raise StopRunError(f"{self.endpoint}: {word(error)}: check --base_url") from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             raise RetryableError(f"cannot connect to {self.endpoint}: {told(error)}", unreachable=True) from None
         except httpx2.HTTPError as error:
@@ -245,7 +245,7 @@ def open_client(
         return RecordedClient(answers)
     if kind == "tgi":
         if not base_url:
-            raise StopRunError("--client tgi needs --base-url, e.g. --base-url http://localhost:8080")
+            raise StopRunError("--client tgi needs --base_url, e.g. --base_url http://localhost:8080")
         from augmentation.llm.tgi import TGIClient
 
         return TGIClient(base_url, model=model, token_env=token_env)

@@ -21,10 +21,10 @@ STOPPING = {
     401: "the server does not know the token in {variable}: set it, e.g. export {variable}=…",
     402: "the account of the token in {variable} has no credit left: top it up, or name another token",
     403: "the token in {variable} may not use this model: give it the right to, or name another token",
-    404: "there is no such model or route: check --model and --base-url",
-    405: "this route takes no questions: check --base-url",
+    404: "there is no such model or route: check --model and --base_url",
+    405: "this route takes no questions: check --base_url",
     407: "a proxy asks for credentials: check HTTPS_PROXY",
-    410: "this model or route is gone: check --model and --base-url",
+    410: "this model or route is gone: check --model and --base_url",
 }
 BODY_CHARACTERS = 300
 CONNECT_SECONDS = 5.0
@@ -59,7 +59,7 @@ class Token:
     def described(self) -> str:
         """How error texts speak of it."""
         if self.variable is None:
-            return "no environment variable (none was named; --token-env names one)"
+            return "no environment variable (none was named; --token_env names one)"
         return self.variable if self._value else f"{self.variable} (not set)"
 
 
@@ -124,12 +124,12 @@ def check_base_url(url: str) -> str:
     except ValueError:
         host, parts = None, urlsplit("")
     if parts.scheme not in ("http", "https") or not host:
-        raise ValueError("--base-url is no URL with a host: it begins with http:// or https://")
+        raise ValueError("--base_url is no URL with a host: it begins with http:// or https://")
     secret = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True) if _SECRET_NAME.search(name)]
     if "@" in parts.netloc or secret or redaction.find(url):
         raise ValueError(
-            f"--base-url {shown_url(url)} carries a password or key, which would be written into files: put it into an "
-            "environment variable and give --token-env ITS_NAME"
+            f"--base_url {shown_url(url)} carries a password or key, which would be written into files: put it into an "
+            "environment variable and give --token_env ITS_NAME"
         )
     return url
 
@@ -153,7 +153,7 @@ def check_token_env(name: str) -> str:
     """
     if not _VARIABLE.fullmatch(name) or redaction.find(name):
         raise ValueError(
-            "--token-env is the name of an environment variable that holds the token (letters, digits, underscores), "
+            "--token_env is the name of an environment variable that holds the token (letters, digits, underscores), "
             "never the token itself; if it was one, revoke it: your shell has written it down"
         )
     return name

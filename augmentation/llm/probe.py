@@ -61,7 +61,7 @@ async def probe(modes: tuple[Mode, ...], send: Callable[[Request, Mode, int], Aw
             continue
         except RetryableError as error:
             if error.unreachable and not answered:
-                raise StopRunError(f"the server did not answer: {error}; check --base-url and --model") from error
+                raise StopRunError(f"the server did not answer: {error}; check --base_url and --model") from error
             silence = error
             continue
         answered = True

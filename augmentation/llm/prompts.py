@@ -10,8 +10,9 @@ from importlib.resources import files
 from typing import Any
 
 import jinja2
-import yaml
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from modeling_knowfree.settings import parse_settings
 
 LANGUAGES = ("zh", "en", "ja", "ko")
 
@@ -56,7 +57,7 @@ def parse_prompt(source: str) -> Prompt:
     parts = source.split("---\n", 2)
     if len(parts) != 3 or parts[0]:
         raise ValueError("a prompt file begins with '---', its head (id, language, version) and '---' again")
-    head = yaml.safe_load(parts[1])
+    head = parse_settings(parts[1].encode("utf-8"), "the head of this prompt file", like="id: targets")
     missing = {"id", "language", "version"} - set(head)
     if missing:
         raise ValueError(f"the head of this prompt file lacks {', '.join(sorted(missing))}")

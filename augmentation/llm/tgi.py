@@ -92,7 +92,7 @@ class TGIClient:
         try:
             status, headers, body = await self._client.post(_generate_request(request, mode))
         except aiohttp.InvalidURL as error:
-            raise StopRunError(f"{self.endpoint}: {word(error)}: check --base-url") from None
+            raise StopRunError(f"{self.endpoint}: {word(error)}: check --base_url") from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise RetryableError(f"cannot connect to {self.endpoint}: {told(error)}", unreachable=True) from None
         except (aiohttp.ClientError, ConnectionError) as error:
@@ -101,7 +101,7 @@ class TGIClient:
             raise RowError(f"the text cannot be sent as UTF-8: {error.reason}") from None
         if 300 <= status < 400:
             target = word(shown_url(headers.get("Location", "")))
-            raise StopRunError(f"{self.endpoint} redirects to {target}: give that as --base-url")
+            raise StopRunError(f"{self.endpoint} redirects to {target}: give that as --base_url")
         if isinstance(body, str):
             raise error_for_status(status, headers, body, endpoint=self.endpoint, token=self._token)
         return _completion(read_json(body))

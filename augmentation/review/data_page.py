@@ -6,16 +6,18 @@ from html import escape
 from modeling_knowfree.data.inspection import Finding, Inspection, details, finding_lines, summary
 from modeling_knowfree.data.rows import Row
 
-from .span_html import STYLE, drawn_spans, render
+from .span_html import STYLE, drawn_spans, key, labels_of, looks, render
 
 ROWS_SHOWN = 200
 
 _PAGE_STYLE = """
 :root { color-scheme: light dark; }
+body { background: light-dark(#fff, #181818); color: light-dark(#1a1a1a, #eaeaea); }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; }
-.id { color: GrayText; font-size: 0.8rem; }
-@media print { body { max-width: none; } }
+h1, h2 { overflow-wrap: anywhere; }
+.id { color: light-dark(#595959, #b0b0b0); font-size: 0.8rem; }
+@media print { :root { color-scheme: light; } body { max-width: none; padding: 0; font-size: 10pt; } }
 """
 
 
@@ -27,16 +29,22 @@ def data_page(files: Sequence[tuple[Inspection, Sequence[Row]]], between: dict[s
         files: what each file holds, and its rows; of each the first 200 are drawn.
         between: what `compare` found.
     """
-    parts = []
+    shown = [row for _, rows in files for row in rows[:ROWS_SHOWN]]
+    labels = looks(labels_of(shown))
+    extensions = set(labels_of([{"extensions": row.get("extensions")} for row in shown]))
+    told = f"Key: how the {len(labels)} labels are drawn"
+    parts = [f"<details><summary>{told}</summary>{key(labels, extensions)}</details>"] if labels else []
     if between:
         parts.append(f"<h2>Between the files</h2><pre>{escape(chr(10).join(finding_lines(between)))}</pre>")
     for inspection, rows in files:
-        told = [f"told: {line}" for line in inspection.told]
-        lines = [*summary(inspection), *details(inspection), *told, *finding_lines(inspection.findings)]
-        parts.append(f"<h2>{escape(inspection.name)}</h2><pre>{escape(chr(10).join(lines))}</pre>")
+        heard = [f"told: {line}" for line in inspection.told]
+        lines = [*summary(inspection), *details(inspection), *heard, *finding_lines(inspection.findings)]
+        parts.append(
+            f"<h2><bdi>{escape(inspection.name)}</bdi></h2><pre dir='auto'>{escape(chr(10).join(lines))}</pre>"
+        )
         for row in rows[:ROWS_SHOWN]:
-            parts.append(f'<div class="id">{escape(row["id"])}</div>')
-            parts.append(render(row["tokens"], drawn_spans(row), unit=inspection.unit))
+            parts.append(f'<div class="id"><bdi>{escape(row["id"])}</bdi></div>')
+            parts.append(render(row["tokens"], drawn_spans(row), unit=inspection.unit, drawn=labels))
         if len(rows) > ROWS_SHOWN:
             parts.append(f"<p>… and {len(rows) - ROWS_SHOWN} more sentences</p>")
     return (

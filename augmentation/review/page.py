@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from itertools import chain, islice
@@ -15,7 +15,7 @@ from markupsafe import Markup
 from augmentation.llm.dialogue import Finished
 from augmentation.pipeline import Augmentation
 from augmentation.review.decisions import Decisions, span_key
-from augmentation.review.span_html import STYLE, drawn_spans, render
+from augmentation.review.span_html import STYLE, Look, drawn_spans, key, labels_of, looks, render
 from augmentation.steps.asking import Annotation
 from augmentation.steps.fusion import fused_rows
 from modeling_knowfree.data.rows import InputError, Row
@@ -54,11 +54,13 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
     rows = {row["id"]: row for row in _result_rows(run)}
     labels: Counter[str] = Counter()
     samples = []
+    drawn = looks(labels_of(rows.values()))
     for row, done in islice(_reviewed(run), start, start + limit):
         result = rows.get(row["id"])
         if result is not None:  # a synthetic sentence that min_targets left out is no sample
-            samples.append(_sample(run, result, done))
+            samples.append(_sample(run, result, done, drawn))
             labels.update({span["label"] for span in samples[-1]["spans"]})
+    extensions = [span["label"] for sample in samples for span in sample["spans"] if span["source"] != "target"]
     return (
         _environment()
         .from_string(_template_file("review.html.j2"))
@@ -69,6 +71,7 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
             total=len(rows),
             samples=samples,
             labels=sorted(labels.items(), key=lambda item: (-item[1], item[0])),
+            key=Markup(key({name: look for name, look in drawn.items() if name in labels}, extensions)),
             reasons=REASONS,
             decisions=decisions.model_dump(exclude_none=True),
             span_style=Markup(STYLE),
@@ -89,7 +92,7 @@ def _reviewed(run: Augmentation) -> Iterable[tuple[Row, Finished[Any]]]:
     return chain(run.annotated(), run.annotated_sentences() if run.settings.explain else ())
 
 
-def _sample(run: Augmentation, row: Row, done: Finished[Any]) -> dict[str, Any]:
+def _sample(run: Augmentation, row: Row, done: Finished[Any], drawn: Mapping[str, Look]) -> dict[str, Any]:
     spans = [
         {
             "key": span_key(span),
@@ -103,7 +106,7 @@ def _sample(run: Augmentation, row: Row, done: Finished[Any]) -> dict[str, Any]:
         "id": row["id"],
         "synthetic": row["synthetic"],
         "parent_id": row["parent_id"],
-        "drawn": Markup(render(row["tokens"], drawn_spans(row), unit=run.unit)),
+        "drawn": Markup(render(row["tokens"], drawn_spans(row), unit=run.unit, drawn=drawn)),
         "spans": spans,
         "dropped": [drop for part in done.value if isinstance(part, Annotation) for drop in part.dropped],
         "failed": [{"task": o.request.task, "reason": o.error} for o in done.outcomes if o.error is not None],

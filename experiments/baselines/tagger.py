@@ -177,6 +177,8 @@ def train_tagger(
         InputError: bad arguments, files, rows or folders. Nothing is written then.
     """
     model_args, data_args, args = parse_arguments(arguments)
+    if args.lora_rank:
+        raise InputError(f"{name}: --lora_rank is for KnowFREE alone; leave it out")
     resume = checkpoint_to_resume(args)
     splits = read_splits(data_args, flat=model_args.decoding == "flat")
     plan_schedule(data_args, args, len(splits["train"]))

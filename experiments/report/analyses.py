@@ -18,7 +18,7 @@ from augmentation.steps.normalisation import sentence_encoder
 from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.inference.tag import load_pipeline
-from modeling_knowfree.units_knowfree import encode_units, join_units
+from modeling_knowfree.units_knowfree import join_units
 
 from .results import RESULTS_FILE
 
@@ -85,16 +85,16 @@ def draw(rows: Sequence[Row], limit: int) -> list[Row]:
 
 def extension_logits(model: str, rows: Sequence[Row], *, limit: int = HEATMAP_SENTENCES) -> dict[str, Any]:
     """
-    Figure 8: how strongly each extension label answers where a target label stands.
+    Figure 8: how strongly each extension label answers where the model finds a target label.
 
     Args:
         model: folder of a model that was saved with its extension columns.
-        rows: annotated test sentences; `limit` of them are drawn.
+        rows: test sentences; `limit` of them are drawn.
 
     Returns:
         `targets` and `extensions` (names, in column order), `logits` (`[extensions][targets]`, the mean logit over the
-        gold spans of the target; None where it has none), `spans` (gold spans of each target), `sentences` (read),
-        `skipped` (longer than the encoder reads at once, or with no unit).
+        predicted spans of the target; None where it has none), `spans` (predicted spans of each target), `sentences`
+        (read).
 
     Raises:
         InputError: no KnowFREE model there, or one without extension columns.
@@ -105,37 +105,23 @@ def extension_logits(model: str, rows: Sequence[Row], *, limit: int = HEATMAP_SE
         raise InputError(f"{model}: has no extension columns; name a model that was trained with extension labels")
     targets, extensions = config.target_labels, config.extension_labels
     column = {label: at for at, label in enumerate(targets)}
-    drawn = [row for row in draw(rows, limit) if row["tokens"]]
-    pieces = encode_units(pipe.tokenizer, [row["tokens"] for row in drawn])
-    fitting = [
-        (row, piece)
-        for row, piece in zip(drawn, pieces, strict=True)
-        if config.max_pieces is None or len(piece.input_ids) <= config.max_pieces
-    ]
-    fitting.sort(key=lambda pair: len(pair[1].input_ids))
-    sums = torch.zeros(len(extensions), len(targets), dtype=torch.float64)
+    drawn = draw(rows, limit)
+    sums = torch.zeros(len(targets), len(extensions), dtype=torch.float64)
     spans = torch.zeros(len(targets), dtype=torch.int64)
-    for start in tqdm(range(0, len(fitting), BATCH_SIZE), desc="extension logits", unit="batch"):
-        batch = fitting[start : start + BATCH_SIZE]
-        features = [{"input_ids": p.input_ids, "unit_ids": p.unit_ids, "num_units": p.num_units} for _, p in batch]
-        inputs = {name: tensor.to(pipe.device) for name, tensor in pipe.collate(features).items()}
-        with torch.no_grad():
-            logits = pipe.model(**inputs, output_extension_logits=True).logits.cpu()  # (B, L, W, N)
-        for at, (row, _) in enumerate(batch):
-            for span in row["entities"]:
-                width = span["end"] - span["start"]
-                if width <= logits.shape[2] and span["label"] in column:
-                    target = column[span["label"]]
-                    sums[:, target] += logits[at, span["start"], width - 1, len(targets) :].double()
-                    spans[target] += 1
-    means = (sums / spans).tolist()
+    for start in tqdm(range(0, len(drawn), BATCH_SIZE), desc="extension logits", unit="batch"):
+        documents = pipe.preprocess([row["tokens"] for row in drawn[start : start + BATCH_SIZE]], True)
+        for found in pipe.find(documents, extensions=True, batch_size=BATCH_SIZE):
+            for span in pipe.postprocess(found):
+                target = column[span["entity_group"]]
+                sums[target] += found.extension_logits[span["start"], span["end"]].double()
+                spans[target] += 1
+    means = (sums / spans[:, None]).T.tolist()
     return {
         "targets": targets,
         "extensions": extensions,
         "logits": [[mean if spans[at] else None for at, mean in enumerate(line)] for line in means],
         "spans": spans.tolist(),
-        "sentences": len(fitting),
-        "skipped": min(len(rows), limit) - len(fitting),
+        "sentences": len(drawn),
     }
 
 

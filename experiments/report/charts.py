@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 400, 260
-LEFT, RIGHT, TOP, BOTTOM = 40, 12, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,13 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A line chart; ticks are (place, text). Units of the canvas are those of its viewBox."""
+    """A line chart; ticks are (place, text), `floor` is where the y axis starts, in the data's units. Units of the
+    canvas are those of its viewBox."""
 
     title: str
     x_name: str
     y_name: str
+    floor: float
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     lines: list[Line]
@@ -65,10 +67,11 @@ def line_chart(
     x_labels: Mapping[float, str] | None = None,
 ) -> Chart:
     """
-    Lines over numbers.
+    Lines over percentages. The y axis starts at 0, or where all values are in the upper half of it at the round number
+    below them; error bars end at 0 and 100.
 
     Args:
-        series: by name its points, in order of x.
+        series: by name its points, in order of x; y in [0, 100].
         x_labels: where ticks stand and what they say; round numbers by default.
 
     Raises:
@@ -78,9 +81,10 @@ def line_chart(
     if not points:
         raise ValueError(f"chart {title!r}: no point to draw")
     x_ticks = x_labels or {x: f"{x:g}" for x in round_numbers(min(p.x for p in points), max(p.x for p in points))}
-    heights = round_numbers(
-        min(p.y - (p.sd or 0) for p in points), max(p.y + (p.sd or 0) for p in points), outside=True
-    )
+    lowest = max(0.0, min(p.y - (p.sd or 0) for p in points))
+    highest = min(100.0, max(p.y + (p.sd or 0) for p in points))
+    heights = round_numbers(0.0 if lowest < highest / 2 else lowest, highest, outside=True)
+    heights = [y for y in heights if 0 <= y <= 100]
     x_low, x_high = min(*x_ticks, *(p.x for p in points)), max(*x_ticks, *(p.x for p in points))
     margin = 0.04 * (x_high - x_low) or 1
 
@@ -95,7 +99,14 @@ def line_chart(
     def mark(name: str, point: Point) -> Mark:
         spread = "" if point.sd is None else f" ± {point.sd:.1f}"
         at = (x_labels or {}).get(point.x, f"{point.x:g}")
-        low, high = (None, None) if point.sd is None else (up(point.y - point.sd), up(point.y + point.sd))
+        low, high = (
+            (None, None)
+            if point.sd is None
+            else (
+                up(max(0, point.y - point.sd)),
+                up(min(100, point.y + point.sd)),
+            )
+        )
         return Mark(across(point.x), up(point.y), low, high, f"{name}, {x_name} {at}: {point.y:.1f}{spread}")
 
     lines = []
@@ -106,6 +117,7 @@ def line_chart(
         title,
         x_name,
         y_name,
+        heights[0],
         [(across(x), text) for x, text in x_ticks.items()],
         [(up(y), f"{y:g}") for y in heights],
         lines,

@@ -14,7 +14,7 @@ def report(run: Path, output: Path | None, markdown: bool) -> None:
 
     RUN is the --output_dir of `knowfree run`, finished or not: F1 over seeds with paired-bootstrap intervals, k-shot
     and learning curves, what the extension labels learnt, where the synthetic sentences lie, which labels were merged,
-    examples, and what was dropped. Call it from the folder where `knowfree run` was called.
+    examples, and what was dropped.
 
     \b
     knowfree report runs/movie

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from augmentation.llm.store import write_atomically
-from augmentation.review.span_html import STYLE, drawn_spans, render, visible
+from augmentation.review.span_html import STYLE, Look, drawn_spans, key, looks, render, visible
 from augmentation.settings import load_settings
 from modeling_knowfree.data.readers import InputError, read_rows
 
@@ -36,6 +36,7 @@ from .findings import (
     losses,
     scores,
 )
+from .paper import beside as beside_paper
 from .results import PREDICTIONS_FILE, RESULTS_FILE, FinishedRun, Result, read_run
 
 REPORT_FILE = "report.html"
@@ -95,6 +96,7 @@ def report_html(folder: Path) -> str:
     analyses = Analyses(folder)
     differences, troubles = _differences(run, analyses)
 
+    drawn = looks(sorted({label for cell in run.cells for label in cell.per_label}))
     augmented = {name: folder for subset in run.subsets for name, folder in augmentations(run, subset).items()}
 
     def by_name(build: Callable[[str], Any], names: Iterable[str]) -> list[tuple[str, Section]]:
@@ -118,8 +120,11 @@ def report_html(folder: Path) -> str:
             maps=by_name(lambda subset: _map(run, analyses, subset), run.subsets),
             merges=by_name(lambda name: label_merges(augmented[name]), augmented),
             labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
-            examples=by_name(lambda subset: _examples(run, subset), run.subsets),
+            examples=by_name(lambda subset: _examples(run, subset, drawn), run.subsets),
+            key=Markup(key(drawn)),
             losses=_losses(augmented),
+            paper=_beside_paper(run),
+            asking=[cell for cell in run.cells if cell.llm is not None],
             teachers=(beside := _section(lambda: beside_teachers(run))),
             asked_curves=_asked_curves(beside.content or []),
             failures_shown=FAILURES_SHOWN,
@@ -150,6 +155,8 @@ def report_markdown(folder: Path) -> str:
             bests=[(subset, best_on_dev(run, subset)) for subset in run.subsets],
             labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
             variants=[(name, label_of(name)) for name in run.variants()],
+            paper=_beside_paper(run),
+            asking=[cell for cell in run.cells if cell.llm is not None],
             level=LEVEL,
             resamples=RESAMPLES,
             baseline=BASELINE,
@@ -169,7 +176,7 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     environment.filters |= {"percent": _percent, "spread": _spread, "difference": _difference, "inert": inert}
-    environment.filters |= {"duration": _duration, "several": _several}
+    environment.filters |= {"duration": _duration, "several": _several, "known": _known}
     return environment
 
 
@@ -195,6 +202,11 @@ def _difference(found: Difference) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
+
+
+def _known(value: float | None, shown: str) -> str:
+    """A measured value, or that nobody recorded it."""
+    return "not recorded" if value is None else shown.format(value)
 
 
 def _several(number: int, one: str, many: str | None = None) -> str:
@@ -254,6 +266,15 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
     return found, list(troubles)
 
 
+def _beside_paper(run: FinishedRun) -> list[dict[str, Any]]:
+    """A line for each cell of the paper's tables that this run has too: `subset`, `variant`, `f1`, `printed`."""
+    return [
+        {"subset": subset, "variant": variant, "f1": spread([c.f1 for c in run.of(subset, variant).values()])}
+        | {"printed": figures}
+        for subset, variant, figures in beside_paper(run)
+    ]
+
+
 def _asked_curves(students: Sequence[Beside]) -> list[Chart]:
     """Dev F1 over the texts that the LLM was asked about, one chart a subset."""
     by_subset: dict[str, dict[str, list[Point]]] = {}
@@ -261,7 +282,9 @@ def _asked_curves(students: Sequence[Beside]) -> list[Chart]:
         if len(one.curve) > 1:
             points = [Point(float(texts), 100 * f1, None) for texts, f1 in one.curve]
             by_subset.setdefault(one.subset, {})[one.variant] = points
-    return [line_chart(subset, series, x_name="texts asked", y_name="dev F1") for subset, series in by_subset.items()]
+    return [
+        line_chart(subset, series, x_name="texts asked", y_name="dev F1, %") for subset, series in by_subset.items()
+    ]
 
 
 _SIZE = re.compile(r"(?:k|train_|n)?(\d+)")
@@ -284,7 +307,7 @@ def _by_subset(run: FinishedRun) -> Chart | None:
                 line.append(_point(place[subset], [cell.f1 for cell in cells.values()]))
         series[variant] = line
     labels = {place[subset]: subset for subset in sorted(run.subsets, key=lambda name: place[name])}
-    return line_chart("Test F1 by subset", series, x_name="subset", y_name="test F1", x_labels=labels)
+    return line_chart("Test F1 by subset", series, x_name="subset", y_name="test F1, %", x_labels=labels)
 
 
 def _point(x: float, ratios: Sequence[float]) -> Point:
@@ -305,7 +328,7 @@ def _curves(run: FinishedRun) -> list[Chart]:
             if by_update:
                 series[variant] = [_point(update, by_update[update]) for update in sorted(by_update)]
         if series:
-            charts.append(line_chart(subset, series, x_name="update", y_name="dev F1"))
+            charts.append(line_chart(subset, series, x_name="updates", y_name="dev F1, %"))
     return charts
 
 
@@ -317,10 +340,15 @@ def _heatmap(run: FinishedRun, analyses: Analyses) -> dict[str, Any] | None:
     cell: Result = max(reversed(cells), key=lambda one: -1 if one.dev_f1 is None else one.dev_f1)
     folder = run.cell_folder(cell)
     files = [folder / "config.json", *sorted(folder.glob("*.safetensors")), run.test_file]
-    found = analyses.get("extension_logits", [run.unit, *files], lambda: extension_logits(str(folder), run.test_rows))
+    found = analyses.get(
+        "extension_logits", ["predicted", run.unit, *files], lambda: extension_logits(str(folder), run.test_rows)
+    )
     met = [at for at, spans in enumerate(found["spans"]) if spans]
     if not met:
-        raise InputError(f"{run.test_file}: no sentence read has a gold span, so there is nothing to look at")
+        raise InputError(
+            f"{folder}: finds no span in the test sentences that were read, so there is no position to look at; with "
+            "more updates or more sentences it may"
+        )
     lines = [
         (label, [logits[at] for at in met]) for label, logits in zip(found["extensions"], found["logits"], strict=True)
     ]
@@ -330,10 +358,12 @@ def _heatmap(run: FinishedRun, analyses: Analyses) -> dict[str, Any] | None:
     return {
         "cell": cell,
         "sentences": found["sentences"],
-        "skipped": found["skipped"],
         "of": len(run.test_rows),
         "extensions": len(lines),
+        "low": low,
+        "high": high,
         "targets": [(found["targets"][at], found["spans"][at]) for at in met],
+        "unmet": [label for label, spans in zip(found["targets"], found["spans"], strict=True) if not spans],
         "lines": [
             (label, [(value, round(100 * (value - low) / ((high - low) or 1))) for value in values])
             for label, values in strongest
@@ -369,7 +399,7 @@ def _map(run: FinishedRun, analyses: Analyses, subset: str) -> dict[str, Any] | 
     return analyses.get(f"sentence_map {subset}", [encoder, run.unit, run.test_file, synthetic[0], gold], compute)
 
 
-def _examples(run: FinishedRun, subset: str) -> dict[str, Any] | None:
+def _examples(run: FinishedRun, subset: str, drawn: Mapping[str, Look]) -> dict[str, Any] | None:
     """Sentences that the challenger gets right and the baseline wrong, and the other way round."""
     other = challenger(run, subset)
     if other is None or not run.of(subset, BASELINE):
@@ -380,7 +410,7 @@ def _examples(run: FinishedRun, subset: str) -> dict[str, Any] | None:
         if side is None:
             return None
         pairs = [[(f"gold, and {right}", gold), (wrong, tagged)] for gold, _, tagged in side.examples]
-        sides.append((side, [[(name, _drawn(row, run.unit)) for name, row in pair] for pair in pairs]))
+        sides.append((side, [[(name, _drawn(row, run.unit, drawn)) for name, row in pair] for pair in pairs]))
     return {"sides": sides}
 
 
@@ -401,5 +431,5 @@ def _losses(augmented: Mapping[str, Path]) -> dict[str, Any]:
     }
 
 
-def _drawn(row: dict[str, Any], unit: str) -> Markup:
-    return Markup(render(row["tokens"], drawn_spans({"entities": row["entities"]}), unit=unit))
+def _drawn(row: dict[str, Any], unit: str, drawn: Mapping[str, Look]) -> Markup:
+    return Markup(render(row["tokens"], drawn_spans({"entities": row["entities"]}), unit=unit, drawn=drawn))

@@ -198,8 +198,10 @@ class FinishedRun:
 
     @property
     def test_file(self) -> Path:
-        """The annotated sentences that every cell was scored on."""
-        return Path(self.settings["test_file"])
+        """The annotated sentences that every cell was scored on, wherever the report is made."""
+        path = Path(self.settings["test_file"])
+        there = self.settings.get("called_from")  # older runs do not say
+        return path if there is None or path.is_absolute() else self.folder / there / path
 
     @cached_property
     def test_rows(self) -> list[Row]:
@@ -208,10 +210,8 @@ class FinishedRun:
             InputError: the file is gone or broken.
         """
         if not self.test_file.exists():
-            raise InputError(
-                f"{self.test_file}: the test file of {self.folder} is not here; call from the folder where "
-                "`knowfree run` was called, its paths are relative to that"
-            )
+            told = "" if "called_from" in self.settings else ", or call from the folder where `knowfree run` was called"
+            raise InputError(f"{self.test_file}: the test file of {self.folder} is not here; put it back{told}")
         return read_rows(self.test_file, unit=self.settings.get("unit"))
 
     @property

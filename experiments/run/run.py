@@ -181,7 +181,8 @@ class Run:
         if not accept_changes:
             self._check_unchanged()
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.folder / RUN_FILE, run_text(self.settings))
+        here = {"called_from": os.path.relpath(Path.cwd(), self.folder.resolve())}
+        write_atomically(self.folder / RUN_FILE, run_text(self.settings.model_copy(update=here)))
         if self.pools and self.settings.unlabeled_dataset_name:
             write_rows(self.folder / UNLABELED_FILE, hub_texts(self))
         for subset, rows in self.subsets.items():

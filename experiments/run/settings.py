@@ -55,6 +55,7 @@ class RunSettings(BaseModel):
         None, ge=1, description="of every training of a subset; by default what the recipe wants for its largest set"
     )
     unlabeled_file: str | None = _field(None, "text without labels, for the variants u, fu, fsu: the pool")
+    called_from: str | None = _field(None, "where files are named from, seen from this file; the run writes it")
     unlabeled_dataset_name: str | None = _field(None, "instead of a file, a Hub data set with tokens or text")
     ask: int | None = Field(None, ge=0, description="how many texts of the pool the LLM tags; by default all")
     pick: Pick = _field("random", "which: random, uncertain, diverse, both")
@@ -178,7 +179,7 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
 
 def run_text(settings: RunSettings) -> str:
     """The text of `run.yaml`: every setting with its meaning."""
-    lines = ["# Settings of `knowfree run`; files are named from the directory it is called in.", ""]
+    lines = ["# Settings of `knowfree run`; files are named from the directory it is called in (called_from).", ""]
     for name, info in RunSettings.model_fields.items():
         value = settings.model_dump(mode="json")[name]
         dumped = yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10**6).strip()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..data.rows import InputError, Row
 from ..units_knowfree import split_text
@@ -119,7 +119,7 @@ def finish(output: Path, output_format: str, unit: str) -> None:
         return
     if output_format == PARQUET:
         made = part.with_suffix(".parquet")
-        _write_parquet(_lines_of(part), made)
+        write_parquet(_lines_of(part), made)
     else:
         from ..data.formats import write_rows_as
 
@@ -151,25 +151,27 @@ def as_row(row: Row, unit: str, number: int) -> Row:
     }
 
 
-def _write_parquet(rows: Iterator[Row], path: Path) -> None:
+def write_parquet(rows: Iterator[Row], file: Path | BinaryIO, names: Sequence[str] | None = None) -> None:
+    """
+    Tagged rows into a Parquet file; memory does not grow with their number.
+
+    Args:
+        names: of the columns; by default those of the first row.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     of_span = {"start": pa.int64(), "end": pa.int64(), "label": pa.string(), "score": pa.float64(), "word": pa.string()}
-    span = pa.struct(list(of_span.items()))
-    kinds = {"id": pa.string(), "tokens": pa.list_(pa.string()), "text": pa.string(), "entities": pa.list_(span)}
-    writer = None
-    while chunk := list(islice(rows, ROWS_AT_ONCE)):
-        if writer is None:
-            names = [name for name in kinds if name in chunk[0]]
-            schema = pa.schema([(name, kinds[name]) for name in names])
-            writer = pq.ParquetWriter(path, schema)
-        columns = {name: [_plain(row.get(name), name) for row in chunk] for name in names}
-        writer.write_table(pa.table(columns, schema=schema))
-    if writer is None:
-        pq.write_table(pa.table({"entities": pa.array([], kinds["entities"])}), path)
-    else:
-        writer.close()
+    texts = {"id": pa.string(), "tokens": pa.list_(pa.string()), "text": pa.string()}
+    kinds = {"order": pa.int64(), **texts, "entities": pa.list_(pa.struct(list(of_span.items())))}
+    chunk = list(islice(rows, ROWS_AT_ONCE))
+    wanted = names or chunk[0] if names or chunk else ["entities"]
+    schema = pa.schema([(name, kind) for name, kind in kinds.items() if name in wanted])
+    with pq.ParquetWriter(file, schema) as writer:
+        while chunk:
+            columns = {name: [_plain(row.get(name), name) for row in chunk] for name in schema.names}
+            writer.write_table(pa.table(columns, schema=schema))
+            chunk = list(islice(rows, ROWS_AT_ONCE))
 
 
 def _plain(value: Any, name: str) -> Any:
@@ -183,16 +185,37 @@ def parquet_rows(path: Path) -> Iterator[Row]:
     Raises:
         InputError: no Parquet file, or one without `tokens` and `text`.
     """
+    with path.open("rb") as file:
+        yield from rows_of_parquet(file, str(path))
+
+
+def rows_of_parquet(file: BinaryIO, name: str, start: int = 0, end: int | None = None) -> Iterator[Row]:
+    """
+    `parquet_rows` of a file that is open; only its rows `[start, end)`, reading no row group without one of them.
+
+    Args:
+        name: what errors call the file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-        names = [name for name in ("id", "tokens", "text") if name in file.schema_arrow.names]
+        table = pq.ParquetFile(file)
+        names = [column for column in ("id", "tokens", "text") if column in table.schema_arrow.names]
         if not {"tokens", "text"} & set(names):
-            there = ", ".join(file.schema_arrow.names)
-            raise InputError(f"{path}: has neither a column tokens nor text, only {there}; rename the one that is it")
-        for batch in file.iter_batches(batch_size=ROWS_AT_ONCE, columns=names):
-            yield from batch.to_pylist()
+            there = ", ".join(table.schema_arrow.names)
+            raise InputError(f"{name}: has neither a column tokens nor text, only {there}; rename the one that is it")
+        end = table.metadata.num_rows if end is None else end
+        groups, before, skipped = [], 0, 0
+        for group in range(table.metadata.num_row_groups):
+            after_it = before + table.metadata.row_group(group).num_rows
+            if after_it <= start:
+                skipped = after_it
+            elif before < end:
+                groups.append(group)
+            before = after_it
+        batches = table.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=groups, columns=names)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        yield from islice(rows, start - skipped, end - skipped)
     except pa.ArrowException as error:
-        raise InputError(f"{path}: no Parquet that can be read: {' '.join(str(error).split()):.200}") from error
+        raise InputError(f"{name}: no Parquet that can be read: {' '.join(str(error).split()):.200}") from error

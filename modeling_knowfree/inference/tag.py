@@ -263,7 +263,7 @@ def predict(
         raise InputError(f"--text: {name} is Parquet, no lines of text; leave --text out")
     rows: Iterator[Row]
     if isinstance(source, Path):
-        rows = _checked(parquet_rows(source), name)
+        rows = checked(parquet_rows(source), name)
     else:
         numbered = decode_lines(source, name)
         rows = _raw(numbered, name) if text else _parse(numbered, name)
@@ -276,48 +276,68 @@ def predict(
     cuts: Counter[str] = Counter()
     tagged = tag(pipe, rows, batch_size=batch_size, batches_at_once=at_once, cuts=cuts, **options)
     for row, spans in tqdm(tagged, desc="predict", unit="sentence", disable=not processes().is_main_process):
-        row["entities"] = [
-            {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
-            for s in spans
-        ]
-        yield json.dumps(row, ensure_ascii=False)
+        yield json.dumps(row | {"entities": entities_of(spans)}, ensure_ascii=False)
     tell_cuts(cuts, pipe.model.config)
+
+
+def entities_of(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The spans of the pipeline as they are written."""
+    return [
+        {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
+        for s in spans
+    ]
 
 
 def _raw(lines: Iterable[Line], name: str) -> Iterator[Row]:
     for at, line in enumerate(lines):
-        place = Place(name, line.number)
-        if at == 0 and (keys := _kinds_of_json(line.text)):
-            problem = f"is JSON with {' and '.join(map(show, keys))}, not running text"
-            bad_input(place, problem, allowed="with --text a text a line", mend="leave --text out")
-        _check_length(len(line.text), "characters", place)
-        yield {"text": line.text}
+        yield row_of_text(line.text, Place(name, line.number), first=at == 0)
+
+
+def row_of_text(line: str, place: Place, first: bool) -> Row:
+    """A line of running text as a row. Raises InputError for one too long, or a first one that is JSON."""
+    if first and (keys := _kinds_of_json(line)):
+        problem = f"is JSON with {' and '.join(map(show, keys))}, not running text"
+        bad_input(place, problem, allowed="with --text a text a line", mend="leave --text out")
+    _check_length(len(line), "characters", place)
+    return {"text": line}
 
 
 def _kinds_of_json(line: str) -> list[str]:
     if not line.lstrip().startswith("{"):
         return []
     try:
-        return _kinds(json.loads(line))
+        return kinds_of_row(json.loads(line))
     except (ValueError, RecursionError):
         return []
 
 
-def _checked(rows: Iterable[Row], name: str) -> Iterator[Row]:
-    """Rows of a Parquet file, each with tokens, or each with text."""
-    key = None
-    for number, row in enumerate(rows, start=1):
+def checked(rows: Iterable[Row], name: str, key: str | None = None, start: int = 1) -> Iterator[Row]:
+    """
+    Rows of a Parquet file, each with tokens, or each with text.
+
+    Args:
+        key: which of the two; by default what the first row has.
+        start: number of the first row.
+
+    Raises:
+        InputError: a row without it, or too long.
+    """
+    for number, row in enumerate(rows, start):
         place = Place(name, number, noun="row")
-        given = _kinds(row)
+        given = kinds_of_row(row)
         key = key or (given[0] if given else None)
         if key is None or key not in given:
             bad_input(
                 place, f"has no {key or 'tokens or text'}", allowed="one in every row", mend="leave such rows out"
             )
-        _check_length(len(row[key]), "characters" if key == "text" else "tokens", place)
-        row = {kept: row[kept] for kept in ("id", key) if row.get(kept) is not None}
-        check_encodable(json.dumps(row, ensure_ascii=False), "the row", place)
-        yield row
+        yield _kept(row, key, place)
+
+
+def _kept(row: Row, key: str, place: Place) -> Row:
+    _check_length(len(row[key]), "characters" if key == "text" else "tokens", place)
+    row = {kept: row[kept] for kept in ("id", key) if row.get(kept) is not None}
+    check_encodable(json.dumps(row, ensure_ascii=False), "the row", place)
+    return row
 
 
 def _check_length(length: int, what: str, place: Place) -> None:
@@ -333,29 +353,38 @@ def _check_length(length: int, what: str, place: Place) -> None:
 def _parse(lines: Iterable[Line], name: str) -> Iterator[Row]:
     key = None
     for number, line in lines:
-        if not line.strip():
-            continue
-        place = Place(name, number)
-        allowed = '{"tokens": ["…", "…"]} or {"text": "…"}'
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            bad_input(place, f"not JSON ({error}): {show(line)}", allowed=allowed, mend="for raw text add --text")
-        given = _kinds(row)
-        if not given:
-            bad_input(place, show(line), allowed=allowed, mend="write it as one of these; for raw text add --text")
-        key = key or given[0]
-        if key not in given:
-            bad_input(
-                place, f"has {given[0]!r}, the first line has {key!r}", allowed="one of the two", mend="tag two files"
-            )
-        _check_length(len(row[key]), "characters" if key == "text" else "tokens", place)
-        row = {kept: row[kept] for kept in ("id", key) if kept in row}
-        check_encodable(json.dumps(row, ensure_ascii=False), "the row", place)
-        yield row
+        if line.strip():
+            row = row_of_line(line, Place(name, number), key)
+            key = key or kinds_of_row(row)[0]
+            yield row
 
 
-def _kinds(row: Any) -> list[str]:
+def row_of_line(line: str, place: Place, key: str | None) -> Row:
+    """
+    A JSON line as a row.
+
+    Args:
+        key: `tokens` or `text`, whichever the lines before had; None for the first.
+
+    Raises:
+        InputError: no such row.
+    """
+    allowed = '{"tokens": ["…", "…"]} or {"text": "…"}'
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        bad_input(place, f"not JSON ({error}): {show(line)}", allowed=allowed, mend="for raw text add --text")
+    given = kinds_of_row(row)
+    if not given:
+        bad_input(place, show(line), allowed=allowed, mend="write it as one of these; for raw text add --text")
+    if key is not None and key not in given:
+        bad_input(
+            place, f"has {given[0]!r}, the first line has {key!r}", allowed="one of the two", mend="tag two files"
+        )
+    return _kept(row, key or given[0], place)
+
+
+def kinds_of_row(row: Any) -> list[str]:
     """Which of `tokens` and `text` a parsed line has, in a form that can be tagged."""
     if not isinstance(row, dict):
         return []

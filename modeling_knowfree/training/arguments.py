@@ -200,6 +200,8 @@ class KnowFreeTrainingArguments(TrainingArguments):
         extension_schedule (`str`): `constant`; or `fade`: the extension labels' weights fall in a line to 0 at the end.
         average_last (`float`): the model is the mean of the weights over this share of the updates, the last ones; a
             checkpoint holds it too, so training that is continued from one goes on from the mean. 0: the last weights.
+        lora_rank (`int`): the encoder is frozen but for an addition of this rank to each linear layer (`lora.py`); the
+            saved model has it merged in, its `adapter/` by itself. 0: the whole encoder trains.
         save_steps (`float`): as in `TrainingArguments`; 0, the default: at each evaluation, or four times in the run.
         save_total_limit (`int`): as in `TrainingArguments`, default 1; 0 or `None` keeps every checkpoint.
         resume_from_checkpoint (`str`): a checkpoint's folder, or `True` for the last whole one in `output_dir`.
@@ -222,6 +224,9 @@ class KnowFreeTrainingArguments(TrainingArguments):
     average_last: float = field(
         default=0.0,
         metadata={"help": "Share of the updates over which the weights are averaged, the last ones; 0: none."},
+    )
+    lora_rank: int = field(
+        default=0, metadata={"help": "Train the encoder by LoRA of this rank, for large ones; 0: all of its weights."}
     )
     save_steps: float = field(
         default=0,

@@ -120,10 +120,12 @@ class SafeCheckpoints(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 files = sorted(work.iterdir(), key=lambda path: (path.suffix == ".json", path.name == _CONFIG))
-                for path in files:
+                for path in work.rglob("*"):
                     sync(path)
                 (folder / _CONFIG).unlink(missing_ok=True)
                 for path in files:
+                    if path.is_dir():  # LoRA's adapter
+                        shutil.rmtree(folder / path.name, ignore_errors=True)
                     path.replace(folder / path.name)
                 shutil.rmtree(work.parent)
                 sync(folder)

@@ -21,6 +21,7 @@ from .checkpoints import check_fits, checkpoint_to_resume
 from .command_line import parse_arguments
 from .config import build_config, build_model, target_labels
 from .features import Features, build_features, unknown_labels
+from .lora import add_lora, check_lora_fits
 from .progress import show_lines
 from .tokenizer import load_tokenizer, lost_capitals
 from .trainer import KnowFreeTrainer
@@ -169,8 +170,11 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
 
     set_seed(args.seed)
     tokenizer, model = _load_encoder(model_args, splits["train"], data_args.labels)
+    if args.lora_rank:
+        add_lora(model, args.lora_rank, str(origin["model_name_or_path"]))
     if resume:
         check_fits(resume, model.config)
+        check_lora_fits(resume, args.lora_rank)
     features = {
         name: build_features(rows, tokenizer, model.config, beta=args.beta if name == "train" else 1.0)
         for name, rows in splits.items()

@@ -20,6 +20,7 @@ from .averaging import WeightAverage
 from .batching import CostBatches
 from .checkpoints import SafeCheckpoints
 from .features import count_unknown
+from .lora import ADAPTER, has_lora, load_checkpoint, merged_state, save_adapter
 
 logger = logging.getLogger(__name__)
 
@@ -144,11 +145,30 @@ class KnowFreeTrainer(SafeCheckpoints):
         return {**scores, **{f"f1_{label}": per_label[label]["f1"] for label in per_label}}
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
-        super()._save(output_dir, state_dict)
         folder = Path(output_dir or str(self.args.output_dir))
+        model = self.accelerator.unwrap_model(self.model)
+        if has_lora(model):
+            state = model.state_dict() if state_dict is None else state_dict
+            super()._save(output_dir, merged_state(model, state))
+            save_adapter(model, state, folder / ADAPTER)
+        else:
+            super()._save(output_dir, state_dict)
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle; the same as JSON instead
         if self.args.should_save:
             (folder / "training_args.json").write_text(json.dumps(self.args.to_sanitized_dict(), indent=2) + "\n")
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        unwrapped = self.accelerator.unwrap_model(model or self.model)
+        if has_lora(unwrapped):
+            load_checkpoint(unwrapped, Path(resume_from_checkpoint))
+        else:
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        if has_lora(model := self.accelerator.unwrap_model(self.model)):
+            load_checkpoint(model, Path(str(self.state.best_model_checkpoint)))
+        else:
+            super()._load_best_model()
 
 
 def _labelled(padded: np.ndarray, names: Sequence[str]) -> list[list[tuple[int, int, str]]]:

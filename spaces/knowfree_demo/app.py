@@ -5,17 +5,20 @@ import os
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 from itertools import count
 from typing import Any, Literal
 
+import formats
 import gradio as gr
 import torch
 from files import (
+    AUTOMATIC,
     LARGEST_FILE,
     MOST_ROWS,
     SPAN_COLUMNS,
+    TEXT_LINES,
     Refused,
     check_text,
     read_upload,
@@ -40,7 +43,8 @@ AT_ONCE = 2  # requests that run a model at the same time, each on its share of 
 VIEWS_AT_ONCE = 8  # changes of threshold and the like, which seldom run a model
 MOST_WAITING = 100  # requests in the queue
 MOST_SESSIONS = 300  # whose state is kept, 80 KB each; every call of the API is one
-SECONDS_A_FILE = 300  # after which what is tagged so far is the answer
+MOST_SECONDS = 300  # of a text; of a file, after which what is tagged so far is the answer
+PARTS_WITH_PROGRESS = 16  # windows of a text from which on a bar shows how far it is
 ROWS_A_STEP = 16  # of a file, between two moves of the progress bar
 MOST_TABLE_ROWS = 500
 OWN_DECODING = "model's own"
@@ -49,6 +53,7 @@ NOTHING = ("", 0)  # to show: a text and the number of the request for it
 BY_SPAN, BY_LABEL = "each span", "mean of each label"
 
 Found = list[tuple[Tagger, list[Prediction]]]
+Progress = Callable[[int, int], Any]
 
 
 def build() -> gr.Blocks:
@@ -95,11 +100,18 @@ def _fill(desk: "Desk") -> None:
         text = gr.Textbox(label="Text", lines=4, max_lines=12, placeholder="Write or paste a text", elem_id="text")
         examples = gr.Examples([[example] for example in EXAMPLES], [text], label="Or choose one", cache_examples=False)
         button = gr.Button("Tag", variant="primary", elem_id="tag")
+        beside = gr.Checkbox(
+            label="Extension labels too",
+            info="what the model learnt beside its targets: drawn dashed, no part of its answer",
+            visible=desk.has_extensions,
+            elem_id="beside",
+        )
         shown = gr.State(NOTHING)
         drawn = gr.HTML(elem_id="drawn")
         table = gr.Dataframe(
             headers=["model", *SPAN_COLUMNS], datatype=["str", "number", "number", "str", "number", "str"],
-            label="Spans: characters [start, end)", interactive=False, elem_id="spans", type="array",
+            label=f"Spans: characters [start, end); the first {MOST_TABLE_ROWS}",
+            interactive=False, elem_id="spans", type="array",
         )  # fmt: skip
         with gr.Row():
             as_json = gr.DownloadButton("Download JSON", interactive=False, elem_id="json")
@@ -113,17 +125,23 @@ def _fill(desk: "Desk") -> None:
             event(desk.accept, [text, models], [shown], show_progress_on=drawn, **limits)
         # One event for all that changes the results: an older answer never arrives after a newer one.
         gr.on(
-            [shown.change, threshold.change, decoding.change, models.change, columns.change],
-            desk.show, [shown, *settings, columns], results,
+            [shown.change, threshold.change, decoding.change, models.change, columns.change, beside.change],
+            desk.show, [shown, *settings, columns, beside], results,
             show_progress="hidden", trigger_mode="always_last", api_visibility="private",
             concurrency_id="views", concurrency_limit=VIEWS_AT_ONCE,
         )  # fmt: skip
     with gr.Tab("File"):
         gr.Markdown(
-            f"A `.txt` file, a text on each line, or a `.jsonl` file of "
-            f'`{{"text": "…"}}` or `{{"tokens": ["…", "…"]}}`; UTF-8, up to {MOST_ROWS:,} texts.'
+            "A `.txt` file, a text on each line; a `.jsonl` file of "
+            '`{"text": "…"}` or `{"tokens": ["…", "…"]}`; or annotated text in any format that the project reads '
+            f"(CoNLL, doccano, Label Studio, Parquet, …), whose texts are tagged anew. Up to {MOST_ROWS:,} texts and "
+            f"{LARGEST_FILE >> 20} MiB."
         )
-        file = gr.File(label="File", file_types=[".txt", ".jsonl"], height=140, elem_id="file")
+        with gr.Row():
+            file = gr.File(label="File", height=140, elem_id="file")
+            kind = gr.Dropdown(
+                [AUTOMATIC, TEXT_LINES, *formats.names()], value=AUTOMATIC, label="Format", elem_id="format"
+            )
         with gr.Row():
             start = gr.Button("Tag file", variant="primary", elem_id="tag-file")
             stop = gr.Button("Stop", variant="stop")
@@ -141,12 +159,13 @@ def _fill(desk: "Desk") -> None:
             lambda: [gr.DownloadButton(interactive=False)] * 2, None, [lines, sheet], api_visibility="private"
         )
         run = closed.then(
-            desk.tag_file, [file, *settings], [state, lines, sheet, preview],
+            desk.tag_file, [file, *settings, kind], [state, lines, sheet, preview],
             **{**limits, "api_visibility": "public"}, api_name="tag_file",
         )  # fmt: skip
         run.success(lambda: [gr.DownloadButton(interactive=True)] * 2, None, [lines, sheet], api_visibility="private")
         stop.click(None, cancels=[run], api_visibility="private")
     gr.api(desk.tag, api_name="tag", concurrency_id="models", concurrency_limit=AT_ONCE)
+    gr.api(desk.extensions, api_name="extensions", concurrency_id="models", concurrency_limit=AT_ONCE)
     gr.api(desk.models, api_name="models")
 
 
@@ -159,18 +178,20 @@ class Desk:
         self._accepted = count(1)
         self.has_extensions = any(tagger.config.extension_labels for tagger in taggers)
 
-    def accept(self, text: str, names: list[str]) -> tuple[str, int]:
+    def accept(
+        self, text: str, names: list[str], progress: Any = gr.Progress()  # noqa: B008
+    ) -> tuple[str, int]:  # fmt: skip
         """The text to show, if it is one, once the models have read it; numbered, so that each time is a new one."""
         try:
             check_text(text)
         except Refused as error:
             raise _message(error) from error
         if text.strip():
-            self._tag(text, self.default_threshold, None, names)
+            self._tag(text, self.default_threshold, None, names, _bar(progress))
         return text, next(self._accepted)
 
     def show(
-        self, shown: tuple[str, int], threshold: float, decoding: str, names: list[str], columns: str
+        self, shown: tuple[str, int], threshold: float, decoding: str, names: list[str], columns: str, beside: bool
     ) -> tuple[Any, ...]:
         """All outputs of the text tab; no encoder runs where the text was tagged before."""
         text, _ = shown
@@ -180,9 +201,12 @@ class Desk:
         found = self._tag(text, threshold, mode, names)
         rows = [[name, *span.values()] for name, spans in _plain(text, found).items() for span in spans]
         answer = {"text": text, "threshold": threshold, "decoding": mode, "models": _plain(text, found)}
+        more = [(tagger, tagger.extensions(text, threshold, mode)) for tagger, _ in found] if beside else []
+        if beside:
+            answer["extensions"] = _plain(text, more)
         return (
-            draw(text, found),
-            [_cells(row) for row in rows],
+            draw(text, found, [spans for _, spans in more]),
+            [_cells(row) for row in rows[:MOST_TABLE_ROWS]],
             gr.DownloadButton(value=_file("knowfree.json", to_json(answer)), interactive=True),
             gr.DownloadButton(value=_file("knowfree.csv", to_csv(["model", *SPAN_COLUMNS], rows)), interactive=True),
             extension_scores(text, found, columns == BY_LABEL),
@@ -199,7 +223,7 @@ class Desk:
         Tag one text.
 
         Args:
-            text: up to 5,000 characters.
+            text: up to 50,000 characters.
             threshold: least probability of a span, from 0.05 up; default the first model's own.
             decoding: which spans may overlap: flat, nested, all; default each model's own.
             models: names as `/models` gives them; default all.
@@ -207,6 +231,31 @@ class Desk:
         Returns:
             For each model its spans: start, end (characters, end exclusive), label, score, word.
         """
+        return _plain(text, self._ask(text, threshold, decoding, models))
+
+    def extensions(
+        self,
+        text: str,
+        threshold: float | None = None,
+        decoding: Literal["flat", "nested", "all"] | None = None,
+        models: list[str] | None = None,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """
+        What the models learnt beside their targets: the spans of extension labels in one text.
+
+        Args:
+            text, threshold, decoding, models: as `/tag` takes them.
+
+        Returns:
+            For each model its spans as `/tag` gives them; none of a model without extension labels.
+        """
+        least = self.default_threshold if threshold is None else threshold
+        found = self._ask(text, threshold, decoding, models)
+        blank = not text.strip()
+        return _plain(text, [(t, [] if blank else t.extensions(text, least, decoding)) for t, _ in found])
+
+    def _ask(self, text: Any, threshold: Any, decoding: Any, models: Any) -> Found:
+        """One text of the API, its arguments checked."""
         threshold = self.default_threshold if threshold is None else threshold
         try:
             if not isinstance(text, str):
@@ -218,12 +267,12 @@ class Desk:
                 raise Refused(f"decoding: choose one of {', '.join(MODES)}.")
             if models is not None and not isinstance(models, list):
                 raise Refused("models: give a list of names.")
+            names = list(self.taggers) if models is None else models
+            if not text.strip():
+                return [(tagger, []) for tagger in self._chosen(names)]
         except Refused as error:
             raise _message(error) from error
-        names = list(self.taggers) if models is None else models
-        if not text.strip():
-            return {name: [] for name in names}
-        return _plain(text, self._tag(text, threshold, decoding, names))
+        return self._tag(text, threshold, decoding, names, _deadline())
 
     def models(self) -> dict[str, dict[str, Any]]:
         """The models by name: their target labels, unit of annotation, threshold, decoding, extension labels."""
@@ -239,23 +288,26 @@ class Desk:
         }
 
     def tag_file(
-        self, path: str | None, threshold: float, decoding: str, names: list[str], progress: Any = gr.Progress()  # noqa: B008
+        self, path: str | None, threshold: float, decoding: str, names: list[str], format: str = AUTOMATIC,
+        progress: Any = gr.Progress(),  # noqa: B008
     ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
-        """Tag the texts of a `.txt` or `.jsonl` file: a message, the spans as JSON lines and as CSV, a preview."""
+        """Tag the texts of a file: a message, the spans as JSON lines and as CSV, a preview."""
         mode = _mode(decoding)
         yield "", None, None, []
         tagged: list[dict[str, Any]] = []
-        done, deadline = 0, time.monotonic() + SECONDS_A_FILE
+        done, deadline = 0, time.monotonic() + MOST_SECONDS
         try:
             if path is None:
                 raise Refused("Choose a file first.")
-            rows = read_upload(path)
             chosen = self._chosen(names)
+            units = dict.fromkeys(tagger.config.unit for tagger in chosen)
+            by_unit = {unit: read_upload(path, format, unit) for unit in units}
+            rows = next(iter(by_unit.values()))
             steps = [(at, tagger) for at in range(0, len(rows), ROWS_A_STEP) for tagger in chosen]
             for at, tagger in progress.tqdm(steps, desc=f"{len(rows):,} texts", unit="steps"):
                 if time.monotonic() > deadline and tagger is chosen[0]:
                     break
-                chunk = rows[at : at + ROWS_A_STEP]
+                chunk = by_unit[tagger.config.unit][at : at + ROWS_A_STEP]
                 found = tagger.tag_batch(chunk, threshold, mode)
                 tagged += [
                     {"id": row["id"], "model": tagger.name, **row, "entities": spans}
@@ -273,9 +325,11 @@ class Desk:
             [_cells(span) for span in spans[:MOST_TABLE_ROWS]],
         )
 
-    def _tag(self, text: str, threshold: float, decoding: str | None, names: list[str]) -> Found:
+    def _tag(
+        self, text: str, threshold: float, decoding: str | None, names: list[str], progress: Progress | None = None
+    ) -> Found:
         try:
-            return [(tagger, tagger.tag(text, threshold, decoding)) for tagger in self._chosen(names)]
+            return [(tagger, tagger.tag(text, threshold, decoding, progress)) for tagger in self._chosen(names)]
         except ValueError as error:  # such as a word longer than the encoder reads
             raise _message(error) from error
 
@@ -288,12 +342,33 @@ class Desk:
         return [self.taggers[name] for name in names]
 
 
+def _deadline() -> Progress:
+    """Ends a text that takes too long."""
+    end = time.monotonic() + MOST_SECONDS
+
+    def check(done: int, parts: int) -> None:
+        if done < parts and time.monotonic() > end:
+            raise Refused(f"This text takes more than {MOST_SECONDS // 60} minutes here: send it in parts.")
+
+    return check
+
+
+def _bar(progress: Any) -> Progress:
+    """A progress bar of a long text, with the deadline."""
+    check = _deadline()
+
+    def move(done: int, parts: int) -> None:
+        check(done, parts)
+        if parts >= PARTS_WITH_PROGRESS:
+            progress((done, parts), desc="Reading the text", unit="parts")
+
+    return move
+
+
 def _cut_short(done: int, texts: int) -> str:
     if done == texts:
         return ""
-    return (
-        f" The other {texts - done:,} would take more than {SECONDS_A_FILE // 60} minutes: send them as another file."
-    )
+    return f" The other {texts - done:,} would take more than {MOST_SECONDS // 60} minutes: send them as another file."
 
 
 def _mode(decoding: str) -> str | None:

@@ -8,9 +8,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-MOST_CHARACTERS = 5000  # of one text
+import formats
+
+MOST_CHARACTERS = 50_000  # of one text
 MOST_ROWS = 1000  # of one file
+MOST_OF_A_ROW = 5000  # characters
 LARGEST_FILE = 2 * 1024 * 1024  # bytes
+AUTOMATIC = formats.NO_FORMAT
+TEXT_LINES = "a text on each line"
 SPAN_COLUMNS = ("start", "end", "label", "score", "word")
 
 
@@ -18,14 +23,14 @@ class Refused(ValueError):
     """Input that the Space does not take; the message says why, and what it takes."""
 
 
-def check_text(text: str) -> None:
+def check_text(text: str, most: int = MOST_CHARACTERS) -> None:
     """
     Raises:
-        Refused: `text` is too long, or no Unicode text.
+        Refused: `text` has more than `most` characters, or is no Unicode text.
     """
-    if len(text) > MOST_CHARACTERS:
+    if len(text) > most:
         raise Refused(
-            f"This text has {len(text):,} characters; this page takes up to {MOST_CHARACTERS:,}. Tag longer ones on "
+            f"This text has {len(text):,} characters; this page takes up to {most:,} here. Tag longer ones on "
             "your own machine: knowfree predict --model … --input FILE --text"
         )
     half = next((at for at, character in enumerate(text) if "\ud800" <= character <= "\udfff"), None)
@@ -33,26 +38,51 @@ def check_text(text: str) -> None:
         raise Refused(f"Character {half} is half of a surrogate pair (U+{ord(text[half]):04X}), no Unicode text.")
 
 
-def read_upload(path: str | Path) -> list[dict[str, Any]]:
+def read_upload(path: str | Path, format: str = AUTOMATIC, unit: str = "word") -> list[dict[str, Any]]:
     """
-    Rows of an uploaded file: each line of a `.txt` file is a text; each line of a `.jsonl` file is an object with
-    `text` or `tokens`, and maybe an `id`. Empty lines are skipped.
+    Rows of an uploaded file.
+
+    Args:
+        format: `TEXT_LINES`, a format of annotated text, or `AUTOMATIC`: a `.txt` file is a text on each line, a
+            `.jsonl` file an object on each with `text` or `tokens` and maybe an `id`, and any other is recognised.
+        unit: of the model, where an annotated file holds running text.
 
     Returns:
-        Rows with `id` and `text`, or with `id` and `tokens`.
+        Rows with `id` and `text`, or with `id` and `tokens`; what a file is annotated with is left out.
 
     Raises:
-        Refused: another kind of file, too large, not UTF-8, a bad line, no line at all, or too many.
+        Refused: too large, in no format that is read, a bad line, no line at all, or too many.
     """
     path = Path(path)
+    if format not in (AUTOMATIC, TEXT_LINES, *formats.names()):
+        raise Refused(f"format: choose one of {AUTOMATIC}, {TEXT_LINES}, {', '.join(formats.names())}.")
+    if (size := path.stat().st_size) > LARGEST_FILE:
+        raise Refused(f"The file has {size:,} bytes; this page takes up to {LARGEST_FILE:,}.")
     kind = path.suffix.lower()
-    if kind not in (".txt", ".jsonl"):
-        raise Refused(f"This page takes .txt (a text on each line) and .jsonl files, not {path.name!r}.")
-    data = path.read_bytes()
-    if len(data) > LARGEST_FILE:
-        raise Refused(f"The file has {len(data):,} bytes; this page takes up to {LARGEST_FILE:,}.")
+    if format == TEXT_LINES or (format == AUTOMATIC and kind == ".txt"):
+        lines = _lines(path)
+        if format == AUTOMATIC and (found := formats.recognised(path)):
+            raise Refused(
+                f"This .txt file looks like {found}, annotated text: choose {found} as its format, or {TEXT_LINES!r}."
+            )
+        return _checked([(n, {"id": str(n), "text": line}) for n, line in lines])
+    if format == AUTOMATIC and kind == ".jsonl":
+        lines = _lines(path)
+        if not _is_annotated(lines[0][1]):
+            return _checked([(n, _parse(n, line)) for n, line in lines])
     try:
-        content = data.decode("utf-8-sig")
+        rows = formats.read_rows(path, format, unit, MOST_ROWS)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+    if len(rows) > MOST_ROWS:
+        raise Refused(f"The file has more than {MOST_ROWS:,} texts, which is what this page takes.")
+    return _checked(list(enumerate(rows, 1)), "Text")
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are not blank, with their numbers."""
+    try:
+        content = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Refused(f"The file is not UTF-8 text (byte {error.start:,}); save it as UTF-8.") from error
     lines = [(number, line.strip("\r")) for number, line in enumerate(content.split("\n"), 1) if line.strip()]
@@ -60,16 +90,28 @@ def read_upload(path: str | Path) -> list[dict[str, Any]]:
         raise Refused("The file holds no text.")
     if len(lines) > MOST_ROWS:
         raise Refused(f"The file has {len(lines):,} texts; this page takes up to {MOST_ROWS:,}.")
-    rows = [{"id": str(n), "text": line} if kind == ".txt" else _parse(n, line) for n, line in lines]
-    key = "tokens" if "tokens" in rows[0] else "text"
-    for (number, _), row in zip(lines, rows, strict=True):
+    return lines
+
+
+def _checked(rows: list[tuple[int, dict[str, Any]]], what: str = "Line") -> list[dict[str, Any]]:
+    key = "tokens" if "tokens" in rows[0][1] else "text"
+    for number, row in rows:
         if key not in row:
-            raise Refused(f"Line {number} has no {key!r}, the first one has: give one kind.")
+            raise Refused(f"{what} {number} has no {key!r}, the first one has: give one kind.")
         try:
-            check_text(row[key] if key == "text" else "".join(row[key]))
+            check_text(row[key] if key == "text" else "".join(row[key]), MOST_OF_A_ROW)
         except Refused as error:
-            raise Refused(f"Line {number}: {error}") from error
-    return rows
+            raise Refused(f"{what} {number}: {error}") from error
+    return [row for _, row in rows]
+
+
+def _is_annotated(line: str) -> bool:
+    """Whether a line of JSON is a row of another shape than text or tokens alone."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and not {"text", "tokens"} & set(row)
 
 
 def _parse(number: int, line: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the Space draws: sentences with their spans, the extension scores behind predictions. All text is escaped."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from html import escape
 
@@ -8,11 +9,12 @@ from tagger import FLOOR, Prediction, Tagger
 
 try:
     from span_html import STYLE as SPAN_STYLE  # beside the app, where push puts it
-    from span_html import DrawnSpan, render, visible
+    from span_html import DrawnSpan, looks, render, visible
 except ModuleNotFoundError:
     from augmentation.review.span_html import STYLE as SPAN_STYLE  # run from a checkout
-    from augmentation.review.span_html import DrawnSpan, render, visible
+    from augmentation.review.span_html import DrawnSpan, looks, render, visible
 
+MOST_DRAWN = 5000  # characters of a text
 MOST_COLUMNS = 24  # spans in the view of extension scores
 MOST_EXTENSIONS = 16  # extension labels in it
 
@@ -43,22 +45,52 @@ body.dark { color-scheme: dark; }
 )
 
 
-def draw(text: str, found: Sequence[tuple[Tagger, list[Prediction]]]) -> str:
-    """The text once for each model, its spans under it, side by side where there is room."""
+def draw(
+    text: str,
+    found: Sequence[tuple[Tagger, list[Prediction]]],
+    beside: Sequence[list[Prediction]] | None = None,
+) -> str:
+    """
+    The text once for each model, its spans under it, side by side where there is room.
+
+    Args:
+        beside: spans of extension labels, one list for each model, drawn dashed.
+    """
     sections = []
-    for tagger, predictions in found:
+    for number, (tagger, predictions) in enumerate(found):
+        extensions = beside[number] if beside else []
         units = tagger.units(text)
-        unit_at = {start: unit for unit, (start, _) in enumerate(units)}
-        unit_after = {end: unit + 1 for unit, (_, end) in enumerate(units)}
-        spans = [DrawnSpan(unit_at[p.start], unit_after[p.end], p.label, score=p.score) for p in predictions]
-        following = [*(start for start, _ in units[1:]), len(text)]
-        gaps = [text[end:start] for (_, end), start in zip(units, following, strict=True)]
-        drawn = render([text[start:end] for start, end in units], spans, unit=tagger.config.unit, gaps=gaps)
-        count = "no span" if not spans else "1 span" if len(spans) == 1 else f"{len(spans)} spans"
+        shown = bisect_right(units, MOST_DRAWN, key=lambda unit: unit[1])
+        unit_at = {start: unit for unit, (start, _) in enumerate(units[:shown])}
+        unit_after = {end: unit + 1 for unit, (_, end) in enumerate(units[:shown])}
+        spans = [
+            DrawnSpan(unit_at[p.start], unit_after[p.end], p.label, kind, score=p.score)
+            for kind, of_kind in (("target", predictions), ("extension", extensions))
+            for p in of_kind
+            if p.end in unit_after
+        ]
+        following = [*(start for start, _ in units[1 : shown + 1]), len(text)][:shown]
+        gaps = [text[end:start] for (_, end), start in zip(units[:shown], following, strict=True)]
+        drawn = render(
+            [text[start:end] for start, end in units[:shown]],
+            spans,
+            unit=tagger.config.unit,
+            drawn=looks([*tagger.config.target_labels, *tagger.config.extension_labels]),
+            gaps=gaps,
+        )
+        count = _several(len(predictions), "span")
+        if extensions:
+            count += f", {_several(len(extensions), 'extension span')} (dashed)"
         if tagger.floor(text) > FLOOR:
             count += f"; too many candidates, those under {tagger.floor(text):.4f} are left out"
+        if shown < len(units):
+            count += f"; drawn: the first {MOST_DRAWN:,} characters, the downloads have all"
         sections.append(f"<section><h3>{escape(tagger.name)}</h3><p>{count}</p>{drawn}</section>")
     return f'<div class="models" aria-live="polite">{"".join(sections)}</div>'
+
+
+def _several(number: int, what: str) -> str:
+    return f"no {what}" if not number else f"1 {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def extension_scores(text: str, found: Sequence[tuple[Tagger, list[Prediction]]], by_label: bool) -> str:

@@ -1,17 +1,15 @@
 """Models of the Space, and what they saw in the last texts: one run of the encoder serves every threshold."""
 
 import json
-import math
 import os
 import re
 import threading
+from bisect import bisect_left
 from collections import OrderedDict
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from transformers import pipeline
 
 try:
@@ -20,8 +18,10 @@ except ModuleNotFoundError:
     load_pipeline = None  # type: ignore[assignment]  # a Space has nothing but its own files
 
 FLOOR = 0.05  # probability under which no hit is kept: where the threshold slider begins
-MOST_HITS = 2000  # hits kept of a window; an untrained model would have a hit for nearly every cell
+MOST_HITS = 20_000  # kept of a text; an untrained model would have a hit for nearly every cell
+CELLS_AT_ONCE = 100_000  # span cells of one run of the encoder
 REMEMBERED = 32  # texts whose hits each model keeps
+MOST_REMEMBERED = 300_000  # characters and hits of these together
 DEMO_RUNS = ("demo-zh", "demo-en")
 # Hub ids or folders, separated by commas.
 MODELS = "KNOWFREE_MODELS"
@@ -36,26 +36,6 @@ class Prediction(NamedTuple):
     label: str
     score: float
     extension_logits: list[float]
-
-
-@dataclass
-class Seen:
-    """
-    One model's view of one text.
-
-    Attributes:
-        document: what the pipeline makes of the text, with every hit above `floor` in each window.
-        floor: probability above which the hits are complete.
-        unit_at: the unit that begins at a character.
-        unit_before: the unit that ends at a character.
-        extension_logits: of the cells that hold hits, by their units `[start, end)`.
-    """
-
-    document: dict[str, Any]
-    floor: float
-    unit_at: dict[int, int]
-    unit_before: dict[int, int]
-    extension_logits: dict[tuple[int, int], torch.Tensor]
 
 
 class Tagger:
@@ -79,34 +59,32 @@ class Tagger:
         self.config = self.pipe.model.config
         if self.config.model_type != "knowfree":
             raise ValueError(f"a {self.config.model_type} model, not a KnowFREE one")
-        # The model's own code, wherever it came from.
-        self._code = import_module(type(self.pipe).__module__)
-        self._seen: OrderedDict[str, Seen] = OrderedDict()
+        if not hasattr(self.pipe, "find"):
+            raise ValueError("its code is of an older version; load it with the knowfree package and save it again")
+        self._seen: OrderedDict[str, Any] = OrderedDict()
         self._lock = threading.Lock()  # of the memory, and of the tokenizer, which no two threads may use at once
 
-    def tag(self, text: str, threshold: float, decoding: str | None) -> list[Prediction]:
+    def tag(
+        self, text: str, threshold: float, decoding: str | None, progress: Callable[[int, int], Any] | None = None
+    ) -> list[Prediction]:
         """
         The spans of `text`, as the model's pipeline finds them; the encoder runs only for a text it has not seen.
 
         Args:
             threshold: probability from `FLOOR` up.
             decoding: `flat`, `nested`, `all`, or `None` for the model's own.
+            progress: called on the way with the parts of the text that are done, and all.
         """
-        seen = self._look(text)
-        document = {
-            **seen.document,
-            "windows": [
-                {**window, "hits": [hit for hit in window["hits"] if hit.score > threshold]}
-                for window in seen.document["windows"]
-            ],
-        }
-        found = []
-        for span in self.pipe.postprocess(document, decoding=decoding):
-            start, end = span["start"], span["end"]
-            logits = seen.extension_logits.get((seen.unit_at[start], seen.unit_before[end] + 1))
-            extensions = [] if logits is None else logits.tolist()
-            found.append(Prediction(start, end, span["entity_group"], span["score"], extensions))
-        return found
+        found = self._look(text, progress)
+        return [self._prediction(found, span) for span in self.pipe.postprocess(found, threshold, decoding)]
+
+    def extensions(self, text: str, threshold: float, decoding: str | None) -> list[Prediction]:
+        """The spans of extension labels: what the model learnt beside its targets, no part of its answer."""
+        found = self._look(text)
+        return [
+            Prediction(span["start"], span["end"], span["entity_group"], span["score"], [])
+            for span in self.pipe.extension_spans(found, threshold, decoding)
+        ]
 
     def floor(self, text: str) -> float:
         """Probability above which `tag` answers completely for this text; `FLOOR` unless hits were too many."""
@@ -114,7 +92,16 @@ class Tagger:
 
     def units(self, text: str) -> list[tuple[int, int]]:
         """Character offsets of the units of `text`."""
-        return self._look(text).document["offsets"]
+        return self._look(text).document.offsets
+
+    def _prediction(self, found: Any, span: dict[str, Any]) -> Prediction:
+        logits = []
+        if found.extension_logits:
+            offsets = found.document.offsets
+            first = bisect_left(offsets, span["start"], key=lambda unit: unit[0])
+            last = bisect_left(offsets, span["end"], key=lambda unit: unit[1])
+            logits = found.extension_logits[first, last + 1].tolist()
+        return Prediction(span["start"], span["end"], span["entity_group"], span["score"], logits)
 
     def tag_batch(self, rows: list[dict[str, Any]], threshold: float, decoding: str | None) -> list[list[dict]]:
         """Spans of rows that all have `text`, or all have `tokens`; offsets count characters or tokens."""
@@ -130,49 +117,32 @@ class Tagger:
             for spans in found
         ]  # fmt: skip
 
-    def _look(self, text: str) -> Seen:
+    def _look(self, text: str, progress: Callable[[int, int], Any] | None = None) -> Any:
+        """What the pipeline finds in a text, from the memory where it has been seen."""
         with self._lock:
             if text in self._seen:
                 self._seen.move_to_end(text)
                 return self._seen[text]
-            document = self.pipe.preprocess([text])[0]
-        seen = self._run(document)
+            documents = self.pipe.preprocess([text])
+        [found] = self.pipe.find(
+            documents,
+            threshold=FLOOR,
+            extensions=True,
+            most_hits=MOST_HITS,
+            spans_per_batch=CELLS_AT_ONCE,
+            progress=progress,
+        )
         with self._lock:
-            self._seen[text] = seen
-            while len(self._seen) > REMEMBERED:
+            self._seen[text] = found
+            while len(self._seen) > 1 and (
+                len(self._seen) > REMEMBERED or sum(map(_weight, self._seen.values())) > MOST_REMEMBERED
+            ):
                 self._seen.popitem(last=False)
-        return seen
+        return found
 
-    @torch.inference_mode()
-    def _run(self, document: dict[str, Any]) -> Seen:
-        targets, extensions = len(self.config.target_labels), len(self.config.extension_labels)
-        floor = FLOOR
-        at_hits: dict[tuple[int, int], torch.Tensor] = {}
-        for number, window in enumerate(document["windows"]):
-            left, pieces = document["ranges"][number][0], window["pieces"]
-            feature = {name: getattr(pieces, name) for name in ("input_ids", "unit_ids", "num_units")}
-            batch = {name: value.to(self.pipe.device) for name, value in self.pipe.collate([feature]).items()}
-            logits = self.pipe.model(**batch, output_extension_logits=extensions > 0).logits
-            scores = logits[..., :targets]
-            own = FLOOR
-            if (scores > math.log(FLOOR / (1 - FLOOR))).sum() > MOST_HITS:
-                own = scores.flatten().topk(MOST_HITS).values[-1].double().sigmoid().item()
-            floor = max(floor, own)
-            window["hits"] = self._code.find_hits(scores, own)[0]
-            cells = {(hit.start, hit.end) for hit in window["hits"] if extensions}
-            own_cells = [
-                (start, end)
-                for start, end in cells
-                if self._code.owner(start + left, end + left, document["ranges"]) == number
-            ]
-            if own_cells:
-                starts, ends = torch.tensor(own_cells).T
-                values = logits[0, starts, ends - starts - 1, targets:].cpu()  # a copy: the logits are let go
-                at_hits.update(((s + left, e + left), row) for (s, e), row in zip(own_cells, values, strict=True))
-        offsets = document["offsets"]
-        unit_at = {start: unit for unit, (start, _) in enumerate(offsets)}
-        unit_before = {end: unit for unit, (_, end) in enumerate(offsets)}
-        return Seen(document, floor, unit_at, unit_before, at_hits)
+
+def _weight(found: Any) -> int:
+    return len(found.document.text) + len(found.hits) + len(found.extension_hits)
 
 
 def load_taggers() -> tuple[list[Tagger], list[str]]:

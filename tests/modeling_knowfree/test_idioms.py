@@ -213,5 +213,5 @@ def test_the_repositorys_tokenizer_cuts_as_training_did(unit, kind, encoder, mar
     for tokens, pieces, item in zip(units, encode_units(tokenizer, units), features.items, strict=True):
         assert (pieces.input_ids, pieces.unit_ids) == (item["input_ids"], item["unit_ids"])
         document = tagger.preprocess([("" if unit == "character" else " ").join(tokens)])[0]
-        assert document["units"] == tokens
-        assert document["windows"][0]["pieces"].input_ids == item["input_ids"]
+        assert document.units == tokens
+        assert document.windows[0].pieces.input_ids == item["input_ids"]

@@ -4,7 +4,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from modeling_knowfree.decoding_knowfree import Span
+from modeling_knowfree.decoding_knowfree import best_first
 from modeling_knowfree.inference.tag import load_pipeline
 from modeling_knowfree.units_knowfree import join_units
 from tests.conftest import TINY_BERT
@@ -149,14 +149,68 @@ def test_a_unit_longer_than_the_encoder_reads_does_not_end_the_rest(tagger, capl
         tagger("我" * (limit + 9), overflow="error")
 
 
-def test_windows_prefer_the_same_spans_as_one_window(tagger):
+def test_windows_prefer_the_same_spans_as_one_window(tagger, monkeypatch):
     """Probabilities of logits 40 and 45 are both 1; the better span must win all the same."""
-    better, worse = Span(1, 3, 0, 1.0, 45.0), Span(0, 2, 0, 1.0, 40.0)
-    document = tagger.preprocess([long_units(200)], is_split_into_words=True)[0]
-    assert len(document["windows"]) > 1
-    for at, window in enumerate(document["windows"]):
-        window["hits"] = [] if at else [better, worse]
-    assert [(span["start"], span["end"]) for span in tagger.postprocess(document, decoding="flat")] == [(1, 3)]
+
+    def forward(batch, extensions):
+        logits = torch.full((len(batch["num_units"]), int(batch["num_units"].max()), 2, 1), -1e4)
+        if logits.shape[1] > 3:
+            logits[:, 1, 1], logits[:, 2, 1] = 40.0, 45.0
+        return {"logits": logits}
+
+    monkeypatch.setattr(tagger, "forward", forward)
+    [found] = tagger.find(tagger.preprocess([long_units(200)], is_split_into_words=True))
+    assert len({hit.start for hit in found.hits}) > 3 and {hit.score for hit in found.hits} == {1.0}
+    logits = [hit.logit for hit in found.hits]
+    assert logits == sorted(logits, reverse=True) and set(logits) == {40.0, 45.0}
+
+
+@pytest.mark.parametrize("threshold", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("decoding", ["flat", "nested", "all"])
+def test_one_look_serves_every_threshold_and_decoding(tagger, threshold, decoding):
+    texts = [" ".join(long_units(90)), "left harrow creek trailhead at 5 am .", "", "old axe"]
+    [*found] = tagger.find(tagger.preprocess(texts), threshold=0.05)
+    assert [tagger.postprocess(one, threshold, decoding) for one in found] == [
+        [{**span, "score": pytest.approx(span["score"], abs=1e-6)} for span in spans]
+        for spans in tagger(texts, threshold=threshold, decoding=decoding)
+    ]
+
+
+def test_the_best_hits_are_kept_and_the_floor_says_from_where(tagger):
+    documents = tagger.preprocess([" ".join(long_units(150)), "old axe"])
+    assert len(documents[0].windows) > 1
+    every, _ = tagger.find(documents, threshold=1e-9)
+    few, little = tagger.find(documents, threshold=1e-9, most_hits=5)
+    assert len(few.hits) == 5 < len(every.hits) and few.floor > 1e-9
+    assert [hit[:3] for hit in few.hits] == [hit[:3] for hit in sorted(every.hits, key=best_first)[:5]]
+    assert all(hit.score >= few.floor for hit in few.hits)
+    assert sum(hit.score > few.floor for hit in every.hits) <= 5
+    assert len(little.hits) == 5
+    told = []
+    tagger.find(documents, batch_size=2, progress=lambda *windows: told.append(windows))
+    assert told[-1] == (len(documents[0].windows) + 1,) * 2 and [done for done, _ in told[:2]] == [2, 4]
+    with pytest.raises(ValueError, match="most_hits=0: give 1 or more"):
+        tagger.find(documents, most_hits=0)
+
+
+def test_extension_spans_are_what_the_extension_columns_say(pipelines):
+    from tests.support.space_rows import EXTENSIONS, NESTED
+
+    chinese = pipelines["chinese"]
+    [found] = chinese.find(chinese.preprocess([NESTED]), extensions=True)
+    spans, beside = chinese.postprocess(found), chinese.extension_spans(found)
+    assert brief(spans) == brief(chinese(NESTED))
+    # Trained to stand where the targets do.
+    assert [(s["start"], s["end"], s["entity_group"]) for s in beside] == [
+        (s["start"], s["end"], EXTENSIONS[s["entity_group"]]) for s in spans
+    ]
+    assert set(found.extension_logits) == {(s["start"], s["end"]) for s in spans}
+    [few] = chinese.find(chinese.preprocess([NESTED]), threshold=0.01, extensions=True, most_hits=3)
+    assert len(few.hits) == len(few.extension_hits) == 3 and few.floor > 0.01 < few.extension_floor
+    assert set(few.extension_logits) == {(hit.start, hit.end) for hit in few.hits}
+    english = pipelines["english"]
+    [none] = english.find(english.preprocess(["old axe"]), extensions=True)
+    assert none.extension_hits == [] and none.extension_logits == {} and none.hits
 
 
 def test_batches_do_not_change_scores(tagger, english_rows):

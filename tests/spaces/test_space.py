@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.space_driver import ROOT
+from tests.support import ROOT
 from tests.support.space_rows import ENGLISH, NESTED, UPLOADS, as_rows
 
 
@@ -22,11 +22,12 @@ def app() -> Iterator[SimpleNamespace]:
     folder = str(ROOT / "spaces" / "knowfree_demo")
     sys.path.insert(0, folder)
     import files
+    import formats
     import limits
     import panels
     import tagger
 
-    yield SimpleNamespace(files=files, limits=limits, panels=panels, tagger=tagger)
+    yield SimpleNamespace(files=files, formats=formats, limits=limits, panels=panels, tagger=tagger)
     sys.path.remove(folder)
 
 
@@ -110,9 +111,9 @@ def test_too_many_hits_keep_the_best_and_say_so(app, trained, pipelines, monkeyp
 
 def test_extension_logits_are_those_of_the_predicted_cells(chinese, pipelines):
     pipe = pipelines["chinese"]
-    pieces = pipe.preprocess([NESTED])[0]["windows"][0]["pieces"]
-    feature = {name: getattr(pieces, name) for name in ("input_ids", "unit_ids", "num_units")}
-    logits = pipe.model(**pipe.collate([feature]), output_extension_logits=True).logits[0]
+    [document] = pipe.preprocess([NESTED])
+    batch = pipe.collate([vars(document.windows[0].pieces)])
+    logits = pipe.model(**batch, output_extension_logits=True).logits[0]
     targets = len(chinese.config.target_labels)
     found = chinese.tag(NESTED, 0.5, None)
     assert len(found) == 8
@@ -131,6 +132,51 @@ def test_every_span_of_a_windowed_text_has_its_extension_logits(chinese):
 
 def test_a_model_without_extension_columns_has_none(english):
     assert {tuple(span.extension_logits) for span in english.tag(ENGLISH, 0.5, None)} == {()}
+
+
+def test_extension_labels_are_drawn_beside_the_targets_on_request(app, chinese, english):
+    found, beside = chinese.tag(NESTED, 0.5, None), chinese.extensions(NESTED, 0.5, None)
+    # Trained to stand where the targets do, under labels of their own.
+    assert [(span.start, span.end) for span in beside] == [(span.start, span.end) for span in found]
+    assert {span.label for span in beside} == {"ENT:person", "ENT:organisation", "ENT:<b>place</b>"}
+    drawn = app.panels.draw(NESTED, [(chinese, found)], [beside])
+    assert "8 spans, 8 extension spans (dashed)" in drawn
+    names = re.findall('<span class="lane on extension[^>]*><span class="name">([^<]*)', drawn)
+    assert sorted(names) == sorted(html.escape(span.label) for span in beside)
+    assert "extension" not in app.panels.draw(NESTED, [(chinese, found)])
+    assert english.extensions(ENGLISH, 0.05, None) == []
+
+
+def test_a_long_text_tells_how_far_it_is_and_is_drawn_in_part(app, chinese):
+    text = "今天下午张三去北京大学医院。" * 500
+    told = []
+    found = chinese.tag(text, 0.5, None, lambda done, parts: told.append((done, parts)))
+    assert len(told) > 10 and told[-1][0] == told[-1][1] > 50 and told == sorted(told)
+    assert len(found) > 500 and found[-1].end > len(text) - 20
+    drawn = app.panels.draw(text, [(chinese, found)])
+    assert "drawn: the first 5,000 characters, the downloads have all" in drawn
+    sentence = re.sub('<span class="lane.*?</span></span>|<span class="lane[^>]*></span>', "", drawn)
+    assert len(re.sub("<[^>]*>", "", sentence[sentence.index('<div class="spans"') :])) == 5000
+
+
+def test_memory_of_texts_is_bounded_by_what_they_hold(app, trained, monkeypatch):
+    monkeypatch.setattr(app.tagger, "MOST_REMEMBERED", 150)
+    tagger = app.tagger.Tagger(str(trained), "english")
+    for word in ("deep", "old", "axe", "bear"):
+        tagger.tag(f"{ENGLISH} {word}", 0.5, None)
+    assert 1 <= len(tagger._seen) < 4
+    assert sum(map(app.tagger._weight, tagger._seen.values())) <= 150
+
+
+def test_a_model_with_code_of_an_older_version_is_told(app, trained, tmp_path, monkeypatch):
+    folder = tmp_path / "old"
+    shutil.copytree(trained, folder, ignore=shutil.ignore_patterns("checkpoint-*"))
+    for path in (ROOT / "tests" / "fixtures" / "version_e458a42").glob("*.py"):
+        shutil.copy(path, folder)
+    monkeypatch.setenv("KNOWFREE_MODELS", str(folder))
+    monkeypatch.setattr(app.tagger, "load_pipeline", None)
+    taggers, problems = app.tagger.load_taggers()
+    assert taggers == [] and len(problems) == 1 and "older version" in problems[0]
 
 
 def test_threads_share_a_tagger(english):
@@ -206,6 +252,34 @@ def test_uploads_become_rows(app, tmp_path):
         {"id": "7", "tokens": ["deep", "snow"]},
         {"id": "2", "tokens": []},
     ]
+
+
+def test_annotated_files_become_rows_of_the_model_s_unit(app, tmp_path):
+    (tmp_path / "a.conll").write_text("deep B-CONDITION\nsnow I-CONDITION\n\n我们 O\n")
+    read = app.files.read_upload
+    assert [row["tokens"] for row in read(tmp_path / "a.conll")] == [["deep", "snow"], ["我们"]]
+    (tmp_path / "a.json").write_text('[{"text": "我们", "entities": [{"start": 0, "end": 2, "label": "PER"}]}]')
+    assert [row["tokens"] for row in read(tmp_path / "a.json", unit="word")] == [["我们"]]
+    assert [row["tokens"] for row in read(tmp_path / "a.json", unit="character")] == [["我", "们"]]
+    (tmp_path / "b.txt").write_text((tmp_path / "a.conll").read_text())
+    with pytest.raises(app.files.Refused, match="looks like conll"):
+        read(tmp_path / "b.txt")
+    assert [row["tokens"] for row in read(tmp_path / "b.txt", "conll")] == [["deep", "snow"], ["我们"]]
+    assert read(tmp_path / "b.txt", app.files.TEXT_LINES)[0] == {"id": "1", "text": "deep B-CONDITION"}
+    with pytest.raises(app.files.Refused, match="choose one of automatic"):
+        read(tmp_path / "b.txt", "--help")
+
+
+def test_a_file_that_would_fill_the_machine_fills_a_process_of_its_own(app, tmp_path):
+    """A table of two kilobytes whose million rows share one string of a megabyte."""
+    import pyarrow
+    import pyarrow.parquet
+
+    column = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 1_000_000, pyarrow.int8()), ["x" * 10**6])
+    pyarrow.parquet.write_table(pyarrow.table({"text": column}), tmp_path / "bomb.parquet", compression="zstd")
+    assert (tmp_path / "bomb.parquet").stat().st_size < 100_000
+    with pytest.raises(app.files.Refused, match=r"bomb\.parquet: cannot be read within 2 GB"):
+        app.files.read_upload(tmp_path / "bomb.parquet")
 
 
 def test_csv_holds_no_formula(app):

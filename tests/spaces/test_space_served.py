@@ -68,8 +68,11 @@ def test_the_api_tags_and_describes_itself(client, names, pipelines):
     described = client.predict(api_name="/models")
     assert described[names.chinese]["labels"] == ["LOC", "ORG", "PER"]
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
-    assert {"/tag", "/tag_file", "/models"} <= set(endpoints)
-    assert not {name for name in endpoints if name not in ("/tag", "/tag_file", "/models", "/load_example")}
+    ours = {"/tag", "/tag_file", "/models", "/extensions"}
+    assert ours <= set(endpoints) <= ours | {"/load_example"}
+    learnt = client.predict(NESTED, api_name="/extensions")
+    assert {s["label"] for s in learnt[names.chinese]} == set(described[names.chinese]["extension_labels"])
+    assert learnt[names.english] == []
 
 
 BAD_CALLS = [
@@ -118,7 +121,7 @@ def test_the_api_tags_a_file(client, names, tmp_path, pipelines):
     assert state.startswith("41 texts")
 
 
-@pytest.mark.parametrize(("name", "data", "message"), [UPLOADS[0], UPLOADS[8], UPLOADS[14]], ids=["0", "8", "14"])
+@pytest.mark.parametrize(("name", "data", "message"), [UPLOADS[at] for at in (0, 8, 13)], ids=["0", "8", "13"])
 def test_a_malformed_upload_gets_a_message(client, names, tmp_path, name, data, message):
     (tmp_path / name).write_bytes(data)
     file = gradio_client.handle_file(tmp_path / name)
@@ -261,6 +264,11 @@ def test_the_chinese_example_is_drawn_nested_and_the_keyboard_reaches_it(visit, 
         page.keyboard.press("Tab")
         spoken.append(page.evaluate("document.activeElement.getAttribute('aria-label')"))
     assert any(s and s.startswith("北京: LOC") and "北京大学医院: ORG" in s for s in spoken)
+    page.locator("#beside input").check()
+    page.wait_for_function("document.querySelectorAll('#drawn .name').length === 16")
+    assert page.locator("#drawn .on.extension .name").count() == 8
+    page.locator("#beside input").uncheck()
+    page.wait_for_function("document.querySelectorAll('#drawn .name').length === 8")
     page.get_by_text("Extension scores behind the predictions").click()
     page.wait_for_selector("#extensions table")
     assert page.locator("#extensions thead th").count() == 9
@@ -320,6 +328,40 @@ def test_a_file_is_tagged(visit, names, tmp_path):
         page.click("#jsonl")
     rows = [json.loads(line) for line in Path(download.value.path()).read_text(encoding="utf-8").splitlines()]
     assert [row["text"] for row in rows] == [ENGLISH, "deep snow"] and rows[1]["entities"][0]["label"] == "CONDITION"
+
+
+def test_an_annotated_file_is_tagged_anew(visit, names, tmp_path):
+    page = visit()
+    choose(page, names.english, names.chinese)
+    spans = [{"start": 0, "end": 9, "label": "X"}]
+    rows = [{"text": text, "entities": spans[:at]} for at, text in enumerate(["old axe", "deep snow"])]
+    (tmp_path / "in.json").write_text(json.dumps(rows))
+    upload(page, tmp_path / "in.json")
+    page.click("#tag-file")
+    page.get_by_text("2 texts, ").wait_for()
+    with page.expect_download() as download:
+        page.click("#jsonl")
+    rows = [json.loads(line) for line in Path(download.value.path()).read_text(encoding="utf-8").splitlines()]
+    assert [(row["model"], row["tokens"]) for row in rows] == [
+        (names.english, ["old", "axe"]), (names.english, ["deep", "snow"]),
+        (names.chinese, list("old axe")), (names.chinese, list("deep snow")),
+    ]  # fmt: skip
+    assert [span["label"] for row in rows[:2] for span in row["entities"]] == ["GEAR", "CONDITION"]
+
+
+def test_a_long_text_shows_how_far_it_is(visit, names):
+    page = visit()
+    choose(page, names.chinese)
+    page.evaluate(
+        """() => new MutationObserver(() => {
+            const shown = document.body.innerText.match(/Reading the text/);
+            if (shown) window.told = true;
+        }).observe(document.body, {subtree: true, childList: true, characterData: true})"""
+    )
+    page.fill("#text textarea", NESTED * 700)
+    page.click("#tag")
+    page.get_by_text("drawn: the first 5,000 characters").wait_for()
+    assert page.evaluate("window.told") is True
 
 
 def test_a_text_over_the_limit_gets_a_message(visit, names):

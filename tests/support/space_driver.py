@@ -1,7 +1,6 @@
 """The Space as push lays it out, served on loopback, and a headless Chromium to look at it."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,8 +12,6 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.support import ROOT
-
 CHROMIUM_ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
@@ -23,9 +20,13 @@ SECONDS_TO_START = 300
 
 
 def lay_out(folder: Path) -> Path:
-    """Copy the app and the renderer into `folder`, as the Space's repository holds them."""
-    shutil.copytree(ROOT / "spaces" / "knowfree_demo", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "augmentation" / "review" / "span_html.py", folder)
+    """The Space's repository in `folder`, as push sends it."""
+    from knowfree_hub_cards.parcels import pack_space
+
+    for name, content in pack_space("me/demo", []).files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
     return folder
 
 

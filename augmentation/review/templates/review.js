@@ -60,7 +60,11 @@ function list(sample, details) {
   const body = table.createTBody();
   for (const span of sample.spans) {
     const line = body.insertRow();
-    for (const value of [span.text, span.label, span.source]) line.insertCell().textContent = value;
+    for (const value of [span.text, span.label, span.source]) {
+      const shown = line.insertCell();
+      shown.textContent = value;
+      shown.dir = "auto";
+    }
     const cell = line.insertCell();
     for (const [name, verdict] of [["accept", "accepted"], ["reject", "rejected"]]) {
       const button = document.createElement("button");
@@ -72,7 +76,10 @@ function list(sample, details) {
       cell.append(button, " ");
     }
   }
-  details.append(table);
+  const scroll = document.createElement("div");
+  scroll.className = "scroll";
+  scroll.append(table);
+  details.append(scroll);
   show(sample);
 }
 

@@ -210,7 +210,7 @@ def test_urls_are_shown_without_secrets():
         ({"kind": "hub"}, "--model"),
         ({"kind": "hub", "model": "m", "base_url": "localhost:8080"}, "http://"),
         ({"kind": "hub", "model": "m", "token_env": "NOT_SET_HERE"}, "export NOT_SET_HERE="),
-        ({"kind": "tgi"}, "--base-url"),
+        ({"kind": "tgi"}, "--base_url"),
         ({"kind": "recorded"}, "--answers"),
     ],
 )

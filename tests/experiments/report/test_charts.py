@@ -40,5 +40,20 @@ def test_line_chart_places_points_inside_its_frame():
     assert first.high < first.y < first.low and second.low is None
     assert first.text == "a, k k5: 40.0 ± 10.0" and second.text == "a, k k10: 60.0"
     assert chart.lines[1].marks[0].x == first.x
+    assert chart.floor == 30
     with pytest.raises(ValueError, match="no point"):
         line_chart("t", {"a": []}, x_name="k", y_name="F1")
+
+
+def floor_and_top(*points: Point) -> tuple[float, float]:
+    chart = line_chart("t", {"a": points}, x_name="k", y_name="F1, %")
+    return chart.floor, float(chart.y_ticks[-1][1])
+
+
+def test_the_axis_starts_where_differences_show_and_never_outside_what_a_percentage_can_be():
+    assert floor_and_top(Point(0, 2, 5), Point(1, 30)) == (0, 30)
+    assert floor_and_top(Point(0, 30), Point(1, 70)) == (0, 80)
+    assert floor_and_top(Point(0, 94.2), Point(1, 95.9)) == (94, 96)
+    assert floor_and_top(Point(0, 97, 6), Point(1, 99, 4)) == (90, 100)
+    chart = line_chart("t", {"a": [Point(0, 97, 6), Point(1, 99)]}, x_name="k", y_name="F1, %")
+    assert chart.top <= chart.lines[0].marks[0].high

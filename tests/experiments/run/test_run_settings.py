@@ -23,7 +23,7 @@ def data(tmp_path_factory, encoder) -> dict:
     [
         ({"variants": ["base", "best"]}, "no variant 'best'"),
         ({"colour": 1}, "no setting 'colour'"),
-        ({"subsets": ["k0"]}, "k"),
+        ({"subsets": ["k0"]}, "k 0 asked for; allowed: 1 and more"),
         ({"subsets": ["half"]}, "'half'"),
         ({"seeds": []}, "name at least one"),
         ({"define": {"base": {}}}, "a name of its own"),
@@ -32,7 +32,7 @@ def data(tmp_path_factory, encoder) -> dict:
         ({"define": {"augmented-f": {}}, "variants": ["f"]}, "'augmented-f' is what the run keeps beside"),
         ({"define": {"mine": {"data": "silver"}}, "variants": ["mine"]}, "silver"),
         ({"augment": {"annotator": "oracle"}}, "oracle"),
-        ({"language": "fr"}, "fr"),
+        ({"language": "fr"}, "language is 'fr'"),
         ({"test_file": "nowhere.jsonl"}, "nowhere.jsonl"),
         ({"updates": 0}, "updates"),
         ({"train": {"learning_rates": 1}, "variants": ["base"]}, "learning_rates"),

@@ -33,7 +33,7 @@ def test_evaluate_and_predict_tell_how_many_texts_were_cut_where(trained, tagger
     write_rows(tmp_path / "long.jsonl", long_rows)
     cuts: Counter[str] = Counter()
     found = tagger([row["tokens"] for row in long_rows], is_split_into_words=True, cuts=cuts)
-    windows = [tagger.preprocess([row["tokens"]], is_split_into_words=True)[0]["ranges"] for row in long_rows]
+    windows = [tagger.preprocess([row["tokens"]], is_split_into_words=True)[0].ranges for row in long_rows]
     assert [len(ranges) > 1 for ranges in windows] == [False, True, True] and len(found) == 3
     expected = {
         "texts": 2,

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import venv
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from click.testing import CliRunner
 
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.inference.commands import export
+from modeling_knowfree.inference.export import export_onnx
 from modeling_knowfree.inference.tag import load_pipeline
+from tests.support import ROOT
 
 TAG = """
 import importlib.util, json, sys
@@ -83,6 +86,29 @@ def test_the_exported_model_gives_the_spans_of_the_pipeline(model, exported, tmp
         for mine, theirs in zip(found, expected, strict=True):
             assert [{**span, "score": None} for span in mine] == [{**span, "score": None} for span in theirs]
             assert [span["score"] for span in mine] == pytest.approx([span["score"] for span in theirs], abs=1e-4)
+
+
+@pytest.mark.soak
+def test_a_fresh_environment_runs_the_exported_model(trained, tmp_path):
+    """A virtual environment that has what the tagger's file needs, out of a package registry, and nothing else."""
+    folder, environment = tmp_path / "exported", tmp_path / "environment"
+    export_onnx(str(trained), folder)
+    venv.create(environment, with_pip=True)
+    python = environment / "bin" / "python"
+    pip = [python, "-m", "pip", "install", "-q", "--constraint", ROOT / "constraints.txt"]
+    got = subprocess.run([*pip, "onnxruntime", "tokenizers", "numpy"], capture_output=True, text=True)
+    if got.returncode:
+        pytest.skip(f"no package registry can be reached: {got.stderr.strip().splitlines()[-1]}")
+    there = subprocess.run([python, "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout
+    assert "onnxruntime" in there and not {"torch", "transformers", "knowfree"} & set(there.split())
+    texts = texts_of(trained)
+    done = subprocess.run(
+        [python, folder / "onnx_tagger.py"], input="\n".join(texts), capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    found = [[span | {"score": None} for span in json.loads(line)] for line in done.stdout.splitlines()]
+    expected = [[span | {"score": None} for span in spans] for spans in load_pipeline(str(trained))(texts)]
+    assert found == expected and any(expected)
 
 
 def test_a_folder_that_exists_is_left_alone(trained, tmp_path):

@@ -59,6 +59,31 @@ def test_get_writes_a_file_a_split(tmp_path: Path):
     assert datasets.load_dataset(str(tmp_path / "set"), split="train").num_rows == 2
 
 
+def test_get_knows_the_papers_data_sets_by_name(tmp_path: Path, monkeypatch):
+    asked = []
+
+    def load(*given, **named):
+        asked.append((*given, named.get("split"), named["revision"]))
+        if named.get("split") is None:
+            return ["train", "validation"]
+        features = datasets.Features({"tokens": datasets.List(datasets.Value("string")),
+                                      "tags": datasets.List(datasets.Value("int32"))})  # fmt: skip
+        return datasets.Dataset.from_dict({"tokens": [["a", "mina"]], "tags": [[0, 2]]}, features=features)
+
+    (tmp_path / "label.json").write_text('{"O": 0, "I-Actor": 1, "B-Actor": 2}')
+    monkeypatch.setattr(datasets, "get_dataset_split_names", load)
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *given, **named: str(tmp_path / "label.json"))
+    said("get", "mit-movie", tmp_path / "got")
+    assert set(asked[1:]) == {("tner/mit_movie_trivia", None, split, "refs/convert/parquet")
+                              for split in ("train", "validation")}  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / "got").iterdir()) == ["dev.jsonl", "train.jsonl"]
+    assert read_rows(tmp_path / "got" / "dev.jsonl")[0]["entities"] == [{"start": 1, "end": 2, "label": "Actor"}]
+    with pytest.raises(InputError, match=r"Youku NER cannot be fetched \(licence: not stated\); mend: github"):
+        said("get", "youku", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 def test_every_command_that_reads_takes_the_same_options():
     names = {option.name for option in reading_params()}
     assert names == DataArguments().reading().keys() - {"task"}
