@@ -32,9 +32,9 @@ SENTENCES_en := we lost the blazes near harrow creek , and my trekking poles sna
 	$(PIP) --editable ".[demo]"
 	touch $@
 
-# Two processes of one thread each: the machine that CI has.
+# Two processes of one thread each: the machine that CI has. Files in their order: the last ones are short.
 test: .venv/test
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The long loops (kills, fault storms), which the suite leaves out: minutes, not seconds.
 soak: .venv/soak

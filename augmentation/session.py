@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augmentation.llm.runner import Progress
+    from augmentation.llm.budget import Budget
+    from augmentation.llm.protocol import Client
+    from augmentation.llm.runner import Progress, Runner
+    from augmentation.llm.store import Store
     from augmentation.pipeline import Augmentation
     from augmentation.settings import Settings
 
@@ -26,54 +29,77 @@ def open_run(
     accept_changes: bool = False,
 ) -> Iterator[Augmentation]:
     """A run folder with its store and, unless `offline`, the client that its settings name."""
-    from augmentation.llm.budget import Budget
-    from augmentation.llm.clients import open_client
     from augmentation.llm.dialogue import OfflineClient
-    from augmentation.llm.protocol import Client
-    from augmentation.llm.runner import Runner
     from augmentation.llm.store import Store, hold
     from augmentation.pipeline import STORE_FILE, Augmentation
     from augmentation.settings import check_state
     from augmentation.steps.normalisation import sentence_encoder
-    from modeling_knowfree.data.rows import InputError
 
     with contextlib.nullcontext() if offline and not writes else hold(folder / STORE_FILE) as lock:
         check_state(folder, settings, accept_changes=accept_changes)
-        client: Client = OfflineClient(settings.model_name)
         if settings.asks_llm and settings.client != "recorded" and (offline or not accept_changes):
             _check_not_lost(folder)
-        if not offline and settings.asks_llm:
-            client = open_client(
-                settings.client,
-                model=settings.model,
-                base_url=settings.base_url,
-                provider=settings.provider,
-                token_env=settings.token_env,
-                answers=tuple(str(folder / path) for path in settings.answers),
-            )
-        prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
-        try:
-            limits = Budget(**(budget or {}), **prices)
-        except ValueError as error:
-            raise InputError(f"{folder}: {error}") from error
+        asks = settings.asks_llm and not offline
+        client = client_of(settings, folder) if asks else OfflineClient(settings.model_name)
+        limits = limits_of(settings, budget, str(folder))
         with Store(folder / STORE_FILE, lock) as store:
-            runner = Runner(
-                client,
-                store,
-                concurrency=settings.concurrency,
-                requests_per_minute=settings.requests_per_minute,
-                timeout_seconds=settings.timeout_seconds,
-                max_wait_seconds=settings.max_wait_seconds,
-                on_notice=tell,
-                budget=limits,
-            )
             yield Augmentation(
                 folder,
                 settings,
-                runner,
+                runner_of(settings, client, store, limits),
                 lambda texts: sentence_encoder(settings.encoder)(texts),
                 accept_changes=accept_changes,
             )
+
+
+def client_of(settings: Settings, folder: Path) -> Client:
+    """The client that settings name; files of recorded answers are named from `folder`."""
+    from augmentation.llm.clients import open_client
+
+    return open_client(
+        settings.client,
+        model=settings.model,
+        base_url=settings.base_url,
+        provider=settings.provider,
+        token_env=settings.token_env,
+        answers=tuple(str(folder / path) for path in settings.answers),
+    )
+
+
+def limits_of(settings: Settings, budget: Mapping[str, Any] | None, where: str) -> Budget:
+    """
+    What may be spent, at the settings' prices.
+
+    Args:
+        budget: `max_requests`, `max_total_tokens`, `max_usd`.
+
+    Raises:
+        InputError: dollars without prices; it begins with `where`.
+    """
+    from augmentation.llm.budget import Budget
+    from modeling_knowfree.data.rows import InputError
+
+    prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
+    try:
+        return Budget(**(budget or {}), **prices)
+    except ValueError as error:
+        raise InputError(f"{where}: {error}") from error
+
+
+def runner_of(settings: Settings, client: Client, store: Store, limits: Budget) -> Runner:
+    """Who asks as the settings say, and tells what it waits for."""
+    from augmentation.llm.runner import Runner
+
+    return Runner(
+        client,
+        store,
+        concurrency=settings.concurrency,
+        requests_per_minute=settings.requests_per_minute,
+        timeout_seconds=settings.timeout_seconds,
+        max_wait_seconds=settings.max_wait_seconds,
+        on_notice=tell,
+        budget=limits,
+    )
 
 
 def _check_not_lost(folder: Path) -> None:

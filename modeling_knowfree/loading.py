@@ -68,12 +68,15 @@ def load_tokenizer(name: str, **options: Any):
     return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **options)
 
 
-def load_encoder(name: str, config: PretrainedConfig, auto: Any = AutoModel) -> Any:
+def load_encoder(name: str, config: PretrainedConfig, auto: Any = AutoModel, *, new_head: bool = False) -> Any:
     """
     The weights in a folder or Hub repository, in fp32, as the model that `auto` makes of `config`.
 
+    Args:
+        new_head: weights of `auto`'s head may be missing, as they will be trained.
+
     Raises:
-        InputError: weights only as a pickle, or some of an encoder's weights missing.
+        InputError: weights only as a pickle, or some weights missing.
     """
     refuse_pickles(name)
     model, told = auto.from_pretrained(
@@ -85,10 +88,10 @@ def load_encoder(name: str, config: PretrainedConfig, auto: Any = AutoModel) -> 
         output_loading_info=True,
     )
     base = f"{model.base_model_prefix}."
-    missing = sorted(key for key in told["missing_keys"] if auto is AutoModel or key.startswith(base))
+    missing = sorted(key for key in told["missing_keys"] if not new_head or key.startswith(base))
     if missing := [key for key in missing if not key.removeprefix(base).startswith(_NOT_NEEDED)]:
         raise InputError(
-            f"{name}: {len(missing)} weights of the encoder are missing, such as {missing[0]}; name a folder or Hub id "
+            f"{name}: {len(missing)} weights are missing, such as {missing[0]}; name a folder or Hub id "
             f"that holds a whole {config.model_type} model"
         )
     return model

@@ -98,18 +98,22 @@ def launch(processes: int, *argv: object, stdin: str = "") -> subprocess.Complet
     return answer
 
 
+# 16 spans, 4 of them PLACE.
+ENGLISH_ROWS = [
+    row("left harrow creek trailhead at 5 am .", (1, 4, "PLACE"), (5, 7, "TIME")),
+    row("deep snow on the north pass", (0, 2, "CONDITION"), (3, 6, "PLACE")),
+    row("a bear crossed the ridge on 4 july", (1, 2, "WILDLIFE"), (4, 5, "PLACE"), (6, 8, "TIME")),
+    row("old axe in the snow", (0, 2, "GEAR"), (4, 5, "CONDITION")),
+    row("the bear left at 4 am", (1, 2, "WILDLIFE"), (4, 6, "TIME")),
+    row("axe , axe , axe .", (0, 1, "GEAR"), (2, 3, "GEAR"), (4, 5, "GEAR")),
+    row("in the old creek", (2, 4, "PLACE")),
+    row("crossed at 5 .", (2, 3, "TIME")),
+]
+
+
 @pytest.fixture(scope="session")
 def english_rows() -> list[dict]:
-    return [
-        row("left harrow creek trailhead at 5 am .", (1, 4, "PLACE"), (5, 7, "TIME")),
-        row("deep snow on the north pass", (0, 2, "CONDITION"), (3, 6, "PLACE")),
-        row("a bear crossed the ridge on 4 july", (1, 2, "WILDLIFE"), (4, 5, "PLACE"), (6, 8, "TIME")),
-        row("old axe in the snow", (0, 2, "GEAR"), (4, 5, "CONDITION")),
-        row("the bear left at 4 am", (1, 2, "WILDLIFE"), (4, 6, "TIME")),
-        row("axe , axe , axe .", (0, 1, "GEAR"), (2, 3, "GEAR"), (4, 5, "GEAR")),
-        row("in the old creek", (2, 4, "PLACE")),
-        row("crossed at 5 .", (2, 3, "TIME")),
-    ]
+    return ENGLISH_ROWS
 
 
 @pytest.fixture(scope="session")

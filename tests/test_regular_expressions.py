@@ -166,16 +166,18 @@ class TooSlowError(Exception):
 
 @contextmanager
 def alarm(seconds: float) -> Iterator[None]:
+    """After so many CPU seconds of this process: a busy machine rings no earlier."""
+
     def ring(*_: object) -> None:
         raise TooSlowError
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def seconds_of(pattern: Pattern, part: str, size: int, ending: str) -> float:
@@ -214,11 +216,14 @@ def slow_on_a_megabyte(pattern: Pattern) -> str | None:
     """What a pattern takes half a second or more over, at full size; None where there is nothing."""
     for _, part, ending in suspects(pattern)[:4]:
         try:
-            seconds = min(seconds_of(pattern, part, CHARACTERS, ending) for _ in range(3))
+            tries = (seconds_of(pattern, part, CHARACTERS, ending) for _ in range(3))
+            slow = list(
+                itertools.takewhile(lambda seconds: seconds >= LIMIT_SECONDS, tries)
+            )  # the first quick one ends
         except TooSlowError:
             return f"does not end on {part!r}"
-        if seconds >= LIMIT_SECONDS:
-            return f"{seconds:.2f} s on a megabyte of {part!r}"
+        if len(slow) == 3:
+            return f"{min(slow):.2f} s on a megabyte of {part!r}"
     return None
 
 

@@ -235,7 +235,7 @@ def test_an_encoder_that_is_not_whole_is_refused(encoder, english_rows, tmp_path
     for name in ("lacking", "pickled", "mute", "small"):
         shutil.copytree(encoder, tmp_path / name)
     with_weights(lambda weights: weights.pop("encoder.layer.0.output.dense.weight"), "")(tmp_path / "lacking")
-    refused(tmp_path / "lacking", "1 weights of the encoder are missing, such as encoder.layer.0")
+    refused(tmp_path / "lacking", "1 weights are missing, such as encoder.layer.0")
     with_a_pickle(tmp_path / "pickled")
     refused(tmp_path / "pickled", "a pickle, which could run code")
     for path in tmp_path.glob("mute/*vocab*"), tmp_path.glob("mute/tokenizer*"):

@@ -29,7 +29,6 @@ from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, 
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.tasks import Request
 
-CLIENTS = ("hub", "tgi", "recorded")
 _FORMAT = "knowfree_response_format"
 _TOOL = "answer"
 

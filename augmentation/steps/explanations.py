@@ -48,7 +48,7 @@ def plain_paragraphs(markdown: str) -> list[str]:
         for _ in range(MAX_NESTING):
             line = _EMPHASIS.sub(lambda match: match[match.lastgroup or 0], line)
         line = " ".join(line.split())
-        if line and len(line) <= MAX_PARAGRAPH_CHARACTERS:
+        if line:
             paragraphs.append(line)
     return paragraphs
 
@@ -205,7 +205,10 @@ class Sentences:
             cut: the token limit ended it; its last sentence goes.
             lines: each line is one sentence, whatever marks are in it.
         """
-        paragraphs = plain_paragraphs(explanation)
+        told = plain_paragraphs(explanation)
+        paragraphs = [paragraph for paragraph in told if len(paragraph) <= MAX_PARAGRAPH_CHARACTERS]
+        if len(told) > len(paragraphs):
+            self.counts["paragraphs_too_long"] += len(told) - len(paragraphs)
         sentences = paragraphs if lines else [s for p in paragraphs for s in split_sentences(p, self.language)]
         self.counts["explanations"] += 1
         self.counts["sentences"] += len(sentences)

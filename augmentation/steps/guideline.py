@@ -10,7 +10,7 @@ from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import AnnotationSettings
 from modeling_knowfree.data.rows import InputError
 
-GUIDELINE_FILES = {"all": "guideline.txt", 0: "guideline-fold-0.txt", 1: "guideline-fold-1.txt"}
+GUIDELINE_FILES: dict[str | int, str] = {"all": "guideline.txt", 0: "guideline-fold-0.txt", 1: "guideline-fold-1.txt"}
 """By the gold that it is induced from: all of it, for the pool; one fold, for the probe of the other."""
 SENTENCES_SHOWN = 100
 MOST_CHARACTERS = 8000
@@ -40,7 +40,7 @@ def read_guidelines(folder: Path) -> Mapping[str | int, str]:
     Raises:
         InputError: one is no UTF-8 text, or longer than `MOST_CHARACTERS`.
     """
-    found = {}
+    found: dict[str | int, str] = {}
     for part, name in GUIDELINE_FILES.items():
         path = folder / name
         if path.is_file():

@@ -1,8 +1,6 @@
 """The LLM as a teacher (S11): how good it is on these labels, told from the gold in two folds, and what it says of
 texts without labels."""
 
-import hashlib
-import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -221,14 +219,6 @@ def label_precision(report: Mapping[str, Any], labels: Iterable[str]) -> dict[st
         label: (one["precision"] * one["predicted"] + overall * PRIOR_SPANS) / (one["predicted"] + PRIOR_SPANS)
         for label, one in found.items()
     }
-
-
-def pool_hash(rows: Iterable[Row]) -> str:
-    """sha256 of the texts."""
-    digest = hashlib.sha256()
-    for row in rows:
-        digest.update(json.dumps([row["id"], row["tokens"]], ensure_ascii=False).encode())
-    return digest.hexdigest()
 
 
 def teacher_table(report: Mapping[str, Any]) -> str:

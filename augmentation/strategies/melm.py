@@ -75,7 +75,7 @@ def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], model: str) ->
         torch.manual_seed(asking.seed)
         try:
             tokenizer: Any = load_tokenizer(place, asking.unit)
-            network = load_encoder(place, load_config(place), AutoModelForMaskedLM)
+            network = load_encoder(place, load_config(place), AutoModelForMaskedLM, new_head=True)
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"melm_model {model}: {' '.join(str(error).split()):.300}") from error
         labels = sorted({label for seed in seeds for _, _, label in seed.spans})

@@ -18,17 +18,16 @@ from transformers import (
 from modeling_knowfree import loading
 from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, show_span
 from modeling_knowfree.encoders import encoder_path
-from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments
 from modeling_knowfree.training.checkpoints import checkpoint_to_resume
 from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.train import plan_schedule, read_splits
-from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import infer_unit
 
 from .bio_network import OUTSIDE, CrfTagger, FoundSpan, bio_features, bio_tags, emission_model, tag
 from .crf_head import FLAT_ONLY
+from .span_trainer import SpanTrainer
 from .tagger import outermost
 
 logger = logging.getLogger(__name__)
@@ -113,16 +112,7 @@ def train_bio(
         data_collator=DataCollatorForTokenClassification(tokenizer),
         processing_class=tokenizer,
     )
-    trained = trainer.train(resume_from_checkpoint=resume)
-    trainer.save_model()
-    trainer.save_metrics("train", trained.metrics)
-    trainer.save_state()
-    scores: dict[str, float] = {}
-    if "validation" in splits:
-        scores = trainer.evaluate(metric_key_prefix="validation")
-        trainer.save_metrics("validation", scores)
-    history = trainer.state.log_history
-    return {"validation": scores, "curve": [[log["step"], log["eval_f1"]] for log in history if "eval_f1" in log]}
+    return trainer.run(resume)
 
 
 def predict_bio(folder: str | Path, rows: Sequence[Row], batch_size: int = 32) -> list[list[FoundSpan]]:
@@ -142,28 +132,19 @@ def predict_bio(folder: str | Path, rows: Sequence[Row], batch_size: int = 32) -
     return tag(network.to(PartialState().device), tokenizer, rows, batch_size)
 
 
-class BioTrainer(KnowFreeTrainer):
-    """Trainer of a token-classification model or a `CrfTagger`; `eval_dataset` is a list of rows."""
+class BioTrainer(SpanTrainer):
+    """Trainer of a token-classification model or a `CrfTagger`."""
 
     def in_encoder(self, name: str) -> bool:
         """See `KnowFreeTrainer`."""
         assert self.model is not None
         return name.removeprefix("emissions.").startswith(f"{emission_model(self.model).base_model_prefix}.")
 
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
-        """Scores of decoded spans, long texts in windows."""
-        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
-        network = self.accelerator.unwrap_model(self.model)
+    def spans(self, network: Any, rows: Sequence[Row]) -> list[list[tuple[int, int, str]]]:
+        """See `SpanTrainer`."""
         silent = bool(self.args.disable_tqdm)
         found = tag(network, self.processing_class, rows, self.args.eval_batch_size, silent=silent)
-        gold = [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows]
-        scores = span_scores(gold, [[span[:3] for span in spans] for spans in found])
-        per_label = scores.pop("per_label")
-        scores |= {f"f1_{label}": per_label[label]["f1"] for label in per_label}
-        metrics = {f"{metric_key_prefix}_{name}": score for name, score in scores.items()}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return [[(span[0], span[1], span[2]) for span in spans] for spans in found]
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)
@@ -194,7 +175,7 @@ def _build(
         tokenizer = load_tokenizer(model_name_or_path, unit)
         config = loading.load_config(model_name_or_path, **names)
         loading.check_vocabulary(tokenizer, config, f"model_name_or_path {model_name_or_path}")
-        model = loading.load_encoder(model_name_or_path, config, AutoModelForTokenClassification)
+        model = loading.load_encoder(model_name_or_path, config, AutoModelForTokenClassification, new_head=True)
     for child in model.children():
         if isinstance(child, nn.Dropout):  # the one before the linear layer; its config field differs by family
             child.p = dropout

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augmentation.llm.budget import Budget
-from augmentation.llm.clients import open_client
-from augmentation.llm.dialogue import Work, answer_all, finished
-from augmentation.llm.runner import Runner
+from augmentation.llm.dialogue import AllFailedError, Work, answer_all, finished
 from augmentation.llm.store import Store
-from augmentation.session import ProgressLine
+from augmentation.session import ProgressLine, client_of, limits_of, runner_of
 from augmentation.settings import Settings
 from augmentation.steps.annotation import Annotation
 from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
 from augmentation.steps.normalisation import sentence_encoder
-from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.data.rows import Row
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 logger = logging.getLogger(__name__)
@@ -65,7 +62,8 @@ def tag_with_llm(
         budget: `max_requests`, `max_total_tokens`, `max_usd`.
 
     Raises:
-        InputError: every text failed, with the first reason; no such encoder.
+        InputError: no such encoder.
+        AllFailedError: every text failed, with the first reason.
         StoppedError: budget or Ctrl-C; call again to go on.
         StopRunError: the server refuses every request.
     """
@@ -79,26 +77,11 @@ def tag_with_llm(
             targets = TargetSettings(tuple(labels), shown, settings.guidelines, flat)
             yield _targets(row, annotation, targets)
 
-    client = open_client(
-        settings.client,
-        model=settings.model,
-        base_url=settings.base_url,
-        provider=settings.provider,
-        token_env=settings.token_env,
-        answers=settings.answers,
-    )
-    prices = {name: getattr(settings, name) for name in settings.model_fields_set if name.startswith("usd_per_")}
-    limits = Budget(**(budget or {}), **prices)
+    client = client_of(settings, Path())
+    limits = limits_of(settings, budget, "budget")
     store.parent.mkdir(parents=True, exist_ok=True)
     with Store(store) as answers:
-        runner = Runner(
-            client,
-            answers,
-            concurrency=settings.concurrency,
-            requests_per_minute=settings.requests_per_minute,
-            timeout_seconds=settings.timeout_seconds,
-            budget=limits,
-        )
+        runner = runner_of(settings, client, answers, limits)
         line, before, started = ProgressLine(), answers.counts(), time.perf_counter()
         try:
             answer_all(works, runner, lambda progress: line("tag by LLM", progress))
@@ -111,19 +94,20 @@ def tag_with_llm(
     failed = [each for each in done if any(outcome.parsed is None for outcome in each.outcomes)]
     if rows and len(failed) == len(rows):
         reason = next(outcome.error for outcome in failed[0].outcomes if outcome.parsed is None)
-        raise InputError(f"the LLM has no usable answer to any of the {len(rows)} texts: {reason}")
+        raise AllFailedError(f"the LLM has no usable answer to any of the {len(rows)} texts: {reason}")
     if failed:
         logger.warning("%d of %d texts have no usable answer and count as without entities", len(failed), len(rows))
     usage = [(o.answer.prompt_tokens, o.answer.completion_tokens) for o in outcomes if o.answer is not None]
     told = bool(usage) and all(None not in pair for pair in usage)
     prompt, completion = (sum(int(pair[side] or 0) for pair in usage) for side in (0, 1))
+    priced = any(name.startswith("usd_per_") for name in settings.model_fields_set)
     numbers = {
         "texts": len(rows),
         "failed": len(failed),
         "unaligned": sum(len(each.value.dropped) for each in done),
         "prompt_tokens": prompt if told else None,
         "completion_tokens": completion if told else None,
-        "usd": limits.usd(prompt, completion) if told and prices else None,
+        "usd": limits.usd(prompt, completion) if told and priced else None,
         "seconds_per_text": round(seconds / asked, 3) if asked and settings.client != "recorded" else None,
         "concurrency": settings.concurrency,
     }

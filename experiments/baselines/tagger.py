@@ -18,15 +18,15 @@ from modeling_knowfree import loading
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.decoding_knowfree import Span, best_first, resolve
-from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeModel
 from modeling_knowfree.training.checkpoints import checkpoint_to_resume
 from modeling_knowfree.training.command_line import parse_arguments
 from modeling_knowfree.training.config import build_config
 from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.train import plan_schedule, read_splits
-from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, infer_unit, owner, windows
+
+from .span_trainer import SpanTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -207,16 +207,7 @@ def train_tagger(
         data_collator=TaggerCollator(tokenizer.pad_token_id or 0, network),
         processing_class=tokenizer,
     )
-    trained = trainer.train(resume_from_checkpoint=resume)
-    trainer.save_model()
-    trainer.save_metrics("train", trained.metrics)
-    trainer.save_state()
-    scores: dict[str, float] = {}
-    if "validation" in splits:
-        scores = trainer.evaluate(metric_key_prefix="validation")
-        trainer.save_metrics("validation", scores)
-    history = trainer.state.log_history
-    return {"validation": scores, "curve": [[log["step"], log["eval_f1"]] for log in history if "eval_f1" in log]}
+    return trainer.run(resume)
 
 
 def tagger_class(name: str) -> type[Tagger]:
@@ -332,26 +323,15 @@ def load_tagger(folder: Path) -> tuple[Any, Tagger]:
         return loading.load_tokenizer(str(folder)), network
 
 
-class TaggerTrainer(KnowFreeTrainer):
-    """Trainer of a `Tagger`; `eval_dataset` is a list of rows."""
+class TaggerTrainer(SpanTrainer):
+    """Trainer of a `Tagger`."""
 
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
-        """Scores of decoded spans, long texts in windows."""
-        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
-        network = self.accelerator.unwrap_model(self.model)
+    def spans(self, network: Any, rows: Sequence[Row]) -> list[list[tuple[int, int, str]]]:
+        """See `SpanTrainer`."""
         silent = bool(self.args.disable_tqdm)
         found = tag(network, self.processing_class, rows, self.args.eval_batch_size, silent=silent)
         labels = network.config.target_labels
-        scores = span_scores(
-            [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows],
-            [[(span.start, span.end, labels[span.label]) for span in spans] for spans in found],
-        )
-        per_label = scores.pop("per_label")
-        scores |= {f"f1_{label}": per_label[label]["f1"] for label in per_label}
-        metrics = {f"{metric_key_prefix}_{name}": score for name, score in scores.items()}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        return [[(span.start, span.end, labels[span.label]) for span in spans] for spans in found]
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

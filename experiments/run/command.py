@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from augmentation.commands import budget_of, budget_options, client_options, pool_options
+
+if TYPE_CHECKING:
+    from .run import Run
 
 _FILE = click.Path(dir_okay=False)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -71,10 +74,10 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
     """
     from transformers.utils.logging import disable_progress_bar, set_verbosity_warning
 
+    from augmentation.llm.store import hold
     from modeling_knowfree.settings import read_settings
 
-    from ..report.report import write_report
-    from .run import Run
+    from .run import RUN_FILE, Run
     from .settings import check_run
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -87,6 +90,14 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
     values["augment"] = values.get("augment") or {}
     settings = check_run(values, str(config or "the command line"))
     whole = Run(settings.model_copy(update={"augment": settings.augment | asked}), output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    with hold(output_dir / RUN_FILE):
+        _go(whole, budget, accept_changes)
+
+
+def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
+    from ..report.report import write_report
+
     for result in whole.go(budget=budget, accept_changes=accept_changes):
         dev = "" if result["dev_f1"] is None else f"  dev F1 {result['dev_f1'] * 100:.2f}"
         click.echo(
@@ -98,7 +109,7 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
         whole.lay_out(cell)
         why = "last variant (no validation file)" if score is None else f"best on dev, mean F1 {score * 100:.2f}"
         click.echo(
-            f"{output_dir / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "
-            f"To push it: knowfree push {output_dir} --help"
+            f"{whole.folder / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "
+            f"To push it: knowfree push {whole.folder} --help"
         )
-    click.echo(f"report: {write_report(output_dir)}")
+    click.echo(f"report: {write_report(whole.folder)}")

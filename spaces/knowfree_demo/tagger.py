@@ -15,7 +15,7 @@ from transformers import pipeline
 try:
     from modeling_knowfree.inference.tag import load_pipeline
 except ModuleNotFoundError:
-    load_pipeline = None  # a Space has nothing but its own files
+    load_pipeline = None  # type: ignore[assignment]  # a Space has nothing but its own files
 
 FLOOR = 0.05  # probability under which no hit is kept: where the threshold slider begins
 MOST_HITS = 20_000  # kept of a text; an untrained model would have a hit for nearly every cell
@@ -53,7 +53,9 @@ class Tagger:
 
     def __init__(self, model: str, name: str):
         self.name = name
-        self.pipe = load_pipeline(model) if load_pipeline else pipeline("knowfree", model=model, trust_remote_code=True)
+        self.pipe = (
+            pipeline("knowfree", model=model, trust_remote_code=True) if load_pipeline is None else load_pipeline(model)
+        )
         self.config = self.pipe.model.config
         if self.config.model_type != "knowfree":
             raise ValueError(f"a {self.config.model_type} model, not a KnowFREE one")

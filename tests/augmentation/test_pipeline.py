@@ -254,6 +254,19 @@ def test_failed_answers_are_listed_and_retried(gappy, tmp_path, gold_file, finis
     assert bytes_of(folder) == bytes_of(finished_run) | bytes_of(folder, ["provenance.jsonl"])
 
 
+def test_a_run_whose_every_question_failed_exits_1_and_writes_no_results(tmp_path, gold_file):
+    answers = tmp_path / "answers.jsonl"
+    line = {"task": "entities", "id": "x", "input": "of another text", "completion": "[]"}
+    answers.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    folder = tmp_path / "run"
+    init(folder, gold_file, answers)
+    told = call("run", folder, code=1)
+    failed = lines_of(folder / "failed.jsonl")
+    assert f"none of {len(failed)} questions about 10 rows" in told and "retry-failed" in told
+    assert {line["id"] for line in failed} == {row["id"] for row in lines_of(gold_file)}
+    assert not [name for name in ALL_RESULTS if name != "failed.jsonl" and (folder / name).exists()]
+
+
 def test_budget_stops_with_code_3_and_the_run_resumes(tmp_path, gold_file, finished_run, small_encoder):
     folder = tmp_path / "run"
     init(folder, gold_file)

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 import knowfree
 from augmentation.llm.recorded import RecordedClient
+from augmentation.llm.store import hold
 from modeling_knowfree.data.readers import read_rows
 from tests.support.forked import knowfree_forked
 from tests.support.llm_server import LLMServer
@@ -141,3 +142,14 @@ def test_a_kill_in_the_middle_of_the_pool_pays_nothing_twice(tmp_path):
         assert knowfree_forked("augment", "run", folder).wait(200) == 0
         assert 68 <= len(answered()) <= 68 + 2  # what was in flight at the kill, at most
     assert teacher(folder)["asked"] == 60 and len(lines_of(folder / "pool.jsonl")) == 60
+
+
+def test_two_runs_on_one_pool_folder_the_second_changes_nothing(tmp_path):
+    folder = make(tmp_path / "run", ask=30)
+    call("run", folder, "--max_requests", 10, code=3)
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("answers.sqlite")}
+    with hold(folder / "answers.sqlite"):
+        told = call("run", folder, "--ask", 40, code=2)
+    assert "another run is at work" in told
+    after = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("answers.sqlite")}
+    assert after == before

@@ -80,7 +80,7 @@ def kill_experiment(
             process = Forked(lambda: drive(url, rows, folder / "killed", concurrency))
             while len(_answered(log)) == seen and process.poll() is None:
                 time.sleep(0.02)
-            time.sleep(draw.uniform(0, 1.5 * expected_seconds / kills))
+            time.sleep(draw.uniform(0, expected_seconds / kills))
             if process.poll() is not None:
                 raise AssertionError(f"the run ended before kill {number + 1}: more rows or a slower server are needed")
             process.send_signal(signum)

@@ -9,19 +9,8 @@ from knowfree_experiments.report.results import FinishedRun, read_run
 
 from modeling_knowfree.data.readers import write_rows
 from modeling_knowfree.metrics import span_scores
-from tests.conftest import row
+from tests.conftest import ENGLISH_ROWS as TEST_ROWS
 
-# 16 spans, 4 of them PLACE.
-TEST_ROWS = [
-    row("left harrow creek trailhead at 5 am .", (1, 4, "PLACE"), (5, 7, "TIME")),
-    row("deep snow on the north pass", (0, 2, "CONDITION"), (3, 6, "PLACE")),
-    row("a bear crossed the ridge on 4 july", (1, 2, "WILDLIFE"), (4, 5, "PLACE"), (6, 8, "TIME")),
-    row("old axe in the snow", (0, 2, "GEAR"), (4, 5, "CONDITION")),
-    row("the bear left at 4 am", (1, 2, "WILDLIFE"), (4, 6, "TIME")),
-    row("axe , axe , axe .", (0, 1, "GEAR"), (2, 3, "GEAR"), (4, 5, "GEAR")),
-    row("in the old creek", (2, 4, "PLACE")),
-    row("crossed at 5 .", (2, 3, "TIME")),
-]
 RULES = {
     "gold": lambda span: True,
     "without PLACE": lambda span: span["label"] != "PLACE",

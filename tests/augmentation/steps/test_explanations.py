@@ -124,3 +124,10 @@ def test_sentence_key_ignores_case_width_space_and_the_final_mark():
     assert (
         sentence_key("The Lake is cold .") == sentence_key("the  lake is cold") == sentence_key("ｔｈｅ lake is cold。")
     )
+
+
+def test_paragraphs_without_an_end_are_left_out_and_counted():
+    sentences = Sentences("en", TokenStyle("word"), frozenset(), frozenset())
+    [row] = sentences.rows("r", "A bear left .\n" + "snow " * 5000)
+    assert row["tokens"][:2] == ["A", "bear"]
+    assert sentences.counts == {"explanations": 1, "paragraphs_too_long": 1, "sentences": 1, "kept": 1}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from knowfree_experiments.baselines.bio_network import bio_features, bio_tags
 from knowfree_experiments.baselines.bio_tagging import predict_bio, train_bio
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification
 
 from modeling_knowfree.data.formats.schemes import spans_of_tags
@@ -96,6 +96,17 @@ def test_a_fresh_process_and_any_batch_size_find_the_same(taggers, english_rows)
         assert without_scores(one) == [[tuple(span[:3]) for span in sentence] for sentence in other]
         scores = [[span[3] for sentence in found for span in sentence] for found in (one, other)]
         assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_folder_without_its_head_is_refused(head, taggers, english_rows, tmp_path):
+    shutil.copytree(taggers(head)[0], tmp_path / "lacking", ignore=shutil.ignore_patterns("checkpoint-*"))
+    weights = load_file(tmp_path / "lacking" / "model.safetensors")
+    kept = {name: tensor for name, tensor in weights.items() if not name.endswith("classifier.weight")}
+    assert len(kept) == len(weights) - 1
+    save_file(kept, tmp_path / "lacking" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"classifier\.weight"):
+        predict_bio(tmp_path / "lacking", english_rows)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -303,7 +314,7 @@ def test_a_folder_in_use_and_a_folder_of_something_else_are_refused(taggers, enc
         train_bio(**settings("bio", encoder, folder.parent))
     for wrong, what in (
         (tmp_path / "none", "no such folder"),
-        (encoder, "no BIO tagger"),
+        (encoder, "weights are missing, such as classifier"),
         (tmp_path, "has no tokenizer"),
     ):
         with pytest.raises(InputError, match=what):

@@ -14,6 +14,7 @@ from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import VARIANTS, check_run
 from knowfree_hub_cards.facts import read_augmentation
 
+from augmentation.llm.store import hold
 from modeling_knowfree.data.readers import read_rows, write_rows
 from tests.support.forked import knowfree_forked
 from tests.support.tiny_run import DEMO, call, lines_of, tiny_settings
@@ -381,3 +382,12 @@ def test_a_folder_of_other_data_is_refused(finished, data, tmp_path):
     output = call(finished, data | {"train_file": str(tmp_path / "more.jsonl")}, code=2)
     assert "gold.jsonl: holds other rows" in output and "--accept_changes" in output
     assert (finished / "run.yaml").read_bytes() == before
+
+
+def test_a_second_call_on_a_folder_in_use_changes_nothing(data, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with hold(folder / "run.yaml"):
+        output = call(folder, data | {"variants": ["base"]}, code=2)
+    assert "another run is at work" in output and str(folder) in output
+    assert [path.name for path in folder.iterdir()] == ["run.yaml.lock"]

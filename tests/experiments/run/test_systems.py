@@ -71,7 +71,8 @@ def test_texts_without_an_answer_are_counted_and_a_run_without_any_is_refused(as
     [line] = lines_of(tmp_path / "run" / "results.jsonl")
     assert line["llm"]["failed"] == 2
     path.write_text(lines[0].replace("targets", "entities"), encoding="utf-8")
-    printed = call(tmp_path / "other", asked, "--variants", "llm_zero", code=2)
+    printed = call(tmp_path / "other", asked, "--variants", "llm_zero", code=1)
+    assert not (tmp_path / "other" / "results.jsonl").exists()
     assert "no usable answer to any of the 6 texts" in printed and "no recorded answer" in printed
 
 

@@ -1,0 +1,47 @@
+"""What the Trainers of all baselines share: scores of decoded spans, and a whole training."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from modeling_knowfree.data.rows import Row
+from modeling_knowfree.metrics import span_scores
+from modeling_knowfree.training.trainer import KnowFreeTrainer
+
+
+class SpanTrainer(KnowFreeTrainer):
+    """A Trainer whose `eval_dataset` is a list of rows."""
+
+    @abstractmethod
+    def spans(self, network: Any, rows: Sequence[Row]) -> list[list[tuple[int, int, str]]]:
+        """For each row the `(start, end, label)` that the network finds, long texts in windows."""
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
+        """Scores of decoded spans."""
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        gold = [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows]
+        scores = span_scores(gold, self.spans(self.accelerator.unwrap_model(self.model), rows))
+        per_label = scores.pop("per_label")
+        scores |= {f"f1_{label}": per_label[label]["f1"] for label in per_label}
+        metrics = {f"{metric_key_prefix}_{name}": score for name, score in scores.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def run(self, resume: str | bool | None) -> dict[str, Any]:
+        """
+        Train, save, and score the validation rows where there are any.
+
+        Returns:
+            `{"validation": {"validation_f1": …}, "curve": [[update, dev F1], …]}`, both empty without validation rows.
+        """
+        trained = self.train(resume_from_checkpoint=resume)
+        self.save_model()
+        self.save_metrics("train", trained.metrics)
+        self.save_state()
+        scores: dict[str, float] = {}
+        if self.eval_dataset is not None:
+            scores = self.evaluate(metric_key_prefix="validation")
+            self.save_metrics("validation", scores)
+        history = self.state.log_history
+        return {"validation": scores, "curve": [[log["step"], log["eval_f1"]] for log in history if "eval_f1" in log]}
