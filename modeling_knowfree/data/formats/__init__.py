@@ -159,8 +159,10 @@ def _refuse(file: File) -> None:
         mend = f"rename or add it (knowfree data formats lists what is read); a whole row is {A_ROW}"
         noun = "line" if file.json_kind == "lines" else "row"
         bad_input(file.place(1, noun), problem, allowed="a row with tokens and entities", mend=mend)
-    count = sum(1 for line in file.lines() if line.text.strip())
-    number, first = next((line.number, line.text) for line in file.head if line.text.strip())
+    written = [(line.number, line.text) for line in file.lines() if line.text.strip()]
+    if not written:
+        no_rows(file.name)
+    count, (number, first) = len(written), written[0]
     problem = (
         f"plain text without any annotation ({count} lines, the first line is {show(first)}): nothing to learn from"
     )

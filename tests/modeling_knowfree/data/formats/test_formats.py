@@ -298,3 +298,11 @@ def test_the_formats_that_people_have():
         with pytest.raises(InputError) as caught:
             read_rows(source, task=task)
         assert source.name in str(caught.value) and place in str(caught.value), folder.name
+
+
+@pytest.mark.parametrize("blank", ["\n" * 3, " \n" * 5000, "\t\n\n"])
+def test_a_file_of_blank_lines_has_no_rows(tmp_path: Path, blank: str):
+    path = tmp_path / "blank.txt"
+    path.write_text(blank, encoding="utf-8")
+    with pytest.raises(InputError, match=r"blank\.txt.*; mend: "):
+        read_rows(path)
