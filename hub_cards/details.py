@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 from modeling_knowfree.data.rows import show
 from modeling_knowfree.settings import check_settings, read_settings
 
-from .hub_lists import CREATORS, LANGUAGES, LICENSES
+from .hub_lists import LANGUAGES, LICENSES, Creator
 
 CARD_FILE = "card.yaml"
 THREE_LETTERS = re.compile("[a-z]{3}")
@@ -46,7 +46,7 @@ class Source(BaseModel):
     license: str | None = None
     dataset_id: str | None = None
     splits: dict[Literal["validation", "test"], str] = {}
-    annotated_by: Literal[CREATORS] | None = None
+    annotated_by: Creator | None = None
 
     _dataset_id = field_validator("dataset_id")(_hub_id)
 

@@ -1,5 +1,7 @@
 """Identifiers that the Hub knows: what a card's metadata may say."""
 
+from typing import Literal
+
 LICENSES = frozenset(
     """
     apache-2.0 mit openrail bigscience-openrail-m creativeml-openrail-m bigscience-bloom-rail-1.0 bigcode-openrail-m
@@ -28,5 +30,5 @@ LANGUAGES = frozenset(
 """ISO 639-1, and the two words that the Hub takes besides. A language without a code of two letters has one of three
 (ISO 639-3), of which only the form is checked."""
 
-CREATORS = ("found", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other")
+Creator = Literal["found", "crowdsourced", "expert-generated", "machine-generated", "no-annotation", "other"]
 """Who annotated a data set."""

@@ -4,7 +4,7 @@ import logging
 import unicodedata
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -257,7 +257,7 @@ SHORTEST_WINDOW = 40
 """Units: for the shortness of the training sentences windows are made no shorter, inside a sentence than half of it."""
 
 
-def usual_length(lengths: dict[str, float]) -> float:
+def usual_length(lengths: Mapping[str, float]) -> float:
     """The longest text, in units, that is read as one: 95 % of the training sentences are no longer."""
     return max(SHORTEST_WINDOW, lengths["p95"])
 

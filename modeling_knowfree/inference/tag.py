@@ -126,7 +126,7 @@ def tag(
             cuts.update(counts)
 
 
-def tell_cuts(cuts: Counter[str], config: KnowFreeConfig) -> None:
+def tell_cuts(cuts: Counter[str], config: Any) -> None:
     """Says how many texts were cut where, if any were."""
     if not cuts["texts"]:
         return

@@ -125,12 +125,21 @@ class KnowFreeTrainer(SafeCheckpoints):
         ]
         return None, pad_spans(spans, logits.device), pad_spans(gold, logits.device)
 
-    def evaluation_loop(self, dataloader: DataLoader, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any):
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ):
         """As in Trainer; gold of labels that the model does not have counts as missed, so that the best checkpoint is
         chosen by the F1 that `knowfree evaluate` gives."""
-        output = super().evaluation_loop(dataloader, *args, metric_key_prefix=metric_key_prefix, **kwargs)
+        output = super().evaluation_loop(
+            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix=metric_key_prefix
+        )
         unknown = getattr(dataloader.dataset, "unknown", None)
-        if unknown and f"{metric_key_prefix}_f1" in output.metrics:
+        if unknown and output.metrics and f"{metric_key_prefix}_f1" in output.metrics:
             count_unknown(output.metrics, unknown, metric_key_prefix)
         return output
 
