@@ -20,7 +20,7 @@ SENTENCES_en := we lost the blazes near harrow creek , and my trekking poles sna
 	touch $@
 
 # Ray is large, and only the soak tests start a cluster.
-.venv/soak: .venv/soak
+.venv/soak: .venv/test
 	$(PIP) --editable ".[ray]"
 	touch $@
 

@@ -267,7 +267,7 @@ def windows(
     max_pieces: int | None,
     overlap: int,
     ends: Callable[[], Sequence[int]] | None = None,
-    lengths: dict[str, float] | None = None,
+    lengths: Mapping[str, float] | None = None,
 ) -> list[tuple[int, int]]:
     """
     Cover a text by windows that the encoder can read, and that are like what training saw: quality falls with the

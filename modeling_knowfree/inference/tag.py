@@ -12,6 +12,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm import tqdm
+from transformers import PreTrainedConfig
 
 from .. import KnowFreeConfig, KnowFreeForTokenClassification, KnowFreePipeline
 from ..data.readers import InputError, Row, read_rows
@@ -126,7 +127,7 @@ def tag(
             cuts.update(counts)
 
 
-def tell_cuts(cuts: Counter[str], config: Any) -> None:
+def tell_cuts(cuts: Counter[str], config: PreTrainedConfig) -> None:
     """Says how many texts were cut where, if any were."""
     if not cuts["texts"]:
         return

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 from transformers import EvalPrediction
 from transformers.trainer import TRAINING_ARGS_NAME
+from transformers.trainer_utils import EvalLoopOutput
 
 from ..decoding_knowfree import Span, decode, pad_spans
 from ..metrics import span_scores
@@ -132,12 +133,10 @@ class KnowFreeTrainer(SafeCheckpoints):
         prediction_loss_only: bool | None = None,
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
-    ):
+    ) -> EvalLoopOutput:
         """As in Trainer; gold of labels that the model does not have counts as missed, so that the best checkpoint is
         chosen by the F1 that `knowfree evaluate` gives."""
-        output = super().evaluation_loop(
-            dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix=metric_key_prefix
-        )
+        output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         unknown = getattr(dataloader.dataset, "unknown", None)
         if unknown and output.metrics and f"{metric_key_prefix}_f1" in output.metrics:
             count_unknown(output.metrics, unknown, metric_key_prefix)

@@ -411,6 +411,9 @@ def test_screenshots(visit, nested, browser, tmp_path):
             chinese = "/".join(nested.parts[-2:])
             choose(page, *([chinese] if text == NESTED else ["/".join(path.parts[-2:]) for path in demo]))
             tag(page, text)
+            if text == NESTED:
+                page.locator("#beside input").check()
+                page.wait_for_selector("#drawn .on.extension")
             page.get_by_text("Extension scores behind the predictions").click()
             page.wait_for_selector("#extensions table")
             page.wait_for_timeout(1000)
