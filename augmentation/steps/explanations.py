@@ -16,7 +16,7 @@ from modeling_knowfree.units_knowfree import join_units, split_text
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$")
 _HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]")
 _LIST_MARK = re.compile(
-    r"""^[ \t]*(?:>[ \t]*)*                          # quotation
+    r"""^[ \t]*(?:>[ \t]*+)*+                        # quotation
     (?:[-*+•·▪●○–][ \t]+                             # bullets
     |\(?\d{1,2}[.)][ \t]+(?!\d)|[a-z]\)[ \t]+      # 1. 1) (1) a), but not the 3. of "3. 5"
     |\d{1,2}、|[一二三四五六七八九十]{1,3}、|[①-⑳][ \t]*
