@@ -65,7 +65,8 @@ def test_one_sentence_cannot_be_cross_fitted(tmp_path):
         cross_fit(GOLD[:1], OTHERS, 0, lambda rows, name: tmp_path)
 
 
-def test_a_run_with_a_share(tmp_path, encoder):
+def test_a_run_with_a_share(tmp_path, encoder, monkeypatch):
+    monkeypatch.setattr(shares, "CANDIDATES", (Candidate(0.0), Candidate(1.0)))
     settings = tiny_settings(tmp_path, encoder) | {"variants": ["fs"], "share": 0.5}
     call(tmp_path / "run", settings)
     [half] = lines_of(tmp_path / "run" / "results.jsonl")
@@ -75,7 +76,7 @@ def test_a_run_with_a_share(tmp_path, encoder):
     assert len(pushed) == half["synthetic_rows"]
     call(tmp_path / "run", settings, "--share", "cross_fitted")
     chosen = json.loads((tmp_path / "run" / "all" / "fs" / "shares-0.json").read_text(encoding="utf-8"))
-    assert len(chosen["candidates"]) == len(CANDIDATES)
+    assert [each["share"] for each in chosen["candidates"]] == [0, 1]
     [line] = lines_of(tmp_path / "run" / "results.jsonl")
     assert line["synthetic_rows"] == round(chosen["share"] * len(made))
 

@@ -189,9 +189,13 @@ def test_a_signal_leaves_a_checkpoint_whatever_the_strategy(options, send, comma
 
 
 def test_a_second_signal_acts_at_once(send, command_line, tmp_path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     send(2, signal.SIGINT, signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt) as interrupt:
-        train(command_line(tmp_path / "out"))
+    try:
+        with pytest.raises(KeyboardInterrupt) as interrupt:
+            train(command_line(tmp_path / "out"))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert not isinstance(interrupt.value, TrainingStopped)
     assert names(tmp_path / "out") == ["checkpoint-2"]
 
