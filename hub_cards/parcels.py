@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
+
+from transformers.dynamic_module_utils import get_relative_imports
 
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from modeling_knowfree.data.rows import InputError
@@ -159,16 +162,29 @@ def _check_model_folder(folder: Path) -> None:
         raise InputError(
             f"{folder}: no model.safetensors{f' (only {others}, which is not pushed)' if others else ''}{again}"
         )
-    if missing := [name for name in TRAVELLING_FILES if name not in names]:
-        raise InputError(f"{folder}: the code {', '.join(missing)} is missing beside the weights{again}")
     if "knowfree" not in (config.get("custom_pipelines") or {}) or "AutoModel" not in (config.get("auto_map") or {}):
         raise InputError(f"{folder}: config.json does not name the code (auto_map, custom_pipelines){again}")
     if foreign := [name for name in config["auto_map"].values() if "--" in str(name)]:
         raise InputError(f"{folder}: config.json takes its code from another repository ({foreign[0]}){again}")
+    if missing := _missing_code(folder, config):
+        raise InputError(f"{folder}: the code {', '.join(missing)} is missing beside the weights{again}")
     if "tokenizer_config.json" not in names:
         raise InputError(
             f"{folder}: no tokenizer; add it with `AutoTokenizer.from_pretrained(ENCODER).save_pretrained(…)`"
         )
+
+
+def _missing_code(folder: Path, config: dict[str, Any]) -> list[str]:
+    """Files that are not there, of the code that config.json names and all that it imports: what a folder of an older
+    version lacks, its own code never asks for."""
+    named = [*config["auto_map"].values(), config["custom_pipelines"]["knowfree"].get("impl")]
+    todo, seen = {str(name).partition(".")[0] for name in named}, set[str]()
+    while todo:
+        module = todo.pop()
+        seen.add(module)
+        if (path := folder / f"{module}.py").is_file():
+            todo |= set(get_relative_imports(path)) - seen
+    return sorted(f"{module}.py" for module in seen if not (folder / f"{module}.py").is_file())
 
 
 def pack_dataset(folder: Path, repo_id: str, details: Details, work: Path) -> Parcel:

@@ -7,7 +7,8 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 
 TRAVELLING_FILES = tuple(
-    f"{part}_knowfree.py" for part in ("configuration", "modeling", "decoding", "units", "pipeline")
+    f"{part}_knowfree.py"
+    for part in ("configuration", "bands", "mixers", "modeling", "decoding", "units", "findings", "pipeline")
 )
 """The code that every saved model carries, and all of it: these import torch, transformers and each other alone."""
 

@@ -1,20 +1,18 @@
 """The `"knowfree"` pipeline: raw text or units in, labelled spans out."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import cache, partial
 from itertools import islice
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import Pipeline
 
-from .decoding_knowfree import Span, best_first, find_hits, resolve
+from .decoding_knowfree import Span, resolve
+from .findings_knowfree import Findings, above, finish, keep_hits
 from .units_knowfree import (
     Document,
     KnowFreeCollator,
@@ -23,7 +21,6 @@ from .units_knowfree import (
     cut,
     encode_units,
     join_units,
-    owner,
     sentence_ends,
     split_text,
     windows,
@@ -41,29 +38,6 @@ _INSTEAD = {
     "top_k": ": threshold says from which score on a span is found",
     "function_to_apply": ": scores are probabilities",
 }
-
-
-@dataclass
-class Findings:
-    """
-    What the model sees in one document, windows joined: each span counts where its window sees most around it.
-
-    Attributes:
-        document: the input.
-        floor: probability above which `hits` are complete.
-        hits: target labels, `(start, end, column, score, logit)` in units of the document, best first.
-        extension_floor: the same for `extension_hits`.
-        extension_hits: of the model's extension labels, columns counted from the first of them; on request.
-        extension_logits: by the units `[start, end)` of each hit of a target label the logits of all extension labels
-            there, `[E]`; on request.
-    """
-
-    document: Document
-    floor: float
-    hits: list[Span] = field(default_factory=list)
-    extension_floor: float = 0.0
-    extension_hits: list[Span] = field(default_factory=list)
-    extension_logits: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
 
 class KnowFreePipeline(Pipeline):
@@ -302,6 +276,7 @@ class KnowFreePipeline(Pipeline):
         done: Callable[[Findings], None] | None = None,
     ) -> list[Findings]:
         floor = self.model.config.threshold if threshold is None else threshold
+        targets = len(self.model.config.target_labels)
         found = [Findings(document, floor, extension_floor=floor) for document in documents]
         jobs = [(one, window) for one in found for window in one.document.windows]
         jobs.sort(key=lambda job: len(job[1].pieces.input_ids), reverse=True)
@@ -309,11 +284,11 @@ class KnowFreePipeline(Pipeline):
         waiting = Counter(id(one) for one, _ in jobs)
 
         def keep(batch: Sequence[tuple[Findings, Window]], logits: Tensor) -> None:
-            self._keep(batch, logits, floor, most_hits)
+            keep_hits(batch, logits, targets, floor, most_hits)
             waiting.subtract(id(one) for one, _ in batch)
             for one in {id(one): one for one, _ in batch}.values():
                 if waiting[id(one)] == 0:
-                    _finish(one, most_hits)
+                    finish(one, most_hits)
                     if done is not None:
                         done(one)
 
@@ -334,35 +309,6 @@ class KnowFreePipeline(Pipeline):
         if running is not None:
             keep(*running)
         return found
-
-    def _keep(
-        self, batch: Sequence[tuple[Findings, Window]], logits: Tensor, threshold: float, most_hits: int | None
-    ) -> None:
-        """The hits of a batch of windows, logits `[B, L, W, N]`, to the findings of their documents."""
-        targets = len(self.model.config.target_labels)
-        scores, extra = logits[..., :targets], logits[..., targets:]
-        if most_hits is not None:
-            scores, floors = _best_cells(scores, threshold, most_hits)
-            for (one, _), floor in zip(batch, floors, strict=True):
-                one.floor = max(one.floor, floor)
-        for at, ((one, window), hits) in enumerate(zip(batch, find_hits(scores, threshold), strict=True)):
-            own = _owned(hits, one.document, window)
-            one.hits += own
-            if extra.shape[-1] and own:
-                cells = list(dict.fromkeys((hit.start, hit.end) for hit in own))
-                starts, ends = torch.tensor(cells, device=logits.device).T
-                rows = extra[at, starts - window.start, ends - starts - 1].float().cpu()  # (cells, E), a copy
-                one.extension_logits.update(zip(cells, rows, strict=True))
-        if extra.shape[-1]:
-            if most_hits is not None:
-                extra, floors = _best_cells(extra, threshold, most_hits)
-                for (one, _), floor in zip(batch, floors, strict=True):
-                    one.extension_floor = max(one.extension_floor, floor)
-            for (one, window), hits in zip(batch, find_hits(extra, threshold), strict=True):
-                one.extension_hits += _owned(hits, one.document, window)
-        if most_hits is not None:
-            for one, _ in batch:
-                _keep_best(one, 2 * most_hits, most_hits)
 
     def preprocess(  # type: ignore[override]
         self,
@@ -445,7 +391,7 @@ class KnowFreePipeline(Pipeline):
             decoding: default the model's.
         """
         config = self.model.config
-        hits = _above(found.hits, threshold, found.floor)
+        hits = above(found.hits, threshold, found.floor)
         spans = resolve(hits, decoding or config.decoding, config.multi_label)
         return [
             told
@@ -463,7 +409,7 @@ class KnowFreePipeline(Pipeline):
         """
         config = self.model.config
         by_kind: dict[str, list[Span]] = {}
-        for hit in _above(found.extension_hits, threshold, found.extension_floor):
+        for hit in above(found.extension_hits, threshold, found.extension_floor):
             by_kind.setdefault(config.extension_labels[hit.label].partition(":")[0], []).append(hit)
         spans = [
             span
@@ -481,60 +427,6 @@ class KnowFreePipeline(Pipeline):
             start, end = document.offsets[span.start][0], document.offsets[span.end - 1][1]
             word = document.text[start:end]
         return {"entity_group": labels[span.label], "score": span.score, "word": word, "start": start, "end": end}
-
-
-def _owned(hits: Iterable[Span], document: Document, window: Window) -> list[Span]:
-    """Hits of a window, in units of the document, but for those that another window sees better."""
-    if len(document.windows) == 1:
-        return list(hits)
-    moved = [hit._replace(start=hit.start + window.start, end=hit.end + window.start) for hit in hits]
-    return [hit for hit in moved if document.windows[owner(hit.start, hit.end, document.ranges)] is window]
-
-
-def _best_cells(logits: Tensor, threshold: float, most: int) -> tuple[Tensor, list[float]]:
-    """`[B, L, W, n]` with what is not among the `most` highest of its sentence far below any threshold, and for each
-    sentence the probability above which all is still there."""
-    least = math.log(threshold / (1 - threshold))
-    kept, floors = [], []
-    for sentence in logits:
-        floor = threshold
-        if int((sentence > least).sum()) > most:
-            bound = sentence.flatten().topk(most + 1).values[-1]
-            sentence = sentence.masked_fill(sentence <= bound, torch.finfo(sentence.dtype).min)
-            floor = bound.double().sigmoid().item()
-        kept.append(sentence)
-        floors.append(floor)
-    return torch.stack(kept), floors
-
-
-def _finish(found: Findings, most_hits: int | None) -> None:
-    """Hits of all windows in one order, and no more than are wanted."""
-    if len(found.document.windows) > 1:
-        found.hits.sort(key=best_first)
-        found.extension_hits.sort(key=best_first)
-    if most_hits is not None:
-        _keep_best(found, most_hits, most_hits)
-
-
-def _keep_best(found: Findings, most: int, keep: int) -> None:
-    """Where there are more than `most` hits, `keep` of them, best first, and the floors that say so."""
-    if len(found.hits) > most:
-        found.hits.sort(key=best_first)
-        found.floor = max(found.floor, found.hits[keep].score)
-        del found.hits[keep:]
-        cells = {(hit.start, hit.end) for hit in found.hits}
-        found.extension_logits = {cell: row for cell, row in found.extension_logits.items() if cell in cells}
-    if len(found.extension_hits) > most:
-        found.extension_hits.sort(key=best_first)
-        found.extension_floor = max(found.extension_floor, found.extension_hits[keep].score)
-        del found.extension_hits[keep:]
-
-
-def _above(hits: Sequence[Span], threshold: float | None, floor: float) -> Sequence[Span]:
-    if threshold is None or threshold <= floor:
-        return hits
-    least = math.log(threshold / (1 - threshold))
-    return [hit for hit in hits if hit.logit > least]
 
 
 def _check_unicode(item: Any, at: int) -> None:

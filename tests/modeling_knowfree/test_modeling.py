@@ -27,6 +27,16 @@ def inputs(batch, *extra):
     return {name: batch[name] for name in ("input_ids", "attention_mask", "unit_ids", "num_units", *extra)}
 
 
+def assert_gradients_close(found, expected):
+    """Of two models after `backward`, parameter by parameter, relative to the largest."""
+    for (name, parameter), other in zip(found.named_parameters(), expected.parameters(), strict=True):
+        if other.grad is None:
+            assert parameter.grad is None or not parameter.grad.any(), name
+            continue
+        scale = 1.0 if name.endswith("key.bias") else other.grad.abs().max()
+        assert (parameter.grad - other.grad).abs().max() <= 1e-9 * scale, name
+
+
 def assert_logits_close(found, expected, tolerance):
     """Same cells outside the sentences, and inside them within `tolerance` of the largest |logit|."""
     outside = torch.finfo(expected.dtype).min
@@ -59,9 +69,9 @@ def test_logits_equal_the_dense_reference(tiny_model, variant, dtype, tolerance)
 
 def test_logits_equal_the_dense_reference_over_many_blocks(tiny_model, monkeypatch):
     """Rows are worked on in blocks; small blocks put every sentence on both sides of a border."""
-    from modeling_knowfree import modeling_knowfree
+    from modeling_knowfree import bands_knowfree
 
-    monkeypatch.setattr(modeling_knowfree, "CELLS_PER_BLOCK", 40)
+    monkeypatch.setattr(bands_knowfree, "CELLS_PER_BLOCK", 40)
     model = tiny_model(dtype=torch.float64)
     batch = random_batch(LENGTHS, labels=5)
     with torch.no_grad():
@@ -250,13 +260,13 @@ WAYS = ["tiled", "heads padded", "one launch a row"]
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
     """A GPU's way over the band, which runs on a CPU as well."""
-    from modeling_knowfree import modeling_knowfree
+    from modeling_knowfree import bands_knowfree, mixers_knowfree, modeling_knowfree
 
-    monkeypatch.setattr(modeling_knowfree, "PackedBand", modeling_knowfree.TiledBand)
+    monkeypatch.setattr(modeling_knowfree, "PackedBand", bands_knowfree.TiledBand)
     if request.param == "heads padded":
-        monkeypatch.setattr(modeling_knowfree, "HEAD_MULTIPLE", {"cpu": 8})
+        monkeypatch.setattr(mixers_knowfree, "HEAD_MULTIPLE", {"cpu": 8})
     if request.param == "one launch a row":
-        monkeypatch.setattr(modeling_knowfree, "CELLS_PER_LAUNCH", 1)
+        monkeypatch.setattr(bands_knowfree, "CELLS_PER_LAUNCH", 1)
     return request.param
 
 
@@ -268,12 +278,7 @@ def test_the_gpu_way_gives_the_same_logits_and_gradients(tiny_model, variant, wa
     assert_logits_close(out.logits.detach(), reference_logits(expected, batch, 5).detach(), 1e-9)
     out.loss.backward()
     reference_loss(expected, batch).backward()
-    for (name, parameter), other in zip(found.named_parameters(), expected.parameters(), strict=True):
-        if other.grad is None:
-            assert parameter.grad is None or not parameter.grad.any(), name
-            continue
-        scale = 1.0 if name.endswith("key.bias") else other.grad.abs().max()
-        assert (parameter.grad - other.grad).abs().max() <= 1e-9 * scale, name
+    assert_gradients_close(found, expected)
 
 
 def test_the_gpu_way_holds_its_tolerance_in_bfloat16(tiny_model, monkeypatch):

@@ -5,7 +5,14 @@ import torch
 from torch.export import Dim
 
 from tests.conftest import TINY_BERT
-from tests.modeling_knowfree.test_modeling import LENGTHS, MIXERS, assert_logits_close, inputs, name_of
+from tests.modeling_knowfree.test_modeling import (
+    LENGTHS,
+    MIXERS,
+    assert_gradients_close,
+    assert_logits_close,
+    inputs,
+    name_of,
+)
 from tests.support.reference import random_batch, reference_logits, reference_loss
 
 ONE_LAYER = {**TINY_BERT, "num_hidden_layers": 1}
@@ -94,12 +101,7 @@ def test_compiled_loss_and_gradients_equal_the_dense_reference(tiny_model):
     assert loss.item() == pytest.approx(reference.item(), rel=1e-10)
     loss.backward()
     reference.backward()
-    for (name, parameter), other in zip(found.named_parameters(), expected.parameters(), strict=True):
-        if other.grad is None:
-            assert parameter.grad is None or not parameter.grad.any(), name
-            continue
-        scale = 1.0 if name.endswith("key.bias") else other.grad.abs().max()
-        assert (parameter.grad - other.grad).abs().max() <= 1e-9 * scale, name
+    assert_gradients_close(found, expected)
 
 
 @LATER

@@ -4,6 +4,8 @@ import json
 import shutil
 
 import pytest
+from knowfree_hub_cards.details import Details
+from knowfree_hub_cards.parcels import pack_model
 
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from modeling_knowfree.inference.tag import load_pipeline
@@ -35,7 +37,11 @@ def test_both_versions_load_each_others_folders_and_find_the_same(folder, tmp_pa
     assert any(new)
     shutil.copytree(folder, tmp_path / "new", ignore=shutil.ignore_patterns("checkpoint-*"))
     for name in TRAVELLING_FILES:
-        shutil.copy(OLD_CODE / name, tmp_path / "new" / name)
+        (tmp_path / "new" / name).unlink()
+    for path in OLD_CODE.glob("*.py"):
+        shutil.copy(path, tmp_path / "new")
+    pushed = pack_model(tmp_path / "new", "org/old", Details(license="mit"), tmp_path).files
+    assert {name for name in pushed if name.endswith("_knowfree.py")} == {path.name for path in OLD_CODE.glob("*.py")}
     by_old_code = json.loads(stranger(OLD_VERSION, tmp_path / "new", tmp_path))
     saved_by_old_code = load_pipeline(str(tmp_path / "old"))(texts)
     assert (tmp_path / "old" / "units_knowfree.py").read_bytes() == (OLD_CODE / "units_knowfree.py").read_bytes()

@@ -13,8 +13,9 @@ from knowfree_experiments.baselines.w2ner import (
     relations_of,
 )
 
+from modeling_knowfree.bands_knowfree import Plane
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
-from modeling_knowfree.modeling_knowfree import MaskedCNN, Plane
+from modeling_knowfree.mixers_knowfree import MaskedCNN
 from tests.conftest import TARGETS, TINY_BERT
 
 
