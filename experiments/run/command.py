@@ -97,6 +97,7 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
 
 def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
     from ..report.report import write_report
+    from .laying_out import lay_out
 
     for result in whole.go(budget=budget, accept_changes=accept_changes):
         dev = "" if result["dev_f1"] is None else f"  dev F1 {result['dev_f1'] * 100:.2f}"
@@ -106,7 +107,7 @@ def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
         )
     if best := whole.best():
         cell, score = best
-        whole.lay_out(cell)
+        lay_out(whole, cell)
         why = "last variant (no validation file)" if score is None else f"best on dev, mean F1 {score * 100:.2f}"
         click.echo(
             f"{whole.folder / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "

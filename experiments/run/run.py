@@ -18,18 +18,15 @@ from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions
 from augmentation.session import ProgressLine, open_run
 from augmentation.settings import (
-    FILES,
     SETTINGS_FILE,
     STATE_FILE,
-    change_settings,
     check_files,
     check_settings,
     check_state,
-    load_settings,
     settings_text,
     state_of,
 )
-from augmentation.steps.annotator import annotate_by_model, model_provenance
+from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.fusion import fused_rows
 from modeling_knowfree.data.readers import iterate_rows, read_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
@@ -444,60 +441,6 @@ class Run:
         assert best is not None
         name, score = best
         return max(groups[name].values(), key=lambda cell: cell["dev_f1"]), score
-
-    def lay_out(self, result: Mapping[str, Any]) -> None:
-        """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them."""
-        cell = self.cell(result["subset"], result["variant"], result["seed"], result["updates"])
-        _replace_folder(cell.folder, self.folder / MODEL)
-        shutil.rmtree(self.folder / AUGMENTED, ignore_errors=True)
-        if cell.definition.data == "gold" and not cell.definition.pool:
-            return
-        source, target = self.augmented(cell.subset, cell.variant), self.folder / AUGMENTED
-        _replace_folder(source, target)
-        settings = load_settings(source)
-        files = {name: getattr(settings, name) for name in (*FILES, "pick_model")}
-        moved = {name: os.path.relpath(source / path, target) for name, path in files.items() if path}
-        change_settings(
-            target, moved | {"answers": [os.path.relpath(source / path, target) for path in settings.answers]}
-        )
-        annotator, pooled = self.settings.annotator_of(cell.variant), self.settings.pool_annotator(cell.variant)
-        models = dict.fromkeys([annotator] * bool(annotator) + ["base"] * (pooled in ("gold", "agree")))
-        if models:
-            with (source / "provenance.jsonl").open(encoding="utf-8") as lines:
-                answers = [json.loads(line) for line in lines]
-            for name in models:
-                weights = self.cell(cell.subset, str(name), cell.seed, cell.updates).folder / "model.safetensors"
-                answers.append(model_provenance(f"{name} seed {cell.seed}", weights))
-            write_rows(target / "provenance.jsonl", answers)
-        if annotator or pooled or self.settings.shared(cell.variant):
-            rows = list(fused_rows(cell.train_file))
-            if cell.definition.data == "gold":  # gold rows as they stand in every other config
-                gold = [row for row in fused_rows(source / "fusion.jsonl")]
-                rows = gold + [row for row in rows if row.get("source") == "pool"]
-            (target / "sentences.jsonl").unlink(missing_ok=True)
-            write_rows(target / "train.jsonl", rows)
-            parts = {"synthetic": "synthetic"} if cell.definition.data == "train" else {}
-            for part in parts | ({"pool": "pool"} if pooled else {}):
-                write_rows(target / f"{part}.jsonl", [row for row in rows if row["source"] == part])
-
-
-def _replace_folder(source: Path, target: Path) -> None:
-    """A copy that takes no space: hard links where the file system has them. All that is linked is only ever replaced,
-    never changed in place; a data base is, its log beside it too, and is copied."""
-
-    def link(path: str, copy: str) -> None:
-        try:
-            if not Path(path).name.startswith(STORE_FILE):
-                return os.link(path, copy)
-        except OSError:
-            pass
-        shutil.copy2(path, copy)
-
-    temporary = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(source, temporary, copy_function=link)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(temporary, target)
 
 
 def _synthetic(augmented: Path) -> Path:

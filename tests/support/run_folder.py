@@ -18,6 +18,17 @@ RULES = {
     "nothing": lambda span: False,
 }
 
+CELLS = {
+    ("k2", "base", 0): "without PLACE",
+    ("k2", "base", 1): "nothing",
+    ("k2", "f", 0): "without PLACE",
+    ("k2", "fs", 0): "gold",
+    ("k2", "fs", 1): "gold",
+    ("k5", "base", 0): "gold",
+    ("k5", "fs", 0): "PLACE",
+}
+"""A run of two subsets: by (subset, variant, seed) the rule that makes its predictions."""
+
 
 def make_run(
     folder: Path,

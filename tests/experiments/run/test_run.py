@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from knowfree_experiments.run.cells import finish, tag_rows
+from knowfree_experiments.run.laying_out import lay_out
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import VARIANTS, check_run
 from knowfree_hub_cards.facts import read_augmentation
@@ -104,7 +105,7 @@ def test_a_model_that_annotated_stands_in_the_provenance(finished, data, tmp_pat
     shutil.copytree(finished, tmp_path / "run")
     run = Run(check_run(data | {"variants": ["fs_gold"], "seeds": [1]}, "test"), tmp_path / "run")
     [result] = [r for r in run.results() if (r["variant"], r["seed"]) == ("fs_gold", 1)]
-    run.lay_out(result)
+    lay_out(run, result)
     augmented = tmp_path / "run" / "augmented"
     line = lines_of(augmented / "provenance.jsonl")[-1]
     assert (line["task"], line["model"], line["mode"]) == ("targets", "base seed 1", "frozen model")
@@ -308,7 +309,7 @@ def test_a_data_base_and_its_log_are_copied_not_shared(finished, data, tmp_path)
     shutil.copytree(finished, tmp_path / "run")
     (tmp_path / "run" / "all" / "augmented" / "answers.sqlite-wal").write_bytes(b"")
     run = Run(check_run(data | {"variants": ["fs"]}, "test"), tmp_path / "run")
-    run.lay_out(next(result for result in run.results() if result["variant"] == "fs"))
+    lay_out(run, next(result for result in run.results() if result["variant"] == "fs"))
     copies = [path.stat().st_nlink for path in sorted((tmp_path / "run" / "augmented").glob("answers.sqlite*"))]
     assert set(copies) == {1} and len(copies) > 1
     assert (tmp_path / "run" / "model" / "model.safetensors").stat().st_nlink == 2

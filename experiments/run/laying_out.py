@@ -1,0 +1,72 @@
+"""A finished cell laid out in a run folder as `knowfree push` takes it: `model/` and `augmented/`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augmentation.pipeline import STORE_FILE
+from augmentation.settings import FILES, change_settings, load_settings
+from augmentation.steps.annotator import model_provenance
+from augmentation.steps.fusion import fused_rows
+from modeling_knowfree.data.rows import write_rows
+
+from .settings import AUGMENTED, MODEL
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+def lay_out(run: Run, result: Mapping[str, Any]) -> None:
+    """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them."""
+    cell = run.cell(result["subset"], result["variant"], result["seed"], result["updates"])
+    _replace_folder(cell.folder, run.folder / MODEL)
+    shutil.rmtree(run.folder / AUGMENTED, ignore_errors=True)
+    if cell.definition.data == "gold" and not cell.definition.pool:
+        return
+    source, target = run.augmented(cell.subset, cell.variant), run.folder / AUGMENTED
+    _replace_folder(source, target)
+    settings = load_settings(source)
+    files = {name: getattr(settings, name) for name in (*FILES, "pick_model")}
+    moved = {name: os.path.relpath(source / path, target) for name, path in files.items() if path}
+    change_settings(target, moved | {"answers": [os.path.relpath(source / path, target) for path in settings.answers]})
+    annotator, pooled = run.settings.annotator_of(cell.variant), run.settings.pool_annotator(cell.variant)
+    models = dict.fromkeys([annotator] * bool(annotator) + ["base"] * (pooled in ("gold", "agree")))
+    if models:
+        with (source / "provenance.jsonl").open(encoding="utf-8") as lines:
+            answers = [json.loads(line) for line in lines]
+        for name in models:
+            weights = run.cell(cell.subset, str(name), cell.seed, cell.updates).folder / "model.safetensors"
+            answers.append(model_provenance(f"{name} seed {cell.seed}", weights))
+        write_rows(target / "provenance.jsonl", answers)
+    if annotator or pooled or run.settings.shared(cell.variant):
+        rows = list(fused_rows(cell.train_file))
+        if cell.definition.data == "gold":  # gold rows as they stand in every other config
+            rows = list(fused_rows(source / "fusion.jsonl")) + [row for row in rows if row.get("source") == "pool"]
+        (target / "sentences.jsonl").unlink(missing_ok=True)
+        write_rows(target / "train.jsonl", rows)
+        for part in ["synthetic"] * (cell.definition.data == "train") + ["pool"] * bool(pooled):
+            write_rows(target / f"{part}.jsonl", [row for row in rows if row["source"] == part])
+
+
+def _replace_folder(source: Path, target: Path) -> None:
+    """A copy that takes no space: hard links where the file system has them. All that is linked is only ever replaced,
+    never changed in place; a data base is, its log beside it too, and is copied."""
+
+    def link(path: str, copy: str) -> None:
+        try:
+            if not Path(path).name.startswith(STORE_FILE):
+                return os.link(path, copy)
+        except OSError:
+            pass
+        shutil.copy2(path, copy)
+
+    temporary = target.with_name(f".{target.name}.unfinished")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary, copy_function=link)
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(temporary, target)
