@@ -1,11 +1,13 @@
 """Rows and what their answers say, parsed once and gone through as often as the results need them."""
 
-import pickle
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from augmentation.llm.dialogue import Finished
 from augmentation.llm.tasks import provenance
@@ -59,17 +61,22 @@ class Kept:
     Rows that `told` yields, drawn from once and kept in a file of `folder` without a name, since they can be more than
     memory holds; it is gone with the process.
 
+    Args:
+        value: type of a row's result: dataclasses, tuples and what JSON has.
+
     Raises:
         OSError: the file cannot be written; it names `folder`.
     """
 
-    def __init__(self, folder: Path, told: Iterable[tuple[Row, Finished[Any]]]) -> None:
+    def __init__(self, folder: Path, told: Iterable[tuple[Row, Finished[Any]]], value: Any) -> None:
+        self._value = TypeAdapter(value)
         with as_os_error(folder):
             self._file = TemporaryFile(dir=folder)  # noqa: SIM115  (lives as long as this object)
         for row, done in told:
-            line = pickle.dumps(Told.of(row, done))
+            one = Told.of(row, done)
+            line = json.dumps(vars(one) | {"value": self._value.dump_python(one.value, mode="json")})
             with as_os_error(folder):
-                self._file.write(line)
+                self._file.write(line.encode() + b"\n")
         with as_os_error(folder):
             self._file.flush()
         self._size = self._file.tell()
@@ -78,6 +85,6 @@ class Kept:
         place = 0
         while place < self._size:
             self._file.seek(place)  # another pass may have moved it
-            told = pickle.load(self._file)  # noqa: S301  (this process wrote it, and nobody else can reach it)
+            told = json.loads(self._file.readline())
             place = self._file.tell()
-            yield told
+            yield Told(**told | {"value": self._value.validate_python(told["value"])})

@@ -19,7 +19,7 @@ from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
 from augmentation.llm.tasks import explanation_request
-from augmentation.pool_stage import PoolStage
+from augmentation.pool_stage import PoolAnswer, PoolStage
 from augmentation.settings import RESULTS, STATE_FILE, Settings, check_state
 from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import TargetSettings
@@ -242,7 +242,7 @@ class Augmentation:
             UnansweredError: `ask` has not finished.
             AllFailedError: every question failed; only `failed.jsonl` is written.
         """
-        gold = Kept(self.folder, self.annotated())
+        gold = Kept(self.folder, self.annotated(), tuple[Annotation, Explanation])
         source = _Survey(gold)
         if source.failures and not source.answered:
             write_rows(self.folder / "failed.jsonl", source.failures)
@@ -265,11 +265,11 @@ class Augmentation:
         known, classes = merges[0].value, list(source.classes)
         kept: dict[str, Kept] = {}
         if self.pool:
-            kept["pool"] = Kept(self.folder, self.pool.annotated())
+            kept["pool"] = Kept(self.folder, self.pool.annotated(), PoolAnswer)
         if self.settings.explain:
             explanations = ((told.row["id"], told.value[1]) for told in gold)
             sentences = self.sentences(explanations, synthesis)
-            kept["synthetic"] = Kept(self.folder, self.annotated_sentences(sentences))
+            kept["synthetic"] = Kept(self.folder, self.annotated_sentences(sentences), PoolAnswer)
         for part, rows_told in kept.items():
             later = _Survey(rows_told)
             fresh = new_classes(label_map, later.classes)
