@@ -317,16 +317,21 @@ def test_markup_and_direction_overrides_do_nothing(visit, names, tmp_path):
     assert page.evaluate("window.hit") is None
 
 
+def tagged_rows(page, texts):
+    """Have the uploaded file tagged, and download what was found."""
+    page.click("#tag-file")
+    page.get_by_text(f"{texts} texts, ").wait_for()
+    with page.expect_download() as download:
+        page.click("#jsonl")
+    return [json.loads(line) for line in Path(download.value.path()).read_text(encoding="utf-8").splitlines()]
+
+
 def test_a_file_is_tagged(visit, names, tmp_path):
     page = visit()
     choose(page, names.english)
     (tmp_path / "in.txt").write_text(f"{ENGLISH}\ndeep snow\n")
     upload(page, tmp_path / "in.txt")
-    page.click("#tag-file")
-    page.get_by_text("2 texts, ").wait_for()
-    with page.expect_download() as download:
-        page.click("#jsonl")
-    rows = [json.loads(line) for line in Path(download.value.path()).read_text(encoding="utf-8").splitlines()]
+    rows = tagged_rows(page, 2)
     assert [row["text"] for row in rows] == [ENGLISH, "deep snow"] and rows[1]["entities"][0]["label"] == "CONDITION"
 
 
@@ -337,11 +342,7 @@ def test_an_annotated_file_is_tagged_anew(visit, names, tmp_path):
     rows = [{"text": text, "entities": spans[:at]} for at, text in enumerate(["old axe", "deep snow"])]
     (tmp_path / "in.json").write_text(json.dumps(rows))
     upload(page, tmp_path / "in.json")
-    page.click("#tag-file")
-    page.get_by_text("2 texts, ").wait_for()
-    with page.expect_download() as download:
-        page.click("#jsonl")
-    rows = [json.loads(line) for line in Path(download.value.path()).read_text(encoding="utf-8").splitlines()]
+    rows = tagged_rows(page, 2)
     assert [(row["model"], row["tokens"]) for row in rows] == [
         (names.english, ["old", "axe"]), (names.english, ["deep", "snow"]),
         (names.chinese, list("old axe")), (names.chinese, list("deep snow")),
