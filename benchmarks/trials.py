@@ -2,9 +2,9 @@
 
     nice -n 19 python -m benchmarks.trials '{}' '{"extension_budget": 0.2}' --variants f fs --seeds 0 1 --updates 400
 
-A change is a JSON object of `knowfree train` arguments on top of the set's YAML in benchmarks/runs. Every finished
-training is appended to benchmarks/results/trials.jsonl with its settings; a rerun goes on with what is missing. Prints
-each change's mean over sets and seeds, a column a variant.
+A change is a JSON object of `knowfree train` arguments on top of the set's YAML, of benchmarks/runs or examples/runs
+(`demo_zh`, `demo_en`). Every finished training is appended to benchmarks/results/trials.jsonl with its settings;
+a rerun goes on with what is missing. Prints each change's mean over sets and seeds, a column a variant.
 """
 
 import argparse
@@ -32,7 +32,9 @@ def finished() -> list[dict]:
 
 def trial(name: str, change: dict, variant: str, seed: int, updates: int | None) -> dict:
     """One training on the first subset of a set's YAML."""
-    path = HERE / "runs" / f"{name}.yaml"
+    path = next(
+        path for path in (here / "runs" / f"{name}.yaml" for here in (HERE, HERE.parent / "examples")) if path.exists()
+    )
     values = read_settings(path)
     values["train"] = values.get("train", {}) | {"eval_steps": None} | change
     values["variants"] = [variant]
