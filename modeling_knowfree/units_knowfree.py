@@ -257,6 +257,11 @@ SHORTEST_WINDOW = 40
 """Units: for the shortness of the training sentences windows are made no shorter, inside a sentence than half of it."""
 
 
+def inner_window(lengths: Mapping[str, float]) -> int:
+    """Units of the windows inside what has no marks of sentences: the median of the training sentences."""
+    return int(max(SHORTEST_WINDOW // 2, lengths["median"]))
+
+
 def usual_length(lengths: Mapping[str, float]) -> float:
     """The longest text, in units, that is read as one: 95 % of the training sentences are no longer."""
     return max(SHORTEST_WINDOW, lengths["p95"])
@@ -293,7 +298,7 @@ def windows(
     room = len(pieces.input_ids) if max_pieces is None else max_pieces - special
     usual = usual_length(lengths) if lengths else total
     longest = max(usual, lengths["max"]) if lengths else total
-    inside = max(SHORTEST_WINDOW // 2, lengths["median"]) if lengths else total
+    inside = inner_window(lengths) if lengths else total
     together = lengths.get("sentences", 1) if lengths else total
     before = [0] * (total + 1)  # pieces before each unit
     for unit in pieces.unit_ids:

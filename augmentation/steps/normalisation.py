@@ -130,11 +130,14 @@ def sentence_encoder(name: str) -> Embed:
     from sentence_transformers import SentenceTransformer
 
     path = encoder_path(name)
+    shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()  # loading takes seconds; its bar is no news
-    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
+    # Of the packaged ones all is known: that they have a prompt, and no pooler, which nothing here reads.
+    known = name in PACKAGES
+    logging.getLogger("sentence_transformers").setLevel(logging.ERROR if known else logging.WARNING)
     told = transformers.utils.logging.get_verbosity()
-    if name in PACKAGES:
-        transformers.utils.logging.set_verbosity_error()  # that it has no pooler, which nothing here reads
+    if known:
+        transformers.utils.logging.set_verbosity_error()
     try:
         model = SentenceTransformer(path, device="cpu", model_kwargs={"use_safetensors": True}, trust_remote_code=False)
     except OSError as error:
@@ -143,7 +146,8 @@ def sentence_encoder(name: str) -> Embed:
             f"encoder: {MINILM} (English) or {E5} (Chinese, Japanese, Korean and more)"
         ) from error
     finally:
-        transformers.utils.logging.enable_progress_bar()
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
         transformers.utils.logging.set_verbosity(told)
 
     def embed(texts: Sequence[str]) -> np.ndarray:

@@ -198,6 +198,8 @@ class KnowFreeTrainingArguments(TrainingArguments):
         spans_per_batch (`int`, *optional*): most spans a device works on at once, padding counted; batches then hold
             sentences of about one length, at most `per_device_train_batch_size` of them, and fewer where they are long.
         extension_schedule (`str`): `constant`; or `fade`: the extension labels' weights fall in a line to 0 at the end.
+        join_sentences (`float`): this share of the sentences that no mark closes is seen between parts of others in
+            each epoch (`joining.py`). 0: none, the paper's letter.
         average_last (`float`): the model is the mean of the weights over this share of the updates, the last ones; a
             checkpoint holds it too, so training that is continued from one goes on from the mean. 0: the last weights.
         lora_rank (`int`): the encoder is frozen but for an addition of this rank to each linear layer (`lora.py`); the
@@ -207,7 +209,7 @@ class KnowFreeTrainingArguments(TrainingArguments):
         resume_from_checkpoint (`str`): a checkpoint's folder, or `True` for the last whole one in `output_dir`.
 
     Raises:
-        ValueError: an unknown schedule, or a share outside [0, 1).
+        ValueError: an unknown schedule, or a share outside its limits.
     """
 
     head_learning_rate: float = field(
@@ -220,6 +222,13 @@ class KnowFreeTrainingArguments(TrainingArguments):
     )
     extension_schedule: str = field(
         default="constant", metadata={"help": "Weights of the extension labels over training: constant or fade."}
+    )
+    join_sentences: float = field(
+        default=0.0,
+        metadata={
+            "help": "Share of the sentences without a mark at their end that are seen amid others, as long texts have "
+            "them; 0: none."
+        },
     )
     average_last: float = field(
         default=0.0,
@@ -244,6 +253,8 @@ class KnowFreeTrainingArguments(TrainingArguments):
             raise ValueError(f"extension_schedule={self.extension_schedule!r}: choose constant or fade")
         if not 0 <= self.average_last < 1:
             raise ValueError(f"average_last={self.average_last}: give a share of the updates from 0 to below 1")
+        if not 0 <= self.join_sentences <= 1:
+            raise ValueError(f"join_sentences={self.join_sentences}: give a share of the sentences from 0 to 1")
         super().__post_init__()
 
 
@@ -267,6 +278,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "alpha_cap": 1.0,
         "extension_budget": 1.0,
         "start_bias": "prior",
+        "join_sentences": 0.25,
     },
     "paper": {
         "learning_rate": 2e-5,
@@ -278,6 +290,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "alpha_cap": 0.0,
         "extension_budget": 0.0,
         "start_bias": "none",
+        "join_sentences": 0.0,
         "head_dropout": 0.0,
         "width_embedding_size": 0,
     },

@@ -15,12 +15,13 @@ from ..data.rows import Row
 from ..encoders import HUB_IDS
 from ..files import write_whole
 from ..loading import check_vocabulary, told_in_one_line
-from ..units_knowfree import KnowFreeCollator, batches_by_cost, infer_unit
+from ..units_knowfree import KnowFreeCollator, batches_by_cost, infer_unit, inner_window
 from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
 from .command_line import parse_arguments
 from .config import build_config, build_model, target_labels
 from .features import Features, build_features, unknown_labels
+from .joining import JoiningCollator, mark_open_ended
 from .lora import add_lora, check_lora_fits
 from .progress import show_lines
 from .tokenizer import load_tokenizer, lost_capitals
@@ -180,6 +181,12 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
         for name, rows in splits.items()
     }
     _tell(model, splits, features, args)
+    collator = KnowFreeCollator(tokenizer.pad_token_id or 0)
+    if args.join_sentences and mark_open_ended(features["train"], splits["train"], model.config.unit):
+        reach = inner_window(model.config.train_lengths) // 2
+        collator = JoiningCollator(
+            tokenizer.pad_token_id or 0, args.join_sentences, reach, model.config.max_pieces, args.seed
+        )
     if lost := lost_capitals(tokenizer, splits["train"]):
         logger.warning("%s: %s", origin["model_name_or_path"], lost)
     trainer = KnowFreeTrainer(
@@ -187,7 +194,7 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
         args=args,
         train_dataset=features["train"],
         eval_dataset=features.get("validation"),
-        data_collator=KnowFreeCollator(tokenizer.pad_token_id or 0),
+        data_collator=collator,
         processing_class=tokenizer,
     )
     show_lines(trainer)

@@ -60,5 +60,5 @@ def test_a_training_is_quiet(encoder, english_rows, tmp_path):
     assert answer.exit_code == 0, answer.output
     told = [line for line in answer.output.replace("\r", "\n").splitlines() if line.strip()]
     assert any(line.startswith("update 4 of 4: eval f1") for line in told)
-    for noise in ("{", "LOAD REPORT", "Loading weights", "[transformers]"):
+    for noise in ("{", "LOAD REPORT", "Loading weights", "Writing model shards", "[transformers]"):
         assert noise not in answer.output
