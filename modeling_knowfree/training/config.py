@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 import transformers
 
 from ..configuration_knowfree import KnowFreeConfig
@@ -166,7 +167,8 @@ def build_model(
     model_name_or_path: str, config: KnowFreeConfig, rows: Sequence[Row] = (), start_bias: str | float = "prior"
 ) -> KnowFreeForTokenClassification:
     """
-    A fresh span head on the pretrained encoder; call `transformers.set_seed` before.
+    A fresh span head on the pretrained encoder; call `transformers.set_seed` before. The same seed gives the same
+    weights however many extension labels there are, so that variants of a run differ by what they learn from alone.
 
     Args:
         rows: the training rows, which say how the classifier starts; without, it starts as it was made.
@@ -182,6 +184,11 @@ def build_model(
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     model.knowfree.encoder = encoder
+    # Drawn anew, the classifier last: making it has drawn as often as it has columns.
+    torch.manual_seed(torch.initial_seed())
+    for name, module in model.named_modules():
+        if name and not name.startswith("knowfree"):
+            model._init_weights(module)
     if rows:
         set_start_bias(model, rows, check_start_bias(start_bias))
     return model

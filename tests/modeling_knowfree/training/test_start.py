@@ -157,3 +157,19 @@ def test_negative_weights_are_refused(setting):
     model_args, _, _ = parse_arguments(NEEDED | setting)
     with pytest.raises((ValueError, InputError), match="give 0 or more"):
         model_args.config_fields([])
+
+
+def test_a_seed_gives_the_same_head_however_many_extension_labels(encoder):
+    rows = long_rows()
+    bare = [{**each, "extensions": []} for each in rows]
+
+    def start(of: list[dict], seed: int) -> dict[str, torch.Tensor]:
+        set_seed(seed)
+        model = build_model(str(encoder), build_config(str(encoder), of), of)
+        return {name: parameter.detach() for name, parameter in model.named_parameters()}
+
+    without, beside, other = start(bare, 0), start(rows, 0), start(bare, 1)
+    for name, weights in without.items():
+        assert torch.equal(weights, beside[name][: len(weights)]), name
+    assert not torch.equal(without["classifier.weight"], other["classifier.weight"])
+    assert len(beside["classifier.weight"]) == 63
