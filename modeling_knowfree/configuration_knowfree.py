@@ -87,6 +87,9 @@ class KnowFreeConfig(PretrainedConfig):
         id2label (`dict[int, str]`): the target labels, columns 0 … N_tgt-1.
         extension_labels (`list[str]`): names of columns N_tgt …; seen by training only.
         extension_weights (`list[float]`): α_i (eq 15), one for each extension label.
+        extension_limit (`float`, *optional*): most that the loss of all extension labels may be in a batch, in
+            multiples of the targets'; where it is more it is scaled down. By default it may be anything, as in the
+            paper.
         loss_reduction (`"sum"` or `"mean"`): over the cells of a sentence.
         threshold (`float`): a span is a hit where a target's probability exceeds it.
         decoding (`"flat"`, `"nested"`, `"all"`): which hits may stand together.
@@ -121,6 +124,7 @@ class KnowFreeConfig(PretrainedConfig):
         max_span_width: int | None = None,
         extension_labels: list[str] | None = None,
         extension_weights: list[float] | None = None,
+        extension_limit: float | None = None,
         loss_reduction: str = "sum",
         threshold: float = 0.5,
         decoding: str = "flat",
@@ -151,6 +155,7 @@ class KnowFreeConfig(PretrainedConfig):
         self.max_span_width = max_span_width
         self.extension_labels = _label_list("extension_labels", extension_labels or [])
         self.extension_weights = extension_weights or [1.0] * len(self.extension_labels)
+        self.extension_limit = extension_limit
         self.loss_reduction = loss_reduction
         self.threshold = threshold
         self.decoding = decoding
@@ -188,6 +193,8 @@ class KnowFreeConfig(PretrainedConfig):
                 f"extension_weights has {len(self.extension_weights)} values for "
                 f"{len(self.extension_labels)} extension_labels: give one each"
             )
+        if self.extension_limit is not None and not _is_weight(self.extension_limit):
+            raise ValueError(f"extension_limit={self.extension_limit!r:.80}: give a number, 0 or more, or null")
         if self.max_span_width is not None:
             _check_whole("max_span_width", self.max_span_width, 1, _WIDEST_SPAN, "; null for no limit")
         for name, upper in (("threshold", 1.0), ("head_dropout", 1.0)):

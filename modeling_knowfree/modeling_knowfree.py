@@ -328,7 +328,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
             weights = weights * ~(extension & ~has_extensions.bool()[:, None])
         # BCE(x, y) = softplus(x) - x·y: the gold is subtracted where it lies, no grid of targets is built.
         # Cells outside the sentence hold the dtype's minimum, whose softplus is 0.
-        loss = (F.softplus(logits.to(exact)).sum((1, 2)) * weights).sum(-1)  # (B,)
+        of_labels = F.softplus(logits.to(exact)).sum((1, 2)) * weights  # (B, N)
         start, end, column = span_labels.unbind(-1)  # (B, S) each
         left_out, column = column < 0, torch.where(column < 0, ~column, column).clamp(max=columns - 1)
         width = end - start - 1
@@ -337,12 +337,19 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         at_gold = logits[sentence, start.clamp(0, length - 1), width.clamp(0, limit - 1), column].to(exact)
         gold = at_gold if span_weights is None else at_gold * span_weights
         gold = torch.where(left_out, F.softplus(at_gold), gold) * weights.gather(1, column)
-        loss = loss - gold.masked_fill(~reachable, 0).sum(-1)
+        of_labels = of_labels.scatter_add(1, column, -gold.masked_fill(~reachable, 0))
+        scale = torch.ones_like(weights[:, 0]) if loss_weights is None else loss_weights
         if self.config.loss_reduction == "mean":
-            loss = loss / band_mask(num_units, length, limit).sum((1, 2)).clamp(min=1)
-        if loss_weights is not None:
-            loss = loss * loss_weights
-        return loss.mean()
+            scale = scale / band_mask(num_units, length, limit).sum((1, 2)).clamp(min=1)
+        of_targets, of_extensions = (
+            (part.sum(-1) * scale).mean() for part in of_labels.split([targets, columns - targets], 1)
+        )
+        if self.config.extension_limit is not None:
+            # At every update, not the first alone: targets are learnt by heart before a hundred other labels are, whose
+            # gradient would then be all that is left.
+            most = self.config.extension_limit * of_targets.detach()
+            of_extensions = of_extensions * (most / of_extensions.detach().clamp(min=1e-12)).clamp(max=1)
+        return of_targets + of_extensions
 
 
 def layer_norm(norm: nn.LayerNorm, spans: Tensor) -> Tensor:

@@ -31,8 +31,8 @@ class ModelArguments:
         pooling, span_mixer, formulation, attention_heads, attention_window, head_dropout, width_embedding_size,
         max_span_width, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
         alpha_cap (`float`, *optional*): largest weight of an extension label (eq 15); 0 for none.
-        extension_budget (`float`): most that all extension spans may weigh together, in multiples of the target spans
-            and for each hundred training sentences; 0 for no limit.
+        extension_budget (`float`): most that the loss of all extension labels may be in a batch, in multiples of the
+            targets' and for each hundred training sentences; 0 for no limit.
         min_extension_count (`int`): an extension label with fewer spans gets no column.
         start_bias (`str`): see `training.start.set_start_bias`.
     """
@@ -77,7 +77,7 @@ class ModelArguments:
     extension_budget: float = field(
         default=0.0,
         metadata={
-            "help": "Most that all extension spans may weigh, in multiples of the target spans for each hundred "
+            "help": "Most that the loss of all extension labels may be, in multiples of the targets' for each hundred "
             "sentences; 0: no limit."
         },
     )

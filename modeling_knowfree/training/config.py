@@ -38,7 +38,6 @@ def has_multi_label(rows: Iterable[Row]) -> bool:
 def extension_weights(
     rows: Sequence[Row],
     alpha_cap: float | None = 1.0,
-    extension_budget: float = 0.0,
     min_extension_count: int = 1,
     labels: Sequence[str] | None = None,
 ) -> dict[str, float]:
@@ -48,10 +47,6 @@ def extension_weights(
     Args:
         rows: every training row, synthetic ones included.
         alpha_cap: largest α_i, or `None` for the paper's letter.
-        extension_budget: most that all extension spans may weigh together, Σ α_i·C_i, in multiples of the number of
-            target spans and for each hundred rows: where it is more, all α_i are scaled down to it. So their weight
-            grows with what there is to learn them from, and a hundred labels weigh no more than ten. 0: no limit, the
-            paper's letter.
         min_extension_count: a label with fewer spans is left out.
         labels: all target labels of the task; by default those that the rows have.
 
@@ -65,11 +60,6 @@ def extension_weights(
     weights = {label: 0.5 * mean / counts[label] for label in sorted(counts) if counts[label] >= min_extension_count}
     if alpha_cap is not None:
         weights = {label: min(alpha_cap, alpha) for label, alpha in weights.items()}
-    looked_at = sum(row.get("has_extensions", True) for row in rows)
-    total = sum(alpha * counts[label] for label, alpha in weights.items())
-    limit = extension_budget * looked_at / 100 * len(targets)
-    if 0 < limit < total:
-        weights = {label: alpha * limit / total for label, alpha in weights.items()}
     return weights
 
 
@@ -140,13 +130,16 @@ def build_config(
     Args:
         model_name_or_path: folder or Hub id of the encoder.
         rows: training rows; they decide unit, target labels, extension labels with their α_i, and multi-label.
-        alpha_cap, extension_budget, min_extension_count: see `extension_weights`.
+        alpha_cap, min_extension_count: see `extension_weights`.
+        extension_budget: `extension_limit` for each hundred rows in which extension labels were looked for, so that
+            their weight grows with what there is to learn them from; 0: no limit, the paper's letter.
         labels: target labels in column order; by default those of the rows, sorted.
         options: further fields of `KnowFreeConfig`.
     """
     labels = labels or target_labels(rows)
     unit = infer_unit(rows)
-    alphas = extension_weights(rows, alpha_cap, extension_budget, min_extension_count, labels)
+    alphas = extension_weights(rows, alpha_cap, min_extension_count, labels)
+    looked_at = sum(row.get("has_extensions", True) for row in rows)
     encoder = load_config(model_name_or_path)
     special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
     return KnowFreeConfig(
@@ -158,6 +151,7 @@ def build_config(
         label2id={label: column for column, label in enumerate(labels)},
         extension_labels=list(alphas),
         extension_weights=list(alphas.values()),
+        extension_limit=extension_budget * looked_at / 100 if extension_budget else None,
         multi_label=has_multi_label(rows),
         **options,
     )

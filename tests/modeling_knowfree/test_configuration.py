@@ -36,6 +36,8 @@ BAD = [
     ("extension_labels", {"extension_labels": "ENT:food"}),
     ("extension_weights", {"extension_labels": ["A"], "extension_weights": ["1"]}),
     ("extension_weights", {"extension_labels": ["A"], "extension_weights": [float("inf")]}),
+    ("extension_limit", {"extension_limit": -0.5}),
+    ("extension_limit", {"extension_limit": "all"}),
     ("attn_implementation", {"attn_implementation": "evil/kernel"}),
     ("attn_implementation", {"_attn_implementation": "evil/kernel:run"}),
     ("attn_implementation", {"attn_implementation": {"encoder_config": "evil/kernel"}}),

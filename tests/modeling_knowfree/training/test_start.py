@@ -2,7 +2,6 @@
 
 import math
 import random
-from collections import Counter
 
 import pytest
 import torch
@@ -111,23 +110,45 @@ def test_extension_columns_do_not_drown_the_targets(labels, first_batch):
     assert (both - targets).norm() <= targets.norm()
 
 
-def test_the_budget_of_extension_labels_grows_with_the_sentences():
+def test_the_budget_of_extension_labels_grows_with_the_sentences(encoder):
     rows = with_extensions([row("abcd", (0, 1, "A"), (2, 3, "B"), id=str(number)) for number in range(40)], 60)
-    total = sum(len(each["extensions"]) for each in rows)
-
-    def weight(rows, **options):
-        counts = Counter(span["label"] for each in rows for span in each["extensions"])
-        return sum(alpha * counts[label] for label, alpha in extension_weights(rows, 1.0, **options).items())
-
-    assert weight(rows) == total == 120  # every label was seen twice: the cap holds for all
-    assert weight(rows, extension_budget=1.0) == pytest.approx(0.4 * 80)
-    assert weight(rows, extension_budget=0.5) == pytest.approx(0.2 * 80)
-    assert weight(rows, extension_budget=9.0) == total
     pool = [row("abcd", id=f"pool {number}", has_extensions=False, extensions=[]) for number in range(60)]
-    assert weight([*rows, *pool], extension_budget=1.0) == pytest.approx(0.4 * 80)  # nobody looked at those
+
+    def limit(of: list[dict], budget: float) -> float | None:
+        return build_config(str(encoder), of, extension_budget=budget).extension_limit
+
+    assert limit(rows, 0) is None
+    assert limit(rows, 1.0) == pytest.approx(0.4)
+    assert limit(rows, 0.5) == pytest.approx(0.2)
+    assert limit([*rows, *pool], 1.0) == pytest.approx(0.4)  # nobody looked at those
     rare = [{**rows[0], "extensions": [{"start": 0, "end": 1, "label": "ENT:once", "source": "llm"}]}]
     assert "ENT:once" not in extension_weights([*rows, *rare], min_extension_count=2)
     assert len(extension_weights([*rows, *rare], min_extension_count=2)) == 60
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_the_limit_holds_in_every_batch(reduction, first_batch):
+    """The loss is T + min(1, limit·T/E)·E, and the gradient that of the parts at these weights."""
+    rows = long_rows()
+    model, batch = first_batch(rows, "none", loss_reduction=reduction)
+    weights = model.config.extension_weights
+
+    def loss_and_gradient(extensions: list[float], limit: float | None) -> tuple[float, torch.Tensor]:
+        model.config.extension_weights, model.config.extension_limit = extensions, limit
+        model.zero_grad()
+        loss = model(**batch).loss
+        loss.backward()
+        return loss.item(), model.start_mlp.weight.grad.clone()
+
+    both, with_both = loss_and_gradient(weights, None)
+    targets, with_targets = loss_and_gradient([0.0] * len(weights), None)
+    share = 0.3 * targets / (both - targets)
+    assert 0 < share < 1
+    limited, with_limited = loss_and_gradient(weights, 0.3)
+    assert limited == pytest.approx(1.3 * targets, rel=1e-4)
+    torch.testing.assert_close(with_limited, with_targets + share * (with_both - with_targets), rtol=1e-3, atol=1e-3)
+    assert loss_and_gradient(weights, 1e6)[0] == pytest.approx(both, rel=1e-6)
+    assert loss_and_gradient(weights, 0.0)[0] == pytest.approx(targets, rel=1e-6)
 
 
 NEEDED = {"model_name_or_path": "encoder", "train_file": "train.jsonl", "output_dir": "out"}
