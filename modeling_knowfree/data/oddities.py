@@ -23,6 +23,7 @@ class Oddities:
     characters: int = 0  # Chinese or Japanese rows in characters
     words: int = 0  # and in words
     word_example: str = ""
+    entities: int = 0
 
     def make_unique(self, row: Row, default_id: str, place: Place, told: Told) -> None:
         """Gives a row without an id the default one, and one whose id was used before another."""
@@ -40,6 +41,7 @@ class Oddities:
     def see(self, row: Row, place: Place) -> None:
         tokens = row["tokens"]
         self.rows += 1
+        self.entities += len(row["entities"])
         longest = max(tokens, key=len)
         if len(tokens) == 1 and len(longest) > 1:
             self.single += 1
@@ -64,3 +66,5 @@ class Oddities:
             fewer = min(self.characters, self.words)
             what = f"rows count in {'words' if self.words == fewer else 'characters'}, the others not"
             told.add(what, f"{self.word_example}; mend: cut all rows alike", fewer)
+        if self.rows and not self.entities:
+            told.add("sentences, none of which has an entity: is the annotation elsewhere?", count=self.rows)

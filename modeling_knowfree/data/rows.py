@@ -279,7 +279,17 @@ def read_lines(path: Path) -> Iterator[Line]:
     Raises InputError where the file cannot be read; at the line where it is not UTF-8.
     """
     with open_binary(path) as file:
-        yield from decode_lines(file, str(path))
+        yield from decode_lines(_byte_lines(file), str(path))
+
+
+def _byte_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Lines as bytes. Where the first one has carriage returns inside, these end lines too, as on old Macs."""
+    first = file.readline()
+    if b"\r" in first.rstrip(b"\r\n"):
+        yield from (first + file.read()).splitlines()
+    elif first:
+        yield first
+        yield from file
 
 
 @contextmanager

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from . import (
     cas,
     chinese,
     conll,
+    conll2012,
     conllu,
     docbin,
     doccano,
+    dygie,
     gliner,
     label_studio,
     line_tags,
@@ -34,7 +37,7 @@ from . import (
     webanno,
     words,
 )
-from .base import UNITS, File, Format, Guess, Options, Told
+from .base import UNITS, File, Format, Guess, Options, Told, is_row
 
 __all__ = [
     "AUTO",
@@ -61,6 +64,7 @@ FORMATS: dict[str, Format] = {
         released.FORMAT,
         conll.FORMAT,
         conll.BIOES,
+        conll2012.FORMAT,
         conllu.FORMAT,
         words.POS,
         words.SLASHED,
@@ -77,6 +81,7 @@ FORMATS: dict[str, Format] = {
         line_tags.FORMAT,
         gliner.FORMAT,
         w2ner.FORMAT,
+        dygie.FORMAT,
         chinese.CMEEE,
         chinese.CMEEE_TEXT,
         chinese.CLUENER,
@@ -88,6 +93,10 @@ FORMATS: dict[str, Format] = {
 }
 WRITERS = {name: format.write for name, format in FORMATS.items() if format.write is not None}
 _BY_NAME = {**{alias: format for format in FORMATS.values() for alias in format.aliases}, **FORMATS}
+_MARKED = re.compile(
+    r"<(\w[\w.-]{0,40})\b[^<>\n]{0,80}>[^<>\n]{1,200}</\1>|\[[^\[\]\n]{1,200}\]\(\w[\w.-]{0,40}\)"
+    r"|\{\{\w{1,40}:[^{}\n]{1,200}\}\}|<[^<>:\n]{1,100}:[A-Z_]{1,20}>|^\d+\|[ta]\|"
+)
 _CLOSE = 0.04  # guesses nearer than this are one too many
 
 
@@ -148,6 +157,9 @@ def _refuse(file: File) -> None:
         next(file.lines())  # its error names a file in it
     if file.json_kind and not file.entries:
         no_rows(file.name)
+    if file.start.startswith(b"PK\x03\x04"):
+        mend = "save the sheet as CSV in UTF-8, or unpack the archive"
+        bad_input(file.place(), "an Excel workbook or a .zip", allowed="a format of `knowfree data formats`", mend=mend)
     if file.is_binary:
         bad_input(file.place(), "binary data in no known format", allowed="parquet, spacy", mend="export it as text")
     if file.sample or file.json_kind:
@@ -155,6 +167,10 @@ def _refuse(file: File) -> None:
         if entry is None:
             problem = f"the row is {show(file.sample[0])}"
             bad_input(file.place(1, "row"), problem, allowed="JSON objects", mend=f"write each row as {A_ROW}")
+        lists = [key for key, value in entry.items() if isinstance(value, list) and any(map(is_row, value))]
+        if len(lists) > 1:
+            problem = f"holds several lists of rows: {', '.join(map(show, lists))}"
+            bad_input(file.place(), problem, allowed="one list", mend="write each into a file of its own")
         problem = f"key 'tokens' is missing, the keys are {', '.join(map(show, entry)) or 'none'}"
         mend = f"rename or add it (knowfree data formats lists what is read); a whole row is {A_ROW}"
         noun = "line" if file.json_kind == "lines" else "row"
@@ -163,6 +179,10 @@ def _refuse(file: File) -> None:
     if not written:
         no_rows(file.name)
     count, (number, first) = len(written), written[0]
+    if marked := next(((at, found[0]) for at, text in written if (found := _MARKED.search(text))), None):
+        mend = f"write the spans as offsets or in columns; a whole row is {A_ROW}"
+        problem = f"annotation by marks inside the text, such as {show(marked[1])}, is not read"
+        bad_input(file.place(marked[0]), problem, allowed="a format of `knowfree data formats`", mend=mend)
     problem = (
         f"plain text without any annotation ({count} lines, the first line is {show(first)}): nothing to learn from"
     )

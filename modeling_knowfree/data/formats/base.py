@@ -21,6 +21,11 @@ from ..rows import JSON_SUFFIXES, InputError, Line, Place, Row, bad_input, open_
 PEEK = 1000  # lines or entries that recognising looks at
 UNITS = ("character", "word")
 
+TEXT_NAMES = ("data", "content", "sentence", "originalText", "textContent", "raw_text", "document", "context", "sent")
+_COLUMNS = frozenset(("text", "tokens", "words", "token"))
+_SENTENCE = frozenset(("text", "tokens", "words", "token", "tokenized_text", "sentences", "conversations"))
+_NO_WRAPPER = frozenset(("annotations", "%FEATURE_STRUCTURES", "predictions", "completions"))
+
 _HAN_OR_KANA = re.compile("[々-〇\u3040-ヿㇰ-ㇿ㐀-䶿一-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]")
 _BLANK = re.compile(r"\s*")
 _JSON_START = re.compile(r'\s*(\{\s*("|$|\})|\[\s*([\[{"\]]|$))')
@@ -158,12 +163,12 @@ class File:
         first = first.strip()
         if not first.startswith(("{", "[")):
             return "lines" if self.suffix in JSON_SUFFIXES else None
-        value = _json_or_none(first)
+        value = json_or_none(first)
         if isinstance(value, dict):
             return "lines"
         if isinstance(value, list):
-            return "lines" if is_pair(value) or (others and is_pair(_json_or_none(others[0]))) else "whole"
-        later = [_json_or_none(line) for line in others[:20]] if first not in "[{" else []
+            return "lines" if is_pair(value) or (others and is_pair(json_or_none(others[0]))) else "whole"
+        later = [json_or_none(line) for line in others[:20]] if first not in "[{" else []
         if any(isinstance(value, dict) if first[0] == "{" else is_pair(value) for value in later):
             return "lines"
         if self.suffix in (".jsonl", ".ndjson") and first not in "[{" and first[0] == "{":
@@ -179,9 +184,19 @@ class File:
             for line in self.lines():
                 if line.text.strip():
                     place = self.place(line.number)
-                    yield place, attempt(parse_json, line.text, place)
+                    yield from self._rows(place, attempt(parse_json, line.text, place))
         else:
-            yield from self._whole()
+            for place, value in self._whole():
+                yield from self._rows(place, value)
+
+    def _rows(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
+        """The rows that a value of the file is: mostly itself."""
+        inner = rows_inside(value)
+        if inner is None:
+            yield place, with_text(value)
+        else:
+            for number, entry in enumerate(inner, start=1):
+                yield self.place(number, "row"), with_text(entry)
 
     @cached_property
     def entries(self) -> list[tuple[Place, Any]]:
@@ -314,7 +329,55 @@ def need_text(entry: dict, place: Place, key: str = "text") -> str:
     return entry[key]
 
 
-def _json_or_none(text: str) -> Any:
+def with_text(entry: Any) -> Any:
+    """An entry whose sentence has another name, beside a list or object that may be its spans, with `text` instead."""
+    if not isinstance(entry, dict) or not _SENTENCE.isdisjoint(entry):
+        return entry
+    names = [name for name in TEXT_NAMES if isinstance(entry.get(name), str)]
+    if len(names) != 1 or not any(isinstance(value, list | dict) for value in entry.values()):
+        return entry
+    return {"text" if key == names[0] else key: value for key, value in entry.items()}
+
+
+def rows_inside(value: Any) -> list[Any] | None:
+    """The rows of an object that holds them all: under one key, by their ids, or as columns; None for what is a row or
+    holds several lists of rows."""
+    if not isinstance(value, dict) or not value:
+        return None
+    columns = list(value.values())
+    if all(map(is_row, columns)):
+        return [entry if "id" in entry else {"id": key, **entry} for key, entry in value.items()]
+    if not _COLUMNS.isdisjoint(value) and (rows := _rows_of_columns(value)):
+        return rows
+    if not (_SENTENCE | _NO_WRAPPER).isdisjoint(value):
+        return None
+    inner = [column for column in columns if isinstance(column, dict)]
+    lists = [one for one in (*columns, *(one for below in inner for one in below.values())) if isinstance(one, list)]
+    lists = [one for one in lists if one and all(isinstance(item, dict) for item in one) and any(map(is_row, one))]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _rows_of_columns(value: dict) -> list[dict] | None:
+    """A sentence and what belongs to it under the same place, or pandas' number, of each column."""
+    columns = list(value.values())
+    if all(isinstance(column, dict) and column.keys() == columns[0].keys() for column in columns):
+        columns = [list(column.values()) for column in columns]
+    if not all(isinstance(column, list) for column in columns) or len({*map(len, columns)}) != 1:
+        return None
+    rows = [dict(zip(value, items, strict=True)) for items in zip(*columns, strict=True)]
+    is_nested = all(any(isinstance(row[key], list) for key in row if key != "text") for row in rows)
+    return rows if rows and is_nested and all(map(is_row, rows)) else None
+
+
+def is_row(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    names = [name for name in _SENTENCE if isinstance(value.get(name), list)]
+    names += [name for name in ("text", *TEXT_NAMES) if isinstance(value.get(name), str)]
+    return bool(names) and any(isinstance(value[key], list | dict) for key in value if key != names[0])
+
+
+def json_or_none(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -18,7 +18,10 @@ from .files import write_text
 _SPAN = re.compile(r"(T\S*)\t(\S.*?) (\d{1,9} \d{1,9}(?:;\d{1,9} \d{1,9})*+)(?:\t(.*))?", re.DOTALL)
 _OTHER = re.compile(r"[REAMNFSC#*]")
 TOKENS = ".tokens.jsonl"  # beside a document that we wrote: the units of its lines, and their ids
-_STATED_GAP = re.compile(r"\s+")
+_GAP = re.compile(r"\s+")
+BOM = "\ufeff"
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
+_OLD_MAC_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 class Standoff(NamedTuple):
@@ -51,7 +54,12 @@ def read(file: File, options: Options) -> Placed:
         mend = f"name the folder, or {file.path.with_suffix('.ann').name}"
         bad_input(file.place(), problem, allowed="an .ann or a folder of them", mend=mend)
     texts: list[tuple[Place, TextRow | InputError]] = []
-    for document in _documents(file.path):
+    documents = _documents(file.path)
+    if file.is_folder:
+        alone = sorted({path.stem for path in file.path.glob("*.txt")} - {path.stem for path in documents})
+        if alone:
+            options.told.add("documents without an .ann left out", f"{alone[0]}.txt", len(alone))
+    for document in documents:
         try:
             texts.extend(_document(document, options))
         except InputError as error:
@@ -66,36 +74,38 @@ def _document(path: Path, options: Options) -> list[tuple[Place, Any]]:
             str(path), f"has no {source.name} beside it", allowed="a text and its .ann", mend="put both into a folder"
         )
     lines = list(read_lines(source))
-    text = source.read_bytes().decode("utf-8-sig", "strict")
+    whole = source.read_bytes().decode("utf-8")
     spans = list(_spans(path, options))
-    counting = _counting(text, spans, options)
-    borders = Borders(text)
+    whole, counting = _counting(whole, spans, options)
+    text = whole.removeprefix(BOM)
+    borders = Borders(whole)
     found: list[tuple[int, int, Standoff]] = []
     errors: list[tuple[Place, Any]] = []
     for span in spans:
         cut = borders.cut(span.mention, counting)
         if cut is None:
-            errors.append((span.place, _outside(span, len(text))))
+            errors.append((span.place, _outside(span, len(whole))))
             continue
         found.append((*cut, span))
     found.sort(key=lambda one: one[:2])
     begins = [begin for begin, _, _ in found]
     sidecar = _sidecar(path, lines, options)
     rows: list[tuple[Place, Any]] = []
-    at = 0
-    end_of_line = len("\r\n") if "\r\n" in text else 1
-    for line in lines:
+    at = len(whole) - len(text)
+    is_old_mac = "\r" in text.partition("\n")[0].rstrip("\r")
+    pieces = (_OLD_MAC_LINE if is_old_mac else _LINE).findall(text)
+    for line, piece in zip(lines, pieces, strict=True):
         start, end = at, at + len(line.text)
-        at = end + end_of_line
+        at += len(piece)
         inside = found[bisect_left(begins, start) : bisect_left(begins, at)]
         if not line.text.strip() and line.number not in sidecar:
             for begin, stop, span in inside:
-                errors.append((span.place, _between(span, text[begin:stop])))
+                errors.append((span.place, _between(span, whole[begin:stop])))
             continue
         mentions = []
         for begin, stop, span in inside:
             if stop > end:
-                errors.append((span.place, _between(span, text[begin:stop])))
+                errors.append((span.place, _between(span, whole[begin:stop])))
                 continue
             label, stated = span.mention.label, span.mention.stated
             mentions.append(Mention(begin - start, stop - start, label, stated))
@@ -130,23 +140,31 @@ def _spans(path: Path, options: Options) -> Iterator[Standoff]:
         yield Standoff(name, place, Mention(start, end, label, stated))
 
 
-def _counting(text: str, spans: Sequence[Standoff], options: Options) -> Counting:
-    """As the stated texts show: code points, unless another way fits all of them."""
-    borders = Borders(text)
+def _counting(whole: str, spans: Sequence[Standoff], options: Options) -> tuple[str, Counting]:
+    """The text that the offsets count in, and what they count, as the stated texts show: code points of the document
+    without its byte order mark, unless another way fits all of them."""
+    text = whole.removeprefix(BOM)
+    if not spans or any(span.mention.stated is None for span in spans):
+        return text, USUAL
+    ways = [(text, "")]
+    if whole != text:
+        ways.append((whole, " and the byte order mark"))
+    if "\r\n" in text:
+        ways.append((text.replace("\r\n", "\n"), " and each line end as one"))
+    for counted, also in ways:
+        borders = Borders(counted)
+        for counting in COUNTINGS:
+            if all(_fits(borders, span.mention, counting) for span in spans):
+                if also or counting != USUAL:
+                    what = f"stated texts show that offsets count {counting}{also} here (usual: {USUAL})"
+                    options.told.add(what, count=len(spans))
+                return counted, counting
+    return text, USUAL
 
-    def fits(span: Standoff, counting: Counting) -> bool:
-        cut = borders.cut(span.mention, counting)
-        stated = span.mention.stated
-        return cut is not None and (
-            stated is None or _STATED_GAP.sub(" ", text[slice(*cut)]) == _STATED_GAP.sub(" ", stated)
-        )
 
-    if not spans or any(span.mention.stated is None for span in spans) or all(fits(span, USUAL) for span in spans):
-        return USUAL
-    found = next((counting for counting in COUNTINGS if all(fits(span, counting) for span in spans)), USUAL)
-    if found != USUAL:
-        options.told.add(f"stated texts show that offsets count {found} here (usual: {USUAL})", count=len(spans))
-    return found
+def _fits(borders: Borders, mention: Mention, counting: Counting) -> bool:
+    cut = borders.cut(mention, counting)
+    return cut is not None and _GAP.sub(" ", borders.text[slice(*cut)]) == _GAP.sub(" ", mention.stated)
 
 
 def _outside(span: Standoff, length: int) -> InputError:

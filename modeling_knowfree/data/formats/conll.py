@@ -138,11 +138,13 @@ class Table:
         token = rest[0]
         if like_tags == rest[:1]:
             token = rest[1]
+        if self.options.tag_column is not None:
+            asked = self._asked(self.options.tag_column)
+            free = [column for column in rest if column not in asked] or rest[:1]
+            token = next((column for column in free if not self._is_of_sentences(column)), free[0])
+            return Layout(self.width, token, asked, index)
         tags = [column for column in like_tags if column != token]
         layout = Layout(self.width, token, tags, index)
-        if self.options.tag_column is not None:
-            layout.tags = self._asked(self.options.tag_column)
-            return layout
         lone = self.width > 2 and sum(map(len, self.sentences)) < 3
         if not tags or (lone and all(self.values[column].keys() <= {"O", "o"} for column in tags)):
             return None
@@ -156,7 +158,14 @@ class Table:
             layout.question = f"columns {listed} hold tags, beside others that do not"
         if index is None and self.width > 2 and all(map(_CLOCK.fullmatch, self.values[token])):
             layout.question = f"the first column holds numbers alone, such as {show(next(iter(self.values[token])))}"
+        elif self.width > 2 and self._is_of_sentences(token) and len(self.sentences) > 1:
+            layout.question = f"the first column holds {show(next(iter(self.values[token])))} alone"
         return layout
+
+    def _is_of_sentences(self, column: int) -> bool:
+        """Whether a column numbers sentences or tokens, or names a document, and so has no words."""
+        values = self.values[column]
+        return all(map(_CLOCK.fullmatch, values)) or (len(values) == 1 and values.total() > 2)
 
     def _named(self, names: Sequence[str]) -> Layout | None:
         upper = [name.upper() for name in names]
@@ -209,6 +218,7 @@ def read(file: File, options: Options) -> Placed:
         columns = ", ".join(f"{column + 1} (such as {_example(table, column)})" for column in layout.left_out)
         options.told.add("columns hold no entities and are not read", columns, len(layout.left_out))
     reader = _Reader(file, table, layout, schemes, options)
+    reader.refuse_twin_layers()
     yield from each(((reader.place_of(block), block) for block in table.blocks()), reader.row)
 
 
@@ -281,12 +291,29 @@ class _Reader:
         for scheme, layer in zip(self.schemes, tags, strict=True):
             for span in read_tags(scheme, layer, place, self.options.told):
                 if span in entities:
-                    both = show_span(span["start"], span["end"], span["label"])
-                    problem = f"two tag columns both hold {both}: annotation and prediction, or two annotators?"
-                    mend = f"name the one that counts: --tag_column {self.layout.tags[0] + 1}"
-                    bad_input(place, problem, allowed="layers that differ", mend=mend)
+                    self._refuse_twins(span, place)
                 entities.append(span)
         return {"id": row_id, "tokens": tokens, "entities": entities}
+
+    def refuse_twin_layers(self) -> None:
+        """Columns that agree on a span anywhere are no layers, which is not for one row to say."""
+        if len(self.schemes) < 2:
+            return
+        for sentence in self.table.sentences:
+            lines = [columns for _, columns in sentence if len(columns) == self.layout.width]
+            seen: list[Row] = []
+            for column, scheme in zip(self.layout.tags, self.schemes, strict=True):
+                tags = [columns[column].strip() for columns in lines]
+                for span in scheme.spans(tags) if all(map(scheme.fits, tags)) else ():
+                    if span in seen:
+                        self._refuse_twins(span, self.file.place(sentence[0][0]))
+                    seen.append(span)
+
+    def _refuse_twins(self, span: Row, place: Place) -> None:
+        both = show_span(span["start"], span["end"], span["label"])
+        problem = f"two tag columns both hold {both}: annotation and prediction, or two annotators?"
+        mend = f"name the one that counts: --tag_column {self.layout.tags[0] + 1}"
+        bad_input(place, problem, allowed="layers that differ", mend=mend)
 
     def _is_remark(self, line: Line) -> bool:
         if not line.text.startswith("#"):

@@ -43,6 +43,13 @@ def read(file: File, options: Options) -> Placed:
             return {"id": sentence.row_id, "tokens": tokens, "entities": entities}
 
         return each(sentences, with_entities)
+    if options.task != "pos":
+        keys = sorted({key for sentence in good for word in sentence.words for key in word.get("misc") or ()})
+        options.told.add(
+            "words have no NER= in MISC: the labels are their parts of speech",
+            f"MISC has {', '.join(keys)}" if keys else "",
+            sum(len(sentence.words) for sentence in good),
+        )
     unit = options.unit or unit_of(str(word["form"]) for sentence in good for word in sentence.words)
 
     def with_parts_of_speech(sentence: Sentence, place: Place) -> Row:

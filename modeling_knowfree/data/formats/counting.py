@@ -143,12 +143,45 @@ def _counting(
         options.told.add(f"stated texts show that offsets count {found} here (usual: {usual})", count=len(stated))
         return found, ""
     if not mentions or not any(_looks_wrong(b, m, text, usual, unit) for b, m, text in mentions):
+        if unit == "character" and not options.trim:
+            _tell_doubts(mentions, candidates, unit, options)
         return usual, ""
     for counting in candidates[1:]:
         if not any(_looks_wrong(b, m, text, counting, unit) for b, m, text in mentions):
             mend = "end + 1" if (usual, counting) == (USUAL, INCLUSIVE) else str(counting)
             return usual, f"; all {len(mentions)} spans of the file would fit {mend}: rewrite them if that is meant"
     return usual, ""
+
+
+def _tell_doubts(
+    mentions: Sequence[tuple[Borders, Mention, TextRow]], candidates: Sequence[Counting], unit: str, options: Options
+) -> None:
+    """Where no word can be cut: spans with punctuation at an edge that another way of counting would free of it, and
+    spans behind an emoji, which UTF-16 would count otherwise."""
+    usual = candidates[0]
+    odd = [one for one in mentions if _has_marks(*one[:2], usual)]
+    for counting in candidates[1:] if odd else ():
+        if not any(_looks_wrong(b, m, text, counting, unit) or _has_marks(b, m, counting) for b, m, text in mentions):
+            borders, mention, _ = odd[0]
+            example = f"{show(borders.text[slice(*borders.cut(mention, usual) or ())])} {show(mention.label)}"
+            what = f"spans have punctuation at an edge, and all {len(mentions)} would fit {counting}: is that meant?"
+            options.told.add(what, example, len(odd))
+            return
+    wide = [(b, m) for b, m, _ in mentions if b.cut(m, usual) != b.cut(m, Counting("UTF-16", usual.inclusive))]
+    if wide and not any(_looks_wrong(b, m, text, Counting("UTF-16", usual.inclusive), unit) for b, m, text in mentions):
+        borders, mention = wide[0]
+        example = f"{show(borders.text[slice(*borders.cut(mention, usual) or ())])} {show(mention.label)}"
+        options.told.add(
+            "spans behind an emoji were counted in code points; the file states no text to check them",
+            example,
+            len(wide),
+        )
+
+
+def _has_marks(borders: Borders, mention: Mention, counting: Counting) -> bool:
+    cut = borders.cut(mention, counting)
+    text = borders.text[slice(*cut)] if cut else ""
+    return bool(text) and not {text[0], text[-1]}.isdisjoint("，。、；：！？,.;:!?")
 
 
 def _agrees(borders: Borders, mention: Mention, counting: Counting, exactly: bool) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..rows import Place, Row, bad_input, show
 from .annotators import Annotation, decided
-from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, need_text
+from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, json_or_none, need_text
 from .counting import Mention, TextRow, joined_text, placed_texts, rows_of_texts, written_spans
 from .files import write_text
 
 _OWN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "annotation_text", "tokens")
+_LISTED = re.compile(r"\s*\[\s*\{")
 
 
 def _is_task(entry: dict) -> bool:
@@ -62,7 +64,7 @@ def read(file: File, options: Options) -> Placed:
         key, text = _text_of(task["data"], kept, place, name)
         annotations = [
             Annotation(
-                _who(annotation.get("completed_by")),
+                _who(annotation.get("completed_by"), options),
                 _mentions(annotation["result"], key, options, name, place),
                 bool(annotation.get("ground_truth")),
             )
@@ -76,22 +78,24 @@ def read(file: File, options: Options) -> Placed:
     return rows_of_texts(placed_texts(tasks, text_row), options)
 
 
-def _who(annotator: Any) -> str:
-    if isinstance(annotator, dict):
-        return str(annotator.get("email") or annotator.get("id"))
-    return str(annotator)
+def _who(annotator: Any, options: Options) -> str:
+    """Whom `--annotator` may name by address or by number."""
+    if not isinstance(annotator, dict):
+        return str(annotator)
+    names = [str(annotator[key]) for key in ("email", "id") if annotator.get(key)]
+    return options.annotator if options.annotator in names else (names or [str(annotator)])[0]
 
 
 def _text_of(data: dict, annotations: Sequence[dict], place: Place, name: str) -> tuple[str | None, str]:
     """The text that is annotated: `text`, or the one string whose control the results name."""
     names = {
-        result.get("to_name")
+        str(result.get("to_name") or "")
         for annotation in annotations
         for result in annotation["result"]
         if isinstance(result, dict)
     }
     strings = [key for key, value in data.items() if isinstance(value, str)]
-    for key in ("text", *sorted(str(name) for name in names if name)):
+    for key in ("text", *sorted(filter(None, names))):
         if key in strings:
             return key, data[key]
     fitting = [key for key in strings if _covers(data[key], annotations)]
@@ -111,17 +115,51 @@ def _covers(text: str, annotations: Sequence[dict]) -> bool:
 
 def _mentions(results: Sequence[Any], key: str | None, options: Options, name: str, place: Place) -> list[Mention]:
     mentions = []
+    texts = {str(result["to_name"]) for result in results if _is_span(result) and result.get("to_name")}
+    if len(texts) > 1 and key not in texts:
+        problem = f"{name} has spans in several texts: {', '.join(sorted(texts))}"
+        mend = "export the spans of each text into a file of its own, or name that text's key in data as its control"
+        bad_input(place, problem, allowed="spans in one text", mend=mend)
+    layers = {str(result["from_name"]) for result in results if _is_span(result) and result.get("from_name")}
+    if len(layers) > 1 and options.tag_column is None:
+        what = "tasks have spans of several controls, and all count; --tag_column NAME takes one"
+        options.told.add(what, f"{', '.join(sorted(layers))} in {name}")
     for result in results:
-        value = result.get("value") if isinstance(result, dict) else None
-        if not isinstance(value, dict) or not isinstance(value.get("labels"), list) or "start" not in value:
+        value: Any = result.get("value") if isinstance(result, dict) else None
+        if not _is_span(result):
             kind = result.get("type", "results") if isinstance(result, dict) else "results"
+            if isinstance(value, dict) and "startOffset" in value:
+                problem = f"{name} has spans of type {kind}, which count in marked-up text or in paragraphs"
+                mend = "annotate the plain text as <Text>, or take these spans out"
+                bad_input(place, problem, allowed="spans of type labels", mend=mend)
             options.told.add(f"results of type {kind} are no spans and left out", name)
+            continue
+        if len(texts) > 1 and result.get("to_name") != key:
+            options.told.add(f"spans in other texts than {key} left out", name)
+            continue
+        if (
+            options.tag_column is not None
+            and options.tag_column in layers
+            and result["from_name"] != options.tag_column
+        ):
+            options.told.add(f"spans of other controls than {options.tag_column} left out", name)
             continue
         if not value["labels"]:
             options.told.add("regions without a label left out", name)
         for label in value["labels"]:
-            mentions.append(Mention(value["start"], value.get("end"), label, value.get("text")))
+            mentions.append(Mention(_offset(value["start"]), _offset(value.get("end")), label, value.get("text")))
     return mentions
+
+
+def _is_span(result: Any) -> bool:
+    value: Any = result.get("value") if isinstance(result, dict) else None
+    is_labelled = isinstance(value, dict) and isinstance(value.get("labels"), list)
+    return is_labelled and "start" in value and "startOffset" not in value
+
+
+def _offset(value: Any) -> Any:
+    """Old versions write offsets as strings."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 10 else value
 
 
 # ------------------------------------------------------------------ JSON-MIN
@@ -129,6 +167,8 @@ def _mentions(results: Sequence[Any], key: str | None, options: Options, name: s
 
 def _regions(entry: dict) -> Iterator[tuple[str, list]]:
     for key, value in entry.items():
+        if isinstance(value, str) and _LISTED.match(value):  # of a table that was turned into JSON
+            value = json_or_none(value)
         if isinstance(value, list) and any(isinstance(region, dict) and "labels" in region for region in value):
             yield key, value
 
@@ -179,7 +219,7 @@ def _regions_of(entry: dict, options: Options, name: str, place: Place) -> list[
             bad_input(place, f"several controls hold regions: {', '.join(keys)}", allowed="one of them", mend=mend)
         found = [(key, value) for key, value in found if key == options.tag_column]
     left_out = [key for key in entry if key not in (*_OWN, "text") and key not in dict(found)]
-    if found and left_out:
+    if left_out:
         options.told.add("fields are no spans and left out", f"{', '.join(left_out[:3])} in {name}", len(left_out))
     results = [{"value": region, "type": "regions"} for _, value in found for region in value]
     return _mentions(results, None, options, name, place)

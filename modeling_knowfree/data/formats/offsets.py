@@ -8,9 +8,12 @@ from typing import Any
 from ..rows import Place, bad_input, check_keys, show
 from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, need_list, need_text
 from .counting import Mention, TextRow, placed_texts, rows_of_texts
-from .span_keys import SpanKeys, has_borders, span_keys
+from .span_keys import SpanKeys, has_borders, span_keys, spelled
 
-KEYS = ("entities", "spans", "mentions", "annotations", "ents", "entity", "ner", "labels", "label")
+KEYS = (
+    *("entities", "spans", "mentions", "annotations", "annotation", "ents", "entity", "ner", "labels", "label"),
+    *("entity_list", "textSegmentAnnotations"),
+)
 
 
 def spans_key(entry: dict) -> str | None:
@@ -26,7 +29,9 @@ def is_triple(span: Any) -> bool:
 def detect(file: File) -> Guess | None:
     def with_objects(entry: dict) -> bool:
         key = spans_key(entry)
-        return isinstance(entry.get("text"), str) and key is not None and all(map(_is_span, entry[key]))
+        if not isinstance(entry.get("text"), str) or key is None:
+            return False
+        return all(_is_span(one) for span in entry[key] for one in spelled(span))
 
     share = file.share(with_objects)
     if share:
@@ -63,7 +68,8 @@ def keys_of(file: File, entries: Sequence[tuple[Place, Any]]) -> SpanKeys:
         (span, covered(entry["text"]))
         for _, entry in entries
         if isinstance(entry, dict) and isinstance(entry.get("text"), str) and (key := spans_key(entry))
-        for span in entry[key]
+        for written in entry[key]
+        for span in spelled(written)
         if has_borders(span)
     ]
     return span_keys(spans, file.place())
@@ -78,7 +84,7 @@ def read(file: File, options: Options) -> Placed:
         check_keys(entry, ("text", key), place)
         text = need_text(entry, place)
         mentions = []
-        for span in need_list(entry, key, place):
+        for span in [one for written in need_list(entry, key, place) for one in spelled(written)]:
             if is_triple(span):
                 mentions.append(Mention(*span))
                 continue
@@ -87,7 +93,9 @@ def read(file: File, options: Options) -> Placed:
         tokens = entry["tokens"] if is_list_of_strings(entry.get("tokens")) else None
         return TextRow(text, mentions, identity(entry), tokens)
 
-    ours = (keys.start, keys.end, keys.label, keys.stated) == ("start", "end", "label", "text")
+    lists = [entry.get(spans_key(entry)) or () for _, entry in file.entries if isinstance(entry, dict)]
+    ours = all(not isinstance(span, dict) or has_borders(span) for spans in lists for span in spans)
+    ours = ours and (keys.start, keys.end, keys.label, keys.stated) == ("start", "end", "label", "text")
     yield from rows_of_texts(placed_texts(file.entries, text_row), options, by_definition=ours)
 
 

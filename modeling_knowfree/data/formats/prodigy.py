@@ -23,9 +23,18 @@ def detect(file: File) -> Guess | None:
 
     if file.any(answered):
         return Guess(0.93, "answer beside text")
+
+    def tokenized(entry: dict) -> bool:
+        spans = entry.get("spans")
+        return (
+            "text" in entry
+            and isinstance(spans, list)
+            and any("token_start" in s for s in spans if isinstance(s, dict))
+        )
+
     if file.any(hashed):
         return Guess(0.9, "Prodigy's hashes beside text")
-    return None
+    return Guess(0.85, "spans with token_start") if file.any(tokenized) else None
 
 
 def read(file: File, options: Options) -> Placed:
@@ -42,14 +51,16 @@ def read(file: File, options: Options) -> Placed:
                 )
                 continue
         if isinstance(entry, dict) and entry.get("_input_hash") is not None and _who(entry):
-            several = tasks.setdefault(entry["_input_hash"], [])
+            several = tasks.setdefault(repr(entry["_input_hash"]), [])
             if any(_who(other) == _who(entry) for _, other in several):
-                several = tasks.setdefault((entry["_input_hash"], str(place)), [])
+                several = tasks.setdefault(repr((entry["_input_hash"], str(place))), [])
             several.append((place, entry))
             if len(several) > 1:
                 continue
         accepted.append((place, entry))
-    others = {several[0][0]: several for several in tasks.values()}
+    _refuse_choices(file, [entry for _, entry in accepted])
+    accepted, others = _put_together(accepted, options)
+    others |= {several[0][0]: several for several in tasks.values()}
 
     def text_row(entry: Any, place: Place) -> TextRow:
         if not isinstance(entry, dict):
@@ -59,13 +70,48 @@ def read(file: File, options: Options) -> Placed:
             bad_input(
                 place, f"answer is {show(entry.get('answer'))}", allowed=allowed, mend="answer it, or take it out"
             )
-        annotations = [
-            Annotation(_who(one) or "", _mentions(one, at)) for at, one in others.get(place, [(place, entry)])
-        ]
+        several = others.get(place, [(place, entry)])
+        if _who(entry):
+            annotations = [Annotation(_who(one) or "", _mentions(one, at)) for at, one in several]
+        else:
+            once = {repr(mention): mention for at, one in several for mention in _mentions(one, at)}
+            annotations = [Annotation("", list(once.values()))]
         mentions = decided(annotations, options, place, f"the text {show(entry.get('text'))}")
         return TextRow(need_text(entry, place), mentions, None, _tokens(entry, place))
 
     return rows_of_texts(placed_texts(accepted, text_row), options)
+
+
+def _refuse_choices(file: File, entries: list[Any]) -> None:
+    """Answers about whole texts have no spans, which is not to say that these texts have no entities."""
+    entries = [entry for entry in entries if isinstance(entry, dict)]
+    about = next((key for entry in entries for key in ("label", "options", "accept") if key in entry), None)
+    if about and not any("spans" in entry for entry in entries):
+        problem = f"its answers are about whole texts (key {show(about)}), no row has spans"
+        bad_input(
+            file.place(), problem, allowed="answers to ner or spans recipes", mend="export the set that has spans"
+        )
+
+
+def _put_together(
+    accepted: list[tuple[Place, Any]], options: Options
+) -> tuple[list[tuple[Place, Any]], dict[Place, list[tuple[Place, dict]]]]:
+    """Different questions about one text (ner.teach asks for one span after the other) are one row with all accepted
+    spans, as Prodigy's own training has it."""
+    kept: list[tuple[Place, Any]] = []
+    asked: dict[Any, list[tuple[Place, dict]]] = {}
+    for place, entry in accepted:
+        of_text = isinstance(entry, dict) and not _who(entry) and entry.get("_input_hash") is not None
+        several = asked.setdefault(repr((entry["_input_hash"], entry.get("text"))), []) if of_text else []
+        if several and all(entry.get("_task_hash") != other.get("_task_hash") for _, other in several):
+            example = f"{show(entry.get('text'))} at {place}"
+            options.told.add("answers about a text that came before were put together with it", example)
+            several.append((place, entry))
+            continue
+        kept.append((place, entry))
+        if of_text and not several:
+            several.append((place, entry))
+    return kept, {several[0][0]: several for several in asked.values() if len(several) > 1}
 
 
 def _who(entry: dict) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,10 +11,12 @@ from ..rows import InputError, Place, bad_input, show
 from .base import File, Format, Guess, Options, Placed, is_pair
 from .counting import Mention, TextRow, placed_texts, rows_of_texts
 
+_PYTHON = re.compile(r"\s*(\w+\s*=\s*)?\[\s*(\(|$)")
+
 
 def _pairs(file: File) -> Iterable[tuple[Place, Any]]:
     """The pairs, also those under `annotations` as ner-annotator exports them; null there is a text nobody opened."""
-    for place, entry in file.entries:
+    for place, entry in file.entries if file.json_kind is not None else _python(file):
         if isinstance(entry, dict) and isinstance(entry.get("annotations"), list):
             for number, pair in enumerate(entry["annotations"], start=1):
                 if pair is not None:
@@ -21,7 +25,31 @@ def _pairs(file: File) -> Iterable[tuple[Place, Any]]:
             yield place, entry
 
 
+def _python(file: File) -> list[tuple[Place, Any]]:
+    """The pairs of `TRAIN_DATA = [("text", {"entities": [(0, 4, "PER")]})]`, or of that list alone."""
+    text = "\n".join(line.text for line in file.lines())
+    try:
+        *_, last = ast.parse(text).body
+        pairs = _lists(ast.literal_eval(last.value))  # type: ignore[attr-defined]
+    except (ValueError, SyntaxError, MemoryError, RecursionError, AttributeError, TypeError):
+        pairs = None
+    if not isinstance(pairs, list):
+        mend = "write it with json.dump(TRAIN_DATA, file)"
+        bad_input(file.place(1), "Python, and not one list of values", allowed="TRAIN_DATA = [...] alone", mend=mend)
+    return [(file.place(number, "row"), pair) for number, pair in enumerate(pairs, start=1)]
+
+
+def _lists(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_lists(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return value
+
+
 def detect(file: File) -> Guess | None:
+    if file.json_kind is None and file.first_lines and _PYTHON.match(file.first_lines[0]):
+        return Guess(0.9, "a list of pairs as Python writes it")
     sample = file.sample
     if sample and isinstance(sample[0], dict) and isinstance(sample[0].get("annotations"), list):
         pairs = [pair for pair in sample[0]["annotations"] if pair is not None]

@@ -8,9 +8,18 @@ from typing import Any, NamedTuple
 from ..rows import Place, bad_input, show
 from .counting import Mention
 
-STARTS = ("start", "start_offset", "start_idx", "start_char", "start_pos", "startOffset", "begin", "from")
-ENDS = ("end", "end_offset", "end_idx", "end_char", "end_pos", "endOffset", "stop", "to")
-LABELS = ("label", "entity_group", "type", "entity_type", "labels", "tag", "category", "class", "ner", "entity", "name")
+STARTS = (
+    *("start", "start_offset", "start_idx", "start_char", "start_pos", "startOffset", "begin", "from"),
+    *("start_index", "startIndex", "startPos", "start_position", "begin_offset", "beginOffset", "BeginOffset"),
+)
+ENDS = (
+    *("end", "end_offset", "end_idx", "end_char", "end_pos", "endOffset", "stop", "to"),
+    *("end_index", "endIndex", "endPos", "end_position", "EndOffset"),
+)
+LABELS = (
+    *("label", "entity_group", "type", "entity_type", "labels", "tag", "category", "class", "ner", "entity", "name"),
+    *("label_type", "entityType", "displayName", "types", "Type"),
+)
 STATED = ("text", "mention", "entity", "surface", "surface_form", "entity_text", "span", "word", "value", "name")
 _CERTAIN = ("text", "mention", "entity", "surface", "surface_form", "entity_text")  # stated by what they are called
 
@@ -31,6 +40,24 @@ class SpanKeys(NamedTuple):
             label = label[0]
         stated = span.get(self.stated) if self.stated else None
         return Mention(span[self.start], span[self.end], label, stated)
+
+
+PAIRS = ("span", "pos", "indices", "offset", "offsets", "position", "range", "loc")
+
+
+def spelled(span: Any) -> list[Any]:
+    """A span object with its borders in keys of their own: from a pair of them, an offset and a length, or the points
+    of DataTurks, which may be several."""
+    if not isinstance(span, dict) or has_borders(span):
+        return [span]
+    if isinstance(points := span.get("points"), list) and points and all(map(has_borders, points)):
+        return [{**point, "label": span.get("label")} for point in points]
+    pair = next((key for key in PAIRS if isinstance(span.get(key), list)), None)
+    if pair is not None and len(span[pair]) == 2:
+        return [{**span, "start": span[pair][0], "end": span[pair][1]}]
+    if type(span.get("offset")) is int and type(span.get("length")) is int:
+        return [{**span, "start": span["offset"], "end": span["offset"] + span["length"]}]
+    return [span]
 
 
 def has_borders(span: Any) -> bool:

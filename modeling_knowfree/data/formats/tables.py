@@ -5,15 +5,19 @@ from __future__ import annotations
 import ast
 import csv
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from ..rows import InputError, Place, Row, bad_input, show
+from . import offsets
 from .arrow import read_entries
 from .base import File, Format, Guess, Options, Placed, each
 from .schemes import need_scheme, read_tags, scheme_of
+from .span_keys import ENDS, LABELS, STARTS, STATED
 
 TOKENS = ("word", "token", "form", "words", "tokens")
 TAGS = ("tag", "ner", "ner_tag", "ner_tags", "ner tag", "label", "labels", "tags", "bio", "iob", "entity", "bio_tag")
@@ -21,7 +25,14 @@ SENTENCES = (
     *("sentence #", "sentence_id", "sent_id", "sentence", "sentence id", "sentence number", "sentence_number"),
     *("sentence_idx", "sent", "sid", "id"),
 )
+DOCUMENTS = (
+    *("doc", "doc_id", "docid", "doc id", "document", "document_id", "document id", "file", "filename", "file_name"),
+    *("article", "article_id", "paragraph", "paragraph_id", "para_id", "source", "split"),
+)
 TEXTS = ("text", "sentence", "tokens", "words")
+LONG_TEXTS = ("sentence", "context", "document", "content", "text")  # what spans count in; `text` may be the mention's
+_BEGIN = tuple(name.lower().replace("_", gap) for name in STARTS for gap in ("_", " "))
+_END = tuple(name.lower().replace("_", gap) for name in ENDS for gap in ("_", " "))
 CELLS = (*TAGS, "entities", "spans")
 
 
@@ -48,6 +59,10 @@ def _header(file: File) -> Header | None:
     return None
 
 
+_ITEM = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+)"""
+_PRINTED = re.compile(rf"\[\s*{_ITEM}(?:\s+{_ITEM})+\s*\]")  # as numpy prints a list
+
+
 def _is_list(cell: str) -> bool:
     return cell.strip().startswith(("[", "{"))
 
@@ -56,10 +71,18 @@ def _by_sentence(file: File, header: Header) -> bool:
     text, tags = header.first(TEXTS), header.first(CELLS)
     if text is None or tags is None or text == tags:
         return False
-    rows = [cells for _, cells in _cells(file, header, file.first_lines[:20]) if not isinstance(cells, InputError)][1:]
+    read = _cells(file, header, file.first_lines[:20], breaks=True)
+    rows = [cells for _, cells in read if not isinstance(cells, InputError)][1:]
     rows = [cells for cells in rows if len(cells) > max(text, tags)]
     many = sum(_is_list(cells[tags]) or (" " in cells[text] and len(cells[tags].split()) > 1) for cells in rows)
     return bool(rows) and 2 * many >= len(rows)
+
+
+def _by_span(header: Header) -> tuple[int, int, int] | None:
+    """The columns of the text and of both borders, where the header names a span a line."""
+    text, start, end = header.first(LONG_TEXTS), header.first(_BEGIN), header.first(_END)
+    labels = [name for name in header.names if name.strip().lower() in LABELS]
+    return (text, start, end) if text is not None and start is not None and end is not None and labels else None
 
 
 def detect(file: File) -> Guess | None:
@@ -67,6 +90,8 @@ def detect(file: File) -> Guess | None:
     if header is None:
         return Guess(0.3, "the suffix .csv") if file.suffix == ".csv" and file.first_lines else None
     listed = ", ".join(name for name in header.names if name)
+    if _by_span(header):
+        return Guess(0.92, f"a header, a span a line: {listed}")
     if _by_sentence(file, header):
         return Guess(0.9, f"a header, a sentence a line: {listed}")
     if header.first(TOKENS) is not None and header.first(TAGS) is not None:
@@ -74,8 +99,11 @@ def detect(file: File) -> Guess | None:
     return Guess(0.3, "the suffix .csv") if file.suffix == ".csv" else None
 
 
-def _cells(file: File, header: Header, lines: Sequence[str] | None = None) -> Iterator[tuple[Place, Any]]:
-    """The cells of each line, with its number; an InputError for a broken one. Blank lines have no cells."""
+def _cells(
+    file: File, header: Header, lines: Sequence[str] | None = None, *, breaks: bool = False
+) -> Iterator[tuple[Place, Any]]:
+    """The cells of each line, with its number; an InputError for a broken one. Blank lines have no cells. `breaks`: a
+    cell may hold line breaks, as a sentence may and a token may not."""
     texts = (line.text for line in file.lines()) if lines is None else iter(lines)
     if header.delimiter == "\t":
         for number, text in enumerate(texts, start=1):
@@ -93,7 +121,7 @@ def _cells(file: File, header: Header, lines: Sequence[str] | None = None) -> It
             yield file.place(first), _error(file.place(first), f"no CSV: {error}", "cells with quotes closed", mend)
             return
         place, first = file.place(first), reader.line_num + 1
-        if any("\n" in cell for cell in cells):
+        if not breaks and any("\n" in cell for cell in cells):
             broken = next(cell for cell in cells if "\n" in cell)
             mend = 'write a quotation mark in a cell as """"'
             yield (
@@ -102,6 +130,14 @@ def _cells(file: File, header: Header, lines: Sequence[str] | None = None) -> It
             )
         else:
             yield place, cells if any(cell.strip() for cell in cells) else []
+
+
+def _whole(cells: Any, header: Header, place: Place) -> Any:
+    """The cells of a line, or the error of one that has more or fewer than the header."""
+    if isinstance(cells, InputError) or not cells or len(cells) == len(header.names):
+        return cells
+    problem = f"{len(cells)} cells where the header has {len(header.names)}"
+    return _error(place, problem, f"{len(header.names)} cells", "quote cells that hold the delimiter")
 
 
 def _error(place: Place, problem: str, allowed: str, mend: str) -> InputError:
@@ -123,6 +159,8 @@ def read(file: File, options: Options) -> Placed:
         bad_input(
             file.place(1), problem, allowed="columns with names", mend="write Sentence #,Word,Tag above the columns"
         )
+    if borders := _by_span(header):
+        return _spans(file, header, borders, options)
     if _by_sentence(file, header):
         return _sentences(file, header, options)
     return _tokens(file, header, options)
@@ -140,21 +178,27 @@ def _tokens(file: File, header: Header, options: Options) -> Placed:
         problem = f"the header is {', '.join(map(show, header.names))}"
         mend = "rename the columns, or name the one of the tags: --tag_column NAME"
         bad_input(file.place(1), problem, allowed="one column of words and one of tags", mend=mend)
-    sentence = header.first([name for name in SENTENCES if name != header.names[token].strip().lower()])
+    lines = list(_cells(file, header))[1:]
     width, tag = len(header.names), tags[0]
+    free = [name.strip().lower() if at not in (token, tag) else "" for at, name in enumerate(header.names)]
+    numbers = {at for at, name in enumerate(free) if name in SENTENCES and _counts_tokens(lines, at)}
+    named_free = [at for at, name in enumerate(free) if name in SENTENCES and at not in numbers]
+    sentence = min(named_free, key=lambda at: SENTENCES.index(free[at]), default=None)
+    groups = [at for at, name in enumerate(free) if name in DOCUMENTS or at == sentence]
     blocks: list[tuple[Place, list[tuple[Place, Any]]]] = []
-    current, is_new = "", True
-    lines = iter(_cells(file, header))
-    next(lines, None)
+    current: dict[int, str] = {}
+    is_new = True
     seen_break = False
+    starts = {at: _first_cell(lines, at) for at in numbers} if sentence is None else {}
     for place, cells in lines:
         if not isinstance(cells, InputError):
             if not cells:
                 is_new = seen_break = True
                 continue
-            if sentence is not None and len(cells) > sentence and cells[sentence].strip():
-                named = cells[sentence].strip()
-                is_new, current = is_new or named != current, named
+            named = {at: cells[at].strip() for at in groups if at < len(cells) and cells[at].strip()}
+            is_new = is_new or any(current.get(at) != name for at, name in named.items())
+            is_new = is_new or any(at < len(cells) and cells[at].strip() == first for at, first in starts.items())
+            current |= named
         if is_new or not blocks:
             blocks.append((place, []))
             is_new = False
@@ -168,7 +212,7 @@ def _tokens(file: File, header: Header, options: Options) -> Placed:
         if isinstance(cells, list) and len(cells) == width
     )
     scheme = need_scheme(scheme_of(counts, named=options.scheme, task=options.task), file.place())
-    names = [name for at, name in enumerate(header.names) if at not in (token, tag, sentence) and name.strip()]
+    names = [name for at, name in enumerate(header.names) if at not in (token, tag, *groups, *numbers) and name.strip()]
     if names:
         options.told.add("columns hold no entities and are not read", ", ".join(names), len(names))
 
@@ -198,6 +242,19 @@ def _tokens(file: File, header: Header, options: Options) -> Placed:
     return each(iter(blocks), row)
 
 
+def _first_cell(lines: Sequence[tuple[Place, Any]], at: int) -> str:
+    return next((cells[at].strip() for _, cells in lines if isinstance(cells, list) and len(cells) > at), "")
+
+
+def _counts_tokens(lines: Sequence[tuple[Place, Any]], at: int) -> bool:
+    """Whether a column numbers the tokens, on and on or anew in each sentence, instead of naming sentences."""
+    column = [cells[at].strip() for _, cells in lines if isinstance(cells, list) and len(cells) > at]
+    if len(column) < 3 or not all(cell.isdecimal() and len(cell) < 10 for cell in column):
+        return False
+    numbers = [int(cell) for cell in column]
+    return all(right in (left + 1, numbers[0]) and right != left for left, right in pairwise(numbers))
+
+
 # ------------------------------------------------------------------ a sentence a line
 
 
@@ -205,16 +262,14 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
     text, tags = header.first(TEXTS), header.first(CELLS)
     assert text is not None and tags is not None
     entries: list[Any] = []
-    lines = iter(_cells(file, header))
+    lines = iter(_cells(file, header, breaks=True))
     next(lines, None)
     for place, cells in lines:
-        if isinstance(cells, InputError):
-            raise cells
+        if isinstance(cells := _whole(cells, header, place), InputError):
+            yield place, cells
+            continue
         if not cells:
             continue
-        if len(cells) != len(header.names):
-            problem = f"{len(cells)} cells where the header has {len(header.names)}"
-            bad_input(place, problem, allowed=f"{len(header.names)} cells", mend="quote cells that hold the delimiter")
         sentence, tagged = _value(cells[text], place), _value(cells[tags], place)
         named = header.first(("id", "sentence #", "sentence_id"))
         entry: dict[str, Any] = {} if named in (None, text) else {"id": cells[named]}
@@ -231,7 +286,50 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
             entries.append({**entry, "tokens": sentence, "entities": tagged})
         else:
             entries.append({**entry, "text": sentence, "entities": tagged})
-    return read_entries(file, entries, {}, options)
+    yield from read_entries(file, entries, {}, options)
+
+
+# ------------------------------------------------------------------ a span a line
+
+
+def _spans(file: File, header: Header, columns: tuple[int, int, int], options: Options) -> Placed:
+    """Lines of one text are one row; a line whose borders are empty is a text without a span."""
+    text, start, end = columns
+    kept = {
+        at: name.strip().lower()
+        for at, name in enumerate(header.names)
+        if at not in columns and name.strip().lower() in (*LABELS, *STATED)
+    }
+    named = header.first(("id", "text_id", "sentence_id", "doc_id", "document_id"))
+    lines = list(_cells(file, header, breaks=True))[1:]
+    places: dict[tuple[str, str], Place] = {}
+    entries: dict[tuple[str, str], Any] = {}
+    ids = [cells[named] for _, cells in lines if isinstance(cells, list) and cells and named not in (None, text)]
+    is_of_texts = len(ids) > len(set(ids))  # else each line has its own, as spans have
+    for place, cells in lines:
+        if isinstance(cells := _whole(cells, header, place), InputError):
+            yield place, cells
+            continue
+        if not cells:
+            continue
+        key = (cells[named] if named is not None and is_of_texts else "", cells[text])
+        places.setdefault(key, place)
+        entry = entries.setdefault(key, {"id": key[0] or None, "text": cells[text], "entities": []})
+        if cells[start].strip() or cells[end].strip():
+            span = {"start": _number(cells[start]), "end": _number(cells[end])}
+            entry["entities"].append(span | {name: cells[at].strip() or None for at, name in kept.items()})
+    left_out = [header.names[at] for at in range(len(header.names)) if at not in (*columns, *kept, named)]
+    if left_out:
+        options.told.add("columns are not read", ", ".join(left_out), len(left_out))
+    inner = File(file.path, entries.values(), name=file.name, unit=options.unit)
+    for (_, row), place in zip(offsets.read(inner, options), places.values(), strict=True):
+        yield place, row
+
+
+def _number(cell: str) -> Any:
+    """A border; pandas writes 3 as 3.0 beside empty cells."""
+    whole = cell.strip().removesuffix(".0")
+    return int(whole) if whole.isdecimal() and len(whole) < 10 else cell
 
 
 def _value(cell: str, place: Place) -> Any:
@@ -242,6 +340,8 @@ def _value(cell: str, place: Place) -> Any:
         return json.loads(cell)
     except (ValueError, RecursionError):
         pass
+    if _PRINTED.fullmatch(cell.strip()):
+        return [ast.literal_eval(item) for item in re.findall(_ITEM, cell)]
     try:
         return _lists(ast.literal_eval(cell.strip()))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):

@@ -11,8 +11,8 @@ from ..rows import InputError, Place, Row, bad_input, check_keys, parse_json, re
 from .base import File, Format, Guess, Options, Placed, each
 from .schemes import Scheme, looks_like_tags, read_tags, scheme_of
 
-TOKENS = ("tokens", "words", "token", "sentence", "text")
-TAGS = ("ner_tags", "ner", "tags", "labels", "label", "ner_labels", "bio", "tag", "tags_ner")
+TOKENS = ("tokens", "words", "token", "sentence", "text", "raw_words", "raw_chars", "chars")
+TAGS = ("ner_tags", "ner", "tags", "labels", "label", "ner_labels", "bio", "tag", "tags_ner", "target", "targets")
 NO_ENTITIES = ("pos_tags", "pos", "upos", "xpos", "chunk_tags", "chunks", "lemmas", "lemma", "deprel", "head")
 PARTS_OF_SPEECH = ("upos", "pos_tags", "pos", "xpos")
 INFO = "dataset_info.json"
@@ -223,6 +223,8 @@ def read_tag_names(path: Path, key: str = "ner_tags") -> list[str]:
                 names = columns.get(key) or next(iter(columns.values()))
             elif isinstance(by_id, dict) and all(map(str.isdecimal, by_id)):
                 names = [by_id[number] for number in sorted(by_id, key=int)]
+            elif isinstance(by_id, dict) and sorted(map(repr, by_id.values())) == sorted(map(repr, range(len(by_id)))):
+                names = sorted(by_id, key=by_id.__getitem__)
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         allowed = f"a list of names, or {INFO}"
         bad_input(place, f"no names of tags: {show(text[:60])}", allowed=allowed, mend='write ["O", "B-PER", …]')

@@ -16,6 +16,7 @@ from .schemes import Scheme, looks_like_tags, read_tags, scheme_of
 _ARTICLE = re.compile(r"(\d{8}-\d{2}-\d{3}-\d{3})/m")
 _CLOSING = re.compile(r"(.+/[A-Za-z]\w*)((?:\][A-Za-z]\w*)+)")
 _TAG_LIKE = re.compile(r"[BIESMLUO](-\S*)?")
+_PART_OF_SPEECH = re.compile(r"[\w$*+-]{1,16}|[^\w\s]{1,3}")
 _PUNCTUATION = re.compile("[，。、；：？！「」『』（）《》“”]")
 
 
@@ -67,6 +68,8 @@ def _guess(file: File, entities: bool) -> Guess | None:
     if (bio or _has_outside(tags)) != entities:
         return None
     if not entities and any("|||" in text for text in file.first_lines[:20]):
+        return None
+    if not entities and sum(n for tag, n in tags.items() if _PART_OF_SPEECH.fullmatch(tag)) < 0.9 * tags.total():
         return None
     what = f"word{separator}B-PER" if bio else f"word{separator}TAG" + " beside O" * entities
     return Guess(0.6, f"fields such as {what}: {show(file.first_lines[0].split()[0])}")

@@ -486,4 +486,308 @@ SAMPLES = [
         "Sentence: 2,It rained .,\"['PRP']\",\"['O', 'O', 'O']\"\n",
         RIO,
     ),
+    # other shapes of the same kinds
+    Sample(
+        "conll2012",
+        "onto.gold_conll",
+        "#begin document (a/b); part 000\n"
+        + "".join(
+            f"a/b 0 {at} {word} NN {parse} - - - who {tag} (0)\n"
+            for at, (word, parse, tag) in enumerate(
+                zip(
+                    RIO[0][0],
+                    ["(TOP(S(NP*", *["*"] * 6],
+                    ["(PER*", "*)", "*", "*", "(LOC*", "(NAME))", "*"],
+                    strict=True,
+                )
+            )
+        )
+        + "\na/b 0 0 It PRP (TOP(S(NP*) - - - who * -\na/b 0 1 rained VBD (VP*) - - - who * -\n"
+        + "a/b 0 2 . . *)) - - - who * -\n\n#end document\n",
+        NESTED,
+    ),
+    Sample(
+        "conll2012",
+        "bare.txt",
+        "a/b 0 0 Rio NNP (TOP(NP* - - - - (LOC) -\na/b 0 1 Port NNP *)) - - - - * -\n",
+        [(["Rio", "Port"], [(0, 1, "LOC")])],
+    ),
+    Sample(
+        "dygie",
+        "documents.jsonl",
+        lines(
+            {
+                "doc_key": "d1",
+                "sentences": [RIO[1][0], RIO[0][0]],
+                "ner": [[], [[3, 4, "PER"], [7, 8, "LOC"], [8, 8, "NAME"]]],
+                "relations": [[], [[3, 4, 7, 8, "IN"]]],
+            }
+        ),
+        [NESTED[1], NESTED[0]],
+        told=("1 relations left out",),
+    ),
+    Sample(
+        "doccano", "data.jsonl", lines({"id": 1, "data": TEXT, "label": TRIPLES}, {"data": RAIN, "label": []}), NESTED
+    ),
+    Sample(
+        "doccano",
+        "emoji.jsonl",
+        lines(
+            {"text": "去🚲里约港。", "label": [[3, 6, "地"], [4, 6, "城"]]},
+            {"text": "米娜走。", "label": [[0, 2, "人"]]},
+        ),
+        [(list("去🚲里约港。"), [(3, 6, "地"), (4, 6, "城")]), (list("米娜走。"), [(0, 2, "人")])],
+        told=(
+            "2 spans have punctuation at an edge, and all 3 would fit UTF-16, end exclusive: is that meant?: '约港。' '地'",
+        ),
+    ),
+    Sample(
+        "doccano",
+        "certain.jsonl",
+        lines({"text": "去🚲里约港很远。", "label": [[3, 5, "地"]]}),
+        [(list("去🚲里约港很远。"), [(3, 5, "地")])],
+        told=("1 spans behind an emoji were counted in code points",),
+    ),
+    Sample(
+        "label-studio",
+        "several.json",
+        array(
+            {
+                "id": 1,
+                "data": {"title": "Mina Bo", "text": TEXT},
+                "annotations": [
+                    {
+                        "completed_by": {"id": 7, "email": "who@example.org"},
+                        "result": [
+                            {"to_name": "title", "from_name": "ner", "value": span(0, 7, "PER") | {"labels": ["PER"]}},
+                            {
+                                "to_name": "text",
+                                "from_name": "ner",
+                                "value": {"start": "15", "end": "23", "labels": ["LOC"]},
+                            },
+                        ],
+                    },
+                    {"completed_by": {"id": 8, "email": "x@example.org"}, "result": []},
+                ],
+            }
+        ),
+        [(RIO[0][0], [(4, 6, "LOC")])],
+        told=("1 spans in other texts than text left out",),
+        options={"annotator": 7},
+    ),
+    Sample(
+        "label-studio",
+        "controls.json",
+        array(
+            {
+                "data": {"text": TEXT},
+                "annotations": [
+                    {
+                        "result": [
+                            {"to_name": "text", "from_name": name, "value": {"start": 0, "end": 7, "labels": [label]}}
+                            for name, label in (("ner", "PER"), ("role", "AGENT"))
+                        ]
+                    }
+                ],
+            }
+        ),
+        [(RIO[0][0], [(0, 2, "PER"), (0, 2, "AGENT")])],
+        told=("1 tasks have spans of several controls, and all count; --tag_column NAME takes one: ner, role",),
+    ),
+    Sample(
+        "label-studio-min",
+        "strings.json",
+        array(
+            {"text": TEXT, "id": 1, "label": json.dumps([{"start": 0, "end": 7, "labels": ["PER"]}]), "annotator": 1},
+            {"text": RAIN, "id": 2, "annotator": 1, "sentiment": "calm"},
+        ),
+        [(RIO[0][0], [(0, 2, "PER")]), RIO[1]],
+        told=("1 fields are no spans and left out: sentiment",),
+    ),
+    Sample(
+        "prodigy",
+        "teach.jsonl",
+        lines(
+            *(
+                {"text": TEXT, "_input_hash": 5, "_task_hash": at, "spans": [span(*one)], "answer": answer}
+                for at, (answer, one) in enumerate(
+                    [("accept", TRIPLES[0]), ("reject", [9, 13, "LOC"]), ("accept", TRIPLES[1]), ("accept", TRIPLES[0])]
+                )
+            ),
+            {"text": RAIN, "_input_hash": 6, "_task_hash": 9, "spans": [], "answer": "accept"},
+        ),
+        RIO,
+        told=("2 answers about a text that came before were put together with it", "1 rejected answers left out"),
+    ),
+    Sample(
+        "prodigy",
+        "unasked.jsonl",
+        lines(
+            {
+                "text": RAIN,
+                "tokens": [
+                    {"text": "It", "start": 0, "end": 2, "id": 0},
+                    {"text": "rained.", "start": 3, "end": 10, "id": 1},
+                ],
+                "spans": [{"start": 3, "end": 10, "token_start": 1, "token_end": 1, "label": "X"}],
+            }
+        ),
+        [(["It", "rained."], [(1, 2, "X")])],
+    ),
+    Sample(
+        "brat",
+        "mixed/a.ann",
+        "T1\tPER 0 7\tMina Bo\nT2\tLOC 15 23\tPort Rio\n",
+        RIO,
+        beside={"mixed/a.txt": TEXT + "\r\n" + RAIN + "\n", "mixed/b.txt": RAIN},
+        told=("1 documents without an .ann left out: b.txt",),
+    ),
+    Sample(
+        "brat",
+        "ends/a.ann",
+        "T1\tPER 11 18\tMina Bo\nT2\tLOC 26 34\tPort Rio\n",
+        [RIO[1], RIO[0]],
+        beside={"ends/a.txt": RAIN + "\r\n" + TEXT + "\r\n"},
+        told=("and each line end as one here",),
+    ),
+    Sample(
+        "brat",
+        "mark/a.ann",
+        "T1\tPER 1 8\tMina Bo\nT2\tLOC 16 24\tPort Rio\n",
+        RIO,
+        beside={"mark/a.txt": "\ufeff" + TEXT + "\n" + RAIN + "\n"},
+        told=("and the byte order mark here",),
+    ),
+    Sample(
+        "spacy-v2",
+        "train_data.py",
+        f'TRAIN_DATA = [\n    ("{TEXT}", {{"entities": [(0, 7, "PER"), (15, 23, "LOC")]}}),\n'
+        f"    ('{RAIN}', {{'entities': []}}),\n]\n",
+        RIO,
+    ),
+    Sample(
+        "offsets",
+        "wrapped.json",
+        json.dumps(
+            {"version": 1, "data": [{"content": TEXT, "annotations": [span(0, 7, "PER"), span(15, 23, "LOC")]}]}
+        ),
+        RIO[:1],
+    ),
+    Sample(
+        "offsets",
+        "keyed.json",
+        json.dumps(
+            {"a": {"text": TEXT, "ents": [span(0, 7, "PER"), span(15, 23, "LOC")]}, "b": {"text": RAIN, "ents": []}}
+        ),
+        RIO,
+    ),
+    Sample(
+        "offsets",
+        "clinic.txt",
+        lines(
+            {
+                "originalText": "发热三天。",
+                "entities": [{"label_type": "症状", "start_pos": 0, "end_pos": 2, "overlap": 0}],
+            }
+        ),
+        [(list("发热三天。"), [(0, 2, "症状")])],
+    ),
+    Sample(
+        "offsets",
+        "pairs.jsonl",
+        lines(
+            {"text": TEXT, "entities": [{"name": "Mina Bo", "span": [0, 7], "type": "PER"}]},
+            {"text": TEXT, "entities": [{"name": "Port Rio", "span": [15, 23], "type": "LOC"}]},
+        ),
+        [(RIO[0][0], [(0, 2, "PER")]), (RIO[0][0], [(4, 6, "LOC")])],
+    ),
+    Sample(
+        "offsets",
+        "lengths.jsonl",
+        lines({"text": TEXT, "entities": [{"text": "Mina Bo", "offset": 0, "length": 7, "category": "PER"}]}),
+        [(RIO[0][0], [(0, 2, "PER")])],
+    ),
+    Sample(
+        "offsets",
+        "points.json",
+        lines(
+            {
+                "content": TEXT,
+                "annotation": [{"label": ["PER"], "points": [{"start": 0, "end": 6, "text": "Mina Bo"}]}],
+                "extras": None,
+            }
+        ),
+        [(RIO[0][0], [(0, 2, "PER")])],
+        told=("end inclusive here",),
+    ),
+    Sample(
+        "offsets",
+        "tokens_too.jsonl",
+        lines({"text": TEXT, "tokens": TEXT.split(), "entities": [span(0, 7, "PER"), span(15, 24, "LOC")]}),
+        [(TEXT.split(), [(0, 2, "PER"), (4, 6, "LOC")])],
+    ),
+    Sample(
+        "jsonl",
+        "text_too.jsonl",
+        lines({"text": "米娜走", "tokens": list("米娜走"), "entities": [span(0, 2, "人")]}),
+        [(list("米娜走"), [(0, 2, "人")])],
+    ),
+    Sample(
+        "tags",
+        "columns.json",
+        json.dumps({"tokens": [tokens for tokens, _ in RIO], "ner_tags": ["B-P I-P O O B-L I-L O".split(), ["O"] * 3]}),
+        [(RIO[0][0], [(0, 2, "P"), (4, 6, "L")]), RIO[1]],
+    ),
+    Sample(
+        "tags",
+        "pandas.json",
+        json.dumps({"tokens": {"0": ["Rio"], "5": ["a", "b"]}, "ner_tags": {"0": ["B-L"], "5": ["O", "O"]}}),
+        [(["Rio"], [(0, 1, "L")]), (["a", "b"], [])],
+    ),
+    Sample(
+        "tags",
+        "raw.jsonl",
+        lines({"raw_words": ["in", "Rio"], "target": ["O", "B-LOC"]}),
+        [(["in", "Rio"], [(1, 2, "LOC")])],
+    ),
+    Sample(
+        "csv",
+        "a_span_a_line.csv",
+        f"id,text,entity,start,end,label\n1,{TEXT},Mina Bo,0.0,7.0,PER\n2,{RAIN},,,,\n1,{TEXT},Port Rio,15.0,23.0,LOC\n",
+        RIO,
+    ),
+    Sample(
+        "csv",
+        "numpy.csv",
+        "tokens,ner_tags\n\"['Mina' 'Bo' 'left' '🚲' 'Port'\n 'Rio' '.']\",\"['B-PER' 'I-PER' 'O' 'O' 'B-LOC' 'I-LOC' 'O']\"\n"
+        "\"['It' 'rained' '.']\",\"['O' 'O' 'O']\"\n",
+        RIO,
+    ),
+    Sample(
+        "csv",
+        "documents.csv",
+        "split,doc_id,sent_id,word,tag\ntrain,a,1,Rio,B-L\ntrain,a,1,x,O\ntrain,b,1,Rio,B-L\ntest,b,1,Port,B-L\n",
+        [(["Rio", "x"], [(0, 1, "L")]), (["Rio"], [(0, 1, "L")]), (["Port"], [(0, 1, "L")])],
+        told=("2 ids were repeated",),
+    ),
+    Sample(
+        "csv",
+        "numbers.csv",
+        "id,word,tag\n1,Rio,B-L\n2,x,O\n3,y,O\n1,Port,B-L\n2,z,O\n",
+        [(["Rio", "x", "y"], [(0, 1, "L")]), (["Port", "z"], [(0, 1, "L")])],
+    ),
+    Sample(
+        "conll",
+        "sentences.txt",
+        "1\t1\tRio\tB-L\n1\t2\tx\tO\n\n2\t1\tPort\tB-L\n2\t2\tz\tO\n",
+        [(["Rio", "x"], [(0, 1, "L")]), (["Port", "z"], [(0, 1, "L")])],
+        options={"tag_column": 4},
+    ),
+    Sample(
+        "conllu",
+        "entity.conllu",
+        "1\tRio\tRio\tPROPN\t_\t_\t0\troot\t_\tEntity=(1-place)\n\n",
+        [(["Rio"], [(0, 1, "PROPN")])],
+        told=("1 words have no NER= in MISC: the labels are their parts of speech: MISC has Entity",),
+    ),
 ]

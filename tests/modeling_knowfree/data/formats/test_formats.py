@@ -10,7 +10,7 @@ import pytest
 
 from modeling_knowfree.data.formats import FORMATS, WRITERS, write_rows_as
 from modeling_knowfree.data.readers import InputError, check_rows, read_dataset, read_file, read_rows
-from tests.modeling_knowfree.data.formats.samples import NESTED, RIO, SAMPLES, Sample, lines
+from tests.modeling_knowfree.data.formats.samples import NESTED, RIO, SAMPLES, Sample, lines, span
 from tests.support import ROOT
 
 IDS = [f"{sample.format}-{sample.name}" for sample in SAMPLES]
@@ -43,8 +43,9 @@ def test_bytes_around_a_file_do_no_harm(tmp_path: Path, sample: Sample):
     packed = tmp_path / f"{path.name}.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert reading(read_rows(packed, **sample.options)) == reading(rows)
-    path.write_bytes(("\ufeff" + sample.content.replace("\n", "\r\n")).encode())
-    assert reading(read_rows(path, **sample.options)) == reading(rows)
+    for end in ("\r\n", "\r"):
+        path.write_bytes(("\ufeff" + sample.content.replace("\n", end)).encode())
+        assert reading(read_rows(path, **sample.options)) == reading(rows)
 
 
 def test_every_format_has_a_sample_and_a_row_in_the_docs():
@@ -184,6 +185,93 @@ REFUSED = {
         *("d.ann", "T1\tX 0 9\tMina\nBo le\n".replace("\nBo le", " Bo l"), {"d.txt": "Mina\nBo left\n"}),
         ["d.ann, line 1", "over the end of a line"],
     ),
+    "answers about whole texts": (
+        "cats.jsonl",
+        lines({"text": "Mina left", "label": "TRAVEL", "answer": "accept", "_input_hash": 1, "_task_hash": 2}),
+        {},
+        ["cats.jsonl", "about whole texts", "'label'"],
+    ),
+    "spans in marked-up text": (
+        "html.json",
+        json.dumps(
+            [
+                {
+                    "id": 4,
+                    "data": {"text": "<b>Mina</b>"},
+                    "annotations": [
+                        {
+                            "result": [
+                                {
+                                    "type": "hypertextlabels",
+                                    "value": {"start": "/b[1]", "end": "/b[1]", "startOffset": 0, "endOffset": 4},
+                                }
+                            ]
+                        }
+                    ],
+                }
+            ]
+        ),
+        {},
+        ["html.json, row 1", "task 4", "hypertextlabels"],
+    ),
+    "spans in several texts": (
+        "texts.json",
+        json.dumps(
+            [
+                {
+                    "id": 5,
+                    "data": {"text": "Mina"},
+                    "annotations": [
+                        {
+                            "result": [
+                                {"to_name": name, "value": {"start": 0, "end": 4, "labels": ["PER"]}}
+                                for name in ("a", "b")
+                            ]
+                        }
+                    ],
+                }
+            ]
+        ),
+        {},
+        ["texts.json, row 1", "task 5 has spans in several texts: a, b"],
+    ),
+    "tokens or characters": (
+        "t.jsonl",
+        lines({"text": "I saw Bo", "tokens": ["I", "saw", "Bo"], "entities": [{"start": 2, "end": 5, "label": "X"}]})
+        .replace("2", "0")
+        .replace('"end": 5', '"end": 1')
+        + lines(
+            {"text": "Al is in Ur", "tokens": "Al is in Ur".split(), "entities": [{"start": 0, "end": 2, "label": "X"}]}
+        ),
+        {},
+        ["t.jsonl", "counted in tokens", "counted in characters", "--format offsets"],
+    ),
+    "one name in the first column": ("o.txt", "a/b x B-L\na/b y O\n\na/b z B-L\n", {}, ["o.txt", "'a/b' alone"]),
+    "gold and prediction agree far below": (
+        *("pred.txt", "a B-X O\nb O O\n\nc B-Y B-Y\n", {}),
+        ["pred.txt, line 4", "both hold [0, 1) 'Y'", "--tag_column 2"],
+    ),
+    "several lists of rows": (
+        "splits.json",
+        json.dumps({"train": [{"text": "a", "entities": []}], "test": [{"text": "b", "entities": []}]}),
+        {},
+        ["splits.json", "several lists of rows: 'train', 'test'"],
+    ),
+    "marks inside the text": ("m.txt", "<PER>Mina</PER> left.\nNo one.\n", {}, ["m.txt, line 1", "'<PER>Mina</PER>'"]),
+    "marks that hold an underscore": (
+        *("b.txt", "今天{{person_name:米娜}}走了。\n{{person_name:米娜}}来了。\n", {}),
+        ["b.txt, line 1", "{{person_name:米娜}}"],
+    ),
+    "Python that is no list": ("t.py", "DATA = [\n    (text, {}),\n]\n", {}, ["t.py, line 1", "Python", "json.dump"]),
+    "a workbook": ("s.xlsx", "PK\x03\x04\0\0", {}, ["s.xlsx", "Excel", "CSV"]),
+    "a bracket of OntoNotes that is never closed": (
+        *("o.conll", "#begin document (a)\na 0 0 Rio NN (S* - - - - (LOC* -\n", {}),
+        ["o.conll, line 2", "(LOC* is never closed"],
+    ),
+    "a span beyond its sentence": (
+        *("d.jsonl", lines({"sentences": [["a", "b"], ["c"]], "ner": [[[1, 2, "X"]], []]}), {}),
+        ["d.jsonl, line 1", "[1, 3) 'X'", "leaves the sentence of 2 tokens"],
+    ),
     "white space at an edge": (
         *("e.jsonl", lines({"text": "米娜 走", "spans": [{"start": 0, "end": 3, "label": "人"}]}), {}),
         ["e.jsonl, line 1", "ends with white space", "--trim"],
@@ -210,6 +298,14 @@ def answered(tmp_path: Path, case: str, **options) -> list:
 
 
 def test_the_options_that_errors_name_settle_them(tmp_path: Path):
+    assert answered(tmp_path, "tokens or characters", format="offsets") == [
+        (["I", "saw", "Bo"], [(0, 1, "X")]),
+        (["Al", "is", "in", "Ur"], [(0, 1, "X")]),
+    ]
+    assert answered(tmp_path, "one name in the first column", tag_column=3) == [
+        (["x", "y"], [(0, 1, "L")]),
+        (["z"], [(0, 1, "L")]),
+    ]
     assert answered(tmp_path, "two columns of tags beside others", tag_column=4) == [(list("abc"), [(0, 1, "X")])]
     assert answered(tmp_path, "two columns of tags beside others", tag_column="3,-1")[0][1] == [
         (0, 1, "X"),
@@ -220,6 +316,26 @@ def test_the_options_that_errors_name_settle_them(tmp_path: Path):
     assert answered(tmp_path, "singles alone", scheme="bioes")[0][1] == [(0, 1, "X"), (2, 3, "X")]
     assert answered(tmp_path, "two annotators", annotator=6) == [(["Mina"], [(0, 1, "LOC")])]
     assert answered(tmp_path, "white space at an edge", trim=True) == [(["米", "娜", " ", "走"], [(0, 2, "人")])]
+
+
+def test_names_of_integers_by_their_numbers(tmp_path: Path):
+    (tmp_path / "data.jsonl").write_text(lines({"tokens": ["in", "Rio"], "ner_tags": [0, 1]}), encoding="utf-8")
+    (tmp_path / "ids.json").write_text('{"B-LOC": 1, "O": 0}', encoding="utf-8")
+    found = read_rows(tmp_path / "data.jsonl", tag_names=tmp_path / "ids.json")
+    assert reading(found) == [(["in", "Rio"], [(1, 2, "LOC")])]
+
+
+def test_one_control_of_label_studio_counts_where_it_is_named(tmp_path: Path):
+    sample = next(sample for sample in SAMPLES if sample.name == "controls.json")
+    found = read_file(sample.write(tmp_path), quiet=True, tag_column="role")
+    assert reading(found.rows) == [(RIO[0][0], [(0, 2, "AGENT")])]
+    assert [line.partition(":")[0] for line in found.told] == ["1 spans of other controls than role left out"]
+
+
+def test_a_file_without_any_entity_is_told(tmp_path: Path):
+    (tmp_path / "rows.jsonl").write_text(lines({"tokens": ["a"], "entities": []}), encoding="utf-8")
+    told = read_file(tmp_path / "rows.jsonl", quiet=True).told
+    assert told == ["1 sentences, none of which has an entity: is the annotation elsewhere?"]
 
 
 def test_counting_of_a_foreign_file_is_decided_once(tmp_path: Path):
@@ -276,6 +392,39 @@ def test_label_studio_gets_scores_as_predictions(tmp_path: Path):
     [result] = task["predictions"][0]["result"]
     assert "annotations" not in task and (task["predictions"][0]["score"], result["score"]) == (0.75, 0.75)
     assert result["value"] == {"start": 0, "end": 7, "text": "Mina Bo", "labels": ["PER"]}
+
+
+WEIRD = (
+    {"text": "a b", "tokens": ["a", "b"], "entities": [{"start": [0], "end": {"x": 1}, "label": "X"}]},
+    {
+        "data": {"text": "a"},
+        "annotations": [{"result": [{"to_name": [1], "from_name": {}, "value": span(0, 1, "X") | {"labels": [{}]}}]}],
+    },
+    {
+        "text": "a",
+        "_input_hash": [1],
+        "_task_hash": {},
+        "answer": "accept",
+        "spans": [span(0, 1, "X") | {"label": ["X", "Y"]}],
+    },
+    {"sentences": [["a"], [1]], "ner": [[["q", 0, "X"]], [[1, 1, None]]], "relations": 3, "doc_key": []},
+    {"text": "a", "entities": [{"points": [], "label": "X"}]},
+)
+
+
+@pytest.mark.parametrize("at", range(len(WEIRD)))
+def test_values_of_strange_kinds_are_errors_of_the_file(tmp_path: Path, at: int):
+    (tmp_path / "weird.jsonl").write_text(lines(WEIRD[at]), encoding="utf-8")
+    with pytest.raises(InputError, match=r"weird\.jsonl"):
+        read_rows(tmp_path / "weird.jsonl")
+
+
+@pytest.mark.parametrize("header, good", [("text,spans", '"[[0, 1, ""X""]]"'), ("text,start,end,label", "0,1,X")])
+def test_bad_lines_of_a_csv_can_be_left_out(tmp_path: Path, header: str, good: str):
+    (tmp_path / "bad.csv").write_text(f"{header}\na b,{good}\nshort\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"bad\.csv, line 3: 1 cells where the header has"):
+        read_rows(tmp_path / "bad.csv")
+    assert reading(read_rows(tmp_path / "bad.csv", skip_bad_rows=True)) == [(["a", "b"], [(0, 1, "X")])]
 
 
 @pytest.mark.shared
