@@ -12,7 +12,7 @@ import pytest
 
 import knowfree
 from modeling_knowfree.data.readers import read_rows, write_rows
-from tests.conftest import ROOT, launch
+from tests.support import ROOT
 from tests.support.bad_input import CASES, GOOD_ROWS
 from tests.support.forked import together
 
@@ -219,8 +219,8 @@ def test_predict_by_two_processes_writes_the_bytes_of_one(command, trained, tmp_
 
 
 def test_several_processes_refuse_to_share_standard_input(trained):
-    answer = launch(2, "predict", "--model", trained, "--input", "-", "--text", stdin="the bear left\n")
-    assert answer.returncode == 1
+    answer = together(2, "predict", "--model", trained, "--input", "-", "--text", stdin=b"the bear left\n")
+    assert answer.returncode == 2
     assert answer.stdout == b""
     told = "knowfree: --input -: only one process can read standard input; name a file"
     assert answer.stderr.decode().count(told) == 2

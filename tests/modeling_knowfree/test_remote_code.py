@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -13,45 +12,54 @@ from modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.inference.tag import load_pipeline
 
 STRANGER = """
-import json, sys
+import json, os, sys
 for name in ("modeling_knowfree", "augmentation", "experiments", "knowfree"):
     sys.modules[name] = None  # as if not installed
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, AutoTokenizer, pipeline
-folder = sys.argv[1]
-config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
-body = AutoModel.from_pretrained(folder, trust_remote_code=True)
-model = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=True)
-tagger = pipeline("knowfree", model=folder, trust_remote_code=True)
-model.save_pretrained("again")
-AutoTokenizer.from_pretrained(folder, trust_remote_code=True).save_pretrained("again")
-again = pipeline("knowfree", model="again", trust_remote_code=True)
-text = "left harrow creek trailhead at 5 am ."
-print(json.dumps({
-    "names": [type(x).__name__ for x in (config, body, model, tagger)],
-    "spans": tagger(text), "again": again(text),
-}))
-"""
-REFUSED = """
-import sys
-sys.modules["modeling_knowfree"] = None
-from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, pipeline
-calls = [c.from_pretrained for c in (AutoConfig, AutoModel, AutoModelForTokenClassification)]
-for call in [*calls, lambda folder, **options: pipeline("knowfree", model=folder, **options)]:
-    try:
-        call(sys.argv[1], trust_remote_code=False)
-    except ValueError as error:
-        assert "trust_remote_code" in str(error), error
-    else:
-        raise SystemExit(f"{call} ran code that nobody trusted")
-print("refused")
+
+def refuses(folder):
+    calls = [c.from_pretrained for c in (AutoConfig, AutoModel, AutoModelForTokenClassification)]
+    for call in [*calls, lambda folder, **options: pipeline("knowfree", model=folder, **options)]:
+        try:
+            call(folder, trust_remote_code=False)
+        except ValueError as error:
+            assert "trust_remote_code" in str(error), error
+        else:
+            raise SystemExit(f"{call} ran code that nobody trusted")
+    return "refused"
+
+def loads(folder):
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    body = AutoModel.from_pretrained(folder, trust_remote_code=True)
+    model = AutoModelForTokenClassification.from_pretrained(folder, trust_remote_code=True)
+    tagger = pipeline("knowfree", model=folder, trust_remote_code=True)
+    model.save_pretrained("again")
+    AutoTokenizer.from_pretrained(folder, trust_remote_code=True).save_pretrained("again")
+    again = pipeline("knowfree", model="again", trust_remote_code=True)
+    text = "left harrow creek trailhead at 5 am ."
+    return {
+        "names": [type(x).__name__ for x in (config, body, model, tagger)],
+        "spans": tagger(text), "again": again(text),
+    }
+
+model, checkpoint = sys.argv[1:]
+for work, folder in ((refuses, model), (loads, model), (loads, checkpoint)):
+    child = os.fork()  # none sees what another has registered
+    if child == 0:
+        print(json.dumps(work(folder)), flush=True)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, (work.__name__, folder)
 """
 
 
-def stranger(script: str, folder: Path, cwd: Path) -> str:
+@pytest.fixture(scope="module")
+def told(trained, tmp_path_factory) -> dict:
+    """What a process that knows nothing of us tells of `trained` and of a checkpoint in it: torch is imported once."""
+    cwd = tmp_path_factory.mktemp("stranger")
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hf"), "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
     answer = subprocess.run(
-        [sys.executable, "-c", script, str(folder)],
+        [sys.executable, "-c", STRANGER, str(trained), str(next(trained.glob("checkpoint-*")))],
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -59,21 +67,22 @@ def stranger(script: str, folder: Path, cwd: Path) -> str:
         stdin=subprocess.DEVNULL,
     )
     assert answer.returncode == 0, answer.stderr
-    return answer.stdout
+    refused, model, checkpoint = map(json.loads, answer.stdout.splitlines())
+    return {"refused": refused, "model": model, "checkpoint": checkpoint}
 
 
 @pytest.mark.parametrize("which", ["model", "checkpoint"])
-def test_a_saved_folder_loads_all_ways(which, trained, tmp_path):
+def test_a_saved_folder_loads_all_ways(which, trained, told):
     folder = trained if which == "model" else next(trained.glob("checkpoint-*"))
-    answer = json.loads(stranger(STRANGER, folder, tmp_path))
     names = ["KnowFreeConfig", "KnowFreeModel", "KnowFreeForTokenClassification", "KnowFreePipeline"]
+    answer = told[which]
     assert answer["names"] == names
     assert answer["spans"] == answer["again"] == load_pipeline(str(folder))("left harrow creek trailhead at 5 am .")
     assert answer["spans"]
 
 
-def test_without_trust_nothing_runs(trained, tmp_path):
-    assert stranger(REFUSED, trained, tmp_path) == "refused\n"
+def test_without_trust_nothing_runs(told):
+    assert told["refused"] == "refused"
 
 
 def test_nothing_in_a_saved_folder_is_a_pickle(trained):

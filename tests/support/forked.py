@@ -114,8 +114,8 @@ class Answer:
     stderr: bytes
 
 
-def together(processes: int, *argv: object) -> Answer:
-    """`knowfree argv` in so many processes that know of each other, as `torchrun` tells them to."""
+def together(processes: int, *argv: object, stdin: bytes = b"") -> Answer:
+    """`knowfree argv` in so many processes that know of each other, as `torchrun` tells them to; each reads `stdin`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -123,7 +123,7 @@ def together(processes: int, *argv: object) -> Answer:
     size = {name: str(processes) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE")}
     works = partial(_one_of, [str(part) for part in argv])
     started = [
-        Forked(works, environment=common | size | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        Forked(works, stdin=stdin, environment=common | size | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
         for rank in range(processes)
     ]
     codes = [each.wait(240) for each in started]

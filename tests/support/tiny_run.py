@@ -27,9 +27,9 @@ def tiny_settings(folder: Path, encoder: Path) -> dict[str, Any]:
         "test_file": str(folder / "test.jsonl"),
         "language": "en",
         "model_name_or_path": str(encoder),
-        "updates": 6,
+        "updates": 3,
         "train": {"learning_rate": "1e-3", "use_cpu": True},
-        "augment": {"client": "recorded", "answers": [str(DEMO / "answers.jsonl")]},
+        "augment": {"client": "recorded", "answers": [str(DEMO / "answers.jsonl")], "encoder": str(encoder)},
     }
 
 
