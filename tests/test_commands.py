@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ import knowfree
 from modeling_knowfree.data.readers import read_rows, write_rows
 from tests.support import ROOT
 from tests.support.bad_input import CASES, GOOD_ROWS
-from tests.support.forked import together
+from tests.support.forked import Forked, together
 
 
 @pytest.fixture
@@ -238,17 +239,26 @@ def test_predict_reads_raw_text_from_standard_input(command, trained, monkeypatc
 
 
 def test_predict_answers_an_open_pipe_batch_by_batch(trained):
-    words = ["-m", "knowfree", "predict", "--model", str(trained), "--input", "-", "--text", "--batch_size", "2"]
-    with subprocess.Popen(
-        [sys.executable, *words], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
+    asked, ask = os.pipe()
+    answers, answer = os.pipe()
+
+    def predict() -> None:
+        os.close(ask)
+        os.dup2(asked, 0)  # under the streams that `Forked` has opened
+        os.dup2(answer, 1)
+        sys.argv = ["knowfree", "predict", "--model", str(trained), "--input", "-", "--text", "--batch_size", "2"]
+        knowfree.main()
+
+    process = Forked(predict)
+    os.close(asked)
+    os.close(answer)
+    with open(ask, "wb") as texts, open(answers, "rb") as lines:
         for _ in range(2):
-            process.stdin.write(b"the bear left\nat 5 am\n")
-            process.stdin.flush()
-            answers = [json.loads(process.stdout.readline()) for _ in range(2)]
-            assert [answer["text"] for answer in answers] == ["the bear left", "at 5 am"]
-        process.stdin.close()
-        assert process.wait() == 0
+            texts.write(b"the bear left\nat 5 am\n")
+            texts.flush()
+            found = [json.loads(lines.readline()) for _ in range(2)]
+            assert [each["text"] for each in found] == ["the bear left", "at 5 am"]
+    assert process.wait(60) == 0, process.errors()
 
 
 def test_predict_takes_the_key_that_can_be_tagged(command, trained, tmp_path):

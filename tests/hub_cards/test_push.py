@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import knowfree
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from push_to_hub import push_parcel
 from tests.support import ROOT
-from tests.support.forked import knowfree_forked
+from tests.support.forked import Forked, knowfree_forked
 from tests.support.hub_server import Hub
 
 SENTENCE = "left harrow creek trailhead at 5 am ."
@@ -150,11 +151,14 @@ def command(hub, monkeypatch, tmp_path):
     return run
 
 
-def test_everything_pushed_loads_for_a_stranger(hub, hub_run, tmp_path):
-    process = in_fresh_process(
-        hub, tmp_path / "pusher", "push_to_hub.py", hub_run, "--repo_id", "org/trail", "--json", cwd=ROOT
-    )
-    pushed = told(answer_of(process))
+def test_everything_pushed_loads_for_a_stranger(hub, hub_run, command, tmp_path):
+    def script() -> None:
+        sys.argv = ["push_to_hub.py", str(hub_run), "--repo_id", "org/trail", "--json"]
+        runpy.run_path(str(ROOT / "push_to_hub.py"), run_name="__main__")
+
+    pusher = Forked(script)  # with the Hub and the token of `command`
+    assert pusher.wait(300) == 0, pusher.errors()[-3000:]
+    pushed = told(pusher.output().decode())
     assert set(pushed) == {"org/trail", "org/trail-aug", "org/span_f1", "org/trail-demo"}
     assert all(each["private"] for each in pushed.values())
     assert hub.count("lfs_upload") == 6  # weights and five tables

@@ -86,15 +86,28 @@ def lexicon(tmp_path):
     return str(path)
 
 
+@pytest.fixture(scope="module")
+def of_words(encoder, english_rows, tmp_path_factory):
+    """`of_words(name)`: the folder of a network trained on eight flat sentences, with what its training returned."""
+    made = {}
+
+    def make(name: str):
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            options = arguments(encoder, folder, english_rows, max_steps=STEPS.get(name, 40))
+            made[name] = folder / "model", train_tagger(name, options, **SIZES[name])
+        return made[name]
+
+    return make
+
+
 @pytest.mark.parametrize("name", FOR_WORDS)
-def test_eight_flat_sentences_are_learnt_by_heart_and_a_saved_network_finds_the_same(
-    name, encoder, english_rows, tmp_path
-):
-    steps = STEPS.get(name, 40)
-    returned = train_tagger(name, arguments(encoder, tmp_path, english_rows, max_steps=steps), **SIZES[name])
+def test_eight_flat_sentences_are_learnt_by_heart_and_a_saved_network_finds_the_same(name, of_words, english_rows):
+    folder, returned = of_words(name)
     assert returned["validation"]["validation_f1"] == 1.0
+    steps = STEPS.get(name, 40)
     assert [update for update, _ in returned["curve"]] == [steps * part // 5 for part in range(1, 6)]
-    assert found_in(tmp_path / "model", english_rows) == spans(english_rows)
+    assert found_in(folder, english_rows) == spans(english_rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -176,10 +189,10 @@ def test_of_overlapping_spans_the_outermost_are_kept():
     assert len(rows[0]["entities"]) == 5
 
 
-def test_text_longer_than_the_encoder_reads_is_tagged_in_windows(encoder, english_rows, tmp_path):
-    train_tagger("difinet", arguments(encoder, tmp_path, english_rows), **SIZES["difinet"])
+def test_text_longer_than_the_encoder_reads_is_tagged_in_windows(of_words, english_rows):
+    folder, _ = of_words("difinet")
     tokens = english_rows[4]["tokens"]  # "the bear left at 4 am"
-    found = found_in(tmp_path / "model", [{"id": "long", "tokens": tokens * 40, "entities": []}])[0]
+    found = found_in(folder, [{"id": "long", "tokens": tokens * 40, "entities": []}])[0]
     assert found[-1][1] > 200 and len(found) == len(set(found))
 
 

@@ -95,7 +95,7 @@ TWO_LABELS = [
     ids=["Chinese characters", "English words", "nested", "two labels on one span"],
 )  # fmt: skip
 def test_eight_sentences_are_learnt_by_heart(rows, decoding, trainer, english_rows):
-    learner = trainer(rows or english_rows, config_options={"decoding": decoding}, max_steps=120)
+    learner = trainer(rows or english_rows, config_options={"decoding": decoding}, max_steps=60, learning_rate=2e-3)
     learner.train()
     scores = learner.evaluate()
     assert scores["eval_f1"] == 1.0
