@@ -27,7 +27,7 @@ from ..units_knowfree import (
     windows,
 )
 
-CELLS_AT_ONCE = 200_000  # span cells of one batch
+CELLS_AT_ONCE = 8_000  # span cells of one batch: what is computed of them stays in a cache
 
 
 class OnnxTagger:
@@ -99,7 +99,8 @@ class OnnxTagger:
             ]
         jobs.sort(key=lambda job: len(job[0].input_ids), reverse=True)
         while jobs:
-            cells = len(jobs[0][0].input_ids) ** 2
+            longest = jobs[0][0].num_units
+            cells = longest * min(longest, self.config["max_span_width"] or longest)
             count = max(1, min(batch_size, CELLS_AT_ONCE // cells))
             self._run(jobs[:count], threshold)
             jobs = jobs[count:]
@@ -121,30 +122,33 @@ class OnnxTagger:
 
     def _run(self, jobs: Sequence[tuple], threshold: float) -> None:
         """Run one batch of windows, and give each document its hits."""
-        batch, longest = len(jobs), max(len(pieces.input_ids) for pieces, _, _ in jobs)
-        most_units = max(pieces.num_units for pieces, _, _ in jobs)
-        input_ids = np.full((batch, longest), self.config["pad_token_id"], dtype=np.int64)
-        attention_mask = np.zeros((batch, longest), dtype=np.int64)
-        unit_ids = np.full((batch, longest), -1, dtype=np.int64)
-        unit_mask = np.zeros((batch, most_units), dtype=np.int64)
+        config, longest = self.config, max(len(pieces.input_ids) for pieces, _, _ in jobs)
+        input_ids = np.full((len(jobs), longest), config["pad_token_id"], dtype=np.int64)
+        attention_mask = np.zeros_like(input_ids)
+        unit_ids = np.full_like(input_ids, -1)
         for at, (pieces, _, _) in enumerate(jobs):
             size = len(pieces.input_ids)
             input_ids[at, :size], attention_mask[at, :size], unit_ids[at, :size] = pieces.input_ids, 1, pieces.unit_ids
-            unit_mask[at, : pieces.num_units] = 1
+        lengths = [pieces.num_units for pieces, _, _ in jobs]
+        limit = config["max_span_width"] or max(lengths)
+        block_starts, block_ends, cells, wanted = plan_cells(lengths, longest, limit, config["reach"], config["tile"])
         feed = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
             "unit_ids": unit_ids,
-            "unit_mask": unit_mask,
+            "block_starts": block_starts,
+            "block_ends": block_ends,
+            "cells": cells,
         }
-        (logits,) = self._session.run(["logits"], feed)  # (B, L, W, n)
-        found = np.nonzero(logits > math.log(threshold / (1 - threshold)))
-        for at, start, width, label in zip(*(values.tolist() for values in found), strict=True):
-            logit = float(logits[at, start, width, label])
+        (logits,) = self._session.run(["logits"], feed)  # (M - 2ω, n)
+        logits, units = logits[wanted], cells[config["reach"] or 0 :][: len(wanted), 3:][wanted].tolist()
+        for cell, label in np.argwhere(logits > math.log(threshold / (1 - threshold))).tolist():
+            logit = float(logits[cell, label])
+            (at, start), (_, end) = (divmod(unit, longest) for unit in units[cell])
             _, document, window = jobs[at]
             ranges = document["ranges"]
             left = ranges[window][0]
-            first, last = start + left, start + left + width + 1
+            first, last = start + left, end + left + 1
             if len(ranges) == 1 or owner(first, last, ranges) == window:
                 document["hits"].append(Span(first, last, label, 1 / (1 + math.exp(-logit)), logit))
 
@@ -163,6 +167,54 @@ class OnnxTagger:
                 }
             )
         return answers
+
+
+def plan_cells(
+    lengths: Sequence[int], stride: int, limit: int, reach: int | None, tile: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """
+    The span cells of a batch that a model scores.
+
+    Args:
+        lengths: units of each sentence; unit u of sentence b has the number b·stride + u.
+        limit: widest span that is wanted.
+        reach: how many neighbours at both edges of a row of spans are needed too; `None`: the whole plane, no blocks.
+        tile: of this is the number of cells between the first and last `reach` a multiple.
+
+    Returns:
+        Units that start spans `[N, R]` and that end them `[N, C]` of the N blocks, and `[M, 5]`: of each cell its
+        block, row and column there, and the units of both. Cells that fill up, 0 throughout, stand at the end, and
+        `reach` of them at the beginning. Last `[M - 2·reach]`: which of all but the first and last `reach` are wanted.
+    """
+    longest, near = max(lengths), reach or 0
+    across = limit + 2 * near
+    # Of long sentences a block is about as high as the band is wide, so that at most half of it is beside the band.
+    rows = longest if reach is None else math.ceil(longest / math.ceil(longest / across))
+    columns = longest if reach is None else min(longest, rows + across)
+    starts: list[np.ndarray] = []
+    ends: list[np.ndarray] = []
+    found = [np.zeros((near, 5), np.int64)]
+    for sentence, length in enumerate(lengths):
+        unit, tops = np.arange(length), np.arange(0, length, rows)
+        lefts = np.clip(tops - near, 0, longest - columns)
+        low, high = np.maximum(unit - near, 0), np.minimum(unit + limit + near, length)
+        if reach is None:
+            low = unit
+        width = high - low
+        start = np.repeat(unit, width)
+        end = np.arange(len(start)) + np.repeat(low - np.cumsum(width) + width, width)
+        block, units = start // rows, sentence * stride
+        placed = (len(starts) + block, start - tops[block], end - lefts[block], units + start, units + end)
+        found.append(np.stack(placed, 1))
+        for top, left in zip(tops, lefts, strict=True):
+            starts.append(units + np.minimum(top + np.arange(rows), stride - 1))
+            ends.append(units + left + np.arange(columns))
+    count = sum(map(len, found)) - near
+    found.append(np.zeros((near + -count % tile, 5), np.int64))
+    cells = np.concatenate(found)
+    width = (cells[:, 4] - cells[:, 3])[near : len(cells) - near]
+    wanted = (width >= 0) & (width < limit) & (np.arange(len(width)) < count)
+    return np.stack(starts), np.stack(ends), cells, wanted
 
 
 class _Words:
