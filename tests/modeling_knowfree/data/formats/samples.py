@@ -660,8 +660,8 @@ SAMPLES = [
     ),
     Sample(
         "spacy-v2",
-        "train_data.py",
-        f'TRAIN_DATA = [\n    ("{TEXT}", {{"entities": [(0, 7, "PER"), (15, 23, "LOC")]}}),\n'
+        "data.py",
+        f'DATA = [\n    ("{TEXT}", {{"entities": [(0, 7, "PER"), (15, 23, "LOC")]}}),\n'
         f"    ('{RAIN}', {{'entities': []}}),\n]\n",
         RIO,
     ),
