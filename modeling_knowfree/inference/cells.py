@@ -96,18 +96,10 @@ class TiledAttention(nn.Module):
     def __init__(self, attention: LocalAttention):
         super().__init__()
         self.heads, self.reach, self.adds_spans = attention.heads, attention.reach, attention.adds_spans
-        size = len(attention.output.weight)
-        scale = (size // self.heads) ** -0.5
-        weights = {
-            "query": (scale * attention.query.weight, scale * attention.query.bias),
-            "key": (attention.key.weight, None),
-            "value": (attention.value.weight, None),
-            "output": (attention.output.weight, attention._output_bias()),
-        }
-        for name, (weight, bias) in weights.items():
-            linear = nn.Linear(size, size, bias=bias is not None)
-            linear.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
-            setattr(self, name, linear)
+        scale = (len(attention.output.weight) // self.heads) ** -0.5
+        self.query = _linear(scale * attention.query.weight, scale * attention.query.bias)
+        self.key, self.value = _linear(attention.key.weight), _linear(attention.value.weight)
+        self.output = _linear(attention.output.weight, attention._output_bias())
 
     def forward(self, spans: Tensor, start: Tensor, end: Tensor) -> Tensor:
         """`spans` `[M, D̃]`, their `start` and last units `[M]`: what all but the first and last ω hear, `[M - 2ω, D̃]`.
@@ -134,3 +126,9 @@ class TiledAttention(nn.Module):
         """`[M, D̃]` at the places `[t, c]`: `[t, K, c, E]`."""
         head = torch.arange(self.heads, device=cells.device)[:, None]
         return F.embedding(at.unsqueeze(1) * self.heads + head, cells.view(-1, cells.shape[1] // self.heads))
+
+
+def _linear(weight: Tensor, bias: Tensor | None = None) -> nn.Linear:
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    layer.load_state_dict({"weight": weight} if bias is None else {"weight": weight, "bias": bias})
+    return layer

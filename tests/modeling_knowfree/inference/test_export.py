@@ -7,6 +7,7 @@ import sys
 import venv
 from pathlib import Path
 
+import onnx
 import pytest
 from click.testing import CliRunner
 
@@ -79,6 +80,9 @@ def test_the_exported_model_gives_the_spans_of_the_pipeline(model, exported, tmp
     by_text, by_units, one = json.loads(done.stdout)
     assert [len(by_text), len(by_units)] == [len(texts), len(units)]
     if int8:
+        integer = [node for node in onnx.load(folder / "model.onnx").graph.node if node.op_type == "MatMulInteger"]
+        # Of each layer all products but the last, and those of local attention.
+        assert len(integer) == 5 * pipe.model.config.encoder_config.num_hidden_layers + 4
         return  # its scores depend on the batch; what it finds is measured (benchmarks/bench_export.py)
     assert one == by_text[1]
     for found, expected in ((by_text, pipe(texts)), (by_units, pipe(units, is_split_into_words=True))):
