@@ -53,8 +53,6 @@ demo: .venv/demo
 	for language in zh en; do \
 		$(BIN)/knowfree run --config examples/runs/demo_$$language.yaml --output_dir $(DEMO)-$$language || exit; \
 	done
-	$(BIN)/knowfree report $(DEMO)-zh --markdown
-	$(BIN)/knowfree report $(DEMO)-en --markdown
 	echo "$(SENTENCES_zh)" | $(BIN)/knowfree predict --model $(DEMO)-zh/model --input - --text
 	echo "$(SENTENCES_en)" | $(BIN)/knowfree predict --model $(DEMO)-en/model --input - --text
 

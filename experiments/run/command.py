@@ -96,7 +96,7 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
 
 
 def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
-    from ..report.report import write_report
+    from ..report.report import report_markdown, write_report
     from .laying_out import lay_out
 
     for result in whole.go(budget=budget, accept_changes=accept_changes):
@@ -113,4 +113,5 @@ def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
             f"{whole.folder / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "
             f"To push it: knowfree push {whole.folder} --help"
         )
+    click.echo(report_markdown(whole.folder))
     click.echo(f"report: {write_report(whole.folder)}")

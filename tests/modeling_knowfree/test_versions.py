@@ -1,7 +1,11 @@
 """Folders of the version of commit e458a42 load with this one, and folders of this one with that version's code."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from knowfree_hub_cards.details import Details
@@ -9,7 +13,6 @@ from knowfree_hub_cards.parcels import pack_model
 
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from modeling_knowfree.inference.tag import load_pipeline
-from tests.modeling_knowfree.test_remote_code import stranger
 from tests.support import ROOT
 
 OLD_CODE = ROOT / "tests" / "fixtures" / "version_e458a42"
@@ -23,6 +26,22 @@ tagger = pipeline("knowfree", model=sys.argv[1], trust_remote_code=True)
 tagger.save_pretrained("old")
 print(json.dumps([tagger(text) for text in json.load(open("texts.json"))]))
 """
+
+
+def stranger(script: str, folder: Path, cwd: Path) -> str:
+    """What a script prints that knows nothing of this package."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hf"), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(folder)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
 
 
 @pytest.fixture(params=["trained", "nested"])

@@ -210,8 +210,8 @@ def wrong_key(folder: Path) -> BadInput:
 
 @case
 def wrong_key_in_the_first_row(folder: Path) -> BadInput:
-    path = text(folder, '{"sentence": "Ada", "entities": []}\n', "train.jsonl")
-    return BadInput(path, ("train.jsonl, line 1", "'tokens' is missing", "'sentence'", "rename or add it"))
+    path = text(folder, '{"phrase": "Ada", "entities": []}\n', "train.jsonl")
+    return BadInput(path, ("train.jsonl, line 1", "'tokens' is missing", "'phrase'", "rename or add it"))
 
 
 @case

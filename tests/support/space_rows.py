@@ -25,7 +25,7 @@ UPLOADS = [
     ("a.txt", b"x" * (2 * 1024 * 1024 + 1), "2,097,153 bytes"),
     ("a.pdf", b"%PDF", "a.pdf, line 1: plain text without any annotation"),
     ("a", b"x", "a, line 1: plain text without any annotation"),
-    ("a.zip", b"PK\x03\x04\0\0", "a.zip: binary data in no known format"),
+    ("a.zip", b"PK\x03\x04\0\0", "a.zip: an Excel workbook or a .zip"),
     ("a.jsonl", b'{"sentence": "no tokens"}', "key 'tokens' is missing"),
     ("a.conll", b"axe B-GEAR\nin\n\n", "a.conll"),
     ("a.conll", b"axe B-GEAR\n\n" * 1001, "more than 1,000 texts"),

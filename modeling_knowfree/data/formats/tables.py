@@ -59,8 +59,11 @@ def _header(file: File) -> Header | None:
     return None
 
 
-_ITEM = r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+)"""
-_PRINTED = re.compile(rf"\[\s*{_ITEM}(?:\s+{_ITEM})+\s*\]")  # as numpy prints a list
+# A list as numpy prints it, and what it holds.
+_PRINTED = re.compile(
+    r"""\[\s*(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+)(?:\s+(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+))+\s*\]"""
+)
+_ITEM = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|-?\d+""")
 
 
 def _is_list(cell: str) -> bool:
@@ -341,7 +344,7 @@ def _value(cell: str, place: Place) -> Any:
     except (ValueError, RecursionError):
         pass
     if _PRINTED.fullmatch(cell.strip()):
-        return [ast.literal_eval(item) for item in re.findall(_ITEM, cell)]
+        return [ast.literal_eval(item) for item in _ITEM.findall(cell)]
     try:
         return _lists(ast.literal_eval(cell.strip()))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
