@@ -59,7 +59,7 @@ def test_the_llm_tags_the_test_set_and_is_scored_as_everybody(asked, tmp_path):
     assert predictions[0]["entities"] == [] and len(predictions[1]["entities"]) == len(gold[1]["entities"])
     report = (folder / "report.html").read_text(encoding="utf-8")
     assert "llm_zero" in report and "llm_few" in report
-    assert call(folder, asked, "--variants", "llm_zero,llm_few", "--seeds", "0,1").count("test F1") == 2
+    assert call(folder, asked, "--variants", "llm_zero,llm_few", "--seeds", "0,1").count("seed 0  test F1") == 2
     assert "llm_zero" in printed
 
 
