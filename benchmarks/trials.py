@@ -26,8 +26,9 @@ RESULTS = HERE / "results" / "trials.jsonl"
 
 
 def finished() -> list[dict]:
-    """The lines of `trials.jsonl`."""
-    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()] if RESULTS.exists() else []
+    """The lines of `trials.jsonl` that this code and its recipe wrote: a `note` says what was otherwise in others."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    return [line for line in map(json.loads, lines) if "note" not in line]
 
 
 def trial(name: str, change: dict, variant: str, seed: int, updates: int | None) -> dict:

@@ -114,8 +114,9 @@ class LocalAttention(nn.Module):
         mixed = block.attend(self)
         return mixed.add_(block.wanted) if self.adds_spans else mixed
 
-    def _output_bias(self) -> Tensor:
-        # Weights sum to 1: the value's bias comes through unchanged, and is added here to vectors, not to cells.
+    def output_bias(self) -> Tensor:
+        """The output's bias `[D̃]` and what it makes of the value's: weights sum to 1, so that one comes through
+        unchanged, and is added here to vectors, not to cells."""
         return F.linear(self.value.bias, self.output.weight, self.output.bias)
 
     def packed(self, wanted: Tensor, spans: Tensor, borders: list[tuple[int, Tensor]]) -> Tensor:
@@ -128,7 +129,7 @@ class LocalAttention(nn.Module):
         keys_values = torch.cat([self.key.weight, self.value.weight]) @ spans.view(-1, size).t()  # (2·D̃, C·R)
         queries, keys_values = queries.unflatten(0, by_head), keys_values.unflatten(0, (2, *by_head))
         mixed = BandAttention.apply(queries, keys_values, borders, 2 * self.reach + 1, rows)
-        return F.linear(mixed.flatten(0, 1).t(), self.output.weight, self._output_bias())
+        return F.linear(mixed.flatten(0, 1).t(), self.output.weight, self.output_bias())
 
     def tile_tensors(self, tile: int) -> tuple[Tensor, ...]:
         """What `tiled` needs of weights and masks: q, k and v in one matrix, and its bias; the output's, and its bias;
@@ -144,7 +145,7 @@ class LocalAttention(nn.Module):
             output = F.pad(output.unflatten(1, (self.heads, size)), (0, spare)).flatten(1)
         key_at = torch.arange(tile + 2 * self.reach, device=bias.device)
         distance = key_at - self.reach - torch.arange(tile, device=bias.device)[:, None]  # (tile, keys)
-        return together, bias, output, self._output_bias(), distance.abs() <= self.reach, distance == 0
+        return together, bias, output, self.output_bias(), distance.abs() <= self.reach, distance == 0
 
     def tiled(
         self,
@@ -182,7 +183,7 @@ class LocalAttention(nn.Module):
         scores = [score.masked_fill(~inside[:, :, at, None], lowest) for score, at in zip(scores, shifts, strict=True)]
         weights = torch.stack(scores).softmax(0).unsqueeze(-1).unbind()
         mixed = sum(weight * values[:, :, at] for weight, at in zip(weights, shifts, strict=True))
-        return F.linear(mixed.flatten(3), self.output.weight, self._output_bias())
+        return F.linear(mixed.flatten(3), self.output.weight, self.output_bias())
 
 
 class MaskedCNN(nn.Module):

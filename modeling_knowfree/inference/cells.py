@@ -99,7 +99,7 @@ class TiledAttention(nn.Module):
         scale = (len(attention.output.weight) // self.heads) ** -0.5
         self.query = _linear(scale * attention.query.weight, scale * attention.query.bias)
         self.key, self.value = _linear(attention.key.weight), _linear(attention.value.weight)
-        self.output = _linear(attention.output.weight, attention._output_bias())
+        self.output = _linear(attention.output.weight, attention.output_bias())
 
     def forward(self, spans: Tensor, start: Tensor, end: Tensor) -> Tensor:
         """`spans` `[M, D̃]`, their `start` and last units `[M]`: what all but the first and last ω hear, `[M - 2ω, D̃]`.

@@ -1,7 +1,6 @@
 """`knowfree push` against a Hub on loopback, and what it pushed loaded by strangers with the real clients."""
 
 import json
-import os
 import runpy
 import shutil
 import subprocess
@@ -10,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from huggingface_hub import HfApi, ModelCard, SpaceCard
 from huggingface_hub.errors import RepositoryNotFoundError
 from knowfree_hub_cards.details import Details, read_details
@@ -18,7 +16,6 @@ from knowfree_hub_cards.parcels import pack_dataset, pack_metric, pack_model, pa
 from safetensors.torch import load_file
 from transformers import pipeline as local_pipeline
 
-import knowfree
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from push_to_hub import push_parcel
 from tests.support import ROOT
@@ -73,12 +70,6 @@ print(json.dumps({"names": names, "spans": spans, "pinned": pinned, "sets": sets
 """
 
 
-@pytest.fixture(autouse=True)
-def loopback_is_no_network(monkeypatch):
-    """`make test` sets HF_HUB_OFFLINE against the network; the Hub of these tests is on loopback."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-
-
 def in_fresh_process(hub: Hub, home: Path, *command: object, cwd: Path, **environment: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, *map(str, command)],
@@ -104,51 +95,8 @@ def told(out: str) -> dict[str, dict]:
 
 
 @pytest.fixture
-def api(hub) -> HfApi:
-    return HfApi(endpoint=hub.url, token=hub.token)
-
-
-@pytest.fixture
 def anonymous(hub) -> HfApi:
     return HfApi(endpoint=hub.url, token=False)
-
-
-@pytest.fixture
-def run_copy(hub_run, tmp_path) -> Path:
-    """A run folder that a test may harm."""
-    return Path(shutil.copytree(hub_run, tmp_path / "run"))
-
-
-@pytest.fixture
-def pack_trained(hub_run, tmp_path):
-    """`pack_trained(folder)`: the parcel of a trained folder."""
-    made = iter(range(100))
-
-    def pack(folder: Path = hub_run / "model", repo_id: str = "org/m", **options):
-        work = tmp_path / f"work{next(made)}"
-        work.mkdir()
-        return pack_model(folder, repo_id, read_details(hub_run / "card.yaml"), work, **options)
-
-    return pack
-
-
-@pytest.fixture
-def command(hub, monkeypatch, tmp_path):
-    """`command(…)` -> (exit code, output and errors) of `knowfree push`; a token is at hand."""
-    monkeypatch.setenv("HF_TOKEN", hub.token)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
-    # Read from HF_ENDPOINT when huggingface_hub is imported.
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-    def run(*argv: object) -> tuple[int, str]:
-        result = CliRunner().invoke(knowfree.cli, ["push", *map(str, argv)])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return result.exit_code, result.output
-
-    return run
 
 
 def test_everything_pushed_loads_for_a_stranger(hub, hub_run, command, tmp_path):
@@ -372,119 +320,6 @@ def test_the_space_is_pushed_with_the_renderer_and_the_models_it_shows(hub, api)
     assert card.app_file in repository.files
     assert (card.sdk, card.license, card.models) == ("gradio", "apache-2.0", ["org/trail", "org/other"])
     assert pushed["commit"] == repository.head
-
-
-def harm(folder: Path, what: str) -> None:
-    model, augmented = folder / "model", folder / "augmented"
-    config = json.loads((model / "config.json").read_text())
-    token = "hf_" + "Ab1" * 12
-    match what:
-        case "weights gone":
-            (model / "model.safetensors").rename(model / "pytorch_model.bin")
-        case "weights cut":
-            weights = (model / "model.safetensors").read_bytes()
-            (model / "model.safetensors").write_bytes(weights[: len(weights) // 2])
-        case "code gone":
-            (model / "units_knowfree.py").unlink()
-        case "tokenizer gone":
-            (model / "tokenizer_config.json").unlink()
-        case "another model":
-            (model / "config.json").write_text(json.dumps(config | {"model_type": "bert"}))
-        case "code not named":
-            (model / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "auto_map"}))
-        case "code from elsewhere":
-            named = config["auto_map"] | {"AutoModel": "org/other--modeling_knowfree.KnowFreeModel"}
-            (model / "config.json").write_text(json.dumps(config | {"auto_map": named}))
-        case "no licence":
-            (folder / "card.yaml").write_text("dataset_license: mit\n")
-        case "no licence of the data":
-            (folder / "card.yaml").write_text("license: mit\n")
-        case "token in the tokenizer":
-            path = model / "tokenizer_config.json"
-            path.write_text(json.dumps(json.loads(path.read_text()) | {"token": token}))
-        case "token in use in the code":
-            path = model / "units_knowfree.py"
-            path.write_text(path.read_text() + f"\n# {os.environ['HF_TOKEN']}\n")
-        case "token in the text":
-            path = augmented / "fusion.jsonl"
-            first, *rest = path.read_text().splitlines()
-            row = json.loads(first)
-            row["tokens"][0] = token
-            path.write_text("\n".join([json.dumps(row), *rest]) + "\n")
-        case "password in provenance":
-            path = augmented / "provenance.jsonl"
-            path.write_text(
-                path.read_text().replace('"endpoint": "recorded"', '"endpoint": "http://me:secret@llm:80"', 1)
-            )
-        case "results gone":
-            (augmented / "counts.json").unlink()
-        case "model gone":
-            shutil.rmtree(model)
-        case "augmentation gone":
-            shutil.rmtree(augmented)
-        case "card broken":
-            (folder / "card.yaml").write_text("licence: mit\n")
-        case _:
-            raise AssertionError(what)
-
-
-@pytest.mark.parametrize(
-    ("what", "fragments"),
-    [
-        ("weights gone", ["no model.safetensors", "pytorch_model.bin", "not pushed", "save_pretrained"]),
-        ("weights cut", ["model.safetensors", "not a whole safetensors file"]),
-        ("code gone", ["units_knowfree.py", "missing"]),
-        ("tokenizer gone", ["no tokenizer", "save_pretrained"]),
-        ("another model", ["holds a bert model", "knowfree train"]),
-        ("code not named", ["auto_map", "save_pretrained"]),
-        ("code from elsewhere", ["org/other--modeling_knowfree"]),
-        ("no licence", ["org/m", "no licence", "--license", "card.yaml"]),
-        ("no licence of the data", ["org/m-aug", "no licence", "--dataset_license"]),
-        ("token in the tokenizer", ["tokenizer_config.json, line", "a Hugging Face token", "nothing was pushed"]),
-        ("token in use in the code", ["units_knowfree.py, line", "the token in use"]),
-        ("token in the text", ["fusion/train.parquet, row 1", "a Hugging Face token"]),
-        ("password in provenance", ["provenance/train.parquet, row 1", "a password in a URL"]),
-        ("results gone", ["counts.json", "No such file"]),
-        ("model gone", ["model", "no such folder", "--model"]),
-        ("augmentation gone", ["augmented", "no such folder", "--augmented"]),
-        ("card broken", ["card.yaml", "'licence'"]),
-    ],
-)
-def test_what_must_not_leave_is_refused_in_one_line(what, fragments, hub, command, run_copy):
-    harm(run_copy, what)
-    code, out = command(run_copy, "--repo_id", "org/m", "--only", "dataset", "--only", "model")
-    assert code == 2, out
-    lines = [line for line in out.splitlines() if line.startswith("knowfree: ")]
-    assert len(lines) == 1
-    assert all(fragment in lines[0] for fragment in fragments), lines[0]
-    assert "Ab1Ab1" not in out and hub.token not in out and "secret" not in out
-    assert hub.calls == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "fragments"),
-    [
-        (["{run}", "--repo_id", "m"], ["--repo_id m", "OWNER/NAME"]),
-        (["{run}", "--repo_id", "org/a b"], ["--repo_id org/a b"]),
-        (["nowhere", "--repo_id", "org/m"], ["nowhere", "no such folder"]),
-        (["--repo_id", "org/m", "--only", "model"], ["no run folder", "--model"]),
-        (["{run}", "--repo_id", "org/m", "--license", "Apache 2.0"], ["'Apache 2.0'", "apache-2.0"]),
-    ],
-)
-def test_bad_arguments_are_told_in_one_line(arguments, fragments, hub, command, hub_run):
-    code, out = command(*(argument.format(run=hub_run) for argument in arguments))
-    assert code == 2
-    lines = [line for line in out.splitlines() if line.startswith("knowfree: ")]
-    assert len(lines) == 1 and all(fragment in lines[0] for fragment in fragments), out
-    assert hub.calls == []
-
-
-def test_without_a_token_nothing_is_sent(hub, command, hub_run, monkeypatch):
-    monkeypatch.delenv("HF_TOKEN")
-    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", "/nonexistent")
-    code, out = command(hub_run, "--repo_id", "org/span", "--only", "metric")
-    assert code == 2
-    assert "hf auth login" in out and "HF_TOKEN" in out
 
 
 def test_the_dataset_is_the_same_on_a_second_push(hub, api, hub_run, tmp_path):

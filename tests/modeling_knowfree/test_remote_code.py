@@ -1,8 +1,6 @@
 """What is saved loads for a stranger: a fresh process, another folder, without this package, offline."""
 
 import json
-import os
-import subprocess
 import sys
 
 import pytest
@@ -10,6 +8,7 @@ from safetensors.torch import load_file
 
 from modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.inference.tag import load_pipeline
+from tests.support.stranger import stranger
 
 STRANGER = """
 import json, os, sys
@@ -56,18 +55,8 @@ for work, folder in ((refuses, model), (loads, model), (loads, checkpoint)):
 def told(trained, tmp_path_factory) -> dict:
     """What a process that knows nothing of us tells of `trained` and of a checkpoint in it: torch is imported once."""
     cwd = tmp_path_factory.mktemp("stranger")
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hf"), "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONPATH", None)
-    answer = subprocess.run(
-        [sys.executable, "-c", STRANGER, str(trained), str(next(trained.glob("checkpoint-*")))],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert answer.returncode == 0, answer.stderr
-    refused, model, checkpoint = map(json.loads, answer.stdout.splitlines())
+    answer = stranger(STRANGER, cwd, trained, next(trained.glob("checkpoint-*")))
+    refused, model, checkpoint = map(json.loads, answer.splitlines())
     return {"refused": refused, "model": model, "checkpoint": checkpoint}
 
 

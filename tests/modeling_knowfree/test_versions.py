@@ -1,11 +1,7 @@
 """Folders of the version of commit e458a42 load with this one, and folders of this one with that version's code."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from knowfree_hub_cards.details import Details
@@ -14,6 +10,7 @@ from knowfree_hub_cards.parcels import pack_model
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from modeling_knowfree.inference.tag import load_pipeline
 from tests.support import ROOT
+from tests.support.stranger import stranger
 
 OLD_CODE = ROOT / "tests" / "fixtures" / "version_e458a42"
 TEXTS = ["left harrow creek trailhead at 5 am .", "the bear left at 4 am", "old axe in the snow"]
@@ -26,22 +23,6 @@ tagger = pipeline("knowfree", model=sys.argv[1], trust_remote_code=True)
 tagger.save_pretrained("old")
 print(json.dumps([tagger(text) for text in json.load(open("texts.json"))]))
 """
-
-
-def stranger(script: str, folder: Path, cwd: Path) -> str:
-    """What a script prints that knows nothing of this package."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(cwd / "hf"), "OMP_NUM_THREADS": "1"}
-    environment.pop("PYTHONPATH", None)
-    answer = subprocess.run(
-        [sys.executable, "-c", script, str(folder)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
 
 
 @pytest.fixture(params=["trained", "nested"])
@@ -61,7 +42,7 @@ def test_both_versions_load_each_others_folders_and_find_the_same(folder, tmp_pa
         shutil.copy(path, tmp_path / "new")
     pushed = pack_model(tmp_path / "new", "org/old", Details(license="mit"), tmp_path).files
     assert {name for name in pushed if name.endswith("_knowfree.py")} == {path.name for path in OLD_CODE.glob("*.py")}
-    by_old_code = json.loads(stranger(OLD_VERSION, tmp_path / "new", tmp_path))
+    by_old_code = json.loads(stranger(OLD_VERSION, tmp_path, tmp_path / "new"))
     saved_by_old_code = load_pipeline(str(tmp_path / "old"))(texts)
     assert (tmp_path / "old" / "units_knowfree.py").read_bytes() == (OLD_CODE / "units_knowfree.py").read_bytes()
     for found in (by_old_code, saved_by_old_code):

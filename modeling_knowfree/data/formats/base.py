@@ -377,6 +377,15 @@ def is_row(value: Any) -> bool:
     return bool(names) and any(isinstance(value[key], list | dict) for key in value if key != names[0])
 
 
+def as_lists(value: Any) -> Any:
+    """A Python literal as JSON would have it: tuples are lists."""
+    if isinstance(value, list | tuple):
+        return [as_lists(item) for item in value]
+    if isinstance(value, dict):
+        return {key: as_lists(item) for key, item in value.items()}
+    return value
+
+
 def json_or_none(text: str) -> Any:
     try:
         return json.loads(text)

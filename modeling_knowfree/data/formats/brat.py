@@ -93,7 +93,7 @@ def _document(path: Path, options: Options) -> list[tuple[Place, Any]]:
     rows: list[tuple[Place, Any]] = []
     at = len(whole) - len(text)
     is_old_mac = "\r" in text.partition("\n")[0].rstrip("\r")
-    pieces = (_OLD_MAC_LINE if is_old_mac else _LINE).findall(text)
+    pieces = (_OLD_MAC_LINE if is_old_mac else _LINE).findall(text) or [""] * len(lines)  # a byte order mark alone
     for line, piece in zip(lines, pieces, strict=True):
         start, end = at, at + len(line.text)
         at += len(piece)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..rows import InputError, Place, bad_input, show
-from .base import File, Format, Guess, Options, Placed, is_pair
+from .base import File, Format, Guess, Options, Placed, as_lists, is_pair
 from .counting import Mention, TextRow, placed_texts, rows_of_texts
 
 _PYTHON = re.compile(r"\s*(\w+\s*=\s*)?\[\s*(\(|$)")
@@ -30,21 +30,13 @@ def _python(file: File) -> list[tuple[Place, Any]]:
     text = "\n".join(line.text for line in file.lines())
     try:
         *_, last = ast.parse(text).body
-        pairs = _lists(ast.literal_eval(last.value))  # type: ignore[attr-defined]
+        pairs = as_lists(ast.literal_eval(last.value))  # type: ignore[attr-defined]
     except (ValueError, SyntaxError, MemoryError, RecursionError, AttributeError, TypeError):
         pairs = None
     if not isinstance(pairs, list):
         mend = "write it with json.dump(TRAIN_DATA, file)"
         bad_input(file.place(1), "Python, and not one list of values", allowed="TRAIN_DATA = [...] alone", mend=mend)
     return [(file.place(number, "row"), pair) for number, pair in enumerate(pairs, start=1)]
-
-
-def _lists(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_lists(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _lists(item) for key, item in value.items()}
-    return value
 
 
 def detect(file: File) -> Guess | None:

@@ -9,13 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 from ..rows import InputError, Place, Row, bad_input, show
 from . import offsets
 from .arrow import read_entries
-from .base import File, Format, Guess, Options, Placed, each
+from .base import File, Format, Guess, Options, Placed, as_lists, attempt, each
 from .schemes import need_scheme, read_tags, scheme_of
 from .span_keys import ENDS, LABELS, STARTS, STATED
 
@@ -135,12 +135,15 @@ def _cells(
             yield place, cells if any(cell.strip() for cell in cells) else []
 
 
-def _whole(cells: Any, header: Header, place: Place) -> Any:
-    """The cells of a line, or the error of one that has more or fewer than the header."""
-    if isinstance(cells, InputError) or not cells or len(cells) == len(header.names):
-        return cells
-    problem = f"{len(cells)} cells where the header has {len(header.names)}"
-    return _error(place, problem, f"{len(header.names)} cells", "quote cells that hold the delimiter")
+def _records(file: File, header: Header) -> Iterator[tuple[Place, Any]]:
+    """The cells of each line below the header that has any; an InputError where they are more or fewer than its."""
+    for place, cells in islice(_cells(file, header, breaks=True), 1, None):
+        if isinstance(cells, InputError) or len(cells) == len(header.names):
+            yield place, cells
+        elif cells:
+            problem = f"{len(cells)} cells where the header has {len(header.names)}"
+            mend = "quote cells that hold the delimiter"
+            yield place, _error(place, problem, f"{len(header.names)} cells", mend)
 
 
 def _error(place: Place, problem: str, allowed: str, mend: str) -> InputError:
@@ -265,15 +268,14 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
     text, tags = header.first(TEXTS), header.first(CELLS)
     assert text is not None and tags is not None
     entries: list[Any] = []
-    lines = iter(_cells(file, header, breaks=True))
-    next(lines, None)
-    for place, cells in lines:
-        if isinstance(cells := _whole(cells, header, place), InputError):
+    for place, cells in _records(file, header):
+        if isinstance(cells, InputError):
             yield place, cells
             continue
-        if not cells:
+        sentence, tagged = (attempt(_value, cells[at], place) for at in (text, tags))
+        if bad := next((value for value in (sentence, tagged) if isinstance(value, InputError)), None):
+            yield place, bad
             continue
-        sentence, tagged = _value(cells[text], place), _value(cells[tags], place)
         named = header.first(("id", "sentence #", "sentence_id"))
         entry: dict[str, Any] = {} if named in (None, text) else {"id": cells[named]}
         if isinstance(tagged, str):
@@ -304,16 +306,14 @@ def _spans(file: File, header: Header, columns: tuple[int, int, int], options: O
         if at not in columns and name.strip().lower() in (*LABELS, *STATED)
     }
     named = header.first(("id", "text_id", "sentence_id", "doc_id", "document_id"))
-    lines = list(_cells(file, header, breaks=True))[1:]
+    lines = list(_records(file, header))
     places: dict[tuple[str, str], Place] = {}
     entries: dict[tuple[str, str], Any] = {}
-    ids = [cells[named] for _, cells in lines if isinstance(cells, list) and cells and named not in (None, text)]
+    ids = [cells[named] for _, cells in lines if isinstance(cells, list) and named not in (None, text)]
     is_of_texts = len(ids) > len(set(ids))  # else each line has its own, as spans have
     for place, cells in lines:
-        if isinstance(cells := _whole(cells, header, place), InputError):
+        if isinstance(cells, InputError):
             yield place, cells
-            continue
-        if not cells:
             continue
         key = (cells[named] if named is not None and is_of_texts else "", cells[text])
         places.setdefault(key, place)
@@ -346,15 +346,9 @@ def _value(cell: str, place: Place) -> Any:
     if _PRINTED.fullmatch(cell.strip()):
         return [ast.literal_eval(item) for item in _ITEM.findall(cell)]
     try:
-        return _lists(ast.literal_eval(cell.strip()))
+        return as_lists(ast.literal_eval(cell.strip()))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         bad_input(place, f"a cell is {show(cell)}", allowed="a list", mend="write it as JSON")
-
-
-def _lists(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return [_lists(item) for item in value]
-    return value
 
 
 FORMAT = Format(

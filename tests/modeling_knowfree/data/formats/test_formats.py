@@ -10,9 +10,11 @@ import pytest
 
 from modeling_knowfree.data.formats import FORMATS, WRITERS, write_rows_as
 from modeling_knowfree.data.readers import InputError, check_rows, read_dataset, read_file, read_rows
-from tests.modeling_knowfree.data.formats.samples import NESTED, RIO, SAMPLES, Sample, lines, span
+from tests.modeling_knowfree.data.formats import samples_json, samples_text
+from tests.modeling_knowfree.data.formats.samples import NESTED, RIO, Sample, lines, span
 from tests.support import ROOT
 
+SAMPLES = [*samples_json.SAMPLES, *samples_text.SAMPLES]
 IDS = [f"{sample.format}-{sample.name}" for sample in SAMPLES]
 ELSEWHERE = {"spacy", "parquet", "saved"}  # binary: made by their writers below
 
@@ -108,6 +110,14 @@ REFUSED = {
     "gold and prediction": (
         *("pred.txt", "a B-X B-X\nb O O\nc B-Y O\n", {}),
         ["pred.txt", "both hold [0, 1) 'X'", "--tag_column 2"],
+    ),
+    "a short line of a span": (
+        *("spans.csv", "text,start,end,label,id\nMina left,0,4,PER,1\nMina\n", {}),
+        ["spans.csv, line 3", "1 cells where the header has 5"],
+    ),
+    "two cells that are no lists": (
+        *("cells.csv", "text,labels\n\"['a', 'b']\",\"['O', 'B-X']\"\n\"['a'\",\"['O']\"\n\"['b'\",\"['O']\"\n", {}),
+        ["cells.csv, line 3", "cells.csv, line 4", "write it as JSON"],
     ),
     "a short line": ("r.conll", "a NN B-X\nb NN O\nc NN\nd NN O\n", {}, ["r.conll, line 3", "'c NN'", "3"]),
     "a space in a token": ("s.txt", "a B-X\nnew york B-Y\nb O\n", {}, ["s.txt, line 2", "'new york B-Y'"]),

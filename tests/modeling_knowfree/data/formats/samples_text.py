@@ -1,0 +1,268 @@
+"""A small file of each format that is text, or a folder, invented here, and how it reads."""
+
+from tests.modeling_knowfree.data.formats.samples import (
+    CHINESE,
+    NESTED,
+    RAIN,
+    RIO,
+    TEXT,
+    ZH,
+    ZH_RAIN,
+    Sample,
+    columns,
+    lines,
+)
+
+SAMPLES = [
+    Sample("conll", "train.txt", columns(" ", "B-PER I-PER O O B-LOC I-LOC O O O O"), RIO),
+    Sample("conll", "bilou.txt", columns("\t", "B-PER L-PER O O B-LOC L-LOC O O O O"), RIO),
+    Sample("conll", "suffix.txt", columns("\t", "PER_B PER_I - - LOC_B LOC_I - - - -"), RIO),
+    Sample(
+        "conll",
+        "io.txt",
+        columns(" ", "S-BAHN S-BAHN O O ORT ORT O O O O"),
+        [(RIO[0][0], [(0, 2, "S-BAHN"), (4, 6, "ORT")]), RIO[1]],
+        told=("touching entities",),
+    ),
+    Sample(
+        "conll",
+        "german.tsv",
+        "#\thttp://example.invalid\n1\tMina\tB-PER\tO\n2\tBo\tI-PER\tO\n3\tin\tO\tO\n4\tPort\tB-LOC\tO\n5\tRio\tI-LOC\tB-NAME\n\n"
+        "1\t#\tO\tO\n2\t1998\tO\tO\n",
+        [(["Mina", "Bo", "in", "Port", "Rio"], [(0, 2, "PER"), (3, 5, "LOC"), (4, 5, "NAME")]), (["#", "1998"], [])],
+        told=("remarks",),
+    ),
+    Sample(
+        "conll-bioes",
+        "single.txt",
+        "Mina S-PER\nslept O\n",
+        [(["Mina", "slept"], [(0, 1, "PER")])],
+        options={"format": "conll-bioes"},
+    ),
+    Sample(
+        "conllu",
+        "ud.conllu",
+        "# sent_id = s1\n1-2\tzum\t_\t_\t_\t_\t_\t_\t_\t_\n1\tzu\tzu\tADP\t_\t_\t0\troot\t_\tNER=O\n"
+        "2\tdem\tder\tDET\t_\t_\t1\tdet\t_\tNER=O\n3\tRio\tRio\tPROPN\t_\t_\t1\tobl\t_\tSpaceAfter=No|NER=B-LOC\n"
+        "4\t🚲\t🚲\tSYM\t_\t_\t1\tdep\t_\tNER=O\n",
+        [(["zu", "dem", "Rio", "🚲"], [(2, 3, "LOC")])],
+    ),
+    Sample(
+        "pos",
+        "pku.txt",
+        "20260101-01-001-001/m  [里约/ns  港/n]ns  1/2/m  🚲/w  。/w\n20260101-01-001-002/m  下雨/v  了/u\n",
+        [
+            (list("里约港1/2🚲。"), [(0, 2, "ns"), (2, 3, "n"), (3, 6, "m"), (6, 7, "w"), (7, 8, "w")]),
+            (list("下雨了"), [(0, 2, "v"), (2, 3, "u")]),
+        ],
+        told=("1 compounds",),
+    ),
+    Sample(
+        "slashed-bio",
+        "slashed.txt",
+        "Mina/B-PER Bo/I-PER left/O 🚲/O and/or/O Port/B-LOC Rio/I-LOC ./O\nIt/O rained/O ./O\n",
+        [(["Mina", "Bo", "left", "🚲", "and/or", "Port", "Rio", "."], [(0, 2, "PER"), (5, 7, "LOC")]), RIO[1]],
+    ),
+    Sample(
+        "slashed-bio",
+        "msra.txt",
+        "米娜/nr 离开/o 🚲/o 里约港/ns 上海/ns 。/o\n下雨/o 了/o 。/o\n",
+        [(list("米娜离开🚲里约港上海。"), [(0, 2, "nr"), (5, 8, "ns"), (8, 10, "ns")]), (list("下雨了。"), [])],
+    ),
+    Sample(
+        "slashed-bio",
+        "characters.txt",
+        "米/PER 娜/PER 离/O 开/O 🚲/O 里/LOC 约/LOC 。/O\n下/O 雨/O 了/O 。/O\n",
+        [(list("米娜离开🚲里约。"), [(0, 2, "PER"), (5, 7, "LOC")]), (list("下雨了。"), [])],
+    ),
+    Sample(
+        "slashed-bio",
+        "stanford.txt",
+        "Mina/PERSON Bo/PERSON left/O 🚲/O Port/LOCATION Rio/LOCATION ./O\nIt/O rained/O ./O\n",
+        [(RIO[0][0], [(0, 2, "PERSON"), (4, 6, "LOCATION")]), RIO[1]],
+    ),
+    Sample(
+        "slashed-bio",
+        "words.txt",
+        "米娜/B-PER 离开/O 里约/B-LOC 港/I-LOC 。/O\n下雨/O 了/O 。/O\n",
+        [(list("米娜离开里约港。"), [(0, 2, "PER"), (4, 7, "LOC")]), (list("下雨了。"), [])],
+    ),
+    Sample(
+        "line-tags",
+        "pairs.txt",
+        "Mina Bo left 🚲 Port Rio .\tB-PER I-PER O O B-LOC I-LOC O\nIt rained .\tO O O\n",
+        RIO,
+    ),
+    Sample(
+        "segmentation",
+        "pku_training.utf8",
+        "米娜  离开  里约  。\n下雨  了  。\n",
+        [
+            (list("米娜离开里约。"), [(0, 2, "WORD"), (2, 4, "WORD"), (4, 6, "WORD"), (6, 7, "WORD")]),
+            (list("下雨了。"), [(0, 2, "WORD"), (2, 3, "WORD"), (3, 4, "WORD")]),
+        ],
+    ),
+    Sample(
+        "brat",
+        "corpus/doc.ann",
+        "T1\tPER 0 7\tMina Bo\nT2\tLOC 15 23\tPort Rio\nT3\tNAME 20 23\tRio\nT4\tX 0 4;8 12\tMina left\nR1\tat Arg1:T1 Arg2:T2\n",
+        NESTED,
+        beside={"corpus/doc.txt": f"{TEXT}\n\n{RAIN}\n", "corpus/empty.ann": "", "corpus/empty.txt": "\ufeff"},
+        told=("1 discontinuous spans left out: T4", "1 relations"),
+    ),
+    Sample(
+        "webanno",
+        "doc.tsv",
+        "#FORMAT=WebAnno TSV 3.3\n#T_SP=webanno.custom.NamedEntity|identifier|value\n\n\n#Text=x\n"
+        "1-1\t0-4\tMina\t*[1]\tPER[1]\t\n1-2\t5-7\tBo\t*[1]\tPER[1]\t\n1-3\t8-12\tleft\t_\t_\t\n1-4\t13-15\t🚲\t_\t_\t\n"
+        "1-5\t16-20\tPort\t*[2]\tLOC[2]\t\n1-6\t21-24\tRio\t*[2]|*\tLOC[2]|NA\\_ME\t\n1-7\t24-25\t\\]\t_\t_\t\n\n"
+        "#Text=y\n2-1\t26-28\tIt\t*\t*\t\n2-2\t29-35\trained\t_\t_\t\n",
+        [
+            (["Mina", "Bo", "left", "🚲", "Port", "Rio", "]"], [(0, 2, "PER"), (4, 6, "LOC"), (5, 6, "NA_ME")]),
+            (["It", "rained"], []),
+        ],
+        told=("1 spans without a label",),
+    ),
+    Sample("cmeee-txt", "v1.txt", f"{ZH}|||0    1    人|||5    7    地|||5 6 城|||\n{ZH_RAIN}|||\n", CHINESE),
+    Sample(
+        "csv",
+        "kaggle.csv",
+        "Sentence #,Word,POS,Tag\nSentence: 1,Mina,NNP,B-PER\n,Bo,NNP,I-PER\n,left,VBD,O\n,🚲,NN,O\n,Port,NNP,B-LOC\n,Rio,NNP,I-LOC\n,.,.,O\n"
+        'Sentence: 2,It,PRP,O\n,rained,VBD,O\n,"""",",",O\n',
+        [RIO[0], (["It", "rained", '"'], [])],
+        told=("POS",),
+    ),
+    Sample("csv", "sheet.tsv", "token\tlabel\n" + columns("\t", "B-PER I-PER O O B-LOC I-LOC O O O O"), RIO),
+    Sample(
+        "conll",
+        "small.txt",
+        columns(" ", "b-per i-per o o b-loc i-loc o o o o").replace("PER", "per"),
+        [(RIO[0][0], [(0, 2, "per"), (4, 6, "loc")]), RIO[1]],
+    ),
+    Sample(
+        "conll",
+        "whole.txt",
+        columns(" ", "S-BAHN S-BAHN O O E-MAIL O O O O O"),
+        [(RIO[0][0], [(0, 2, "S-BAHN"), (4, 5, "E-MAIL")]), RIO[1]],
+        told=("touching entities",),
+    ),
+    Sample(
+        "csv", "spans.csv", "text,spans\n" + TEXT + ',"[[0, 7, ""PER""], [15, 23, ""LOC""]]"\n' + RAIN + ",[]\n", RIO
+    ),
+    Sample(
+        "csv",
+        "sentences.csv",
+        "Sentence #,Sentence,POS,Tag\n"
+        "Sentence: 1,Mina Bo left 🚲 Port Rio .,\"['NNP']\",\"['B-PER', 'I-PER', 'O', 'O', 'B-LOC', 'I-LOC', 'O']\"\n"
+        "Sentence: 2,It rained .,\"['PRP']\",\"['O', 'O', 'O']\"\n",
+        RIO,
+    ),
+    # other shapes of the same kinds
+    Sample(
+        "conll2012",
+        "onto.gold_conll",
+        "#begin document (a/b); part 000\n"
+        + "".join(
+            f"a/b 0 {at} {word} NN {parse} - - - who {tag} (0)\n"
+            for at, (word, parse, tag) in enumerate(
+                zip(
+                    RIO[0][0],
+                    ["(TOP(S(NP*", *["*"] * 6],
+                    ["(PER*", "*)", "*", "*", "(LOC*", "(NAME))", "*"],
+                    strict=True,
+                )
+            )
+        )
+        + "\na/b 0 0 It PRP (TOP(S(NP*) - - - who * -\na/b 0 1 rained VBD (VP*) - - - who * -\n"
+        + "a/b 0 2 . . *)) - - - who * -\n\n#end document\n",
+        NESTED,
+    ),
+    Sample(
+        "conll2012",
+        "bare.txt",
+        "a/b 0 0 Rio NNP (TOP(NP* - - - - (LOC) -\na/b 0 1 Port NNP *)) - - - - * -\n",
+        [(["Rio", "Port"], [(0, 1, "LOC")])],
+    ),
+    Sample(
+        "brat",
+        "mixed/a.ann",
+        "T1\tPER 0 7\tMina Bo\nT2\tLOC 15 23\tPort Rio\n",
+        RIO,
+        beside={"mixed/a.txt": TEXT + "\r\n" + RAIN + "\n", "mixed/b.txt": RAIN},
+        told=("1 documents without an .ann left out: b.txt",),
+    ),
+    Sample(
+        "brat",
+        "ends/a.ann",
+        "T1\tPER 11 18\tMina Bo\nT2\tLOC 26 34\tPort Rio\n",
+        [RIO[1], RIO[0]],
+        beside={"ends/a.txt": RAIN + "\r\n" + TEXT + "\r\n"},
+        told=("and each line end as one here",),
+    ),
+    Sample(
+        "brat",
+        "mark/a.ann",
+        "T1\tPER 1 8\tMina Bo\nT2\tLOC 16 24\tPort Rio\n",
+        RIO,
+        beside={"mark/a.txt": "\ufeff" + TEXT + "\n" + RAIN + "\n"},
+        told=("and the byte order mark here",),
+    ),
+    Sample(
+        "spacy-v2",
+        "data.py",
+        f'DATA = [\n    ("{TEXT}", {{"entities": [(0, 7, "PER"), (15, 23, "LOC")]}}),\n'
+        f"    ('{RAIN}', {{'entities': []}}),\n]\n",
+        RIO,
+    ),
+    Sample(
+        "offsets",
+        "clinic.txt",
+        lines(
+            {
+                "originalText": "发热三天。",
+                "entities": [{"label_type": "症状", "start_pos": 0, "end_pos": 2, "overlap": 0}],
+            }
+        ),
+        [(list("发热三天。"), [(0, 2, "症状")])],
+    ),
+    Sample(
+        "csv",
+        "a_span_a_line.csv",
+        f"id,text,entity,start,end,label\n1,{TEXT},Mina Bo,0.0,7.0,PER\n2,{RAIN},,,,\n1,{TEXT},Port Rio,15.0,23.0,LOC\n",
+        RIO,
+    ),
+    Sample(
+        "csv",
+        "numpy.csv",
+        "tokens,ner_tags\n\"['Mina' 'Bo' 'left' '🚲' 'Port'\n 'Rio' '.']\",\"['B-PER' 'I-PER' 'O' 'O' 'B-LOC' 'I-LOC' 'O']\"\n"
+        "\"['It' 'rained' '.']\",\"['O' 'O' 'O']\"\n",
+        RIO,
+    ),
+    Sample(
+        "csv",
+        "documents.csv",
+        "split,doc_id,sent_id,word,tag\ntrain,a,1,Rio,B-L\ntrain,a,1,x,O\ntrain,b,1,Rio,B-L\ntest,b,1,Port,B-L\n",
+        [(["Rio", "x"], [(0, 1, "L")]), (["Rio"], [(0, 1, "L")]), (["Port"], [(0, 1, "L")])],
+        told=("2 ids were repeated",),
+    ),
+    Sample(
+        "csv",
+        "numbers.csv",
+        "id,word,tag\n1,Rio,B-L\n2,x,O\n3,y,O\n1,Port,B-L\n2,z,O\n",
+        [(["Rio", "x", "y"], [(0, 1, "L")]), (["Port", "z"], [(0, 1, "L")])],
+    ),
+    Sample(
+        "conll",
+        "sentences.txt",
+        "1\t1\tRio\tB-L\n1\t2\tx\tO\n\n2\t1\tPort\tB-L\n2\t2\tz\tO\n",
+        [(["Rio", "x"], [(0, 1, "L")]), (["Port", "z"], [(0, 1, "L")])],
+        options={"tag_column": 4},
+    ),
+    Sample(
+        "conllu",
+        "entity.conllu",
+        "1\tRio\tRio\tPROPN\t_\t_\t0\troot\t_\tEntity=(1-place)\n\n",
+        [(["Rio"], [(0, 1, "PROPN")])],
+        told=("1 words have no NER= in MISC: the labels are their parts of speech: MISC has Entity",),
+    ),
+]
