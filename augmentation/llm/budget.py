@@ -51,10 +51,16 @@ def prompt_token_bound(request: Request) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """The worst case of one request in flight."""
+    """The worst case of requests in flight."""
 
     prompt_tokens: int
     completion_tokens: int
+
+    def __add__(self, other: Reservation) -> Reservation:
+        return Reservation(self.prompt_tokens + other.prompt_tokens, self.completion_tokens + other.completion_tokens)
+
+    def __sub__(self, other: Reservation) -> Reservation:
+        return Reservation(self.prompt_tokens - other.prompt_tokens, self.completion_tokens - other.completion_tokens)
 
 
 class Purse:
@@ -72,7 +78,8 @@ class Purse:
         self.completion_tokens = 0
         self._prompt_factor = 1.0
         self._completion_factor = 1.0
-        self._in_flight: list[Reservation] = []
+        self._in_flight = Reservation(0, 0)  # all of them together
+        self._requests_in_flight = 0
         self._changed = asyncio.Event()
 
     @property
@@ -90,14 +97,15 @@ class Purse:
         """
         wanted = Reservation(prompt_token_bound(request), request.max_tokens)
         while (reason := self._refusal(wanted)) is not None:
-            if not self._in_flight or self._requests_used_up:
+            if not self._requests_in_flight or self._requests_used_up:
                 raise BudgetReachedError(reason)
             self._changed.clear()
             await self._changed.wait()
         if stopping.is_set():
             return None
         self.requests += 1
-        self._in_flight.append(wanted)
+        self._requests_in_flight += 1
+        self._in_flight += wanted
         return wanted
 
     def settle(self, reservation: Reservation, completion: Completion | None, *, paid: bool = False) -> None:
@@ -107,7 +115,8 @@ class Purse:
             completion: the answer, None where none came.
             paid: without an answer, whether the request can have been paid for all the same.
         """
-        self._in_flight.remove(reservation)
+        self._requests_in_flight -= 1
+        self._in_flight -= reservation
         if completion is not None and not completion.free:
             prompt = completion.prompt_tokens or reservation.prompt_tokens
             answer = completion.completion_tokens
@@ -126,16 +135,16 @@ class Purse:
     def _requests_used_up(self) -> bool:
         return self.budget.max_requests is not None and self.requests >= self.budget.max_requests
 
-    def _worst(self, *requests: Reservation) -> tuple[int, int]:
+    def _worst(self, requests: Reservation) -> tuple[int, int]:
         """Prompt and completion tokens of requests, at worst."""
-        prompt = sum(r.prompt_tokens for r in requests) * self._prompt_factor
-        return math.ceil(prompt), math.ceil(sum(r.completion_tokens for r in requests) * self._completion_factor)
+        prompt = math.ceil(requests.prompt_tokens * self._prompt_factor)
+        return prompt, math.ceil(requests.completion_tokens * self._completion_factor)
 
     def _refusal(self, wanted: Reservation) -> str | None:
         budget = self.budget
         if self._requests_used_up:
             return f"--max_requests {budget.max_requests} is reached"
-        flying_prompt, flying_completion = self._worst(*self._in_flight, wanted)
+        flying_prompt, flying_completion = self._worst(self._in_flight + wanted)
         prompt, completion = self.prompt_tokens + flying_prompt, self.completion_tokens + flying_completion
         worst = self._worst(wanted)
         if budget.max_total_tokens is not None and prompt + completion > budget.max_total_tokens:

@@ -3,83 +3,41 @@
 from __future__ import annotations
 
 import json
-import ssl
-from functools import cache
 from typing import Any, Literal
 
-import httpx2
 from huggingface_hub import AsyncInferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.inference._common import RequestParameters
 
-from augmentation.llm.door import (
-    ACCEPTED_ENCODING,
-    content,
-    count,
-    name,
-    prose,
-    read_body,
-    read_error_page,
-    read_json,
-    told,
-    word,
-)
-from augmentation.llm.http_errors import CONNECT_SECONDS, Token, check_address, error_for_status, shown_url
+from augmentation.llm.door import content, count, name, prose, word
+from augmentation.llm.http_errors import Token, check_address, error_for_status, shown_url
 from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, RowError, StopRunError
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.tasks import Request
+from augmentation.llm.wire import Wire
 
 _FORMAT = "knowfree_response_format"
 _TOOL = "answer"
 
 
-@cache
-def _ssl_context() -> ssl.SSLContext:
-    """One for the process: reading the certificates takes a tenth of a second."""
-    return httpx2.create_ssl_context()
-
-
 class _WireClient(AsyncInferenceClient):
-    """The hub's client, with `response_format` sent as it was meant and without redirects.
+    """The hub's client, with `response_format` sent as it was meant, over our own wire.
 
     Given a URL, huggingface_hub rewrites OpenAI's `json_schema` into TGI's form, which other servers ignore; so the
-    format travels under a name that nobody rewrites and gets its own on the wire. Redirects would carry the token
-    elsewhere and be HTTP requests that no budget counts. A body is read within bounds.
+    format travels under a name that nobody rewrites and gets its own on the wire. Its own httpx takes four times the
+    processor time of aiohttp, and bounds no body.
     """
 
-    shown_endpoint: str
-    user_token: Token
+    wire: Wire
     payload: Any = None
     """What the last answer's body held."""
-
-    async def _get_async_client(self) -> httpx2.AsyncClient:
-        if self._async_client is None:
-            client = httpx2.AsyncClient(verify=_ssl_context(), follow_redirects=False)
-            self._async_client = await self.exit_stack.enter_async_context(client)
-        return self._async_client
 
     async def _inner_post(self, request_parameters: RequestParameters, *, stream: bool = False) -> Any:
         body = request_parameters.json
         if isinstance(body, dict) and _FORMAT in body:
             body["response_format"] = body.pop(_FORMAT)
-        client = await self._get_async_client()
-        async with client.stream(
-            "POST",
-            request_parameters.url,
-            json=body,
-            headers={**request_parameters.headers, "Accept-Encoding": ACCEPTED_ENCODING},
-            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),  # the runner bounds each request as a whole
-        ) as response:
-            if response.has_redirect_location:
-                target = word(shown_url(response.headers["Location"]))
-                raise StopRunError(f"{self.shown_endpoint} redirects to {target}: give that as --base_url")
-            if not response.is_success:
-                page = await read_error_page(response.aiter_raw(), response.headers)
-                raise error_for_status(
-                    response.status_code, response.headers, page, endpoint=self.shown_endpoint, token=self.user_token
-                )
-            self.payload = read_json(await read_body(response.aiter_raw(), response.headers))
-        return b"{}"  # the hub client's own reading has no bounds; `payload` is read below
+        self.payload = await self.wire.post(request_parameters.url, body, request_parameters.headers)
+        return b"{}"  # the hub client reads this; `payload` is what counts
 
 
 class HubClient:
@@ -105,9 +63,7 @@ class HubClient:
         self._base_url = base_url
         self._provider = provider
         self._token = Token.from_environment(token_env or (None if base_url else "HF_TOKEN"))
-        # One client for each request in flight, so one connection each: a pool of 64 looks at all 64 for every request,
-        # a third of the CPU time. Those not in use wait here.
-        self._idle: list[_WireClient] = []
+        self._wire = Wire(self.endpoint, self._token)
         if self._token.variable is not None and self._token.reveal() is None:
             raise StopRunError(f"no token: set it, e.g. export {self._token.variable}=…")
 
@@ -117,7 +73,7 @@ class HubClient:
         Raises:
             RetryableError, RowError, StopRunError: see `http_errors.error_for_status`.
         """
-        client = self._idle.pop() if self._idle else self._new_client()
+        client = self._new_client()
         try:
             await client.chat_completion(
                 request.chat(),
@@ -134,19 +90,10 @@ class HubClient:
             raise error_for_status(
                 response.status_code, response.headers, response.text, endpoint=self.endpoint, token=self._token
             ) from None
-        except (httpx2.UnsupportedProtocol, httpx2.LocalProtocolError, httpx2.InvalidURL) as error:
-            raise StopRunError(f"{self.endpoint}: {word(error)}: check --base_url") from None
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            raise RetryableError(f"cannot connect to {self.endpoint}: {told(error)}", unreachable=True) from None
-        except httpx2.HTTPError as error:
-            raise RetryableError(told(error), paid=True) from None
         except UnicodeEncodeError as error:
             raise RowError(f"the text cannot be sent as UTF-8: {error.reason}") from None
         except ValueError as error:  # the hub client refuses the model or the provider
             raise StopRunError(f"{self.endpoint}: {word(error)}") from None
-        finally:
-            client.payload = None
-            self._idle.append(client)
 
     def _new_client(self) -> _WireClient:
         secret = self._token.reveal()
@@ -157,13 +104,12 @@ class HubClient:
             token=secret or "none",
             headers={} if secret else {"authorization": None},  # type: ignore[dict-item]
         )
-        client.shown_endpoint, client.user_token = self.endpoint, self._token
+        client.wire = self._wire
         return client
 
     async def close(self) -> None:
         """Close the connections; the next `send` opens new ones."""
-        while self._idle:
-            await self._idle.pop().close()
+        await self._wire.close()
 
 
 def _structured(schema: dict[str, Any] | None, mode: Mode) -> dict[str, Any]:

@@ -58,7 +58,7 @@ HALF = json.dumps(completion(GOOD)).encode()[:60]
 
 WIRE = [
     Fault("closed without a word", raw(b"", abort=True), "once"),
-    Fault("closed without a word", raw(b"", abort=True), "always", "RemoteProtocolError|ReadError"),
+    Fault("closed without a word", raw(b"", abort=True), "always", "ServerDisconnectedError"),
     Fault("closed in the status line", raw(b"HTTP/1.1 2", abort=True), "once"),
     Fault("closed in the headers", raw(OK + b"Content-Le", abort=True), "once"),
     Fault("no HTTP at all", raw(b"SSH-2.0-OpenSSH_9\r\n", abort=True), "once"),

@@ -71,6 +71,18 @@ def test_prose_is_asked_for_without_a_format(recorded, tmp_path):
     assert outcome.answer.mode == "none"
 
 
+def test_a_proxy_of_the_environment_is_used_and_netrc_is_not(recorded, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("default login nobody password hunter2\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with LLMServer(recorded) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        assert ask(HubClient("m", base_url="http://llm.example"), next(requests(1)), "none").text
+        monkeypatch.setenv("no_proxy", "llm.example")
+        with pytest.raises(RetryableError, match=r"cannot connect to http://llm\.example"):
+            ask(HubClient("m", base_url="http://llm.example"), next(requests(1)), "none")
+        assert [entry["authorization"] for entry in proxy.log] == [None]
+
+
 def test_openai_json_schema_reaches_the_server_as_openai_defines_it(recorded):
     """With a URL huggingface_hub alone would send TGI's form."""
     seen = []
