@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise StopRunError(
         "--client tgi needs the text-generation package, whose metadata asks for an old huggingface-hub: "
-        "pip install --no-deps text-generation && pip install aiohttp"
+        "pip install --no-deps text-generation"
     ) from error
 
 
