@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+import httpx2
 
 from augmentation.llm.door import ACCEPTED_ENCODING, read_body, read_error_page, read_json, told, word
 from augmentation.llm.http_errors import CONNECT_SECONDS, Token, error_for_status, shown_url
@@ -19,8 +20,8 @@ from augmentation.llm.protocol import RetryableError, RowError, StopRunError
 
 @functools.cache
 def _ssl_context() -> ssl.SSLContext:
-    """One for the process: reading the certificates takes a tenth of a second."""
-    return ssl.create_default_context()
+    """One for the process, with the certificates that huggingface_hub trusts: reading them takes a tenth of a second."""
+    return httpx2.create_ssl_context()
 
 
 class Wire:
