@@ -20,7 +20,7 @@ from augmentation.llm.protocol import RetryableError, RowError, StopRunError
 
 @functools.cache
 def _ssl_context() -> ssl.SSLContext:
-    """One for the process, with the certificates that huggingface_hub trusts: reading them takes a tenth of a second."""
+    """One for the process: reading the certificates, those that huggingface_hub trusts, takes a tenth of a second."""
     return httpx2.create_ssl_context()
 
 
