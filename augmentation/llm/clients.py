@@ -11,7 +11,7 @@ from huggingface_hub.inference._common import RequestParameters
 
 from augmentation.llm.door import content, count, name, prose, word
 from augmentation.llm.http_errors import Token, check_address, error_for_status, shown_url
-from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, RowError, StopRunError
+from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, StopRunError
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.tasks import Request
 from augmentation.llm.wire import Wire
@@ -90,8 +90,6 @@ class HubClient:
             raise error_for_status(
                 response.status_code, response.headers, response.text, endpoint=self.endpoint, token=self._token
             ) from None
-        except UnicodeEncodeError as error:
-            raise RowError(f"the text cannot be sent as UTF-8: {error.reason}") from None
         except ValueError as error:  # the hub client refuses the model or the provider
             raise StopRunError(f"{self.endpoint}: {word(error)}") from None
 

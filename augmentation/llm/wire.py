@@ -72,9 +72,27 @@ class Wire:
             raise RowError(f"the text cannot be sent as UTF-8: {error.reason}") from None
 
     def _proxy(self, url: str) -> str | None:
-        """The proxy that the environment names. aiohttp's own `trust_env` would send what ~/.netrc holds, too."""
+        """The proxy that the environment names. aiohttp's own `trust_env` would send what ~/.netrc holds, too.
+
+        Raises:
+            StopRunError: it names something else; not shown, as it may hold a password.
+        """
         parts = urlsplit(url)
-        return None if urllib.request.proxy_bypass(parts.hostname or "") else self._proxies.get(parts.scheme)
+        proxy = self._proxies.get(parts.scheme) or self._proxies.get("all")
+        if not proxy or urllib.request.proxy_bypass(parts.hostname or ""):
+            return None
+        proxy = proxy if "://" in proxy else f"http://{proxy}"
+        try:
+            named = urlsplit(proxy)
+            usable = named.scheme in ("http", "https") and bool(named.hostname) and named.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise StopRunError(
+                f"{parts.scheme}_proxy (or all_proxy) is no http:// or https:// proxy: mend it, e.g. export "
+                f"{parts.scheme}_proxy=http://proxy:3128, or leave the host out: export no_proxy={parts.hostname}"
+            )
+        return proxy
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

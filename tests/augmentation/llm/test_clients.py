@@ -83,6 +83,21 @@ def test_a_proxy_of_the_environment_is_used_and_netrc_is_not(recorded, tmp_path,
         assert [entry["authorization"] for entry in proxy.log] == [None]
 
 
+@pytest.mark.parametrize("variable", ["http_proxy", "all_proxy"])
+def test_a_proxy_without_a_scheme_is_an_http_proxy(recorded, monkeypatch, variable):
+    with LLMServer(recorded) as proxy:
+        monkeypatch.setenv(variable, proxy.url.removeprefix("http://"))
+        assert ask(HubClient("m", base_url="http://llm.example"), next(requests(1)), "none").text
+
+
+@pytest.mark.parametrize("proxy", ["socks5://user:hunter2@127.0.0.1:9", "http://[bad", "http://", "http://host:x"])
+def test_a_proxy_that_is_none_stops_the_run_and_is_not_shown(monkeypatch, proxy):
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(StopRunError, match=r"http_proxy .*is no http:// or https:// proxy: mend it") as stopped:
+        ask(HubClient("m", base_url="http://llm.example"), next(requests(1)), "none")
+    assert "hunter2" not in str(stopped.value)
+
+
 def test_openai_json_schema_reaches_the_server_as_openai_defines_it(recorded):
     """With a URL huggingface_hub alone would send TGI's form."""
     seen = []
