@@ -3,8 +3,9 @@
     nice -n 19 python -m benchmarks.trials '{}' '{"extension_budget": 0.2}' --variants f fs --seeds 0 1 --updates 400
 
 A change is a JSON object of `knowfree train` arguments on top of the set's YAML, of benchmarks/runs or examples/runs
-(`demo_zh`, `demo_en`). Every finished training is appended to benchmarks/results/trials.jsonl with its settings;
-a rerun goes on with what is missing. Prints each change's mean over sets and seeds, a column a variant.
+(`demo_zh`, `demo_en`). A variant is one of KnowFREE's or a baseline network (`w2ner`, `difinet`, …). Every finished
+training is appended to benchmarks/results/trials.jsonl with its settings; a rerun goes on with what is missing. Prints
+each change's mean over sets and seeds, a column a variant.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from statistics import mean
 
+from knowfree_experiments.baselines.tagger import train_tagger
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import check_run
 
@@ -50,7 +52,8 @@ def trial(name: str, change: dict, variant: str, seed: int, updates: int | None)
     shutil.rmtree(work, ignore_errors=True)
     cell = run.cell(subset, variant, seed, run.settings.updates or 600)
     started = time.perf_counter()
-    scores = train(cell.arguments(work))["validation"]
+    tagger, arguments = cell.definition.tagger, cell.arguments(work)
+    scores = (train(arguments) if tagger == "span" else train_tagger(tagger, arguments))["validation"]
     state = json.loads((work / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     shutil.rmtree(work)
     return {

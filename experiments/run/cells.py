@@ -101,9 +101,7 @@ class Cell:
             return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         files = [self.train_file, settings.validation_file, settings.test_file]
         arguments = shaping_arguments(settings, self.definition)
-        recipe = {}
-        if self.definition.tagger == "span":
-            recipe = recipe_for(arguments.get("preset", DataArguments.preset), settings.model_name_or_path)
+        recipe = recipe_for(arguments.get("preset", DataArguments.preset), settings.model_name_or_path)
         shaping: list[Any] = [
             self.definition.tagger,
             recipe | arguments,

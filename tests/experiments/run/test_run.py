@@ -17,6 +17,7 @@ from knowfree_hub_cards.facts import read_augmentation
 
 from augmentation.llm.store import hold
 from modeling_knowfree.data.readers import read_rows, write_rows
+from modeling_knowfree.training.arguments import RECIPES
 from tests.support.forked import knowfree_forked
 from tests.support.tiny_run import DEMO, call, lines_of, tiny_settings
 
@@ -287,6 +288,14 @@ def test_line_breaks_of_unicode_in_a_token_and_a_test_file_edited_meanwhile(data
     monkeypatch.setattr("knowfree_experiments.run.cells.tag_rows", edit_and_tag)
     finish(cell, run.test)
     assert cell.result() is None
+
+
+@pytest.mark.parametrize("variant", ["base", "bio_crf", "w2ner"])
+def test_a_row_of_another_recipe_is_another(data, tmp_path, monkeypatch, variant):
+    put(planned(data, tmp_path / "run", variants=[variant]), variant, 0)
+    assert planned(data, tmp_path / "run", variants=[variant]).cell("all", variant, 0, 3).result()
+    monkeypatch.setitem(RECIPES["small"], "warmup_steps", 0.2)
+    assert planned(data, tmp_path / "run", variants=[variant]).cell("all", variant, 0, 3).result() is None
 
 
 def test_an_encoder_of_other_weights_is_another(data, tmp_path):
