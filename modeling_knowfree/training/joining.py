@@ -28,8 +28,8 @@ def mark_open_ended(features: Features, rows: Iterable[Row], unit: str) -> int:
 
 class JoiningCollator(KnowFreeCollator):
     """
-    A collator that puts a share of the open-ended sentences between parts of two others of their batch, with the spans
-    that lie whole in these.
+    A collator that puts a share of the open-ended sentences between parts of two others of their batch. No span of
+    these is cut: half an entity that is shown as none teaches to miss entities.
 
     What it draws follows from the batch and the seed alone, so that a training that goes on draws what it would have.
 
@@ -62,13 +62,15 @@ class JoiningCollator(KnowFreeCollator):
             return feature
         before, after = draw.choice(others), draw.choice(others)
         left, right = (min(draw.randint(0, self.reach), each["num_units"]) for each in (before, after))
+        begin = _moved(before, before["num_units"] - left, later=True)
+        stop = _moved(after, right, later=False)
         pieces: list[tuple[int, int]] = []
         spans: list[tuple[Sequence[int], float]] = []
         total = 0
         for part, start, end in (
-            (before, before["num_units"] - left, before["num_units"]),
+            (before, begin, before["num_units"]),
             (feature, 0, feature["num_units"]),
-            (after, 0, right),
+            (after, 0, stop),
         ):
             moved = total - start
             pieces += [
@@ -99,3 +101,10 @@ class JoiningCollator(KnowFreeCollator):
             "span_labels": [span for span, _ in spans],
             "span_weights": [weight for _, weight in spans],
         }
+
+
+def _moved(feature: dict[str, Any], cut: int, *, later: bool) -> int:
+    """The nearest place after or before `cut`, or that itself, which lies in no span."""
+    while inside := [span for span in feature["span_labels"] if span[0] < cut < span[1]]:
+        cut = max(span[1] for span in inside) if later else min(span[0] for span in inside)
+    return cut

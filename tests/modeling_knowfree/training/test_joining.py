@@ -81,8 +81,27 @@ def test_spans_of_the_others_come_along_where_they_are_whole():
         pieces, spans = rows_of(made)[0]
         units = sorted(set(pieces[1:-1]), key=pieces.index)
         found |= {(*units[start:end], column) for start, end, column in spans if units[start] >= 2000}
-    # (3, 5, 0) and (0, 1, 1) of the second, (6, 7, 0) of the third; its (0, 7, 2) never fits into 4 units
-    assert found == {(2003, 2004, 0), (2000, 1), (3006, 0)}
+    # (3, 5, 0) and (0, 1, 1) of the second; (0, 7, 2) of the third never fits into 4 units, and none of it is shown
+    assert found == {(2003, 2004, 0), (2000, 1)}
+
+
+def test_no_span_of_the_others_is_cut():
+    crossed = [
+        feature(1000, 3),
+        feature(2000, 8, (1, 4, 0), (3, 6, 1)),
+        feature(3000, 8, (1, 4, 0), (3, 6, 1), (0, 8, ~0)),
+    ]
+    seen = set()
+    for seed in range(200):
+        pieces, _ = rows_of(JoiningCollator(0, share=1, reach=8, max_pieces=None, seed=seed)(crossed))[0]
+        units = sorted(set(pieces[1:-1]), key=pieces.index)
+        at = units.index(1000)
+        seen |= {("before", units[0] % 1000, units[0] // 1000)} if at else set()
+        seen |= {("after", units[-1] % 1000, units[-1] // 1000)} if at + 3 < len(units) else set()
+    assert seen == {
+        *(("before", start, 2) for start in (0, 1, 6, 7)), ("before", 0, 3),
+        *(("after", last, 2) for last in (0, 5, 6, 7)), ("after", 7, 3),
+    }  # fmt: skip
 
 
 def test_it_draws_by_batch_and_seed_alone():
