@@ -12,86 +12,72 @@ import argparse
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from knowfree_experiments.report.results import PREDICTIONS_FILE
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import check_run
 
-from modeling_knowfree.data.readers import read_rows
+from benchmarks.run_all import config_of
+from modeling_knowfree.data.readers import Row, read_rows
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.settings import read_settings
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "llm_beside_student.jsonl"
+RESULTS = Path(__file__).parent / "results" / "llm_beside_student.jsonl"
 
 
-def scores(set_name: str, tagger: str, gold: list[dict], predicted: dict[str, list[dict]]) -> dict:
-    """A line; `predicted`: the spans by the id of their text."""
-    spans = [
-        [[(span["start"], span["end"], span["label"]) for span in found] for found in part]
-        for part in ([row["entities"] for row in gold], [predicted[row["id"]] for row in gold])
-    ]
-    found = span_scores(*spans)
-    ratios = {name: round(found[name] * 100, 1) for name in ("f1", "precision", "recall")}
-    return {"set": set_name, "tagger": tagger, "texts": len(gold), **ratios}
+def line(set_name: str, tagger: str, texts: int, scores: dict[str, Any]) -> dict[str, Any]:
+    """A line of the results; `scores` has fractions, the line percent."""
+    ratios = {name: round(scores[name] * 100, 1) for name in ("f1", "precision", "recall")}
+    return {"set": set_name, "tagger": tagger, "texts": texts, **ratios}
 
 
-def of_llm(name: str, answers: Path, sample: Path) -> list[dict]:
+def of_llm(name: str, answers: Path, sample: Path, gold: list[Row]) -> list[dict[str, Any]]:
     """The LLM's own lines."""
-    values = read_settings(HERE / "runs" / f"{name}_pool.yaml")
-    kinds = ("zero", "few")
-    values |= {
-        "test_file": str(sample),
-        "variants": list(kinds),
-        "define": {
-            kind: {
-                "tagger": f"llm_{kind}",
-                "augment": {"answers": [str(answers / f"{sample.name.split('.')[0]}.{kind}.jsonl")]},
-            }
-            for kind in kinds
-        },
-    }
-    for unused in ("unlabeled_file", "updates"):
-        values.pop(unused, None)
-    values["augment"] = {"client": "recorded"}
+    answered = {f"llm_{kind}": answers / sample.name.replace("sample", kind) for kind in ("zero", "few")}
+    values = read_settings(config_of(f"{name}_pool"))
+    del values["unlabeled_file"], values["updates"]
+    values["test_file"] = str(sample)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(check_run(values, name), Path(folder))
         lines = []
-        for result in run.go():
-            path = Path(folder) / result["subset"] / result["variant"] / f"seed-{result['seed']}" / PREDICTIONS_FILE
-            lines.append(scores(name, f"llm_{result['variant']}", read_rows(sample), by_id(path)))
+        for variant, path in answered.items():
+            own = {"variants": [variant], "augment": {"client": "recorded", "answers": [str(path)]}}
+            [result] = Run(check_run(values | own, name), Path(folder) / variant).go()
+            lines.append(line(name, variant, len(gold), result))
         return lines
 
 
-def of_students(name: str, sample: Path) -> list[dict]:
+def of_students(name: str, gold: list[Row]) -> list[dict[str, Any]]:
     """The lines of the finished students that lie in `runs`."""
-    gold = read_rows(sample)
-    return [
-        scores(name, f"{path.parts[-3]}, {path.parts[-4]}, {path.parts[-2]}", gold, by_id(path))
-        for path in sorted(Path("runs").glob(f"{name}_pool/*/*/seed-*/{PREDICTIONS_FILE}"))
-    ]
+    lines = []
+    for path in sorted(Path("runs").glob(f"{name}_pool/*/*/seed-*/{PREDICTIONS_FILE}")):
+        predicted = {row["id"]: triples(row) for row in map(json.loads, path.open(encoding="utf-8"))}
+        found = span_scores([triples(row) for row in gold], [predicted[row["id"]] for row in gold])
+        subset, variant, seed = path.parts[-4:-1]
+        lines.append(line(name, f"{variant}, {subset}, {seed}", len(gold), found))
+    return lines
 
 
-def by_id(path: Path) -> dict[str, list[dict]]:
-    """The spans of a file of predictions."""
-    return {row["id"]: row["entities"] for row in map(json.loads, path.open(encoding="utf-8"))}
+def triples(row: Row) -> list[tuple[int, int, str]]:
+    """Start, end (exclusive) and label of a row's entities."""
+    return [(span["start"], span["end"], span["label"]) for span in row["entities"]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("answers", type=Path, help="folder of SET.zero.jsonl, SET.few.jsonl and SET.sample.jsonl")
     answers = parser.parse_args().answers
-    kept = [json.loads(line) for line in RESULTS.open(encoding="utf-8")] if RESULTS.exists() else []
-    lines = {(line["set"], line["tagger"]): line for line in kept}
+    kept = map(json.loads, RESULTS.open(encoding="utf-8")) if RESULTS.exists() else ()
+    found = {(each["set"], each["tagger"]): each for each in kept}
     for sample in sorted(answers.glob("*.sample.jsonl")):
-        name = sample.name.split(".")[0].replace("-", "_")
-        for line in of_llm(name, answers, sample) + of_students(name, sample):
-            lines[line["set"], line["tagger"]] = line
-    found = [lines[key] for key in sorted(lines)]
-    RESULTS.write_text("".join(json.dumps(line) + "\n" for line in found), encoding="utf-8")
+        name, gold = sample.name.split(".")[0].replace("-", "_"), read_rows(sample)
+        for each in of_llm(name, answers, sample, gold) + of_students(name, gold):
+            found[each["set"], each["tagger"]] = each
+    lines = [found[key] for key in sorted(found)]
+    RESULTS.write_text("".join(json.dumps(each) + "\n" for each in lines), encoding="utf-8")
     print("| set | tagger | texts | F1 | precision | recall |\n| --- | --- | --- | --- | --- | --- |")
-    for line in found:
-        print("|", " | ".join(str(value) for value in line.values()), "|")
+    for each in lines:
+        print("|", " | ".join(str(value) for value in each.values()), "|")
 
 
 if __name__ == "__main__":

@@ -10,41 +10,32 @@ a rerun goes on with what is missing. Prints dev and test F1, and mean differenc
 import argparse
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from statistics import mean
 
+from knowfree_experiments.run.run import Run
+from knowfree_experiments.run.settings import check_run
+from knowfree_experiments.run.variants import BASELINE
+
+from benchmarks.run_all import config_of
 from modeling_knowfree.settings import read_settings
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "pickers.jsonl"
+RESULTS = Path(__file__).parent / "results" / "pickers.jsonl"
 PICKS = ["random", "uncertain", "both", "diverse"]
-
-
-def config_of(name: str) -> Path:
-    """The YAML of a pool."""
-    found = [
-        path for path in (here / "runs" / f"{name}.yaml" for here in (HERE, HERE.parent / "examples")) if path.exists()
-    ]
-    if not found:
-        raise SystemExit(f"no {name}.yaml in benchmarks/runs or examples/runs")
-    return found[0]
 
 
 def student(name: str, pick: str, ask: int, seed: int, updates: int) -> dict:
     """The line of one student; the gold model that picks by doubt is trained once a pool and seed."""
     config = config_of(name)
+    values = read_settings(config) | {"ask": ask, "pick": pick, "seeds": [seed], "updates": updates, "variants": ["u"]}
     folder = Path("runs") / "pickers" / f"{name}-{ask}-{updates}-{seed}" / pick
-    subset = Path(str(read_settings(config).get("subsets", ["all"])[0])).stem
-    for other in folder.parent.glob(f"*/{subset}/base"):
-        if not (mine := folder / subset / "base").exists():
-            shutil.copytree(other, mine)
-    wanted = {"ask": ask, "pick": pick, "seeds": seed, "updates": updates, "variants": "u", "output_dir": folder}
-    options = [str(part) for option, value in wanted.items() for part in (f"--{option}", value)]
-    subprocess.run([sys.executable, "-m", "knowfree", "run", "--config", str(config), *options], check=True)
-    lines = map(json.loads, (folder / "results.jsonl").read_text(encoding="utf-8").splitlines())
-    [line] = [line for line in lines if (line["variant"], line["seed"]) == ("u", seed)]
+    run = Run(check_run(values, str(config)), folder)
+    [subset] = run.subsets
+    doubting = run.cell(subset, BASELINE, seed, updates).folder
+    for trained in folder.parent.glob(f"*/{doubting.relative_to(folder)}"):
+        if not doubting.exists():
+            shutil.copytree(trained, doubting)
+    [line] = [each for each in run.go() if each["variant"] == "u"]
     return {"set": name, "pick": pick, "ask": ask} | line
 
 

@@ -19,6 +19,19 @@ KEPT = HERE / "results" / "runs"
 K_SHOT = "weibo_k20 stockmark_ja_k10 klue_ko_k20 mit_movie_k20 weibo_250 cmeee_k10 youku_k20".split()
 
 
+def config_of(name: str) -> Path:
+    """
+    The YAML of an experiment: of benchmarks/runs, or of examples/runs.
+
+    Raises:
+        SystemExit: there is none.
+    """
+    for folder in (HERE, HERE.parent / "examples"):
+        if (path := folder / "runs" / f"{name}.yaml").exists():
+            return path
+    raise SystemExit(f"no {name}.yaml in benchmarks/runs or examples/runs")
+
+
 def run(name: str, more: list[str]) -> int:
     """One experiment; its lines are kept whether it ends or is stopped."""
     folder, kept = Path("runs") / name, KEPT / f"{name}.jsonl"
@@ -26,7 +39,7 @@ def run(name: str, more: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     if kept.exists() and not results.exists():
         shutil.copy(kept, results)
-    command = [sys.executable, "-m", "knowfree", "run", "--config", str(HERE / "runs" / f"{name}.yaml")]
+    command = [sys.executable, "-m", "knowfree", "run", "--config", str(config_of(name))]
     try:
         return subprocess.run([*command, "--output_dir", str(folder), *more]).returncode
     finally:

@@ -19,12 +19,12 @@ from knowfree_experiments.baselines.tagger import train_tagger
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import check_run
 
+from benchmarks.run_all import config_of
 from modeling_knowfree.data.rows import write_rows
 from modeling_knowfree.settings import read_settings
 from modeling_knowfree.training.train import train
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "trials.jsonl"
+RESULTS = Path(__file__).parent / "results" / "trials.jsonl"
 
 
 def finished() -> list[dict]:
@@ -35,9 +35,7 @@ def finished() -> list[dict]:
 
 def trial(name: str, change: dict, variant: str, seed: int, updates: int | None) -> dict:
     """One training on the first subset of a set's YAML."""
-    path = next(
-        path for path in (here / "runs" / f"{name}.yaml" for here in (HERE, HERE.parent / "examples")) if path.exists()
-    )
+    path = config_of(name)
     values = read_settings(path)
     values["train"] = values.get("train", {}) | {"eval_steps": None} | change
     values["variants"] = [variant]

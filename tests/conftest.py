@@ -12,9 +12,15 @@ from transformers import BertConfig, BertModel
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
-from tests.support import ROOT
+from tests.support import ROOT, SHARED
 
 torch.set_num_threads(1)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test marked `shared` skips where the development data are not beside the checkout."""
+    if item.get_closest_marker("shared") and not SHARED.is_dir():
+        pytest.skip("the development data beside the checkout are absent")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -192,20 +198,6 @@ def pipelines(trained, nested) -> dict:
         name: pipeline("knowfree", model=str(folder), trust_remote_code=True)
         for name, folder in (("english", trained), ("chinese", nested))
     }
-
-
-@pytest.fixture
-def shared_rows():
-    """Reader of the development data beside the checkout; skips, saying so, where they are not."""
-    from modeling_knowfree.data.readers import read_rows
-
-    def read(path: str | Path) -> list[dict]:
-        file = ROOT.parent / "shared" / path
-        if not file.exists():
-            pytest.skip(f"the development data beside the checkout are absent: {path}")
-        return read_rows(file)
-
-    return read
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,8 @@ class Wire:
             raise RowError(f"the text cannot be sent as UTF-8: {error.reason}") from None
 
     def _proxy(self, url: str) -> str | None:
-        """The proxy that the environment names. aiohttp's own `trust_env` would send what ~/.netrc holds, too.
+        """
+        The proxy that the environment names. aiohttp's own `trust_env` would send what ~/.netrc holds, too.
 
         Raises:
             StopRunError: it names something else; not shown, as it may hold a password.

@@ -62,8 +62,8 @@ class JoiningCollator(KnowFreeCollator):
             return feature
         before, after = draw.choice(others), draw.choice(others)
         left, right = (min(draw.randint(0, self.reach), each["num_units"]) for each in (before, after))
-        begin = _moved(before, before["num_units"] - left, later=True)
-        stop = _moved(after, right, later=False)
+        begin = _clear_of_spans(before, before["num_units"] - left, later=True)
+        stop = _clear_of_spans(after, right, later=False)
         pieces: list[tuple[int, int]] = []
         spans: list[tuple[Sequence[int], float]] = []
         total = 0
@@ -103,7 +103,7 @@ class JoiningCollator(KnowFreeCollator):
         }
 
 
-def _moved(feature: dict[str, Any], cut: int, *, later: bool) -> int:
+def _clear_of_spans(feature: dict[str, Any], cut: int, *, later: bool) -> int:
     """The nearest place after or before `cut`, or that itself, which lies in no span."""
     while inside := [span for span in feature["span_labels"] if span[0] < cut < span[1]]:
         cut = max(span[1] for span in inside) if later else min(span[0] for span in inside)

@@ -13,7 +13,7 @@ from modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.convert import convert
 from modeling_knowfree.data.readers import InputError, read_rows
 from modeling_knowfree.units_knowfree import KnowFreeCollator, encode_units
-from tests.support import ROOT
+from tests.support import SHARED
 
 LABELS = ["O", "LOC", "PER", "ENT:place"]
 FIELDS = {"size_embed_dim": 5, "cnn_dim": 20, "biaffine_size": 12, "kernel_size": 2, "n_head": 4, "cnn_depth": 1}
@@ -184,9 +184,7 @@ def test_a_released_data_folder_becomes_rows(tmp_path):
 
 @pytest.mark.shared
 def test_vectors_of_the_released_code(tmp_path):
-    folder = ROOT.parent / "shared" / "released"
-    if not folder.exists():
-        pytest.skip("the released test vectors beside the checkout are absent")
+    folder = SHARED / "released"
     convert(folder, folder / "labels.txt", tmp_path / "ours")
     model = KnowFreeForTokenClassification.from_pretrained(tmp_path / "ours").eval()
     for case in json.loads((folder / "cases.json").read_text())["cases"]:

@@ -6,7 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.decoding_knowfree import Span, decode, find_hits, pad_spans, resolve
+from tests.support import SHARED
 
 
 def scores(length: int, labels: int, **cells: float) -> torch.Tensor:
@@ -113,8 +115,8 @@ def test_spans_of_a_batch_become_one_padded_tensor():
 
 
 @pytest.mark.shared
-def test_gold_of_nested_data_fed_as_scores_decodes_to_itself(shared_rows):
-    rows = shared_rows("data/cmeee/test.jsonl")
+def test_gold_of_nested_data_fed_as_scores_decodes_to_itself():
+    rows = read_rows(SHARED / "data/cmeee/test.jsonl")
     labels = sorted({e["label"] for r in rows for e in r["entities"]})
     for row in rows:
         # The longest texts as sparse hits: a band of 1,000 x 1,000 x 9 says no more than they do.

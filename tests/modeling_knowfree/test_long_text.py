@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+from modeling_knowfree.data.readers import read_rows
+from tests.support import SHARED
+
 TAG = """
 import json, sys
 import torch
@@ -33,8 +36,8 @@ print(json.dumps({"spans": spans, "peak_kib": int(status["VmHWM"].split()[0])}))
 
 @pytest.mark.soak
 @pytest.mark.shared
-def test_the_longest_text_of_cmeee_is_tagged_to_its_end_in_less_than_two_gib(shared_rows, tmp_path):
-    text = max(("".join(row["tokens"]) for row in shared_rows("data/cmeee/train.jsonl")), key=len)
+def test_the_longest_text_of_cmeee_is_tagged_to_its_end_in_less_than_two_gib(tmp_path):
+    text = max(("".join(row["tokens"]) for row in read_rows(SHARED / "data/cmeee/train.jsonl")), key=len)
     assert len(text) == 4870
     done = subprocess.run(
         [sys.executable, "-c", TAG, str(tmp_path)], input=text, capture_output=True, text=True, check=True, timeout=280

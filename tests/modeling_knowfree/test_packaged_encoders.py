@@ -11,11 +11,12 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from modeling_knowfree import e5_file, encoders
+from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.encoders import E5, MINILM, encoder_path, sentence_encoder_of
 from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.units_knowfree import encode_units
-from tests.conftest import ROOT
+from tests.support import ROOT, SHARED
 
 MIXED = "我 在重庆吃了2份毛血旺，あの店のラーメン！김치찌개 ℃ ½ ⋯ Ａｂｃ 🍜"
 
@@ -173,8 +174,8 @@ def test_wordpiece_is_left_as_it_is(encoder):
 
 @pytest.mark.shared
 @pytest.mark.parametrize(("name", "count"), [("e5", 13_780), (MINILM, 13_780)])
-def test_pieces_of_weibo(name, count, e5, shared_rows):
-    rows = shared_rows("data/weibo/train_250.jsonl")
+def test_pieces_of_weibo(name, count, e5):
+    rows = read_rows(SHARED / "data/weibo/train_250.jsonl")
     sentences = [each["tokens"] for each in rows]
     tokenizer = load_tokenizer(e5 if name == "e5" else encoder_path(name), "character")
     assert sum(map(len, sentences)) == 13_280

@@ -4,10 +4,12 @@ from itertools import pairwise
 import pytest
 import torch
 
+from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.decoding_knowfree import best_first
 from modeling_knowfree.inference.tag import load_pipeline
 from modeling_knowfree.units_knowfree import join_units
 from tests.conftest import TINY_BERT
+from tests.support import SHARED
 
 
 @pytest.fixture(scope="module")
@@ -224,12 +226,12 @@ def test_batches_do_not_change_scores(tagger, english_rows):
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["weibo", "stockmark-ja"])
-def test_offsets_of_real_text_cut_out_their_words(name, shared_rows, encoder, tiny_model):
+def test_offsets_of_real_text_cut_out_their_words(name, encoder, tiny_model):
     from transformers import AutoTokenizer
 
     from modeling_knowfree import KnowFreePipeline
 
-    rows = shared_rows(f"data/{name}/test.jsonl")
+    rows = read_rows(SHARED / f"data/{name}/test.jsonl")
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     limits = {"vocab_size": len(tokenizer), "max_position_embeddings": 512}
     model = tiny_model(encoder_config={**TINY_BERT, **limits}, unit="character")

@@ -1,6 +1,5 @@
 import unicodedata
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.units_knowfree import (
     KnowFreeCollator,
     Pieces,
@@ -21,6 +21,7 @@ from modeling_knowfree.units_knowfree import (
     split_text,
     windows,
 )
+from tests.support import SHARED
 
 
 @pytest.mark.parametrize(
@@ -171,8 +172,8 @@ def test_collator_pads_against_literal_tensors():
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["weibo", "stockmark-ja"])
-def test_raw_text_of_real_data_gives_the_tokens_back(name, shared_rows):
-    for row in shared_rows(Path("data") / name / "test.jsonl"):
+def test_raw_text_of_real_data_gives_the_tokens_back(name):
+    for row in read_rows(SHARED / "data" / name / "test.jsonl"):
         text, offsets = join_units(row["tokens"], "character")
         assert split_text(text, "character") == offsets
 

@@ -3,3 +3,5 @@
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared"
+"""The development data, beside the checkout; tests that read them are marked `shared`."""

@@ -18,7 +18,7 @@ from augmentation.llm.recorded import RecordedAnswersError, RecordedClient
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from augmentation.llm.tasks import entities_request, explanation_request, merge_request, segmentation_request
-from tests.support import ROOT
+from tests.support import SHARED
 from tests.support.augment_rows import requests, write_recorded
 from tests.support.llm_server import Faults, LLMServer
 
@@ -313,9 +313,7 @@ def test_files_that_hold_no_recorded_answers_say_where(tmp_path, content, compla
 @pytest.mark.shared
 @pytest.mark.parametrize(("name", "language"), [("demo", "en"), ("mit-movie", "en"), ("weibo", "zh")])
 def test_every_recorded_answer_of_the_development_files_is_found_and_parses(name, language):
-    path = ROOT.parent / "shared" / "llm" / f"{name}.jsonl"
-    if not path.is_file():
-        pytest.skip(f"the development data are not beside the checkout ({path.name})")
+    path = SHARED / "llm" / f"{name}.jsonl"
     client = RecordedClient([path])
     for line in path.read_text("utf-8").splitlines():
         record = json.loads(line)

@@ -18,7 +18,7 @@ from knowfree_experiments.run.variants import VARIANTS, Variant
 
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.settings import read_settings
-from tests.support import ROOT
+from tests.support import ROOT, SHARED
 from tests.support.run_folder import CELLS, TEST_ROWS, make_run
 
 SCRIPT = "<script>alert(1)</script>"
@@ -260,9 +260,7 @@ def test_the_papers_figures_stand_beside_ours(tmp_path):
 
 @pytest.mark.shared
 def test_the_papers_figures_are_those_it_prints():
-    paper = ROOT.parent / "shared" / "paper" / "knowfree-acl-version.txt"
-    if not paper.exists():
-        pytest.skip("the paper beside the checkout is absent")
+    paper = SHARED / "paper" / "knowfree-acl-version.txt"
     lines = re.sub(r"</?(?:b|u|sup)>", "", paper.read_text(encoding="utf-8")).splitlines()
     rows = {tuple(line.split("\t")[1:]) for line in lines if "\t" in line}
     tables = read_settings(ROOT / "experiments" / "report" / "paper.yaml")

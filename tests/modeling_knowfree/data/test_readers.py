@@ -18,9 +18,8 @@ from modeling_knowfree.data.readers import (
     read_rows,
     write_rows,
 )
-from tests.support import ROOT
+from tests.support import SHARED
 
-SHARED = ROOT.parent / "shared" / "data"
 SUBSETS = ("train_250", "train_500", "train_1000", "k5", "k10", "k15", "k20")
 
 
@@ -415,7 +414,6 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no development data at {SHARED}")
 @pytest.mark.parametrize(
     ("name", "sentences", "entities", "num_labels", "longest", "k_shot"),
     [
@@ -428,17 +426,18 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path):
     ],
 )
 def test_development_data(name, sentences, entities, num_labels, longest, k_shot):
-    splits = [read_rows(SHARED / name / f"{split}.jsonl", flat=name != "cmeee") for split in ("train", "dev", "test")]
+    folder = SHARED / "data" / name
+    splits = [read_rows(folder / f"{split}.jsonl", flat=name != "cmeee") for split in ("train", "dev", "test")]
     assert tuple(len(rows) for rows in splits) == sentences
     assert tuple(sum(len(row["entities"]) for row in rows) for rows in splits) == entities
     assert max(len(row["tokens"]) for rows in splits for row in rows) == longest
-    labels = (SHARED / name / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    labels = (folder / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
     assert sorted({label for rows in splits for row in rows for _, _, label in spans(row)}) == labels
     assert len(labels) == num_labels
     train = {row["id"]: row for row in splits[0]}
     sizes = []
     for subset in SUBSETS:
-        rows = read_rows(SHARED / name / f"{subset}.jsonl", labels=labels)
+        rows = read_rows(folder / f"{subset}.jsonl", labels=labels)
         assert all(train[row["id"]] == row for row in rows)
         sizes.append(len(rows))
     assert tuple(sizes) == (250, 500, 1000, *k_shot)

@@ -1,6 +1,5 @@
 """Low-resource subsets: sizes, nesting, order, shots, parents, files."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -10,9 +9,8 @@ from hypothesis import strategies as st
 
 from modeling_knowfree.data.readers import InputError, read_rows
 from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets, write_subsets
-from tests.support import ROOT
+from tests.support import SHARED
 
-SHARED = ROOT.parent / "shared" / "data"
 DATA_SETS = ("weibo", "youku", "mit-movie", "cmeee", "stockmark-ja", "ud-zh")
 
 
@@ -141,10 +139,9 @@ def test_a_size_above_what_there_is_takes_all_and_says_so(tmp_path: Path, caplog
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"no development data at {SHARED}")
 @pytest.mark.parametrize("data_set", DATA_SETS)
 def test_development_data(data_set: str, tmp_path: Path):
-    train = read_rows(SHARED / data_set / "train.jsonl")
+    train = read_rows(SHARED / "data" / data_set / "train.jsonl")
     total = count(train)
     summary = write_subsets(train, tmp_path, seed=42)
     assert [summary[f"train_{size}.jsonl"]["sentences"] for size in (250, 500, 1000)] == [250, 500, 1000]
@@ -154,5 +151,5 @@ def test_development_data(data_set: str, tmp_path: Path):
         assert all(count(subset)[label] >= min(k, total[label]) for label in total)
         assert smaller <= {row["id"] for row in subset}
         smaller = {row["id"] for row in subset}
-    given = json.loads(f"[{','.join((SHARED / data_set / 'k20.jsonl').read_text(encoding='utf-8').splitlines())}]")
+    given = read_rows(SHARED / "data" / data_set / "k20.jsonl")
     assert 0.7 < len(smaller) / len(given) < 1.4  # as small as the sampler's that made the development data

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, set_seed
 
-from modeling_knowfree.data.readers import InputError, write_rows
+from modeling_knowfree.data.readers import InputError, read_rows, write_rows
 from modeling_knowfree.inference.tag import evaluate, load_pipeline
 from modeling_knowfree.training.arguments import RECIPES, KnowFreeTrainingArguments
 from modeling_knowfree.training.command_line import parse_arguments
@@ -22,6 +22,7 @@ from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 from tests.conftest import row
+from tests.support import SHARED
 from tests.support.forked import together
 
 EXTENDED = [
@@ -243,12 +244,12 @@ def test_automatic_span_width_covers_the_training_data_with_a_margin(widths, lim
 @pytest.mark.shared
 @pytest.mark.parametrize("subset", ["k5", "train_250"])
 @pytest.mark.parametrize("name", ["weibo", "youku", "mit-movie", "cmeee", "stockmark-ja", "ud-zh"])
-def test_automatic_span_width_leaves_little_of_other_splits_out_of_reach(shared_rows, name, subset):
-    limit, _ = auto_span_width(shared_rows(f"data/{name}/{subset}.jsonl"))
+def test_automatic_span_width_leaves_little_of_other_splits_out_of_reach(name, subset):
+    limit, _ = auto_span_width(read_rows(SHARED / f"data/{name}/{subset}.jsonl"))
     widths = [
         span["end"] - span["start"]
         for split in ("dev", "test")
-        for row in shared_rows(f"data/{name}/{split}.jsonl")
+        for row in read_rows(SHARED / f"data/{name}/{split}.jsonl")
         for span in row["entities"]
     ]
     assert sum(width > limit for width in widths) <= 0.005 * len(widths)

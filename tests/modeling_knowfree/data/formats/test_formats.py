@@ -12,7 +12,7 @@ from modeling_knowfree.data.formats import FORMATS, WRITERS, write_rows_as
 from modeling_knowfree.data.readers import InputError, check_rows, read_dataset, read_file, read_rows
 from tests.modeling_knowfree.data.formats import samples_json, samples_text
 from tests.modeling_knowfree.data.formats.samples import NESTED, RIO, Sample, lines, span
-from tests.support import ROOT
+from tests.support import ROOT, SHARED
 
 SAMPLES = [*samples_json.SAMPLES, *samples_text.SAMPLES]
 IDS = [f"{sample.format}-{sample.name}" for sample in SAMPLES]
@@ -438,14 +438,11 @@ def test_bad_lines_of_a_csv_can_be_left_out(tmp_path: Path, header: str, good: s
 
 
 @pytest.mark.shared
-@pytest.mark.skipif(not (ROOT.parent / "shared" / "formats").is_dir(), reason="no development data")
-def test_the_formats_that_people_have():
-    import sys
-
-    sys.path.insert(0, str(ROOT.parent / "shared" / "tools"))
+def test_the_formats_that_people_have(monkeypatch):
+    monkeypatch.syspath_prepend(SHARED / "tools")
     from check_formats import difference, rows_of
 
-    for folder in sorted(path for path in (ROOT.parent / "shared" / "formats").iterdir() if path.is_dir()):
+    for folder in sorted(path for path in (SHARED / "formats").iterdir() if path.is_dir()):
         source = next(p for p in sorted(folder.iterdir()) if p.name == "input" or p.name.startswith("input."))
         task = "pos" if folder.name == "pku-brackets" else None
         if (folder / "expected.jsonl").exists():
