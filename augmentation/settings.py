@@ -279,10 +279,11 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
     path = folder / STATE_FILE
     if path.is_file() and not accept_changes:
         before = json.loads(path.read_text(encoding="utf-8"))
+        additions = {"ask"} | ({"explain"} if state["settings"]["explain"] else set())  # what is there stays as it is
         changes = [
             f"{name} {show(before.get(part, {}).get(name))} -> {show(values.get(name))}"
             for part, values in state.items()
-            for name in sorted((set(values) | set(before.get(part, {}))) - {"ask"})
+            for name in sorted((set(values) | set(before.get(part, {}))) - additions)
             if before.get(part, {}).get(name) != values.get(name)
         ]
         if changes:

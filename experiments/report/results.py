@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from modeling_knowfree.data.readers import InputError, read_rows
+from modeling_knowfree.data.readers import InputError, read_file, read_rows
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.metrics import LabelledSpan, span_scores
 from modeling_knowfree.settings import read_settings
@@ -228,7 +228,7 @@ class FinishedRun:
                 scored on.
         """
         path = self.cell_folder(cell) / PREDICTIONS_FILE
-        rows = read_rows(path)
+        rows = read_file(path, quiet=True).rows  # a tagger may find nothing
         if [row["tokens"] for row in rows] != [row["tokens"] for row in self.test_rows]:
             raise InputError(
                 f"{path}: its sentences are not those of {self.test_file}; put the test file of the run back, or "

@@ -239,10 +239,20 @@ class Run:
             values |= {"pool_annotator": "gold" if annotator == "gold" else "llm"}
             values |= {} if annotator == "gold" else {"ask": settings.ask, "min_teacher_f1": settings.min_teacher_f1}
             if settings.known_variants[variant].data == "gold":
-                values |= {"kinds": [], "explain": False, "pool_extensions": False}
+                values |= {"kinds": [], "pool_extensions": False}
             else:
                 values.setdefault("pool_extensions", True)
+        if not self._explains(subset, folder):
+            values["explain"] = False
         return values | {"task": settings.task, "language": settings.language, "unit": self.unit}
+
+    def _explains(self, subset: str, folder: Path) -> bool:
+        """Whether a variant that learns from this augmentation needs explanations, or an earlier call had them."""
+        known = self.settings.known_variants
+        if any(known[v].data == "train" and self.augmented(subset, v) == folder for v in self._augmented_variants()):
+            return True
+        state = folder / STATE_FILE
+        return state.is_file() and bool(json.loads(state.read_text(encoding="utf-8"))["settings"]["explain"])
 
     def augment(
         self,

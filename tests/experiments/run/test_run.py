@@ -79,12 +79,26 @@ def test_variants_learn_from_what_their_names_say(finished):
 
 
 def test_an_ablation_changes_the_augmentation(data, tmp_path):
-    augment = data["augment"] | {"explain": False}
-    run = planned(data, tmp_path / "run", variants=["f", "f_without_pos"], augment=augment)
+    run = planned(data, tmp_path / "run", variants=["f", "f_without_pos"])
     run.augment("all", "f_without_pos", {}, False)
     rows = lines_of(run.augmented("all", "f_without_pos") / "fusion.jsonl")
     labels = {extension["label"] for row in rows for extension in row["extensions"]}
     assert {label.partition(":")[0] for label in labels} == {"ENT", "SEG"}
+
+
+def test_explanations_are_asked_for_where_a_variant_learns_from_them(data, finished, tmp_path):
+    folder = tmp_path / "run"
+    call(folder, data | {"variants": ["base", "f"], "seeds": [0]})
+    augmented = folder / "all" / "augmented"
+    fusion = (augmented / "fusion.jsonl").read_bytes()
+    asked = {line["task"] for line in lines_of(augmented / "provenance.jsonl")}
+    assert "entities" in asked and not {"explanation", "targets"} & asked
+    assert not (augmented / "synthetic.jsonl").exists()
+    call(folder, data | {"variants": ["fs"], "seeds": [0]})  # adds to what is there
+    name = "all/augmented/synthetic.jsonl"
+    assert (folder / name).read_bytes() == (finished / name).read_bytes()
+    call(folder, data | {"variants": ["f"], "seeds": [0]})  # takes nothing away
+    assert (folder / name).exists() and (augmented / "fusion.jsonl").read_bytes() == fusion
 
 
 def test_the_best_on_dev_is_laid_out_for_pushing(finished):
@@ -172,7 +186,6 @@ def test_recorded_results_are_carried_on_without_their_models(finished, data, tm
 
 def test_subsets_are_drawn_and_budgets_stop_with_code_3(data, tmp_path):
     settings = data | {"variants": ["base", "f"], "subsets": ["k1", 4], "validation_file": None, "updates": 1}
-    settings["augment"] = data["augment"] | {"explain": False}
     output = call(tmp_path / "run", settings, "--max-requests", 5, code=3)
     assert "run the same command to go on" in output
     gold = lines_of(tmp_path / "run" / "k1" / "gold.jsonl")
