@@ -59,13 +59,13 @@ def pool_options(command: Any) -> Any:
     return command
 
 
-def _pool_changes(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
+def _pool_changes(folder: Path, values: dict[str, Any], *, accept_changes: bool = False) -> dict[str, Any]:
     """The options about the pool as settings of a run folder; a Hub data set is fetched into the folder."""
     from augmentation.settings import load_settings
     from augmentation.steps.explanations import TokenStyle
-    from augmentation.steps.pool import read_hub_texts
+    from augmentation.steps.pool import keep_texts, read_hub_texts
     from modeling_knowfree.data.readers import read_rows
-    from modeling_knowfree.data.rows import InputError, write_rows
+    from modeling_knowfree.data.rows import InputError
     from modeling_knowfree.units_knowfree import infer_unit
 
     name = values.pop("unlabeled_dataset_name", None)
@@ -75,7 +75,8 @@ def _pool_changes(folder: Path, values: dict[str, Any]) -> dict[str, Any]:
         train_file = values.get("train_file") or load_settings(folder).train_file
         gold = read_rows(folder / train_file)
         unit = infer_unit(gold)
-        write_rows(folder / UNLABELED_FILE, read_hub_texts(name, None, TokenStyle.of(gold, unit).tokens, unit))
+        texts = list(read_hub_texts(name, None, TokenStyle.of(gold, unit).tokens, unit))
+        keep_texts(folder / UNLABELED_FILE, texts, accept_changes=accept_changes)
         return values | {"unlabeled_file": UNLABELED_FILE}
     if values.get("unlabeled_file"):
         values["unlabeled_file"] = _from_folder(folder, values["unlabeled_file"])
@@ -243,7 +244,7 @@ def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, A
     changes = {name: value for name, value in options.items() if value not in (None, ())}
     if "answers" in changes:
         changes["answers"] = [_from_folder(folder, path) for path in changes["answers"]]
-    changes = _pool_changes(folder, changes)
+    changes = _pool_changes(folder, changes, accept_changes=accept_changes)
     settings = load_settings(folder, changes)
     sentence_encoder(settings.encoder)  # a wrong name shall stop the run before it costs anything
     with open_run(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as run:

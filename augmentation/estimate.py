@@ -58,6 +58,12 @@ class Tally:
                 tally.input_tokens[request.task] += round(tokens_of(request.input))
         return tally
 
+    def follow(self, first: str, second: str) -> None:
+        """Count a question of task `second` behind each missing one of `first`, about the same text and its answer."""
+        self.missing[second] = self.missing[first]
+        self.input_tokens[second] = self.input_tokens[first]
+        self.prompt_tokens[second] = self.prompt_tokens[first] + self.input_tokens[first]
+
     def estimate(self, budget: Budget) -> dict[str, Any]:
         """`requests`, `tokens` `[low, high]`, and `usd` `[low, high]` where `budget` has prices."""
         prompts = sum(self.prompt_tokens.values())

@@ -20,7 +20,7 @@ from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
 from augmentation.llm.tasks import explanation_request
 from augmentation.pool_stage import PoolAnswer, PoolStage
-from augmentation.settings import RESULTS, STATE_FILE, Settings, check_state
+from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, check_state
 from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import Annotation
@@ -283,7 +283,8 @@ class Augmentation:
             counts["pool"] |= {"texts": self.pool.pool.counts}
         if self.settings.explain:
             counts["synthesis"] = dict(sorted(synthesis.items()))
-        failures += [failure for merge in merges for failure in failures_of(merge)]
+        others = [*merges, *self._told_of_the_pool()]
+        failures += [failure for done in others for failure in failures_of(done)]
         counts["failed"] = dict(Counter(failure["task"] for failure in failures))
 
         files = {"fusion": self._fused(gold, label_map)}
@@ -307,9 +308,9 @@ class Augmentation:
 
         repairs = [repair for merge in merges for repair in merge.value.repairs]
         write_atomically(self.folder / "label_map.json", label_map_json(label_map, self.settings.encoder, repairs))
-        write_rows(self.folder / "provenance.jsonl", self._provenance(gold, kept, merges))
+        write_rows(self.folder / "provenance.jsonl", self._provenance(gold, kept, others))
         write_rows(self.folder / "failed.jsonl", failures)
-        write_atomically(self.folder / "counts.json", json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
+        write_atomically(self.folder / COUNTS_FILE, json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
         return counts
 
     def _fused(self, gold: Iterable[Told], label_map: LabelMap) -> Iterator[Row]:
@@ -366,17 +367,15 @@ class Augmentation:
                     has_extensions=self._looked_at(annotation),
                 )
 
-    def _provenance(
-        self, gold: Kept, later: Mapping[str, Kept], merges: Iterable[Finished[Any]]
-    ) -> Iterator[dict[str, Any]]:
-        probed = self.pool.probed() if self.pool and self.pool.teacher else []
-        for told in gold:
+    def _told_of_the_pool(self) -> list[Finished[Any]]:
+        """Guidelines and probe of the LLM that tags the pool."""
+        return [*self.pool.induced(), *self.pool.probed()] if self.pool and self.pool.teacher else []
+
+    @staticmethod
+    def _provenance(gold: Kept, later: Mapping[str, Kept], others: Iterable[Finished[Any]]) -> Iterator[dict[str, Any]]:
+        for told in chain(gold, *later.values()):
             yield from told.provenance
-        for done in probed:
-            yield from provenance_of(done)
-        for told in chain(*later.values()):
-            yield from told.provenance
-        for done in merges:
+        for done in others:
             yield from provenance_of(done)
 
 

@@ -131,6 +131,7 @@ def _samples(run: Augmentation) -> Iterator[Request]:
             yield pos_request(row["id"], text, list(text[:4]), language=language, max_tokens=limits["pos"])
         if run.settings.explain and run.settings.asks_targets:
             works.append(ask_targets(row["id"], row["tokens"], run.annotation, run.targets))
+    works += islice(run.pool.works(), 2) if run.pool else ()
     for work in works:
         state = replay(work, lambda _: None)
         yield from state.requests if isinstance(state, Unanswered) else ()

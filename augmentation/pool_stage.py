@@ -17,6 +17,7 @@ from augmentation.settings import Settings
 from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import Annotation, AnnotationSettings
+from augmentation.steps.explanations import sentence_key
 from augmentation.steps.guideline import GUIDELINE_FILES, read_guidelines
 from augmentation.steps.picking import DOUBT_THRESHOLD, doubt_of, pick
 from augmentation.steps.pool import Pool
@@ -68,17 +69,23 @@ class PoolStage:
 
     # which texts
 
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {row["id"]: at for at, row in enumerate(self.pool.rows)}
+    def _text(self, row: Row) -> str:
+        return join_units(row["tokens"], self.unit)[0]
 
-    def _kept(self) -> list[str]:
-        """Ids that were picked, in order; the first `ask` of them count."""
+    @cached_property
+    def _keys(self) -> list[str]:
+        return [sentence_key(self._text(row)) for row in self.pool.rows]
+
+    def _kept(self) -> list[int]:
+        """Places of the texts that were picked, in order; the first `ask` of them count. They are known by what stands
+        in them: ids are lines, and lines move."""
         path = self.folder / PICKED_FILE
         if not path.is_file():
             return []
-        ids = json.loads(path.read_text(encoding="utf-8"))["ids"]
-        return [row_id for row_id in ids if row_id in self._places]
+        picked = json.loads(path.read_text(encoding="utf-8"))
+        names = self._keys if "texts" in picked else [row["id"] for row in self.pool.rows]  # older files have ids alone
+        places = {name: at for at, name in enumerate(names)}
+        return [places[name] for name in picked.get("texts", picked["ids"]) if name in places]
 
     @property
     def chooses(self) -> bool:
@@ -89,33 +96,46 @@ class PoolStage:
         """The texts to ask about, in the order in which they were picked; all in the pool's order without `ask`."""
         if not self.chooses:
             return self.pool.rows
-        return [self.pool.rows[self._places[row_id]] for row_id in self._kept()[: self.settings.ask]]
+        return [self.pool.rows[at] for at in self._kept()[: self.settings.ask]]
 
     def choose(self) -> None:
         """Pick what `ask` wants beyond what was picked before, and note it: a rerun asks about the same texts."""
         kept = self._kept()
         if not self.chooses or len(kept) >= (self.settings.ask or 0):
             return
-        how, texts = self.settings.pick, [join_units(row["tokens"], self.unit)[0] for row in self.pool.rows]
+        how, texts = self.settings.pick, list(map(self._text, self.pool.rows))
         new = pick(
             (self.settings.ask or 0) - len(kept),
             texts,
             how=how,
             seed=self.settings.seed,
-            taken=[self._places[row_id] for row_id in kept],
-            doubts=self._doubts() if how in ("uncertain", "both") else None,
+            taken=kept,
+            doubts=model_doubts(str(self._picker), self.pool.rows) if self._needs_doubts else None,
             embed=self.embed,
         )
-        ids = kept + [self.pool.rows[at]["id"] for at in new]
-        write_atomically(self.folder / PICKED_FILE, json.dumps({"ids": ids}, ensure_ascii=False, indent=1) + "\n")
+        picked = {
+            "ids": [self.pool.rows[at]["id"] for at in (*kept, *new)],
+            "texts": [self._keys[at] for at in (*kept, *new)],
+        }
+        write_atomically(self.folder / PICKED_FILE, json.dumps(picked, ensure_ascii=False, indent=1) + "\n")
 
-    def _doubts(self) -> list[float]:
-        if not self.settings.pick_model:
+    @property
+    def _needs_doubts(self) -> bool:
+        return self.settings.pick in ("uncertain", "both")
+
+    def _check_picker(self) -> None:
+        """Before anything is paid for."""
+        missing = self.chooses and len(self._kept()) < (self.settings.ask or 0)
+        if missing and self._needs_doubts and not (self.settings.pick_model and self._picker.is_dir()):
+            told = f" and {self._picker} is no folder" if self.settings.pick_model else ""
             raise InputError(
-                f"pick is {self.settings.pick}, which needs a model that doubts: give --pick_model, a folder that "
-                "`knowfree train` wrote, or let `knowfree run` train one; or take --pick random or diverse"
+                f"pick is {self.settings.pick}, which needs a model that doubts{told}: give --pick_model, a folder "
+                "that `knowfree train` wrote, or let `knowfree run` train one; or take --pick random or diverse"
             )
-        return model_doubts(str(self.folder / self.settings.pick_model), self.pool.rows)
+
+    @property
+    def _picker(self) -> Path:
+        return self.folder / str(self.settings.pick_model)
 
     # the questions
 
@@ -129,9 +149,13 @@ class PoolStage:
         targets = self.teacher.pool_work(row) if self.teacher else _no_targets()
         return both(annotate(row["id"], row["tokens"], self.annotation), targets)
 
+    def _to_ask(self) -> list[Row]:
+        """The texts to ask about; before they are picked, so many."""
+        return self.picked() or self.pool.rows[: self.settings.ask]
+
     def works(self) -> Iterator[Work[PoolAnswer]]:
         """Of the texts to ask about; before they are picked, of so many."""
-        rows = self.picked() or self.pool.rows[: self.settings.ask]
+        rows = self._to_ask()
         if self.teacher:
             self.teacher.know(rows)
         return map(self.work, rows)
@@ -141,9 +165,11 @@ class PoolStage:
         Probe, look at the result, choose, ask.
 
         Raises:
+            InputError: the texts are picked by a model's doubts, and there is no model.
             StoppedError: budget or Ctrl-C; a guideline was induced and is to be read first; or the teacher is worse
                 than `min_teacher_f1`, or answers nothing.
         """
+        self._check_picker()
         if self.teacher:
             if self.settings.induce_guideline:
                 self._induce_guidelines(self.teacher, stage)
@@ -184,11 +210,13 @@ class PoolStage:
         elif least is not None and f1 < least:
             reason = (
                 f"the LLM's F1 on the gold is {f1:.3f}, under --min_teacher_f1 {least:g}, so nothing of the pool was "
-                f"asked; {told}. Describe the labels (label_descriptions), mend the guidelines, take another model, or "
-                "lower the limit"
+                f"asked; {told}. Describe the labels (label_descriptions), mend the guidelines (an induced one in its "
+                "two folds, which the probe goes by), take another model, or lower the limit"
             )
         else:
             return
+        if failed := report["probe_failed"]:
+            reason += f". {failed} of its answers cannot be used: knowfree augment retry-failed {self.folder}"
         raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
 
     # the answers
@@ -200,6 +228,13 @@ class PoolStage:
         """What the probe found, from stored answers."""
         return [finished(work, self.runner) for work in self.probe_works()]
 
+    def induced(self) -> list[Finished[str | None]]:
+        """The guidelines that the LLM wrote, from stored answers."""
+        assert self.teacher is not None
+        parts = GUIDELINE_FILES if self.settings.induce_guideline else ()
+        told = [replay(self.teacher.guideline_work(part), self.runner.outcome) for part in parts]
+        return [done for done in told if not isinstance(done, Unanswered)]
+
     def write_teacher(self) -> dict[str, Any]:
         """Write teacher.json from the stored answers, and return what it holds."""
         assert self.teacher is not None
@@ -208,9 +243,12 @@ class PoolStage:
             "probe_failed": failed,
             "pool": self.pool.counts,
             "pool_texts": len(self.pool.rows),
+            "texts": len(self._to_ask()),
             "asked": sum(map(self._answered, map(self.teacher.pool_work, self.picked()))),
         }
         tally = Tally.of(self.works(), lambda _: None)  # of all that is to be asked, answered or not
+        if self.unit == "character" and "pos" in self.annotation.kinds:  # asked about the words of the segmentation
+            tally.follow("segmentation", "pos")
         plan = tally.estimate(self.runner.purse.budget)
         report |= plan | {"plan": plan | {"tasks": dict(tally.missing)}}
         write_atomically(self.folder / TEACHER_FILE, json.dumps(report, ensure_ascii=False, indent=1) + "\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augmentation.llm.budget import Budget
+    from augmentation.llm.budget import Budget, Purse
     from augmentation.llm.protocol import Client
     from augmentation.llm.runner import Progress, Runner
     from augmentation.llm.store import Store
@@ -28,7 +28,8 @@ def open_run(
     budget: dict[str, Any] | None = None,
     accept_changes: bool = False,
 ) -> Iterator[Augmentation]:
-    """A run folder with its store and, unless `offline`, the client that its settings name."""
+    """A run folder with its store and, unless `offline`, the client that its settings name. What is spent is taken
+    from `budget`."""
     from augmentation.llm.dialogue import OfflineClient
     from augmentation.llm.store import Store, hold
     from augmentation.pipeline import STORE_FILE, Augmentation
@@ -43,13 +44,17 @@ def open_run(
         client = client_of(settings, folder) if asks else OfflineClient(settings.model_name)
         limits = limits_of(settings, budget, str(folder))
         with Store(folder / STORE_FILE, lock) as store:
-            yield Augmentation(
-                folder,
-                settings,
-                runner_of(settings, client, store, limits),
-                lambda texts: sentence_encoder(settings.encoder)(texts),
-                accept_changes=accept_changes,
-            )
+            runner = runner_of(settings, client, store, limits)
+            try:
+                yield Augmentation(
+                    folder,
+                    settings,
+                    runner,
+                    lambda texts: sentence_encoder(settings.encoder)(texts),
+                    accept_changes=accept_changes,
+                )
+            finally:
+                charge(budget, runner.purse)
 
 
 def client_of(settings: Settings, folder: Path) -> Client:
@@ -84,6 +89,17 @@ def limits_of(settings: Settings, budget: Mapping[str, Any] | None, where: str) 
         return Budget(**(budget or {}), **prices)
     except ValueError as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def charge(budget: dict[str, Any] | None, purse: Purse) -> None:
+    """Take what was spent from the limits that are left for whoever asks next."""
+    spent = {
+        "max_requests": purse.requests,
+        "max_total_tokens": purse.prompt_tokens + purse.completion_tokens,
+        "max_usd": purse.usd,
+    }
+    if budget:
+        budget.update({name: max(0, limit - spent[name]) for name, limit in budget.items() if limit is not None})
 
 
 def runner_of(settings: Settings, client: Client, store: Store, limits: Budget) -> Runner:

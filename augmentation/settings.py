@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from augmentation.llm.http_errors import check_base_url, check_token_env
 from augmentation.steps.asking import AnnotationSettings
+from augmentation.steps.guideline import GUIDELINE_FILES
 from augmentation.steps.label_merging import MergeSettings
 from augmentation.steps.picking import Pick
 from modeling_knowfree import settings as yaml_settings
@@ -19,9 +20,9 @@ from modeling_knowfree.encoders import sentence_encoder_of
 from modeling_knowfree.files import write_whole
 
 SETTINGS_FILE = "augment.yaml"
-STATE_FILE = "state.json"
+STATE_FILE, COUNTS_FILE = "state.json", "counts.json"
 RESULTS = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "pool.jsonl", "train.jsonl")
-RECORDS = ("label_map.json", "provenance.jsonl", "failed.jsonl", "counts.json", "teacher.json", "picked.json")
+RECORDS = ("label_map.json", "provenance.jsonl", "failed.jsonl", COUNTS_FILE, "teacher.json", "picked.json")
 
 Annotator = Literal["llm", "fusion", "gold", "agree"]
 Kind = Literal["entities", "pos", "segmentation"]
@@ -236,6 +237,8 @@ def change_settings(folder: Path, changes: Mapping[str, Any]) -> None:
 def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     """What a run's results are made from: sha256 of the input files and the settings that shape the results."""
     files = {name: getattr(settings, name) for name in FILES}
+    if settings.induce_guideline and settings.unlabeled_file:
+        files |= {name: name for name in GUIDELINE_FILES.values() if (folder / name).is_file()}
     hashes = {name: hashlib.sha256((folder / path).read_bytes()).hexdigest() for name, path in files.items() if path}
     left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))
     left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
@@ -279,7 +282,8 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
     path = folder / STATE_FILE
     if path.is_file() and not accept_changes:
         before = json.loads(path.read_text(encoding="utf-8"))
-        additions = {"ask"} | ({"explain"} if state["settings"]["explain"] else set())  # what is there stays as it is
+        additions = {"ask"} | set(GUIDELINE_FILES.values()) - before.get("input", {}).keys()  # what is there stays
+        additions |= {"explain"} if state["settings"]["explain"] else set()
         changes = [
             f"{name} {show(before.get(part, {}).get(name))} -> {show(values.get(name))}"
             for part, values in state.items()

@@ -12,6 +12,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from knowfree_experiments.run.variants import paper_name
 
+from augmentation.settings import COUNTS_FILE
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import InputError, read_lines
 from modeling_knowfree.units_knowfree import join_units
@@ -251,7 +252,7 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
     from augmentation.settings import load_settings
 
     settings = load_settings(folder)
-    counts = read_json(folder / "counts.json")
+    counts = read_json(folder / COUNTS_FILE)
     reviewed = (folder / DECISIONS_FILE).exists()
     decisions = read_decisions(folder / DECISIONS_FILE) if reviewed else Decisions()
     rows, rejected, keys = {}, {}, {}

@@ -4,6 +4,7 @@ A line, row or blank-line paragraph is one text and is never split here; what ex
 have become rows (`windowed`).
 """
 
+import logging
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,15 +15,31 @@ from typing import Any
 
 from augmentation.steps.explanations import TokenStyle, sentence_key
 from augmentation.steps.windows import windows
+from modeling_knowfree.data.formats import FORMATS
+from modeling_knowfree.data.formats.base import File
 from modeling_knowfree.data.readers import read_file
-from modeling_knowfree.data.rows import InputError, Place, Row, check_encodable, parse_json, read_lines, show
+from modeling_knowfree.data.rows import (
+    InputError,
+    Place,
+    Row,
+    check_encodable,
+    parse_json,
+    read_lines,
+    show,
+    write_rows,
+)
 from modeling_knowfree.units_knowfree import join_units
 
+logger = logging.getLogger(__name__)
 TEXT_SUFFIXES = (".txt", ".text", ".md", "")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 MOST_LINES_OF_A_PARAGRAPH = 12
 """Blocks between blank lines that are longer on average are lists of lines with a blank one between."""
-FUNCTION_WORDS = 30
+RECOGNISED = 0.5
+"""A text file that is so surely in a format of annotated text is read as one, and what is wrong with it told."""
+FUNCTION_WORDS, RECURRING = 30, 3
+"""The most frequent words of the gold, and how often they stand in it on average to tell a language by a few hits."""
+SCRIPTS_OF_A_LANGUAGE = ("Han", "Kana", "Hangul")
 MAIN_SCRIPT, FOREIGN_SCRIPT = 0.1, 0.02
 """What is written in a script by so large a share of its letters is in another language than what has so few."""
 FOREIGN, DOUBTFUL = 0.1, 0.25
@@ -88,7 +105,8 @@ def clean_pool(
     language: str,
     name: str,
 ) -> Pool:
-    """`read_pool` of rows that are read already; `name` is what errors call them."""
+    """`read_pool` of rows that are read already, a paragraph's `lines` beside its tokens: one of them that stands in
+    gold, dev or test leaves it out. `name` is what errors call them."""
     known = {"gold": {_key(row, unit) for row in gold}} | {where: set(keys) for where, keys in held_out.items()}
     ids = {row["id"] for row in gold}
     counts = Counter(dict.fromkeys(("read", "empty", "duplicates", *(f"in_{where}" for where in known), "kept"), 0))
@@ -97,7 +115,8 @@ def clean_pool(
     for row in rows:
         counts["read"] += 1
         key = _key(row, unit)
-        where = next((where for where, keys in known.items() if key in keys), None)
+        lines = [key, *map(sentence_key, row.get("lines", ()))]
+        where = next((where for where, keys in known.items() if not keys.isdisjoint(lines)), None)
         reason = "empty" if not key else "duplicates" if key in seen else f"in_{where}" if where else "kept"
         counts[reason] += 1
         seen.add(key)
@@ -137,7 +156,8 @@ def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None =
     Args:
         tokenise: cuts a running text into units.
         unit: tokens longer than a character are cut where it is `character`.
-        language: joins the lines of a paragraph by nothing in zh and ja, else by a space.
+        language: joins the lines of a paragraph by nothing in zh and ja, else by a space; where it is not known, so
+            does `unit` `character`.
 
     Raises:
         InputError: it cannot be read.
@@ -151,8 +171,9 @@ def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None =
         if first.lstrip().startswith("{"):
             yield from _json_rows(path, lines, tokenise, unit)
             return
-        if suffix in TEXT_SUFFIXES and not _is_annotated(path):
-            yield from _plain_rows(path, lines, tokenise, language)
+        if suffix in TEXT_SUFFIXES and not _is_annotated(path, unit):
+            spaceless = language in ("zh", "ja") if language else unit == "character"
+            yield from _plain_rows(path, lines, tokenise, "" if spaceless else " ")
             return
     for row in read_file(path, unit=unit, quiet=True).rows:
         yield {"id": row["id"], "tokens": _units(row["tokens"], unit), "entities": []}
@@ -177,24 +198,30 @@ def _json_rows(path: Path, lines: Sequence[tuple[int, str]], tokenise: Tokenise,
         yield {"id": f"{path.stem}-{number}" if row_id is None else str(row_id), "tokens": tokens, "entities": []}
 
 
-def _plain_rows(
-    path: Path, lines: Sequence[tuple[int, str]], tokenise: Tokenise, language: str | None
-) -> Iterator[Row]:
-    """A text a line; where blank lines part blocks of a few lines, a text a block."""
+def _plain_rows(path: Path, lines: Sequence[tuple[int, str]], tokenise: Tokenise, glue: str) -> Iterator[Row]:
+    """A text a line; where blank lines part blocks of a few lines, a text a block, its lines joined by `glue`."""
     blocks = [list(block) for blank, block in groupby(lines, key=lambda line: not line[1].strip()) if not blank]
     mean = sum(map(len, blocks)) / len(blocks)
+    told = f"{len(blocks)} blocks between blank lines, of {mean:.1f} lines on average: read as"
     if len(blocks) == 1 or mean > MOST_LINES_OF_A_PARAGRAPH:
+        if len(blocks) > 1:
+            logger.warning("%s: %s a text a line; put each text on one line if these are paragraphs", path, told)
         blocks = [[line] for block in blocks for line in block]
-    glue = "" if language in ("zh", "ja") else " "
+    elif mean > 1:
+        logger.warning("%s: %s a text a block; take the blank lines out if each line is a text", path, told)
     for block in blocks:
         number = block[0][0]
-        text = glue.join(text.strip() for _, text in block)
+        written = [text.strip() for _, text in block]
+        text = glue.join(written)
         check_encodable(text, "the text", Place(str(path), number))
-        yield {"id": f"{path.stem}-{number}", "tokens": tokenise(text), "entities": []}
+        yield {"id": f"{path.stem}-{number}", "tokens": tokenise(text), "entities": [], "lines": written}
 
 
-def _is_annotated(path: Path) -> bool:
+def _is_annotated(path: Path, unit: str) -> bool:
     """Whether a text file holds annotated sentences, such as CoNLL columns: then the reader of these reads it."""
+    file = File(path, unit=unit)
+    if any(guess.sure >= RECOGNISED for each in FORMATS.values() if (guess := each.detect(file))):
+        return True
     try:
         reading = read_file(path, quiet=True)
     except InputError:
@@ -233,6 +260,23 @@ def read_hub_texts(name: str, config: str | None, tokenise: Tokenise, unit: str)
         yield {"id": str(entry.get("id") or f"{split}-{number}"), "tokens": tokens, "entities": []}
 
 
+def keep_texts(path: Path, rows: list[Row], *, accept_changes: bool) -> None:
+    """
+    Write the texts of a Hub data set into a run folder, unless they are there.
+
+    Raises:
+        InputError: other ones are there, and `accept_changes` is not given.
+    """
+    there = (
+        [parse_json(line.text, Place(str(path), line.number)) for line in read_lines(path)] if path.is_file() else []
+    )
+    if there == rows:
+        return
+    if there and not accept_changes:
+        raise InputError(f"{path}: holds other texts; give --accept_changes to go on with these, or another folder")
+    write_rows(path, rows)
+
+
 # ------------------------------------------------------------------ its language
 
 
@@ -259,10 +303,10 @@ def _check_language(rows: Sequence[Row], gold: Sequence[Row], unit: str, languag
                     f"{whose} are {script}, of the {whom}'s {other.get(script, 0.0):.0%}; name texts in the gold's "
                     "language"
                 )
-    if unit == "character":
+    if unit == "character" or max(gold_scripts, key=gold_scripts.__getitem__, default="") in SCRIPTS_OF_A_LANGUAGE:
         return None
     frequent = Counter(token.lower() for row in gold for token in row["tokens"] if token.isalpha())
-    common = {token for token, _ in frequent.most_common(FUNCTION_WORDS)}
+    common = dict(frequent.most_common(FUNCTION_WORDS))
 
     def coverage(some: Iterable[Row]) -> float:
         words = [token.lower() for row in some for token in row["tokens"] if token.isalpha()]
@@ -275,7 +319,8 @@ def _check_language(rows: Sequence[Row], gold: Sequence[Row], unit: str, languag
         f"the {len(common)} most frequent words of the gold are {of_gold:.0%} of its words and {of_pool:.0%} of the "
         "pool's"
     )
-    if of_pool < FOREIGN * of_gold:
+    recurring = sum(common.values()) >= RECURRING * len(common)
+    if not of_pool or (recurring and of_pool < FOREIGN * of_gold):
         raise InputError(f"{name}: seems to be in another language than the gold ({language}): {told}")
     return f"{name}: may be in another language than the gold ({language}): {told}"
 

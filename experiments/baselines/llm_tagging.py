@@ -10,7 +10,7 @@ from typing import Any
 
 from augmentation.llm.dialogue import AllFailedError, Work, answer_all, finished
 from augmentation.llm.store import Store
-from augmentation.session import ProgressLine, client_of, limits_of, runner_of
+from augmentation.session import ProgressLine, charge, client_of, limits_of, runner_of
 from augmentation.settings import Settings
 from augmentation.steps.annotation import Annotation
 from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
@@ -59,7 +59,7 @@ def tag_with_llm(
             from the current directory.
         store: file of answers, made where there is none; what lies in it is not paid for again.
         examples: gold sentences shown with each text, the most similar ones by `settings.encoder`; 0: none.
-        budget: `max_requests`, `max_total_tokens`, `max_usd`.
+        budget: `max_requests`, `max_total_tokens`, `max_usd`; what is spent is taken from it.
 
     Raises:
         InputError: no such encoder.
@@ -87,6 +87,7 @@ def tag_with_llm(
             answer_all(works, runner, lambda progress: line("tag by LLM", progress))
         finally:
             line.close()
+            charge(budget, runner.purse)
         seconds = time.perf_counter() - started
         done = [finished(work, runner) for work in works()]
         asked = sum(answers.counts().values()) - sum(before.values())

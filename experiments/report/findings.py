@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from augmentation.settings import COUNTS_FILE
 from augmentation.steps.teacher import TEACHER_FILE
 from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.data.rows import Row, read_lines
 
 from ..run.settings import ASKED_FILE, POOLED, augmented_folder
-from ..run.variants import BASELINE
+from ..run.variants import BASELINE, VARIANTS, Variant
 from .comparison import Difference, Spread, spread
 from .results import FinishedRun, Result, span_sets
 
@@ -221,19 +222,15 @@ def beside_teachers(run: FinishedRun) -> list[Beside]:
     """
     found = []
     for subset in run.subsets:
-        path = run.folder / subset / TEACHER_FILE
-        if not path.is_file():
-            continue
-        told = _json(path)
         for variant in run.variants(subset):
             cells = list(run.of(subset, variant).values())
-            if not cells[0].pool_rows:
+            path = _teacher_of(run, subset, variant)
+            if not cells[0].pool_rows or path is None:
                 continue
+            told = _json(path)
             try:
-                requests = max(1, told["requests"])
-                tokens, usd = (
-                    [1000 * low_high / requests for low_high in told.get(key, ())] for key in ("tokens", "usd")
-                )
+                texts = max(1, told.get("texts", told["requests"]))  # older ones do not say
+                tokens, usd = ([1000 * low_high / texts for low_high in told.get(key, ())] for key in ("tokens", "usd"))
                 low, high = told["intervals"]["f1"]
                 timed = [cell.tag_seconds for cell in cells if cell.tag_seconds is not None]
                 found.append(
@@ -253,6 +250,16 @@ def beside_teachers(run: FinishedRun) -> list[Beside]:
             except (KeyError, TypeError, ValueError, IndexError) as error:
                 raise InputError(f"{path}: {error!r}; run `knowfree run` again, it rebuilds the file") from error
     return found
+
+
+def _teacher_of(run: FinishedRun, subset: str, variant: str) -> Path | None:
+    """The teacher.json of the LLM that tagged a variant's pool; None without one, or where the gold model tagged it."""
+    known = VARIANTS.get(variant) or Variant.model_validate(run.settings.get("define", {}).get(variant, {}))
+    if known.pool == "gold":
+        return None
+    shared = "u" if known.data == "gold" else "fu"
+    folders = [*(augmented_folder(run.folder, subset, name) for name in (variant, shared)), run.folder / subset]
+    return next((path for folder in folders if (path := folder / TEACHER_FILE).is_file()), None)
 
 
 def _asked_curve(run: FinishedRun, subset: str, variant: str, asked: int) -> list[tuple[int, float]]:
@@ -341,7 +348,7 @@ def losses(folder: Path) -> dict[str, Any] | None:
     Raises:
         InputError: a file is broken.
     """
-    path = folder / "counts.json"
+    path = folder / COUNTS_FILE
     if not path.is_file():
         return None
     counts = _json(path)

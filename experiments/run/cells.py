@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
 from functools import cache
@@ -236,13 +236,14 @@ def _parse(settings: RunSettings, variant: Variant) -> Arguments:
     return parse_arguments(shaping_arguments(settings, variant) | unused)
 
 
-def finish(cell: Cell, test: list[Row], budget: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def finish(cell: Cell, test: list[Row], budget: dict[str, Any] | None = None) -> dict[str, Any]:
     """
     Train a cell, tag the test set, and put the finished folder in its place in one step: a cell that was killed starts
     anew and ends in the same result.
 
     Args:
-        budget: `max_requests`, `max_total_tokens`, `max_usd`, where the LLM tags the test set.
+        budget: `max_requests`, `max_total_tokens`, `max_usd`, where the LLM tags the test set; what it spends is taken
+            from it.
 
     Returns:
         Its line of results.jsonl.
@@ -407,7 +408,7 @@ def _finish_lora(cell: Cell, work: Path, test: list[Row]) -> Finished:
 
 
 def _tag_by_llm(
-    cell: Cell, work: Path, test: list[Row], budget: Mapping[str, Any] | None
+    cell: Cell, work: Path, test: list[Row], budget: dict[str, Any] | None
 ) -> tuple[list[list[dict[str, Any]]], dict[str, Any]]:
     """The LLM's spans in the test set, and what they took. The rows of a run share their answers."""
     from ..baselines.llm_tagging import tag_with_llm
@@ -417,7 +418,7 @@ def _tag_by_llm(
     store = cell.folder.parents[2] / STORE_FILE
     examples = settings.target_examples if cell.definition.tagger == "llm_few" else 0
     gold = list(iterate_rows(cell.train_file)) if examples else []
-    tagging = tag_with_llm(test, gold, labels, settings, store, examples=examples, budget=dict(budget or {}))
+    tagging = tag_with_llm(test, gold, labels, settings, store, examples=examples, budget=budget)
     work.mkdir(parents=True)
     return _spelt(test, [[(*span, 1.0) for span in spans] for spans in tagging.spans]), tagging.numbers
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from augmentation.steps.annotator import annotate_by_model
 from modeling_knowfree.data.rows import Row
+from modeling_knowfree.decoding_knowfree import Span, resolve
 
 from .cells import tag_rows
 
@@ -20,12 +21,22 @@ Train = Callable[[Sequence[Row], str], Path]
 """Trains a model on rows, under a name, and returns its folder."""
 
 
-def by_gold_model(rows: Sequence[Row], predicted: Sequence[Spans]) -> list[Row]:
-    """Pool rows with a model's confident spans as soft targets; what it is not sure of is left out of the loss."""
+def by_gold_model(rows: Sequence[Row], predicted: Sequence[Spans], decoding: str) -> list[Row]:
+    """
+    Pool rows with a model's confident spans as soft targets; what it is not sure of is left out of the loss.
+
+    Args:
+        predicted: by row every span the model finds, down to `DOUBTFUL`.
+        decoding: `flat` or `nested`: which confident spans may stand together; better ones win, the others are left
+            out of the loss.
+    """
     labelled = []
     for row, spans in zip(rows, predicted, strict=True):
-        sure = [span for span in spans if span["score"] >= SURE]
-        unsure = [span for span in spans if DOUBTFUL <= span["score"] < SURE]
+        spans = sorted(spans, key=lambda span: -span["score"])
+        confident = [Span(s["start"], s["end"], at, s["score"]) for at, s in enumerate(spans) if s["score"] >= SURE]
+        kept = [hit.label for hit in resolve(confident, decoding, multi_label=False)]
+        sure = [spans[at] for at in kept]
+        unsure = [span for at, span in enumerate(spans) if at not in kept and span["score"] >= DOUBTFUL]
         entities = [_span(span) | {"score": span["score"], "weight": round(span["score"], 4)} for span in sure]
         labelled.append(row | {"entities": entities, "uncertain": list(map(_span, unsure)), "annotator": "gold"})
     return labelled
@@ -49,7 +60,8 @@ def without_disagreement(
 
     Args:
         rows: with the teacher's entities.
-        predicted: by row what the student finds, with `score`, down to `DISBELIEVED`.
+        predicted: by row what the student finds, with `score`, down to `DISBELIEVED`; of two labels of a span the
+            likelier one, which alone says nothing against the other.
         precision: the teacher's by label. Of its spans of a label no larger share than its measured errors is left
             out, the least believed first: a student that has hardly learnt a label may not silence it.
 
@@ -57,13 +69,15 @@ def without_disagreement(
         The rows, and how many cells were left out.
     """
     scored = [{_key(span): span["score"] for span in spans} for spans in predicted]
+    extents = [{(span["start"], span["end"]): span["score"] for span in spans} for spans in predicted]
     disbelieved: dict[str, list[tuple[float, int, tuple[int, int, str]]]] = {}
     totals: dict[str, int] = {}
     for at, row in enumerate(rows):
         for span in row["entities"]:
             totals[span["label"]] = totals.get(span["label"], 0) + 1
             score = scored[at].get(_key(span), 0.0)
-            if score < DISBELIEVED:
+            another = 0.0 if score else extents[at].get((span["start"], span["end"]), 0.0)
+            if score < DISBELIEVED and not DISBELIEVED <= another < INSISTED:
                 disbelieved.setdefault(span["label"], []).append((score, at, _key(span)))
     out: list[set[tuple[int, int, str]]] = [set() for _ in rows]
     for label, found in disbelieved.items():

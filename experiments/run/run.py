@@ -18,6 +18,7 @@ from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions
 from augmentation.session import ProgressLine, open_run
 from augmentation.settings import (
+    COUNTS_FILE,
     SETTINGS_FILE,
     STATE_FILE,
     check_files,
@@ -28,6 +29,8 @@ from augmentation.settings import (
 )
 from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.fusion import fused_rows
+from augmentation.steps.guideline import GUIDELINE_FILES
+from augmentation.steps.pool import keep_texts
 from modeling_knowfree.data.readers import iterate_rows, read_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
 from modeling_knowfree.training.config import target_labels
@@ -37,7 +40,17 @@ from modeling_knowfree.units_knowfree import infer_unit
 from ..report.findings import best_over_seeds
 from ..report.report import REPORT_FILE
 from ..report.results import RESULTS_FILE, usable_results
-from .cells import CELL_FILE, Cell, check_arguments, finish, fit, tag_rows, updates_of_recipe
+from .cells import (
+    CELL_FILE,
+    Cell,
+    check_arguments,
+    encoder_fingerprint,
+    finish,
+    fit,
+    shaping_arguments,
+    tag_rows,
+    updates_of_recipe,
+)
 from .settings import (
     AUGMENTED,
     GOLD_FILE,
@@ -84,6 +97,8 @@ class Run:
         self.subsets = self._subsets(flat)
         pooled = any(map(settings.pool_annotator, settings.variants))
         self.pools = {subset: open_pool(self, rows) for subset, rows in self.subsets.items()} if pooled else {}
+        if not pooled and (settings.unlabeled_file or settings.unlabeled_dataset_name):
+            logger.warning("none of these variants learns from text without labels, so it is not looked at: u does")
         self.updates: dict[str, int] = {}
         self._told: set[tuple[str, str, int]] = set()
         for subset in self.subsets:
@@ -165,7 +180,7 @@ class Run:
         Do what is not done yet.
 
         Args:
-            budget: `max_requests`, `max_total_tokens`, `max_usd` of each augmentation.
+            budget: `max_requests`, `max_total_tokens`, `max_usd` of all that this call asks.
             accept_changes: ask the LLM anew where input or settings of an augmentation changed.
 
         Yields:
@@ -175,20 +190,21 @@ class Run:
             InputError: the folder was made from other rows, or with other settings of the augmentation.
             StoppedError: budget or Ctrl-C; call again to go on.
         """
+        left = dict(budget or {})
         if not accept_changes:
             self._check_unchanged()
+        if self.pools and self.settings.unlabeled_dataset_name:
+            keep_texts(self.folder / UNLABELED_FILE, hub_texts(self), accept_changes=accept_changes)
         self.folder.mkdir(parents=True, exist_ok=True)
         here = {"called_from": os.path.relpath(Path.cwd(), self.folder.resolve())}
         write_atomically(self.folder / RUN_FILE, run_text(self.settings.model_copy(update=here)))
-        if self.pools and self.settings.unlabeled_dataset_name:
-            write_rows(self.folder / UNLABELED_FILE, hub_texts(self))
         for subset, rows in self.subsets.items():
             write_rows(self.gold(subset), rows)
             for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
                 if self.settings.pool_annotator(variant) in ("llm", "agree"):
-                    ask_teacher(self, subset, variant, dict(budget or {}), accept_changes)
+                    ask_teacher(self, subset, variant, left, accept_changes)
                 else:
-                    self.augment(subset, variant, dict(budget or {}), accept_changes)
+                    self.augment(subset, variant, left, accept_changes)
             updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), self._most_rows(subset))
             self.updates[subset] = updates
             for variant in self.settings.all_variants:
@@ -198,7 +214,7 @@ class Run:
                     result = cell.result() or self._recorded.get((subset, variant, seed, cell.key()))
                     if result is None:
                         logger.info("%s %s seed %d: %d updates", subset, variant, seed, updates)
-                        result = finish(cell, self.test, budget)
+                        result = finish(cell, self.test, left)
                     write_rows(self.folder / RESULTS_FILE, self.results())
                     yield result
 
@@ -241,7 +257,7 @@ class Run:
             if settings.known_variants[variant].data == "gold":
                 values |= {"kinds": [], "pool_extensions": False}
             else:
-                values.setdefault("pool_extensions", True)
+                values.setdefault("pool_extensions", annotator != "gold")
         if not self._explains(subset, folder):
             values["explain"] = False
         return values | {"task": settings.task, "language": settings.language, "unit": self.unit}
@@ -267,11 +283,13 @@ class Run:
         values = self._augment_values(subset, variant) | dict(changes or {})
         settings = check_settings(values, f"augment of {variant}")
         check_files(folder, settings)
-        state, counts = folder / STATE_FILE, folder / "counts.json"
+        state, counts = folder / STATE_FILE, folder / COUNTS_FILE
         if counts.exists() and json.loads(state.read_text(encoding="utf-8")) == state_of(folder, settings):
             return
         folder.mkdir(parents=True, exist_ok=True)
-        self._share_answers(subset, folder)
+        self._share_answers(folder)
+        if settings.induce_guideline:
+            self._share_guidelines(subset, folder)
         silent = not (settings.extension_kinds or settings.explain or settings.pool_annotator == "llm")
         with open_run(folder, settings, offline=silent, budget=budget, accept_changes=accept_changes) as augmentation:
             counts.unlink(missing_ok=True)
@@ -283,12 +301,19 @@ class Run:
                 line.close()
             augmentation.write()
 
-    def _share_answers(self, subset: str, folder: Path) -> None:
-        """Answers that another augmentation of this subset has paid for need no second question."""
-        for paid in sorted((self.folder / subset).glob(f"{AUGMENTED}*/{STORE_FILE}")):
+    def _share_answers(self, folder: Path) -> None:
+        """Answers that another augmentation of this run has paid for need no second question."""
+        for paid in sorted(self.folder.glob(f"*/{AUGMENTED}*/{STORE_FILE}")):
             if paid.parent != folder:
                 with Store(folder / STORE_FILE) as store:
                     store.take_from(paid)
+
+    def _share_guidelines(self, subset: str, folder: Path) -> None:
+        """Guidelines that the LLM wrote for another augmentation of this subset, as people mended them."""
+        for name in GUIDELINE_FILES.values():
+            others = sorted((self.folder / subset).glob(f"{AUGMENTED}*/{name}"))
+            if others and not (folder / name).exists():
+                shutil.copyfile(others[0], folder / name)
 
     def _most_rows(self, subset: str) -> int:
         """Sentences of the largest training set of a subset."""
@@ -315,6 +340,9 @@ class Run:
         shared = self.settings.shared(cell.variant)
         if shared:
             made_from += [self.settings.share, cell.updates, cell.seed]
+        if shared or (pooled and self.settings.student_rounds == 2):  # models on the way to the rows
+            encoder = encoder_fingerprint(self.settings.model_name_or_path)
+            made_from += [shaping_arguments(self.settings, cell.definition), encoder]
         if annotator:
             made_from.append(self.finished_model(cell, annotator).key())
         base = self.gold(cell.subset) if cell.definition.data == "gold" else folder / "fusion.jsonl"

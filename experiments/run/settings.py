@@ -22,6 +22,13 @@ GOLD_FILE, MODEL, AUGMENTED = "gold.jsonl", "model", "augmented"
 
 ASKED_FILE = "asked.jsonl"
 """In a subset's folder, dev F1 over the texts asked about, round by round."""
+AT_THE_TOP = frozenset(
+    (
+        "train_file", "dev_file", "test_file", "language", "task", "unit",
+        "unlabeled_file", "pool_annotator", "ask", "pick", "pick_model", "min_teacher_f1",
+    )
+)  # fmt: skip
+"""Settings of the augmentation that the run makes from its own."""
 POOLED = ("u", "u_gold", "fu", "fu_gold")
 """The augmentations with a pool that variants share: bare or with extension labels, with the LLM's targets or none."""
 
@@ -166,6 +173,14 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
             raise InputError(f"{where}: define: {name!r}; give it a name of its own of letters, digits, _ - .")
         if name in (AUGMENTED, GOLD_FILE) or name.startswith(f"{AUGMENTED}-"):
             raise InputError(f"{where}: define: {name!r} is what the run keeps beside the variants; name it otherwise")
+    for place, given in [
+        ("augment", settings.augment),
+        *((f"define: {n}", v.augment) for n, v in settings.define.items()),
+    ]:
+        if taken := sorted(AT_THE_TOP & given.keys()):
+            known = taken[0] in RunSettings.model_fields
+            mend = "give it to the run itself, beside `variants`" if known else "the run knows it; leave it out"
+            raise InputError(f"{where}: {place}: {taken[0]}: {mend}")
     for name in settings.variants:
         if name not in settings.known_variants:
             raise InputError(f"{where}: no variant {name!r}; there are {', '.join(settings.known_variants)}")

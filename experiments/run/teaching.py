@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augmentation.pool_stage import PICKED_FILE
+from augmentation.settings import COUNTS_FILE, STATE_FILE
 from augmentation.steps.explanations import TokenStyle, sentence_key
 from augmentation.steps.fusion import fused_rows
 from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
@@ -78,7 +79,7 @@ def ask_teacher(run: Run, subset: str, variant: str, budget: dict[str, Any], acc
     try:
         for number in range(1, rounds + 1):
             wanted, picked = math.ceil(total * number / rounds), _picked(folder)
-            if picked >= wanted and number < rounds:
+            if number < rounds and _finished(folder) >= wanted:
                 continue
             changes: dict[str, Any] = {"ask": wanted} if number < rounds else {}
             if settings.pick in ("uncertain", "both") and picked < wanted < size:
@@ -87,6 +88,14 @@ def ask_teacher(run: Run, subset: str, variant: str, budget: dict[str, Any], acc
     finally:
         if (folder / TEACHER_FILE).is_file():
             shutil.copyfile(folder / TEACHER_FILE, run.folder / subset / TEACHER_FILE)
+
+
+def _finished(folder: Path) -> float:
+    """How many texts the augmentation in a folder wanted when it last came to its end; 0 where it was interrupted."""
+    if not (folder / COUNTS_FILE).is_file():
+        return 0
+    ask = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["settings"].get("ask")
+    return math.inf if ask is None else ask
 
 
 def _picked(folder: Path) -> int:
@@ -135,10 +144,11 @@ def annotated_pool(run: Run, cell: Cell, annotator: str, others: list[Row], pool
         model = run.finished_model(cell, "base").folder
         low = {"threshold": DOUBTFUL, "decoding": "all"} if annotator == "gold" else {}
         bare, predicted = pool, list(tag_rows(model, pool, **low))
-        pool = by_gold_model(bare, predicted) if annotator == "gold" else by_both(bare, predicted)
+        decoding = "nested" if run.settings.task == "nested_ner" else "flat"
+        pool = by_gold_model(bare, predicted, decoding) if annotator == "gold" else by_both(bare, predicted)
         if annotator == "gold" and two_rounds:
             student = train([*others, *pool], "student")
-            pool = by_gold_model(bare, list(tag_rows(student, bare, **low)))
+            pool = by_gold_model(bare, list(tag_rows(student, bare, **low)), decoding)
     if annotator != "gold" and two_rounds:
         teacher = run.augmented(cell.subset, cell.variant) / TEACHER_FILE
         precision = label_precision(json.loads(teacher.read_text(encoding="utf-8")), run.settings.labels or ())

@@ -63,6 +63,13 @@ def test_it_is_written_read_mended_and_then_used(folder, monkeypatch):
         assert f"Guidelines: Of {1 - fold}.\n" in asked[row["id"]]  # never one that its own sentence shaped
     pool = [asked[row["id"]] for row in read_rows(folder / "pool.jsonl")]
     assert len(pool) == 6 and all("Guidelines: No articles.\n" in prompt for prompt in pool)
+    tasks = [
+        json.loads(line)["task"] for line in (folder / "provenance.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert tasks.count("guideline") == 3
+    (folder / "guideline.txt").write_text("All articles.\n", encoding="utf-8")
+    assert "guideline.txt" in call("run", folder, code=2)  # the pool would be paid for again
+    call("run", folder, "--accept_changes")
 
 
 @pytest.mark.parametrize(("content", "what"), [(b"\xff\xfe", "UTF-8"), (b"x" * 9000, "9000 characters")])

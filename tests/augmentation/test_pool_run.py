@@ -11,6 +11,7 @@ import knowfree
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.store import hold
 from modeling_knowfree.data.readers import read_rows
+from tests.conftest import ROOT
 from tests.support.forked import knowfree_forked
 from tests.support.llm_server import LLMServer
 from tests.support.pool_files import pool_files
@@ -153,3 +154,62 @@ def test_two_runs_on_one_pool_folder_the_second_changes_nothing(tmp_path):
     assert "another run is at work" in told
     after = {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("answers.sqlite")}
     assert after == before
+
+
+def test_texts_that_were_picked_stay_picked_where_lines_move(tmp_path):
+    folder = make(tmp_path / "run", ask=20)
+    call("run", folder)
+    asked = spent(folder)
+    texts = (folder / "pool.txt").read_text(encoding="utf-8")
+    (folder / "pool.txt").write_text("a bear at the creek of the pass\n" + texts, encoding="utf-8")
+    call("run", folder, "--accept_changes")
+    assert spent(folder) == asked and len(lines_of(folder / "pool.jsonl")) == 20
+
+
+def test_answers_of_the_probe_that_cannot_be_used_are_told(tmp_path):
+    folder = make(tmp_path / "run")
+    answers = folder / "answers.jsonl"
+    gold = {row["id"] for row in read_rows(folder / "gold.jsonl")[:3]}
+    lines = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    broken = [line | ({"completion": "no idea"} if line["id"] in gold else {}) for line in lines]
+    answers.write_text("".join(json.dumps(line) + "\n" for line in broken), encoding="utf-8")
+    assert "3 of its answers cannot be used" in call("run", folder, "--min_teacher_f1", 0.99, code=3)
+    assert "3 answers failed" in call("run", folder, "--min_teacher_f1", 0.1)
+    assert {line["id"] for line in lines_of(folder / "failed.jsonl")} == gold
+
+
+def test_the_price_counts_pos_behind_segmentation(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    demo = ROOT / "examples" / "demo" / "zh"
+    answers = [str(demo / name) for name in ("answers.jsonl", "pool_answers.jsonl", "probe.jsonl")]
+    settings = {"train_file": str(demo / "train.jsonl"), "unlabeled_file": str(demo / "pool.txt"), "language": "zh"}
+    settings |= {"task": "nested_ner", "client": "recorded", "answers": answers, "explain": False, "ask": 6}
+    settings |= {"pool_extensions": True}
+    (folder / "augment.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    call("run", folder)
+    report = teacher(folder)
+    assert report["plan"]["tasks"] == {"targets": 6, "entities": 6, "segmentation": 6, "pos": 6}
+    assert (report["texts"], report["requests"]) == (6, 24)
+
+
+def test_a_refused_hub_data_set_leaves_the_texts_that_are_there(tmp_path):
+    folder = make(tmp_path / "run", unlabeled_file="unlabeled.jsonl")
+    for name, text in (("one", "a bear at the creek of the pass"), ("other", "deep snow on the ridge in may")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "train.jsonl").write_text(json.dumps({"text": text}) + "\n", encoding="utf-8")
+    call("run", folder, "--unlabeled_dataset_name", tmp_path / "one", "--max_requests", 2, code=3)
+    before = (folder / "unlabeled.jsonl").read_bytes()
+    told = call("run", folder, "--unlabeled_dataset_name", tmp_path / "other", code=2)
+    assert "holds other texts" in told and (folder / "unlabeled.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("model", [None, "nowhere"])
+def test_a_picker_without_a_model_is_refused_before_the_probe(tmp_path, model):
+    folder = make(tmp_path / "run", ask=10, pick="uncertain", pick_model=model)
+    assert "needs a model that doubts" in call("run", folder, code=2)
+    assert spent(folder) == {}
+
+
+def test_plan_shows_prompts_of_the_pool(tmp_path):
+    assert "--- targets ---" in call("plan", make(tmp_path / "run", ask=10))

@@ -36,14 +36,26 @@ def test_a_line_is_a_text_and_what_is_known_is_left_out_and_counted(tmp_path):
     }
 
 
-def test_blank_lines_part_paragraphs_unless_the_blocks_are_long_lists(tmp_path):
+def test_blank_lines_part_paragraphs_unless_the_blocks_are_long_lists(tmp_path, caplog):
     file = tmp_path / "pool.txt"
     file.write_text("我们一起\n在嘉鱼。\n\n今天下午\n去北京。\n", encoding="utf-8")
     rows = pool_of(file, CHINESE, "character", "zh").rows
     assert ["".join(r["tokens"]) for r in rows] == ["我们一起在嘉鱼。", "今天下午去北京。"]
+    assert "2 blocks between blank lines, of 2.0 lines on average: read as a text a block" in caplog.text
     lines = [f"the creek at {number} in the snow\n" for number in range(40)]
     file.write_text("".join(lines[:20]) + "\n" + "".join(lines[20:]), encoding="utf-8")
     assert len(pool_of(file).rows) == 40
+    assert "read as a text a line" in caplog.text
+
+
+def test_a_stray_blank_line_lets_no_test_sentence_in(tmp_path):
+    file = tmp_path / "pool.txt"
+    file.write_text(
+        "the snow\nthe axe\n\nthe bear\nthe den\nin the creek\n\nthe old creek\nin the bear\n", encoding="utf-8"
+    )
+    found = pool_of(file, test=["thesnow", "theaxe", "theden"])
+    assert [" ".join(r["tokens"]) for r in found.rows] == ["the old creek in the bear"]
+    assert (found.counts["read"], found.counts["in_test"]) == (3, 2)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +64,7 @@ def test_blank_lines_part_paragraphs_unless_the_blocks_are_long_lists(tmp_path):
         ("p.jsonl", '{"id": 7, "tokens": ["the", "creek"]}\n{"text": "the snow"}\n'),
         ("p.jsonl", '{"id": "7", "tokens": ["the", "creek"], "entities": [{"x": 1}]}\n{"text": ["the", "snow"]}\n'),
         ("p.txt", "the O\ncreek B-PLACE\n\nthe O\nsnow O\n"),
+        ("p.txt", "the O\ncreek O\n\nthe O\nsnow O\n"),
         ("p.conll", "the O\ncreek B-PLACE\n\nthe O\nsnow O\n"),
     ],
 )
@@ -69,6 +82,18 @@ def test_words_become_characters_where_the_gold_has_characters(tmp_path):
 
 
 FRENCH = "le chien dort dans la neige près du vieux pont et les autres chiens le regardent de loin\n"
+
+
+def test_a_broken_annotated_file_is_no_prose(tmp_path):
+    (tmp_path / "pool.txt").write_text("the O\ncreek B-PLACE\n\nbad\nsnow O\n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 4"):
+        pool_of(tmp_path / "pool.txt")
+
+
+def test_words_of_korean_that_never_recur_are_korean(tmp_path):
+    gold = [row("서울역에서 친구를 만났다", (0, 1, "LOC"))]
+    (tmp_path / "pool.txt").write_text("부산항은 비가 많이 왔다\n제주도까지 배로 갔다\n", encoding="utf-8")
+    assert len(pool_of(tmp_path / "pool.txt", gold, "word", "ko").rows) == 2
 
 
 @pytest.mark.parametrize(

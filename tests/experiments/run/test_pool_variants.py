@@ -8,6 +8,7 @@ from knowfree_experiments.report.results import read_run
 from knowfree_experiments.run.pool_rows import by_gold_model, without_disagreement
 from knowfree_experiments.run.settings import check_run
 
+from modeling_knowfree.data.rows import InputError
 from tests.support.pool_files import pool_files
 from tests.support.tiny_run import call, lines_of, tiny_settings
 
@@ -69,8 +70,6 @@ def test_who_annotates_the_pool():
 
 
 def test_without_texts_there_is_nothing_to_learn_from(tmp_path, encoder):
-    from modeling_knowfree.data.rows import InputError
-
     settings = tiny_settings(tmp_path, encoder) | {"variants": ["u"]}
     with pytest.raises(InputError, match="unlabeled_file"):
         check_run(settings, "test")
@@ -105,6 +104,63 @@ def test_disagreement_is_left_out_up_to_the_measured_errors():
 
 
 def test_the_gold_model_gives_soft_targets_where_it_is_sure():
-    [row] = by_gold_model([{"id": "1", "entities": []}], [[span(0, "A", 0.95), span(1, "A", 0.5), span(2, "A", 0.01)]])
+    found = [span(0, "A", 0.95), span(1, "A", 0.5), span(2, "A", 0.01)]
+    [row] = by_gold_model([{"id": "1", "entities": []}], [found], "flat")
     assert row["entities"] == [span(0, "A", 0.95, weight=0.95)]
     assert row["uncertain"] == [span(1, "A")] and row["annotator"] == "gold"
+
+
+@pytest.mark.parametrize(("decoding", "kept"), [("flat", [(3, 5)]), ("nested", [(0, 5), (3, 5)])])
+def test_confident_spans_that_may_not_stand_together_are_left_out_of_the_loss(decoding, kept):
+    found = [
+        {"start": start, "end": end, "label": "A", "score": score}
+        for start, end, score in ((0, 5, 0.95), (3, 5, 0.99), (4, 6, 0.92))
+    ]
+    [row] = by_gold_model([{"id": "1", "entities": []}], [found], decoding)
+    assert [(one["start"], one["end"]) for one in row["entities"]] == kept
+    assert {(one["start"], one["end"]) for one in row["uncertain"]} == {(0, 5), (3, 5), (4, 6)} - set(kept)
+
+
+def test_a_span_that_a_student_takes_for_another_label_is_not_disbelieved():
+    rows = [{"id": "1", "entities": [span(0, "A"), span(1, "A"), span(2, "A")]}]
+    predicted = [[span(0, "B", 0.6), span(1, "B", 0.99), span(2, "A", 0.9)]]  # one label a span is all it tells
+    [row], _ = without_disagreement(rows, predicted, {"A": 0.0})
+    assert [one["start"] for one in row["entities"]] == [0, 2]
+
+
+@pytest.mark.parametrize("where", ["augment", "define"])
+@pytest.mark.parametrize(
+    ("name", "value", "mend"),
+    [
+        ("ask", 20, "beside `variants`"),
+        ("min_teacher_f1", 0.9, "beside `variants`"),
+        ("pick_model", "m", "leave it out"),
+    ],
+)
+def test_what_the_run_sets_is_refused_in_the_augmentation(tmp_path, encoder, where, name, value, mend):
+    settings = tiny_settings(tmp_path, encoder) | {"unlabeled_file": "p", "variants": ["u"]}
+    if where == "augment":
+        settings["augment"] = settings["augment"] | {name: value}
+    else:
+        settings["define"] = {"mine": {"pool": "llm", "augment": {name: value}}}
+    with pytest.raises(InputError, match=f"{name}: .*{mend}"):
+        check_run(settings, "test")
+
+
+def test_rounds_go_on_where_they_were_stopped_and_share_one_budget(tmp_path, encoder):
+    files = pool_files(tmp_path, texts=12)
+    settings = tiny_settings(tmp_path, encoder) | {
+        "unlabeled_file": str(tmp_path / files["unlabeled_file"]),
+        "augment": {"client": "recorded", "answers": [str(tmp_path / name) for name in files["answers"]]},
+        "variants": ["u"],
+        "pick": "uncertain",
+        "rounds": 3,
+        "ask": 9,
+    }
+    call(tmp_path / "whole", settings)
+    for limit in (10, 1, 2):  # 8 of the gold; in the first round, at its end, in the second
+        told = call(tmp_path / "run", settings, "--max_requests", limit, code=3)
+        assert "run the same command to go on" in told
+    call(tmp_path / "run", settings, "--max_requests", 4)
+    for name in ("all/augmented-u/pool.jsonl", "all/asked.jsonl", "all/augmented-u/picked.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
