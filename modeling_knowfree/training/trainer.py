@@ -64,8 +64,7 @@ class KnowFreeTrainer(SafeCheckpoints):
         spans = self.args.spans_per_batch
         if spans is None:
             return super().get_train_dataloader()
-        lengths = [item["num_units"] for item in self.train_dataset]  # type: ignore[union-attr]
-        width = self.accelerator.unwrap_model(self.model).config.max_span_width
+        lengths, width = self.units_and_width()
         batches = CostBatches(lengths, self.args.train_batch_size, width, spans, self.args.seed)
         loader = DataLoader(
             self.train_dataset,  # type: ignore[arg-type]
@@ -75,6 +74,11 @@ class KnowFreeTrainer(SafeCheckpoints):
             pin_memory=self.args.dataloader_pin_memory,
         )
         return self.accelerator.prepare(loader)
+
+    def units_and_width(self) -> tuple[list[int], int | None]:
+        """Units of each training sentence, and the widest span scored: what a batch costs by."""
+        lengths = [item["num_units"] for item in self.train_dataset]  # type: ignore[union-attr]
+        return lengths, self.accelerator.unwrap_model(self.model).config.max_span_width
 
     def in_encoder(self, name: str) -> bool:
         """Whether the parameter `name` learns at `learning_rate`; the others do at `head_learning_rate`."""

@@ -6,14 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from knowfree_experiments.baselines.bio_network import bio_features, bio_tags
-from knowfree_experiments.baselines.bio_tagging import predict_bio, train_bio
+from knowfree_experiments.baselines.bio_network import bio_features, bio_tags, emission_model
+from knowfree_experiments.baselines.bio_tagging import BioTrainer, _build, predict_bio, train_bio
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    BertForTokenClassification,
+    DataCollatorForTokenClassification,
+)
 
 from modeling_knowfree.data.formats.schemes import spans_of_tags
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.metrics import span_scores
+from modeling_knowfree.training.arguments import KnowFreeTrainingArguments
 from tests.conftest import row
 
 HEADS = ["bio", "bio_crf"]
@@ -232,6 +239,25 @@ def test_encoder_and_head_have_rates_of_their_own(head, encoder, english_rows, t
     crf = {"crf.transitions", "crf.start_transitions", "crf.end_transitions"}
     assert moved[1] == (plain if head == "bio" else {f"emissions.{name}" for name in plain} | crf)
     assert moved[0] == still.keys() - moved[1]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_batches_by_cost_hold_sentences_of_one_length(head, encoder, tmp_path):
+    rows = [row("a bear" + " snow" * extra, (1, 2, "WILDLIFE")) for extra in range(12)]
+    options = settings(head, encoder, tmp_path, spans_per_batch=60)
+    tokenizer, network = _build(str(encoder), "word", ["WILDLIFE"], options["crf"], 0.1)
+    learner = BioTrainer(
+        model=network,
+        args=KnowFreeTrainingArguments(str(tmp_path / "out"), spans_per_batch=60, use_cpu=True, report_to="none"),
+        train_dataset=bio_features(rows, tokenizer, emission_model(network).config),
+        data_collator=DataCollatorForTokenClassification(tokenizer),
+    )
+    batches = [(batch["labels"] != -100).sum(1).tolist() for batch in learner.get_train_dataloader()]
+    assert sorted(length for batch in batches for length in batch) == list(range(2, 14))
+    assert all(len(batch) * max(batch) * (max(batch) + 1) // 2 <= 60 or len(batch) == 1 for batch in batches)
+    assert max(map(len, batches)) > 3
+    write_rows(tmp_path / "train.jsonl", rows)
+    train_bio(**options | {"max_steps": 2, "validation_file": None})
 
 
 @pytest.mark.parametrize("head", HEADS)

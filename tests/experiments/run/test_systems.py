@@ -128,7 +128,7 @@ def chinese(encoder, tmp_path):
         "model_name_or_path": str(encoder),
         "updates": 1,
         "lexicon": str(tmp_path / "words.txt"),
-        "train": {"use_cpu": True, "learning_rate": "1e-3"},
+        "train": {"use_cpu": True, "learning_rate": "1e-3", "spans_per_batch": 60},
     }
 
 
