@@ -65,7 +65,8 @@ def train_bio(
         labels: target labels; `None`: those of the training rows.
         crf: a CRF over the units (`pytorch-crf`), trained by its likelihood, decoded by Viterbi.
         max_steps: updates.
-        learning_rate, head_learning_rate: peak rates of the encoder, and of linear layer and transitions.
+        learning_rate, head_learning_rate: peak rates of the encoder, and of the linear layer; transitions learn
+            `TRANSITION_RATE` times as fast as the latter.
         dropout: on the encoder's output.
         overlapping: learn from the outermost of spans that share a token, and be scored on all, instead of refusing
             them.

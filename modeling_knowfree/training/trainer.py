@@ -84,23 +84,29 @@ class KnowFreeTrainer(SafeCheckpoints):
         """Whether the parameter `name` learns at `learning_rate`; the others do at `head_learning_rate`."""
         return "encoder." in name
 
+    def group_of(self, name: str, parameter: torch.nn.Parameter) -> tuple[str, float, float]:
+        """What a parameter belongs to, its peak learning rate and its weight decay."""
+        part, rate = "head", self.args.head_learning_rate
+        if self.in_encoder(name):
+            part, rate = "encoder", self.args.learning_rate
+        if parameter.ndim < 2:
+            return f"{part} vectors", rate, 0.0
+        return f"{part} matrices", rate, self.args.weight_decay
+
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """AdamW over four groups: encoder and head, each with and without weight decay."""
+        """AdamW over the groups of `group_of`: encoder and head, each with and without weight decay."""
         if self.optimizer is not None:
             return self.optimizer
-        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+        groups: dict[tuple[str, float, float], list[torch.nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():  # type: ignore[union-attr]
             if parameter.requires_grad:
-                groups.setdefault((self.in_encoder(name), parameter.ndim >= 2), []).append(parameter)
+                groups.setdefault(self.group_of(name, parameter), []).append(parameter)
         settings: list[dict[str, Any]] = []
-        for (encoder, matrix), parameters in groups.items():
-            rate = self.args.learning_rate if encoder else self.args.head_learning_rate
-            decay = self.args.weight_decay if matrix else 0.0
+        for (group, rate, decay), parameters in groups.items():
             settings.append({"params": parameters, "lr": rate, "weight_decay": decay})
             logger.info(
-                "%s %s: %d tensors, %d parameters, learning rate %g, weight decay %g",
-                "encoder" if encoder else "head",
-                "matrices" if matrix else "vectors",
+                "%s: %d tensors, %d parameters, learning rate %g, weight decay %g",
+                group,
                 len(parameters),
                 sum(parameter.numel() for parameter in parameters),
                 rate,
