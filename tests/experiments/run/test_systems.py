@@ -142,6 +142,14 @@ def test_every_system_that_needs_no_llm_runs_on_the_same_rows(chinese, tmp_path)
     assert all(sum(label["support"] for label in line["per_label"].values()) == 8 for line in lines.values())
     configs = [tmp_path / "run" / "all" / name / "seed-0" / "config.json" for name in names[:3]]
     assert [json.loads(path.read_text())["span_mixer"] for path in configs] == ["local_attention", "none", "cnn"]
+    told = {name: tmp_path / "run" / "all" / name / "seed-0" / "training_args.json" for name in names}
+    rates = {name: json.loads(path.read_text())["learning_rate"] for name, path in told.items()}
+    assert {name for name, rate in rates.items() if rate == 1e-4} == {
+        "bio",
+        "bio_crf",
+        "bert_bilstm_crf",
+        *LEXICON_TAGGERS,
+    }
     keys = {name: line["key"] for name, line in lines.items()}
     (tmp_path / "words.txt").write_text("北京\n大学\n", encoding="utf-8")
     call(tmp_path / "run", chinese, "--variants", "w2ner,flat")
