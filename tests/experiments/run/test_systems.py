@@ -90,6 +90,13 @@ def test_texts_without_an_answer_are_counted_and_a_run_without_any_is_refused(as
             {"define": {"mine": {"tagger": "w2ner", "train": {"span_mixer": "cnn"}}}, "variants": ["mine"]},
             "w2ner has no span_mixer",
         ),
+        *(
+            (
+                {"define": {"mine": {"tagger": tagger, "train": {"join_sentences": 0.5}}}, "variants": ["mine"]},
+                f"{what} has no join_sentences",
+            )
+            for tagger, what in (("bio_crf", "a BIO tagger"), ("difinet", "difinet"), ("llm_lora", "llm_lora"))
+        ),
         ({"variants": ["flat"]}, "flat needs words"),
         ({"variants": ["llm_lora"]}, "lora: {model: ID"),
         ({"variants": ["llm_lora"], "lora": {"model": "m", "rank": "8"}}, "rank is '8'"),
