@@ -101,6 +101,14 @@ def test_texts_without_an_answer_are_counted_and_a_run_without_any_is_refused(as
         ({"variants": ["llm_lora"]}, "lora: {model: ID"),
         ({"variants": ["llm_lora"], "lora": {"model": "m", "rank": "8"}}, "rank is '8'"),
         ({"variants": ["llm_lora"], "lora": {"model": "m", "quantization": "8bit"}}, "8bit"),
+        (
+            {"variants": ["llm_lora"], "lora": {"model": "m", "learning_rate": "2e-4"}},
+            "as a number where it has a point",
+        ),
+        (
+            {"define": {"mine": {"tagger": "llm_lora", "train": {"head_learning_rate": 0.1}}}, "variants": ["mine"]},
+            "llm_lora has no head_learning_rate",
+        ),
         ({"variants": ["lebert"], "lexicon": "rjieba"}, "lexicon methods read Chinese characters"),
         ({"variants": ["pcbert"], "lexicon": "none.txt"}, "Chinese characters"),
         ({"define": {"mine": {"tagger": "w3ner"}}, "variants": ["mine"]}, "w2ner"),
