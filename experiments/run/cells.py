@@ -141,6 +141,7 @@ class Cell:
 def shaping_arguments(settings: RunSettings, variant: Variant) -> dict[str, Any]:
     """What `knowfree train` is told for a variant, but for encoder, files, seed and updates."""
     arguments = {"task": settings.task, "labels": settings.labels, "report_to": "none"}
+    arguments |= {} if "preset" in settings.train else variant.recipe
     return {name: value for name, value in (arguments | settings.train | variant.train).items() if value is not None}
 
 

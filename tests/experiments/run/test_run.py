@@ -357,9 +357,8 @@ def test_baselines_are_trained_with_what_the_run_says(data, tmp_path):
     ]
     assert told[0].items() >= given.items()
     different = {name for name in told[0] if told[0][name] != told[1].get(name)}
-    # max_steps wins over num_train_epochs; what joins sentences belongs to the span model; rows of tags have their rate
-    assert different == {"output_dir", "num_train_epochs", "join_sentences", "learning_rate"}
-    assert told[1]["learning_rate"] == 1e-4
+    # max_steps wins over num_train_epochs; what joins sentences belongs to the span model
+    assert different == {"output_dir", "num_train_epochs", "join_sentences"}
 
 
 def comparable(folder: Path) -> list[dict]:

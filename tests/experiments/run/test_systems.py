@@ -4,7 +4,9 @@ import json
 
 import pytest
 from knowfree_experiments.report.results import PREDICTIONS_FILE
-from knowfree_experiments.run.variants import LEXICON_TAGGERS
+from knowfree_experiments.run.cells import shaping_arguments
+from knowfree_experiments.run.settings import check_run
+from knowfree_experiments.run.variants import LEXICON_TAGGERS, VARIANTS
 
 from modeling_knowfree.data.readers import read_rows, write_rows
 from tests.conftest import row
@@ -147,6 +149,17 @@ def chinese(encoder, tmp_path):
     }
 
 
+def test_rows_of_tags_have_a_recipe_of_their_own_unless_the_run_names_one(chinese):
+    def rates(**train):
+        settings = check_run(chinese | {"train": train}, "test")
+        return {name: shaping_arguments(settings, one).get("learning_rate") for name, one in VARIANTS.items()}
+
+    own = {name for name, rate in rates().items() if rate == 1e-4}
+    assert own == {"bio", "bio_crf", "bert_bilstm_crf", *LEXICON_TAGGERS}
+    assert set(rates(learning_rate=3e-4).values()) == {3e-4}
+    assert set(rates(preset="paper").values()) == {None}
+
+
 def test_every_system_that_needs_no_llm_runs_on_the_same_rows(chinese, tmp_path):
     names = ["base", "plain", "cnn", "bio", "bio_crf", "bert_bilstm_crf", "w2ner", "difinet", *LEXICON_TAGGERS]
     call(tmp_path / "run", chinese, "--variants", ",".join(names))
@@ -157,14 +170,6 @@ def test_every_system_that_needs_no_llm_runs_on_the_same_rows(chinese, tmp_path)
     assert all(sum(label["support"] for label in line["per_label"].values()) == 8 for line in lines.values())
     configs = [tmp_path / "run" / "all" / name / "seed-0" / "config.json" for name in names[:3]]
     assert [json.loads(path.read_text())["span_mixer"] for path in configs] == ["local_attention", "none", "cnn"]
-    told = {name: tmp_path / "run" / "all" / name / "seed-0" / "training_args.json" for name in names}
-    rates = {name: json.loads(path.read_text())["learning_rate"] for name, path in told.items()}
-    assert {name for name, rate in rates.items() if rate == 1e-4} == {
-        "bio",
-        "bio_crf",
-        "bert_bilstm_crf",
-        *LEXICON_TAGGERS,
-    }
     keys = {name: line["key"] for name, line in lines.items()}
     (tmp_path / "words.txt").write_text("北京\n大学\n", encoding="utf-8")
     call(tmp_path / "run", chinese, "--variants", "w2ner,flat")
