@@ -87,7 +87,9 @@ class Settings(BaseModel):
         "explanation", "what makes synthetic sentences: the paper's explanations, or another of augmentation.strategies"
     )
     sentences_per_row: int = Field(4, ge=1, description="of the strategies other than explanation")
-    melm_model: str | None = _field(None, "masked language model that melm tunes; `knowfree run` takes its encoder")
+    melm_model: str | None = _field(
+        None, "masked language model, with its head, that melm tunes; `knowfree run` takes its encoder"
+    )
     seed: int = _field(0, "of the synthetic sentences")
     type_names: dict[str, str] = _field({}, "readable names of labels for the explanation prompt, e.g. {PER: person}")
     annotator: Annotator = _field(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from knowfree_experiments.run.settings import check_run
+from knowfree_experiments.run.variants import LEXICON_TAGGERS
 
 from modeling_knowfree.data.known import KNOWN
 from modeling_knowfree.data.readers import read_rows, write_rows
@@ -69,6 +70,15 @@ def test_runs_of_the_paper_say_what_fetches_their_data(path):
     assert f"# Fetched by: knowfree data get {name} data/{name}\n" in path.read_text()
     files = [settings[f"{split}_file"] for split in ("train", "validation", "test")]
     assert files == [f"data/{name}/{split}.jsonl" for split in ("train", "dev", "test")]  # as it writes them
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_runs_of_the_paper_s_tables_have_every_system_of_them(number):
+    path = EXAMPLES / "runs" / f"table{number}.yaml"
+    settings = check_run(read_settings(path), str(path))
+    rows = read_settings(ROOT / "experiments" / "report" / "paper.yaml")[f"Table {number}"]["rows"]
+    assert {row["variants"][0] for row in rows if row["variants"]} <= set(settings.variants)
+    assert settings.lexicon or not set(LEXICON_TAGGERS) & set(settings.variants)
 
 
 def test_every_data_set_that_a_run_of_the_paper_names_is_known():

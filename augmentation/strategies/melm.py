@@ -20,6 +20,7 @@ RESULT = "melm.jsonl"
 TUNING_RATE, DRAWING_RATE = 0.7, 0.5  # of an entity's pieces that are masked (η and μ of the paper)
 CONTEXT_RATE = 0.15
 MOST_PROBABLE = 5
+MEND = "melm_model: bert-base-chinese, or any masked language model with its head"
 EPOCHS, BATCH, LEARNING_RATE = 20, 8, 5e-5
 
 
@@ -29,55 +30,60 @@ def melm(asking: Asking, seeds: Sequence[SeedSentence], model: str | None, folde
     kept in `folder`.
 
     Raises:
-        InputError: no model is named, or it cannot be loaded as a masked language model.
+        InputError: no model is named, or see `open_masked_model`.
     """
     if not model:
-        raise InputError("strategy melm tunes a masked language model; name one: melm_model: bert-base-chinese")
-    made: dict[str, list[str]] = {}
+        raise InputError(f"strategy melm tunes a masked language model; name one: {MEND}")
+    told = [asking.seed, asking.per_row, asking.unit, model, [(s.id, s.tokens, s.spans) for s in seeds]]
+    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
+    made = _kept(folder / RESULT, key)
+    opened = None if made else open_masked_model(model, asking.unit)
 
     def sentences(row_id: str) -> Work[list[str]]:
-        if not made:
-            made.update(_kept_or_made(asking, seeds, model, folder / RESULT))
+        if opened and not made:
+            made.update(make_sentences(asking, seeds, *opened))
+            lines = ({"id": row, "sentences": texts} for row, texts in made.items())
+            write_rows(folder / RESULT, [{"key": key}, *lines])
         return made[row_id]
         yield []  # a generator without a question
 
     return sentences
 
 
-def _kept_or_made(asking: Asking, seeds: Sequence[SeedSentence], model: str, path: Path) -> dict[str, list[str]]:
-    told = [asking.seed, asking.per_row, asking.unit, model, [(s.id, s.tokens, s.spans) for s in seeds]]
-    key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    if path.is_file():
-        head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
-        if head.get("key") == key:
-            return {line["id"]: line["sentences"] for line in lines}
-    found = make_sentences(asking, seeds, model)
-    write_rows(path, [{"key": key}, *({"id": row, "sentences": texts} for row, texts in found.items())])
-    return found
+def _kept(path: Path, key: str) -> dict[str, list[str]]:
+    if not path.is_file():
+        return {}
+    head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    return {line["id"]: line["sentences"] for line in lines} if head.get("key") == key else {}
 
 
-def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], model: str) -> dict[str, list[str]]:
+def open_masked_model(model: str, unit: str) -> tuple[Any, Any]:
     """
-    Tune the model, then draw `asking.per_row` sentences for each gold sentence that has an entity.
+    The tokenizer and the network that fill slots.
 
     Raises:
-        InputError: the model cannot be loaded as a masked language model.
+        InputError: they cannot be loaded, or the network lacks the head that says which piece fills a slot, as the
+            packaged encoders do: a new one would say anything.
     """
-    import torch
     from transformers import AutoModelForMaskedLM
 
     from modeling_knowfree.loading import load_config, load_encoder
     from modeling_knowfree.training.tokenizer import load_tokenizer
 
-    place = encoder_path(model, asking.unit)
+    try:
+        place = encoder_path(model, unit)
+        return load_tokenizer(place, unit), load_encoder(place, load_config(place), AutoModelForMaskedLM)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"melm_model {model}: {' '.join(str(error).split()):.300}; mend: {MEND}") from error
+
+
+def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], tokenizer: Any, network: Any) -> dict[str, list[str]]:
+    """Tune the model, then draw `asking.per_row` sentences for each gold sentence that has an entity."""
+    import torch
+
     devices = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     with torch.random.fork_rng():
         torch.manual_seed(asking.seed)
-        try:
-            tokenizer: Any = load_tokenizer(place, asking.unit)
-            network = load_encoder(place, load_config(place), AutoModelForMaskedLM, new_head=True)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"melm_model {model}: {' '.join(str(error).split()):.300}") from error
         labels = sorted({label for seed in seeds for _, _, label in seed.spans})
         names = {label: tokenizer(asking.name(label), add_special_tokens=False)["input_ids"] for label in labels}
         tokenizer.add_tokens([marker(label) for label in labels], special_tokens=True)

@@ -12,8 +12,10 @@ from transformers import DataCollatorForTokenClassification, PreTrainedModel
 
 from modeling_knowfree import KnowFreeConfig
 from modeling_knowfree.data.formats.schemes import spans_of_tags
-from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.data.rows import Row
 from modeling_knowfree.units_knowfree import IGNORED, Pieces, cut, encode_units, owner, windows
+
+from .crf_head import tag_transitions
 
 logger = logging.getLogger(__name__)
 OUTSIDE = "O"
@@ -24,7 +26,7 @@ FoundSpan = tuple[int, int, str, float]  # start, end (exclusive), label, score
 
 class CrfTagger(nn.Module):
     """
-    A token-classification model as emission layer, and transitions between the tags of neighbouring units.
+    A token-classification model as emission layer, and `tag_transitions` between the tags of neighbouring units.
 
     Raises:
         InputError: `pytorch-crf` is not installed.
@@ -32,12 +34,8 @@ class CrfTagger(nn.Module):
 
     def __init__(self, emissions: PreTrainedModel):
         super().__init__()
-        try:
-            from torchcrf import CRF
-        except ImportError as error:
-            raise InputError("BIO + CRF needs pytorch-crf; mend: pip install --no-deps pytorch-crf") from error
         self.emissions = emissions
-        self.crf = CRF(emissions.config.num_labels, batch_first=True)
+        self.crf = tag_transitions(emissions.config.num_labels // 2)  # type: ignore[operator]
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """
@@ -117,8 +115,8 @@ def tag(
         network: a token-classification model or a `CrfTagger`; left in evaluation mode.
 
     Returns:
-        For each row its spans, sorted; I- after O or after another type opens a span. The score is the mean
-        probability of the span's tags, 1.0 under a CRF.
+        For each row its spans, sorted; I- after O or after another type, which a CRF never says, opens a span, as in
+        transformers' own pipeline. The score is the mean probability of the span's tags, 1.0 under a CRF.
     """
     network.eval()
     config = emission_model(network).config

@@ -23,7 +23,7 @@ from modeling_knowfree.training.checkpoints import checkpoint_to_resume
 from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.train import plan_schedule, read_splits
-from modeling_knowfree.units_knowfree import infer_unit
+from modeling_knowfree.units_knowfree import IGNORED, infer_unit
 
 from .bio_network import OUTSIDE, CrfTagger, FoundSpan, bio_features, bio_tags, emission_model, tag
 from .crf_head import FLAT_ONLY
@@ -65,7 +65,8 @@ def train_bio(
         labels: target labels; `None`: those of the training rows.
         crf: a CRF over the units (`pytorch-crf`), trained by its likelihood, decoded by Viterbi.
         max_steps: updates.
-        learning_rate, head_learning_rate: peak rates of the encoder, and of linear layer and transitions.
+        learning_rate, head_learning_rate: peak rates of the encoder, and of the linear layer; transitions learn
+            `TRANSITION_RATE` times as fast as the latter.
         dropout: on the encoder's output.
         overlapping: learn from the outermost of spans that share a token, and be scored on all, instead of refusing
             them.
@@ -134,6 +135,10 @@ def predict_bio(folder: str | Path, rows: Sequence[Row], batch_size: int = 32) -
 
 class BioTrainer(SpanTrainer):
     """Trainer of a token-classification model or a `CrfTagger`."""
+
+    def units_and_width(self) -> tuple[list[int], int | None]:
+        """See `KnowFreeTrainer`; no span is too wide."""
+        return [sum(label != IGNORED for label in item["labels"]) for item in self.train_dataset], None  # type: ignore[union-attr]
 
     def in_encoder(self, name: str) -> bool:
         """See `KnowFreeTrainer`."""

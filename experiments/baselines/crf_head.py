@@ -1,5 +1,7 @@
 """BIO tags under a linear-chain CRF, as output layer of the networks that tag units."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,13 +11,35 @@ from modeling_knowfree.decoding_knowfree import Span
 
 from .tagger import exact
 
+FORBIDDEN = -1e4  # a log score beside which no emission counts
 FLAT_ONLY = "BIO tags hold no nested or crossing spans and no second label: the outermost span is learnt"
+
+
+def tag_transitions(labels: int) -> Any:
+    """
+    A `torchcrf.CRF`, batch first, over the tags O, then B and I of each label. I follows B or I of its own label alone,
+    in training and decoding: the scores of other ways into it have no gradient and stay `FORBIDDEN`.
+
+    Raises:
+        InputError: `pytorch-crf` is not installed.
+    """
+    try:
+        from torchcrf import CRF
+    except ImportError as error:
+        raise InputError("a CRF needs pytorch-crf; mend: pip install --no-deps pytorch-crf") from error
+    crf = CRF(1 + 2 * labels, batch_first=True)
+    tags = torch.arange(crf.num_tags)
+    inside = (tags > 0) & (tags % 2 == 0)
+    follows = (tags == tags[:, None]) | (tags == tags[:, None] + 1)  # (from, to)
+    with torch.no_grad():
+        crf.start_transitions[inside] = FORBIDDEN
+        crf.transitions[inside & ~follows] = FORBIDDEN
+    return crf
 
 
 class CrfHead(nn.Module):
     """
-    A linear layer from unit states to tag scores, and transitions between the tags of neighbouring units: O, then B
-    and I of each label column.
+    A linear layer from unit states to tag scores, and `tag_transitions` between the tags of neighbouring units.
 
     Raises:
         InputError: `pytorch-crf` is not installed.
@@ -23,12 +47,8 @@ class CrfHead(nn.Module):
 
     def __init__(self, size: int, labels: int):
         super().__init__()
-        try:
-            from torchcrf import CRF
-        except ImportError as error:
-            raise InputError("a CRF needs pytorch-crf; mend: pip install --no-deps pytorch-crf") from error
         self.emission = nn.Linear(size, 1 + 2 * labels)
-        self.crf = CRF(1 + 2 * labels, batch_first=True)
+        self.crf = tag_transitions(labels)
 
     def loss(self, states: Tensor, real: Tensor, span_labels: Tensor) -> Tensor:
         """Negative log likelihood of each sentence's tags, `[B]`, summed over units. States `[B, L, D]`, which of the
@@ -37,7 +57,7 @@ class CrfHead(nn.Module):
         return -self.crf(exact(self.emission(states)), tags, real, reduction="none")
 
     def find(self, states: Tensor, real: Tensor) -> list[list[Span]]:
-        """The spans of the best tags (Viterbi), all of score 1; I after O or after another label opens a span."""
+        """The spans of the best tags (Viterbi), all of score 1."""
         found = []
         for columns in self.crf.decode(exact(self.emission(states)), real):
             tags = ["O" if column == 0 else f"{'IB'[column % 2]}-{(column - 1) // 2}" for column in columns]

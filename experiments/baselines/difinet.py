@@ -7,6 +7,7 @@ coarser grain, where single noisy cells weigh little; scores from both beside th
 Shapes: B sentences, L units, D' side, c span features, N labels.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
+from modeling_knowfree.data.rows import Row
 from modeling_knowfree.decoding_knowfree import Span, find_hits
+from modeling_knowfree.training.start import set_start_bias
 
 from .tagger import Tagger, exact, real_units
 
@@ -41,6 +44,9 @@ class DiFiNet(Tagger):
         self.merge = nn.Linear(2 * span_size, span_size)
         self.norm = nn.LayerNorm(span_size)
         self.classifier = nn.Linear(span_size, len(config.target_labels))
+
+    def set_start(self, rows: Sequence[Row], start_bias: str) -> None:
+        set_start_bias(self, rows, start_bias)
 
     def settings(self) -> dict[str, Any]:
         return self.sizes

@@ -4,6 +4,7 @@ A lexicon is the user's file (a word a line, or word2vec's text format: the word
 the package `rjieba` carries, or the words that the augmentation's segmentation found in the training rows.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +28,8 @@ class Lexicon:
     Words of two characters and more, and the rows that they have in the table of vectors.
 
     Args:
-        words: word -> row; words that training never sees and that have no vector share the row `UNKNOWN`: they still
-            tell where words begin and end.
+        words: word -> row; words without a vector that the training rows do not have twice share the row `UNKNOWN`:
+            they still tell where words begin and end.
         size: of the vectors.
         packaged: the dictionary of `rjieba` too, its words with the row `UNKNOWN` unless `words` has them.
     """
@@ -118,8 +119,8 @@ def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> 
         vectors = {word: vector for word, vector in vectors.items() if vector}
     size = len(next(iter(vectors.values()))) if vectors else size
     everything = Lexicon(dict.fromkeys(sorted(named), UNKNOWN), size)
-    seen = {"".join(row["tokens"][a:b]) for row in rows for a, b, _ in everything.matches(row["tokens"])}
-    own = sorted(seen | vectors.keys())
+    seen = Counter("".join(row["tokens"][a:b]) for row in rows for a, b, _ in everything.matches(row["tokens"]))
+    own = sorted(vectors or (word for word, times in seen.items() if times > 1))
     words: dict[str, int] = dict.fromkeys(sorted(named), UNKNOWN) | {
         word: FIRST_WORD + at for at, word in enumerate(own)
     }
@@ -185,24 +186,37 @@ def _packaged_words(text: str) -> set[str]:
     return {word for word in rjieba.cut_all(text) if 1 < len(word) <= MOST_CHARACTERS}
 
 
-class WordTable(nn.Embedding):
-    """Vectors of the words of a lexicon, trained on: row 0 is padding. In training a word is now and then unknown, so
-    that the row of unknown words learns too."""
+class VectorTable(nn.Embedding):
+    """
+    Vectors by row, which training goes on with: row 0 is padding, the row `UNKNOWN` stands for all that training never
+    saw. In training any row is now and then that one, so that it learns too.
 
-    UNKNOWN_RATE = 0.05
+    Args:
+        rows, size: of the table.
+        unknown_rate: how often.
+    """
 
-    def __init__(self, lexicon: Lexicon):
-        super().__init__(lexicon.rows, lexicon.size, padding_idx=0)
-
-    def fill(self, vectors: dict[int, list[float]]) -> None:
-        """Put pretrained vectors into their rows."""
-        with torch.no_grad():
-            for row, vector in vectors.items():
-                self.weight[row] = torch.tensor(vector, dtype=self.weight.dtype)
+    def __init__(self, rows: int, size: int, unknown_rate: float = 0.05):
+        super().__init__(rows, size, padding_idx=0)
+        self.unknown_rate = unknown_rate
+        bound = (3 / size) ** 0.5  # a standard deviation of 1 / √size
+        nn.init.uniform_(self.weight[UNKNOWN:], -bound, bound)
 
     def forward(self, rows: Tensor) -> Tensor:
         """`[…]` rows -> `[…, size]`."""
         if self.training:
-            forgotten = torch.rand(rows.shape, device=rows.device) < self.UNKNOWN_RATE
+            forgotten = torch.rand(rows.shape, device=rows.device) < self.unknown_rate
             rows = torch.where(forgotten & (rows > 0), UNKNOWN, rows)
         return super().forward(rows)
+
+
+def word_table(lexicon: Lexicon, vectors: dict[int, list[float]]) -> VectorTable:
+    """A lexicon's table with pretrained vectors in their rows, and their mean for unknown words. Without any, half of
+    the words are unknown in training, as most are in other text."""
+    if not vectors:
+        return VectorTable(lexicon.rows, lexicon.size, unknown_rate=0.5)
+    table, known = VectorTable(lexicon.rows, lexicon.size), torch.tensor(list(vectors.values()))
+    with torch.no_grad():
+        table.weight[list(vectors)] = known
+        table.weight[UNKNOWN] = known.mean(0)
+    return table

@@ -11,7 +11,7 @@ from modeling_knowfree.data.rows import Row
 from modeling_knowfree.decoding_knowfree import Span
 
 from .crf_head import FLAT_ONLY, CrfHead
-from .lexicon import AUGMENTATION, Lexicon, WordTable, check_characters, read_lexicon
+from .lexicon import AUGMENTATION, Lexicon, check_characters, read_lexicon, word_table
 from .tagger import Tagger, real_units
 
 MOST_WORDS_OF_A_UNIT = 5
@@ -35,8 +35,7 @@ class LexiconTagger(Tagger):
     ) -> None:
         super().__init__(config)
         self.lexicon = Lexicon.from_json(lexicon)
-        self.words = WordTable(self.lexicon)
-        self.words.fill(vectors or {})
+        self.words = word_table(self.lexicon, vectors or {})
 
     @classmethod
     def prepare(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> dict[str, Any]:

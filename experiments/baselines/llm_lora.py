@@ -29,7 +29,7 @@ from modeling_knowfree.units_knowfree import infer_unit, join_units
 logger = logging.getLogger(__name__)
 IGNORED = -100
 LORA_FILE = "llm_lora.json"
-OPTIONS = {"rank": int, "alpha": int, "dtype": str, "quantization": str, "max_new_tokens": int}
+OPTIONS = {"rank": int, "alpha": int, "learning_rate": float, "dtype": str, "quantization": str, "max_new_tokens": int}
 """What a run's `lora:` may say beside `model`."""
 FoundSpan = tuple[int, int, str, float]  # start, end (exclusive), label, score
 
@@ -41,6 +41,7 @@ def train_llm_lora(
     language: str,
     rank: int = 8,
     alpha: int = 16,
+    learning_rate: float = 2e-4,
     dtype: str = "auto",
     quantization: str | None = None,
     max_new_tokens: int = 512,
@@ -50,10 +51,11 @@ def train_llm_lora(
     Tune the adapter.
 
     Args:
-        arguments: of `knowfree train`; its encoder is not used, `head_learning_rate` is the adapter's rate.
+        arguments: of `knowfree train`; its encoder and its learning rates are not used.
         model: causal language model, a folder or a Hub id.
         language: of the prompt.
         rank, alpha: of LoRA, on all linear layers but the output.
+        learning_rate: peak rate of the adapter.
         dtype: of the frozen weights: `float32`, `bfloat16`, or `auto`, which is bfloat16 on a GPU that has it.
         quantization: `4bit`, or None.
         max_new_tokens: of an answer.
@@ -72,7 +74,7 @@ def train_llm_lora(
     args.eval_strategy = "no"
     plan_schedule(data_args, args, len(splits["train"]))
     args.save_strategy = "no"
-    args.learning_rate = args.head_learning_rate
+    args.learning_rate = learning_rate
     args.remove_unused_columns = False
     set_seed(args.seed)
     labels = data_args.labels or target_labels(splits["train"])
@@ -115,7 +117,8 @@ def check_lora(lora: Mapping[str, Any]) -> None:
         raise InputError(f"llm_lora tunes a causal language model; name it in the run's settings: {allowed}")
     for name, value in lora.items():
         if name != "model" and not isinstance(value, OPTIONS.get(name, ())):
-            raise InputError(f"lora: {name} is {value!r}; allowed: {allowed}")
+            mend = "; YAML reads a rate as a number where it has a point: 2.0e-4" if name == "learning_rate" else ""
+            raise InputError(f"lora: {name} is {value!r}; allowed: {allowed}{mend}")
     if lora.get("dtype", "auto") not in ("auto", "float32", "bfloat16"):
         raise InputError(f"lora: dtype is {lora['dtype']!r}; allowed: auto, float32, bfloat16")
     if lora.get("quantization", "4bit") != "4bit":

@@ -16,10 +16,11 @@ from modeling_knowfree.data.rows import InputError, Row
 
 from .crf_head import CrfHead
 from .lattice import LatticeLayer, LatticePositions, lattice_spans
+from .lexicon import UNKNOWN, VectorTable
 from .lexicon_tagger import LexiconTagger
 
 MOST_PARTS = 6
-UNKNOWN_PART, FIRST_PART = 1, 2  # row 0 of the table is padding
+FIRST_PART = 2  # row of the table, behind padding and `UNKNOWN`
 RANDOM_NODES = 128  # characters, and words, between which the random attention is learnt; further ones have none
 
 
@@ -69,7 +70,7 @@ class Mect(LexiconTagger):
         return super().settings() | self.more
 
     def extra(self, tokens: Sequence[str]) -> dict[str, Any]:
-        rows = [[self.part_rows.get(part, UNKNOWN_PART) for part in parts_of(character)] for character in tokens]
+        rows = [[self.part_rows.get(part, UNKNOWN) for part in parts_of(character)] for character in tokens]
         return super().extra(tokens) | {"parts": [row + [0] * (MOST_PARTS - len(row)) for row in rows]}
 
     def collate_extra(self, features: Sequence[dict[str, Any]], length: int) -> dict[str, Tensor]:
@@ -107,7 +108,7 @@ class RadicalCnn(nn.Module):
 
     def __init__(self, rows: int, part_size: int, size: int):
         super().__init__()
-        self.table = nn.Embedding(rows, part_size, padding_idx=0)
+        self.table = VectorTable(rows, part_size)
         self.convolution = nn.Conv1d(part_size, size, 3, padding=1)
 
     def forward(self, parts: Tensor) -> Tensor:

@@ -92,6 +92,9 @@ class Tagger(nn.Module):
     def check(cls, rows: Sequence[Row], lexicon: str | None) -> None:
         """Before a run starts: whether `prepare` will find what it needs; raises InputError where not."""
 
+    def set_start(self, rows: Sequence[Row], start_bias: str) -> None:
+        """For networks that score every span: begin with their bias, see `training.start.set_start_bias`."""
+
     def copy_encoder(self, encoder: nn.Module) -> None:
         """For networks with a second encoder: begin it with the weights of the first."""
 
@@ -193,6 +196,7 @@ def train_tagger(
         network = kind(config, **{**prepared, **settings})
         network.knowfree.encoder = _pretrained(encoder, network.knowfree.encoder.config)
         network.copy_encoder(network.knowfree.encoder)
+        network.set_start(gold, model_args.start_bias)
     except InputError:
         raise
     except (OSError, ValueError, KeyError) as error:

@@ -50,6 +50,8 @@ SET_BY_RUN = frozenset(
 
 ALSO_OF_NETWORKS = {"pooling", "head_dropout", "threshold", "decoding", "vocabulary_files"}
 """Model arguments of KnowFREE that the networks of `baselines.tagger` have too."""
+ONLY_KNOWFREE = {"join_sentences", "extension_schedule", "lora_rank"}
+"""Arguments of training that none but KnowFREE has."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ class Cell:
 def shaping_arguments(settings: RunSettings, variant: Variant) -> dict[str, Any]:
     """What `knowfree train` is told for a variant, but for encoder, files, seed and updates."""
     arguments = {"task": settings.task, "labels": settings.labels, "report_to": "none"}
+    arguments |= {} if "preset" in settings.train else variant.recipe
     return {name: value for name, value in (arguments | settings.train | variant.train).items() if value is not None}
 
 
@@ -163,14 +166,9 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         if name in ("num_train_epochs", "min_steps"):
             why = "all variants get the same number of updates; give it in train or updates of the whole run"
             raise InputError(f"{where}: no {name} of its own: {why}")
-        unused = _names(ModelArguments) - ALSO_OF_NETWORKS if definition.tagger in TAGGERS else set()
-        if definition.tagger == "llm_lora":
-            unused = _names(ModelArguments)
-        if definition.tagger in ("bio", "bio_crf"):
-            unused = _names(ModelArguments) - {"head_dropout"} | {"beta"}
         if definition.asks_llm:
             raise InputError(f"{where}: nothing is trained, so there is no {name}; leave it out")
-        if name in unused:
+        if name in _unused(definition.tagger):
             what = "a BIO tagger" if definition.tagger in ("bio", "bio_crf") else definition.tagger
             raise InputError(f"{where}: {what} has no {name}; leave it out")
     if definition.tagger == "llm_lora":
@@ -195,6 +193,18 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
             KnowFreeForTokenClassification(config)
     except (ValueError, ArithmeticError) as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _unused(tagger: str) -> set[str]:
+    """What `knowfree train` can be told and this tagger has no use for."""
+    of_model = _names(ModelArguments)
+    if tagger == "span":
+        return set()
+    if tagger == "llm_lora":
+        return of_model | ONLY_KNOWFREE | {"learning_rate", "head_learning_rate"}
+    if tagger in TAGGERS:
+        return of_model - ALSO_OF_NETWORKS - ({"start_bias"} if tagger == "difinet" else set()) | ONLY_KNOWFREE
+    return of_model - {"head_dropout"} | ONLY_KNOWFREE | {"beta"}
 
 
 def _names(*kinds: type) -> set[str]:

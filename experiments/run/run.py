@@ -31,6 +31,7 @@ from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.fusion import fused_rows
 from augmentation.steps.guideline import GUIDELINE_FILES
 from augmentation.steps.pool import keep_texts
+from augmentation.strategies.melm import open_masked_model
 from modeling_knowfree.data.readers import iterate_rows, read_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
 from modeling_knowfree.training.config import target_labels
@@ -101,9 +102,13 @@ class Run:
             logger.warning("none of these variants learns from text without labels, so it is not looked at: u does")
         self.updates: dict[str, int] = {}
         self._told: set[tuple[str, str, int]] = set()
+        masked = set()
         for subset in self.subsets:
             for variant in self._augmented_variants():
-                check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+                told = check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+                masked.add(told.melm_model if told.strategy == "melm" else None)
+        for model in filter(None, masked):
+            open_masked_model(model, unit)
         for variant in self.settings.all_variants:
             check_arguments(self.settings, variant, self.train_rows)
             if self.settings.known_variants[variant].asks_llm:

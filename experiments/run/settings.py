@@ -85,7 +85,9 @@ class RunSettings(BaseModel):
         "of that package), or augmentation (what the LLM's segmentation of the training rows found)",
     )
     lora: dict[str, Any] = _field(
-        {}, "of llm_lora: {model: a causal language model, rank, alpha, dtype, quantization: 4bit, max_new_tokens}"
+        {},
+        "of llm_lora: {model: a causal language model, rank, alpha, learning_rate, dtype, quantization: 4bit, "
+        "max_new_tokens}",
     )
     train: dict[str, Any] = _field({}, "arguments of `knowfree train` for every variant")
     augment: dict[str, Any] = _field({}, "settings of `knowfree augment`: client, model, answers, annotator, …")

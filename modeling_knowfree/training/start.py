@@ -9,12 +9,12 @@ here one for each column, from the rows.
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 
 from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import Row
-from ..modeling_knowfree import KnowFreeForTokenClassification
 
 
 def prior_log_odds(rows: Iterable[Row], config: KnowFreeConfig) -> list[float]:
@@ -38,11 +38,13 @@ def prior_log_odds(rows: Iterable[Row], config: KnowFreeConfig) -> list[float]:
     return [math.log(share / (1 - share)) for share in (min(share, 0.5) for share in shares)]
 
 
-def set_start_bias(model: KnowFreeForTokenClassification, rows: Sequence[Row], start_bias: str | float) -> None:
+def set_start_bias(model: Any, rows: Sequence[Row], start_bias: str | float) -> None:
     """
     Set the classifier's bias before the first update.
 
     Args:
+        model: with a `config` and a `classifier` that scores every span for each of its labels.
+        rows: the training rows.
         start_bias: `"prior"`: see `prior_log_odds`; a number for every column; `"none"`: as the layer was made,
             about 0, the paper's letter.
     """

@@ -64,8 +64,7 @@ class KnowFreeTrainer(SafeCheckpoints):
         spans = self.args.spans_per_batch
         if spans is None:
             return super().get_train_dataloader()
-        lengths = [item["num_units"] for item in self.train_dataset]  # type: ignore[union-attr]
-        width = self.accelerator.unwrap_model(self.model).config.max_span_width
+        lengths, width = self.units_and_width()
         batches = CostBatches(lengths, self.args.train_batch_size, width, spans, self.args.seed)
         loader = DataLoader(
             self.train_dataset,  # type: ignore[arg-type]
@@ -76,27 +75,38 @@ class KnowFreeTrainer(SafeCheckpoints):
         )
         return self.accelerator.prepare(loader)
 
+    def units_and_width(self) -> tuple[list[int], int | None]:
+        """Units of each training sentence, and the widest span scored: what a batch costs by."""
+        lengths = [item["num_units"] for item in self.train_dataset]  # type: ignore[union-attr]
+        return lengths, self.accelerator.unwrap_model(self.model).config.max_span_width
+
     def in_encoder(self, name: str) -> bool:
         """Whether the parameter `name` learns at `learning_rate`; the others do at `head_learning_rate`."""
         return "encoder." in name
 
+    def group_of(self, name: str, parameter: torch.nn.Parameter) -> tuple[str, float, float]:
+        """What a parameter belongs to, its peak learning rate and its weight decay."""
+        part, rate = "head", self.args.head_learning_rate
+        if self.in_encoder(name):
+            part, rate = "encoder", self.args.learning_rate
+        if parameter.ndim < 2:
+            return f"{part} vectors", rate, 0.0
+        return f"{part} matrices", rate, self.args.weight_decay
+
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """AdamW over four groups: encoder and head, each with and without weight decay."""
+        """AdamW over the groups of `group_of`: encoder and head, each with and without weight decay."""
         if self.optimizer is not None:
             return self.optimizer
-        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = {}
+        groups: dict[tuple[str, float, float], list[torch.nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():  # type: ignore[union-attr]
             if parameter.requires_grad:
-                groups.setdefault((self.in_encoder(name), parameter.ndim >= 2), []).append(parameter)
+                groups.setdefault(self.group_of(name, parameter), []).append(parameter)
         settings: list[dict[str, Any]] = []
-        for (encoder, matrix), parameters in groups.items():
-            rate = self.args.learning_rate if encoder else self.args.head_learning_rate
-            decay = self.args.weight_decay if matrix else 0.0
+        for (group, rate, decay), parameters in groups.items():
             settings.append({"params": parameters, "lr": rate, "weight_decay": decay})
             logger.info(
-                "%s %s: %d tensors, %d parameters, learning rate %g, weight decay %g",
-                "encoder" if encoder else "head",
-                "matrices" if matrix else "vectors",
+                "%s: %d tensors, %d parameters, learning rate %g, weight decay %g",
+                group,
                 len(parameters),
                 sum(parameter.numel() for parameter in parameters),
                 rate,

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoConfig, AutoTokenizer, BertForMaskedLM
 
 from augmentation.llm.answers import parse
 from augmentation.llm.dialogue import Finished, replay
@@ -152,9 +154,19 @@ def test_an_augmentation_by_a_strategy_annotates_its_sentences_and_asks_nothing_
     assert {line["task"] for line in lines_of(tmp_path / "provenance.jsonl")} >= {"terms", "targets"}
 
 
-def test_melm_fills_entity_slots_only_and_keeps_what_it_made(encoder, tmp_path):
+@pytest.fixture(scope="module")
+def masked(encoder, tmp_path_factory) -> Path:
+    """Folder of a BERT with the encoder's tokenizer and a masked-LM head."""
+    folder = tmp_path_factory.mktemp("masked")
+    AutoTokenizer.from_pretrained(encoder).save_pretrained(folder)
+    torch.manual_seed(0)
+    BertForMaskedLM(AutoConfig.from_pretrained(encoder)).save_pretrained(folder)
+    return folder
+
+
+def test_melm_fills_entity_slots_only_and_keeps_what_it_made(masked, tmp_path):
     asking = Asking("en", "word", LIMITS, 0, 3, {})
-    strategy = melm(asking, SEEDS, str(encoder), tmp_path)
+    strategy = melm(asking, SEEDS, str(masked), tmp_path)
     found = {each.id: made(strategy, each.id) for each in SEEDS}
     assert all(requests == [] for _, requests in found.values())
     assert found["bear left"][0] == [] and len(found[SEEDS[0].id][0]) == 3
@@ -164,23 +176,26 @@ def test_melm_fills_entity_slots_only_and_keeps_what_it_made(encoder, tmp_path):
         assert text.startswith("deep snow on ")
     assert any(text != each.id for each in SEEDS for text in found[each.id][0])
     (tmp_path / "again").mkdir()
-    again = melm(asking, SEEDS, str(encoder), tmp_path / "again")
+    again = melm(asking, SEEDS, str(masked), tmp_path / "again")
     assert {each.id: made(again, each.id) for each in SEEDS} == found
     lines = lines_of(tmp_path / RESULT)
     lines[1]["sentences"] = ["kept"]
     write_rows(tmp_path / RESULT, lines)
-    assert made(melm(asking, SEEDS, str(encoder), tmp_path), SEEDS[0].id)[0] == ["kept"]
+    assert made(melm(asking, SEEDS, str(masked), tmp_path), SEEDS[0].id)[0] == ["kept"]
 
 
-def test_melm_needs_a_model_that_can_be_loaded(tmp_path):
-    with pytest.raises(InputError, match="melm_model"):
-        melm(ASKING, SEEDS, None, tmp_path)
-    with pytest.raises(InputError, match="melm_model"):
-        made(melm(ASKING, SEEDS, str(tmp_path), tmp_path), SEEDS[0].id)
+def test_melm_needs_a_model_that_can_be_loaded_with_its_head(encoder, tmp_path):
+    for wrong, problem in ((None, "name one"), (tmp_path, "has no tokenizer"), (encoder, r"such as cls\.predictions")):
+        with pytest.raises(InputError, match=f"{problem}.*melm_model: bert-base-chinese"):
+            melm(ASKING, SEEDS, str(wrong) if wrong else None, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
-def test_melm_is_a_row_of_a_run_without_any_llm(encoder, tmp_path: Path):
+def test_melm_is_a_row_of_a_run_without_any_llm(encoder, masked, tmp_path: Path):
     settings = tiny_settings(tmp_path, encoder) | {"augment": {"sentences_per_row": 2}, "updates": 2}
+    assert "mend: melm_model: bert-base-chinese" in call(tmp_path / "run", settings, "--variants", "melm", code=2)
+    assert not (tmp_path / "run").exists()
+    settings["augment"]["melm_model"] = str(masked)
     call(tmp_path / "run", settings, "--variants", "melm")
     base, line = lines_of(tmp_path / "run" / "results.jsonl")
     assert (base["variant"], line["variant"]) == ("base", "melm")  # base annotates

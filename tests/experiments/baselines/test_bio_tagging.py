@@ -6,14 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from knowfree_experiments.baselines.bio_network import bio_features, bio_tags
-from knowfree_experiments.baselines.bio_tagging import predict_bio, train_bio
+from knowfree_experiments.baselines.bio_network import bio_features, bio_tags, emission_model
+from knowfree_experiments.baselines.bio_tagging import BioTrainer, _build, predict_bio, train_bio
+from knowfree_experiments.baselines.crf_head import FORBIDDEN, tag_transitions
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    BertForTokenClassification,
+    DataCollatorForTokenClassification,
+)
 
 from modeling_knowfree.data.formats.schemes import spans_of_tags
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.metrics import span_scores
+from modeling_knowfree.training.arguments import KnowFreeTrainingArguments
 from tests.conftest import row
 
 HEADS = ["bio", "bio_crf"]
@@ -57,7 +65,7 @@ def taggers(encoder, english_rows, tmp_path_factory):
         if head not in made:
             folder = tmp_path_factory.mktemp(head)
             write_rows(folder / "train.jsonl", english_rows)
-            returned = train_bio(**settings(head, encoder, folder, save_total_limit=5))
+            returned = train_bio(**settings(head, encoder, folder, eval_steps=10, save_total_limit=10))
             made[head] = folder / head, returned
         return made[head]
 
@@ -69,7 +77,7 @@ def test_eight_sentences_are_learnt_by_heart(head, taggers, english_rows):
     folder, returned = taggers(head)
     assert returned["validation"]["validation_f1"] == 1.0
     assert returned["validation"]["validation_gold_spans"] == 16
-    assert [update for update, _ in returned["curve"]] == [20, 40, 60, 80, 100]
+    assert [update for update, _ in returned["curve"]] == list(range(10, 101, 10))
     assert returned["curve"][0][1] < 1.0
     found = predict_bio(folder, english_rows, batch_size=3)
     assert without_scores(found) == spans(english_rows)
@@ -160,6 +168,51 @@ def tags_to_spans(tags: list[str]) -> list[tuple[int, int, str]]:
     return [(span["start"], span["end"], span["label"]) for span in spans_of_tags(tags)]
 
 
+def legal(path: tuple[int, ...]) -> bool:
+    """Whether each I of a sequence of O, B-0, I-0, B-1, I-1, … follows B or I of its label."""
+    return all(tag % 2 or tag == 0 or before in (tag - 1, tag) for before, tag in pairwise((0, *path)))
+
+
+def test_a_crf_knows_only_paths_whose_inside_tags_follow_their_label():
+    """Brute force over every sequence of tags of two labels, with emissions that want inside tags everywhere."""
+    pytest.importorskip("torchcrf", reason="pytorch-crf is not installed: pip install --no-deps pytorch-crf")
+    torch.manual_seed(0)
+    crf = tag_transitions(2).double()
+    emissions = torch.randn(1, 4, 5, dtype=torch.double)
+    emissions[..., 2::2] += 3
+    gold, real = (0, 1, 2, 3), torch.ones(1, 4, dtype=torch.bool)
+
+    def score(path) -> torch.Tensor:
+        between = [crf.transitions[a, b] for a, b in pairwise(path)]
+        ends = [crf.start_transitions[path[0]], crf.end_transitions[path[-1]]]
+        return torch.stack([*between, *ends, *(emissions[0, at, tag] for at, tag in enumerate(path))]).sum()
+
+    paths = [path for path in product(range(5), repeat=4) if legal(path)]
+    assert 100 < len(paths) < 5**4
+    with torch.no_grad():
+        scores = torch.stack([score(path) for path in paths])
+        likelihood = crf(emissions, torch.tensor([gold]), real)
+        torch.testing.assert_close(likelihood, score(gold) - scores.logsumexp(0))
+    assert tuple(crf.decode(emissions, real)[0]) == paths[int(scores.argmax())]
+
+
+def test_transitions_learn_faster_than_the_head_and_forbidden_ones_stay(encoder, english_rows, tmp_path):
+    write_rows(tmp_path / "train.jsonl", english_rows)
+    first, second = (
+        train_and_load(settings("bio_crf", encoder, tmp_path, output_dir=str(tmp_path / str(steps)), max_steps=steps,
+                                validation_file=None, weight_decay=0.1, warmup_steps=0, head_learning_rate=1e-3,
+                                lr_scheduler_type="constant"))
+        for steps in (1, 2)
+    )  # fmt: skip
+    moved = (second["crf.transitions"] - first["crf.transitions"]).abs()
+    inside, ways = torch.arange(11) % 2 == 0, torch.eye(11) + torch.eye(11).roll(1, 1)
+    forbidden = inside & (torch.arange(11) > 0) & (ways == 0)
+    assert moved[~forbidden].max() == pytest.approx(0.05, rel=0.2)
+    assert second["crf.transitions"][forbidden].unique().tolist() == [FORBIDDEN]
+    assert second["crf.start_transitions"][2::2].unique().tolist() == [FORBIDDEN]
+    assert (second["emissions.classifier.bias"] - first["emissions.classifier.bias"]).abs().max() < 2e-3
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_long_text_is_tagged_to_its_end(head, taggers, english_rows):
     folder, _ = taggers(head)
@@ -232,6 +285,25 @@ def test_encoder_and_head_have_rates_of_their_own(head, encoder, english_rows, t
     crf = {"crf.transitions", "crf.start_transitions", "crf.end_transitions"}
     assert moved[1] == (plain if head == "bio" else {f"emissions.{name}" for name in plain} | crf)
     assert moved[0] == still.keys() - moved[1]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_batches_by_cost_hold_sentences_of_one_length(head, encoder, tmp_path):
+    rows = [row("a bear" + " snow" * extra, (1, 2, "WILDLIFE")) for extra in range(12)]
+    options = settings(head, encoder, tmp_path, spans_per_batch=60)
+    tokenizer, network = _build(str(encoder), "word", ["WILDLIFE"], options["crf"], 0.1)
+    learner = BioTrainer(
+        model=network,
+        args=KnowFreeTrainingArguments(str(tmp_path / "out"), spans_per_batch=60, use_cpu=True, report_to="none"),
+        train_dataset=bio_features(rows, tokenizer, emission_model(network).config),
+        data_collator=DataCollatorForTokenClassification(tokenizer),
+    )
+    batches = [(batch["labels"] != -100).sum(1).tolist() for batch in learner.get_train_dataloader()]
+    assert sorted(length for batch in batches for length in batch) == list(range(2, 14))
+    assert all(len(batch) * max(batch) * (max(batch) + 1) // 2 <= 60 or len(batch) == 1 for batch in batches)
+    assert max(map(len, batches)) > 3
+    write_rows(tmp_path / "train.jsonl", rows)
+    train_bio(**options | {"max_steps": 2, "validation_file": None})
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -1,9 +1,16 @@
 import pytest
 import torch
 from knowfree_experiments.baselines.lattice import LatticeAttention, LatticePositions, lattice_spans, sinusoids
-from knowfree_experiments.baselines.lexicon import UNKNOWN, Lexicon, WordTable, read_lexicon, words_of_rows
+from knowfree_experiments.baselines.lexicon import (
+    UNKNOWN,
+    Lexicon,
+    VectorTable,
+    read_lexicon,
+    word_table,
+    words_of_rows,
+)
 from knowfree_experiments.baselines.lexicon_tagger import MOST_WORDS_OF_A_UNIT, words_of_units
-from knowfree_experiments.baselines.mect import MOST_PARTS, over_words, parts_of
+from knowfree_experiments.baselines.mect import MOST_PARTS, RadicalCnn, over_words, parts_of
 
 from modeling_knowfree.data.rows import InputError
 from tests.conftest import row
@@ -28,17 +35,43 @@ def test_a_word2vec_file_gives_words_and_vectors_with_or_without_its_head(text, 
     lexicon, vectors = read_lexicon(write(tmp_path, text), ROWS)
     assert words_in(lexicon, "北京大学医院在") == ["北京", "大学", "医院"]
     assert lexicon.size == 3 and lexicon.rows == 5  # padding, unknown, three words of two characters
-    table = WordTable(lexicon)
-    table.fill(vectors)
+    table = word_table(lexicon, vectors)
     assert table.weight[lexicon.words["医院"]].tolist() == [4, 5, 6]
+    torch.testing.assert_close(table.weight[UNKNOWN], torch.tensor([5, 7, 10]) / 3)
+    assert table.unknown_rate == 0.05
 
 
-def test_words_without_vectors_that_training_never_sees_share_a_row(tmp_path):
-    lexicon, vectors = read_lexicon(write(tmp_path, "北京\n北京大学\n医院\n\n嘉鱼\n"), ROWS)
-    assert vectors == {} and lexicon.words["医院"] == UNKNOWN
+def test_words_without_vectors_that_training_does_not_see_twice_share_a_row(tmp_path):
+    rows = [*ROWS, row("北京大学")]
+    lexicon, vectors = read_lexicon(write(tmp_path, "北京\n北京大学\n医院\n\n嘉鱼\n"), rows)
+    assert vectors == {} and lexicon.words["医院"] == lexicon.words["嘉鱼"] == UNKNOWN
     assert len({lexicon.words[word] for word in ("北京", "北京大学", "嘉鱼")}) == 3
+    assert lexicon.rows == 4 and word_table(lexicon, vectors).unknown_rate == 0.5
     again = Lexicon.from_json(lexicon.to_json())
     assert again.words == lexicon.words and again.size == lexicon.size
+
+
+def test_vectors_start_small_and_in_training_the_unknown_row_learns_at_its_rate():
+    torch.manual_seed(0)
+    table, rows = VectorTable(2002, 50, unknown_rate=0.3), torch.arange(2002)
+    assert float(table.weight[1:].detach().std()) == pytest.approx(50**-0.5, rel=0.02) and not table.weight[0].any()
+    assert torch.equal(table.eval()(rows), table.weight)
+    seen = table.train()(rows)
+    forgotten = (seen == table.weight[UNKNOWN]).all(-1)
+    assert not forgotten[0] and forgotten[2:].float().mean() == pytest.approx(0.3, abs=0.05)
+    seen.sum().backward()
+    assert table.weight.grad[UNKNOWN].abs().min() > 500 and not table.weight.grad[0].any()
+
+
+def test_the_row_of_unknown_radicals_learns():
+    torch.manual_seed(0)
+    radicals = RadicalCnn(rows=40, part_size=8, size=6).train()
+    before = radicals.table.weight.clone()
+    optimizer = torch.optim.SGD(radicals.parameters(), lr=0.1)
+    radicals(torch.randint(2, 40, (4, 30, MOST_PARTS))).sum().backward()
+    optimizer.step()
+    assert not torch.equal(radicals.table.weight[UNKNOWN], before[UNKNOWN])
+    assert torch.equal(radicals.table.weight[0], before[0])
 
 
 def test_without_a_file_the_words_of_the_augmentation_are_taken():
@@ -58,7 +91,7 @@ def test_the_packaged_dictionary_knows_words_that_training_never_saw():
     found = words_in(lexicon, text)
     assert {"北京", "北京大学", "大学", "医院", "嘉鱼", "我们"} <= set(found)
     rows = {text[start:end]: at for start, end, at in lexicon.matches(list(text))}
-    assert rows["医院"] == UNKNOWN and rows["北京大学"] > UNKNOWN
+    assert rows["医院"] == rows["北京大学"] == UNKNOWN and rows["北京"] > UNKNOWN
     assert words_in(Lexicon.from_json(lexicon.to_json()), text) == found
 
 

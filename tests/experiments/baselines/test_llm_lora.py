@@ -67,7 +67,6 @@ def arguments(folder, **changes) -> dict:
         "train_file": str(folder / "train.jsonl"),
         "validation_file": str(folder / "dev.jsonl"),
         "output_dir": str(folder / "out"),
-        "head_learning_rate": 1e-2,
         "max_steps": 3,
         "use_cpu": True,
         "disable_tqdm": True,
@@ -77,7 +76,9 @@ def arguments(folder, **changes) -> dict:
 
 
 def test_the_adapter_alone_is_tuned_saved_and_tags(causal, tmp_path):
-    returned = train_llm_lora(arguments(tmp_path), str(causal), language="en", rank=4, max_new_tokens=24)
+    returned = train_llm_lora(
+        arguments(tmp_path), str(causal), language="en", rank=4, max_new_tokens=24, learning_rate=1e-2
+    )
     assert returned["validation"]["validation_gold_spans"] == 4 and returned["curve"] == []
     weights = load_file(tmp_path / "out" / "adapter_model.safetensors")
     moved = [name for name, weight in weights.items() if "lora_B" in name and weight.abs().sum() > 0]
@@ -95,7 +96,9 @@ def test_the_adapter_alone_is_tuned_saved_and_tags(causal, tmp_path):
 def test_tuning_makes_the_answers_likelier(causal, tmp_path):
     from peft import PeftModel
 
-    train_llm_lora(arguments(tmp_path, max_steps=12), str(causal), language="en", rank=16, max_new_tokens=1)
+    train_llm_lora(
+        arguments(tmp_path, max_steps=12), str(causal), language="en", rank=16, max_new_tokens=1, learning_rate=1e-2
+    )
     told = json.loads((tmp_path / "out" / LORA_FILE).read_text())
     losses = []
     for tuned in (False, True):
@@ -106,6 +109,15 @@ def test_tuning_makes_the_answers_likelier(causal, tmp_path):
         with torch.no_grad():
             losses.append(float(network.eval()(**batch).loss))
     assert losses[1] < losses[0] - 0.1
+
+
+@pytest.mark.parametrize(("given", "rate"), [({}, 2e-4), ({"learning_rate": 3e-3}, 3e-3)])
+def test_the_adapter_learns_at_its_own_rate(given, rate, causal, tmp_path):
+    options = arguments(tmp_path, max_steps=1, lr_scheduler_type="constant", warmup_steps=0, head_learning_rate=0.5)
+    train_llm_lora(options, str(causal), language="en", max_new_tokens=1, **given)
+    weights = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    moved = torch.cat([weight.flatten() for name, weight in weights.items() if "lora_B" in name])  # from 0
+    assert float(moved.abs().max()) == pytest.approx(rate, rel=0.05)
 
 
 class Says(torch.nn.Module):

@@ -182,6 +182,26 @@ def test_synthetic_sentences_weigh_beta(name, network_and_batch):
         assert float(network(**synthetic)["loss"]) == pytest.approx(0.5 * float(network(**gold)["loss"]), rel=1e-5)
 
 
+def test_the_span_matrix_begins_with_the_share_of_each_label(network_and_batch):
+    network, batch = network_and_batch("difinet")
+    with torch.no_grad():
+        before = float(network(**batch(NESTED))["loss"])
+        network.set_start(NESTED, "none")
+        assert float(network(**batch(NESTED))["loss"]) == before > 80  # ln 2 for every span and label
+        network.set_start(NESTED, "prior")
+        assert float(network(**batch(NESTED))["loss"]) < before / 4
+
+
+def test_a_training_of_the_span_matrix_starts_so_and_the_letter_of_the_paper_does_not(encoder, tmp_path):
+    losses = {}
+    for preset in ("small", "paper"):
+        changes = {"preset": preset, "task": "nested_ner", "max_steps": 1, "logging_steps": 1, "learning_rate": 0.0}
+        train_tagger("difinet", arguments(encoder, tmp_path / preset, NESTED, **changes), **SIZES["difinet"])
+        history = json.loads((tmp_path / preset / "model" / "trainer_state.json").read_text())["log_history"]
+        losses[preset] = history[0]["loss"]
+    assert losses["small"] < losses["paper"] / 4
+
+
 def test_of_overlapping_spans_the_outermost_are_kept():
     rows = [row("a b c d e", (1, 2, "X"), (0, 3, "Y"), (0, 3, "Z"), (2, 5, "X"), (3, 4, "X"))]
     kept, lost = outermost(rows)

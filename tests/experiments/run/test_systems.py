@@ -4,7 +4,9 @@ import json
 
 import pytest
 from knowfree_experiments.report.results import PREDICTIONS_FILE
-from knowfree_experiments.run.variants import LEXICON_TAGGERS
+from knowfree_experiments.run.cells import shaping_arguments
+from knowfree_experiments.run.settings import check_run
+from knowfree_experiments.run.variants import LEXICON_TAGGERS, VARIANTS
 
 from modeling_knowfree.data.readers import read_rows, write_rows
 from tests.conftest import row
@@ -90,10 +92,25 @@ def test_texts_without_an_answer_are_counted_and_a_run_without_any_is_refused(as
             {"define": {"mine": {"tagger": "w2ner", "train": {"span_mixer": "cnn"}}}, "variants": ["mine"]},
             "w2ner has no span_mixer",
         ),
+        *(
+            (
+                {"define": {"mine": {"tagger": tagger, "train": {"join_sentences": 0.5}}}, "variants": ["mine"]},
+                f"{what} has no join_sentences",
+            )
+            for tagger, what in (("bio_crf", "a BIO tagger"), ("difinet", "difinet"), ("llm_lora", "llm_lora"))
+        ),
         ({"variants": ["flat"]}, "flat needs words"),
         ({"variants": ["llm_lora"]}, "lora: {model: ID"),
         ({"variants": ["llm_lora"], "lora": {"model": "m", "rank": "8"}}, "rank is '8'"),
         ({"variants": ["llm_lora"], "lora": {"model": "m", "quantization": "8bit"}}, "8bit"),
+        (
+            {"variants": ["llm_lora"], "lora": {"model": "m", "learning_rate": "2e-4"}},
+            "as a number where it has a point",
+        ),
+        (
+            {"define": {"mine": {"tagger": "llm_lora", "train": {"head_learning_rate": 0.1}}}, "variants": ["mine"]},
+            "llm_lora has no head_learning_rate",
+        ),
         ({"variants": ["lebert"], "lexicon": "rjieba"}, "lexicon methods read Chinese characters"),
         ({"variants": ["pcbert"], "lexicon": "none.txt"}, "Chinese characters"),
         ({"define": {"mine": {"tagger": "w3ner"}}, "variants": ["mine"]}, "w2ner"),
@@ -128,8 +145,19 @@ def chinese(encoder, tmp_path):
         "model_name_or_path": str(encoder),
         "updates": 1,
         "lexicon": str(tmp_path / "words.txt"),
-        "train": {"use_cpu": True, "learning_rate": "1e-3"},
+        "train": {"use_cpu": True, "learning_rate": "1e-3", "spans_per_batch": 60},
     }
+
+
+def test_rows_of_tags_have_a_recipe_of_their_own_unless_the_run_names_one(chinese):
+    def rates(**train):
+        settings = check_run(chinese | {"train": train}, "test")
+        return {name: shaping_arguments(settings, one).get("learning_rate") for name, one in VARIANTS.items()}
+
+    own = {name for name, rate in rates().items() if rate == 1e-4}
+    assert own == {"bio", "bio_crf", "bert_bilstm_crf", *LEXICON_TAGGERS}
+    assert set(rates(learning_rate=3e-4).values()) == {3e-4}
+    assert set(rates(preset="paper").values()) == {None}
 
 
 def test_every_system_that_needs_no_llm_runs_on_the_same_rows(chinese, tmp_path):
