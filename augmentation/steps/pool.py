@@ -32,7 +32,6 @@ from modeling_knowfree.units_knowfree import join_units
 
 logger = logging.getLogger(__name__)
 TEXT_SUFFIXES = (".txt", ".text", ".md", "")
-JSON_LINES = (".jsonl", ".ndjson", ".json")
 MOST_LINES_OF_A_PARAGRAPH = 12
 """Blocks between blank lines that are longer on average are lists of lines with a blank one between."""
 RECOGNISED = 0.5
@@ -162,68 +161,78 @@ def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None =
     Raises:
         InputError: it cannot be read.
     """
-    suffix = path.suffix.lower()
-    if path.is_file() and suffix in (*TEXT_SUFFIXES, *JSON_LINES):
-        lines = [(line.number, line.text) for line in read_lines(path)]
-        first = next((text for _, text in lines if text.strip()), None)
-        if first is None:
+    file = File(path, unit=unit)
+    if path.is_file() and not file.is_binary:
+        if not file.first_lines:
             return
-        if first.lstrip().startswith("{"):
-            yield from _json_rows(path, lines, tokenise, unit)
+        if file.json_kind is not None and not (_recognised(file) and _text_in(file.sample[0]) is None):
+            yield from _json_rows(file, tokenise, unit)
             return
-        if suffix in TEXT_SUFFIXES and not _is_annotated(path, unit):
+        if file.suffix in TEXT_SUFFIXES and not _is_annotated(file):
             spaceless = language in ("zh", "ja") if language else unit == "character"
-            yield from _plain_rows(path, lines, tokenise, "" if spaceless else " ")
+            yield from _plain_rows(file, tokenise, "" if spaceless else " ")
             return
     for row in read_file(path, unit=unit, quiet=True).rows:
         yield {"id": row["id"], "tokens": _units(row["tokens"], unit), "entities": []}
 
 
-def _json_rows(path: Path, lines: Sequence[tuple[int, str]], tokenise: Tokenise, unit: str) -> Iterator[Row]:
-    """JSON lines with `tokens`, or with `text` as a string or a list; other keys are not looked at."""
-    for number, line in lines:
-        if not line.strip():
-            continue
-        place = Place(str(path), number)
-        entry = parse_json(line, place)
-        text = entry.get("tokens", entry.get("text")) if isinstance(entry, dict) else None
-        if isinstance(text, str):
-            tokens = tokenise(text.strip())
-        elif isinstance(text, list) and all(isinstance(token, str) and token for token in text):
-            tokens = _units(text, unit)
-        else:
-            raise InputError(f'{place}: {show(line)}: write {{"text": "…"}} or {{"tokens": ["…", "…"]}}')
+def _json_rows(file: File, tokenise: Tokenise, unit: str) -> Iterator[Row]:
+    """JSON entries with `tokens`, or with `text` as a string or a list; other keys are not looked at."""
+    for place, entry in file.stream():
+        if isinstance(entry, InputError):
+            raise entry
+        text = _text_in(entry)
+        if text is None:
+            raise InputError(f'{place}: {show(entry)}: write {{"text": "…"}} or {{"tokens": ["…", "…"]}}')
+        tokens = tokenise(text.strip()) if isinstance(text, str) else _units(text, unit)
         check_encodable("".join(tokens), "the text", place)
         row_id = entry.get("id")
-        yield {"id": f"{path.stem}-{number}" if row_id is None else str(row_id), "tokens": tokens, "entities": []}
+        name = f"{file.stem}-{place.number}" if row_id is None else str(row_id)
+        yield {"id": name, "tokens": tokens, "entities": []}
 
 
-def _plain_rows(path: Path, lines: Sequence[tuple[int, str]], tokenise: Tokenise, glue: str) -> Iterator[Row]:
+def _text_in(entry: Any) -> str | list[str] | None:
+    """What a JSON entry, or the `data` of a labelling tool's task, has as tokens or text."""
+    if not isinstance(entry, dict):
+        return None
+    held = entry["data"] if isinstance(entry.get("data"), dict) else entry
+    for value in (held.get("tokens"), held.get("text")):
+        if isinstance(value, str) or (isinstance(value, list) and all(isinstance(t, str) and t for t in value)):
+            return value
+    return None
+
+
+def _plain_rows(file: File, tokenise: Tokenise, glue: str) -> Iterator[Row]:
     """A text a line; where blank lines part blocks of a few lines, a text a block, its lines joined by `glue`."""
-    blocks = [list(block) for blank, block in groupby(lines, key=lambda line: not line[1].strip()) if not blank]
+    blocks = [
+        list(block) for blank, block in groupby(file.lines(), key=lambda line: not line.text.strip()) if not blank
+    ]
     mean = sum(map(len, blocks)) / len(blocks)
     told = f"{len(blocks)} blocks between blank lines, of {mean:.1f} lines on average: read as"
     if len(blocks) == 1 or mean > MOST_LINES_OF_A_PARAGRAPH:
         if len(blocks) > 1:
-            logger.warning("%s: %s a text a line; put each text on one line if these are paragraphs", path, told)
+            logger.warning("%s: %s a text a line; put each text on one line if these are paragraphs", file.name, told)
         blocks = [[line] for block in blocks for line in block]
     elif mean > 1:
-        logger.warning("%s: %s a text a block; take the blank lines out if each line is a text", path, told)
+        logger.warning("%s: %s a text a block; take the blank lines out if each line is a text", file.name, told)
     for block in blocks:
-        number = block[0][0]
-        written = [text.strip() for _, text in block]
+        number = block[0].number
+        written = [line.text.strip() for line in block]
         text = glue.join(written)
-        check_encodable(text, "the text", Place(str(path), number))
-        yield {"id": f"{path.stem}-{number}", "tokens": tokenise(text), "entities": [], "lines": written}
+        check_encodable(text, "the text", file.place(number))
+        yield {"id": f"{file.stem}-{number}", "tokens": tokenise(text), "entities": [], "lines": written}
 
 
-def _is_annotated(path: Path, unit: str) -> bool:
+def _recognised(file: File) -> bool:
+    return any(guess.sure >= RECOGNISED for each in FORMATS.values() if (guess := each.detect(file)))
+
+
+def _is_annotated(file: File) -> bool:
     """Whether a text file holds annotated sentences, such as CoNLL columns: then the reader of these reads it."""
-    file = File(path, unit=unit)
-    if any(guess.sure >= RECOGNISED for each in FORMATS.values() if (guess := each.detect(file))):
+    if _recognised(file):
         return True
     try:
-        reading = read_file(path, quiet=True)
+        reading = read_file(file.path, quiet=True)
     except InputError:
         return False
     return any(row["entities"] for row in reading.rows)

@@ -1,5 +1,6 @@
 """Text without labels: what a text is, what is left out, and which language it is in (S11)."""
 
+import gzip
 import json
 
 import pytest
@@ -63,6 +64,12 @@ def test_a_stray_blank_line_lets_no_test_sentence_in(tmp_path):
     [
         ("p.jsonl", '{"id": 7, "tokens": ["the", "creek"]}\n{"text": "the snow"}\n'),
         ("p.jsonl", '{"id": "7", "tokens": ["the", "creek"], "entities": [{"x": 1}]}\n{"text": ["the", "snow"]}\n'),
+        ("p.json", '[{"id": 7, "text": "the creek"}, {"text": "the snow"}]'),
+        ("p.json", '[{"id": 7, "data": {"text": "the creek"}, "annotations": []}, {"data": {"text": "the snow"}}]'),
+        (
+            "p.jsonl",
+            '{"id": 7, "text": "the creek", "tokens": [{"text": "the"}], "spans": []}\n{"text": "the snow"}\n',
+        ),
         ("p.txt", "the O\ncreek B-PLACE\n\nthe O\nsnow O\n"),
         ("p.txt", "the O\ncreek O\n\nthe O\nsnow O\n"),
         ("p.conll", "the O\ncreek B-PLACE\n\nthe O\nsnow O\n"),
@@ -73,7 +80,14 @@ def test_any_format_is_read_and_its_labels_are_not_looked_at(tmp_path, name, tex
     rows = pool_of(tmp_path / name).rows
     assert [r["tokens"] for r in rows] == [["the", "creek"], ["the", "snow"]]
     assert all(r["entities"] == [] for r in rows)
-    assert "jsonl" not in name or rows[0]["id"] == "7"
+    assert "json" not in name or rows[0]["id"] == "7"
+
+
+def test_compressed_text_is_text(tmp_path):
+    with gzip.open(tmp_path / "p.txt.gz", "wt", encoding="utf-8") as file:
+        file.write("the creek\nthe snow\n")
+    rows = pool_of(tmp_path / "p.txt.gz").rows
+    assert [(r["id"], r["tokens"]) for r in rows] == [("p-1", ["the", "creek"]), ("p-2", ["the", "snow"])]
 
 
 def test_words_become_characters_where_the_gold_has_characters(tmp_path):
