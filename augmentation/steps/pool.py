@@ -165,7 +165,7 @@ def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None =
     if path.is_file() and not file.is_binary:
         if not file.first_lines:
             return
-        if file.json_kind is not None and not (_recognised(file) and _text_in(file.sample[0]) is None):
+        if file.json_kind and (_text_in(next(iter(file.sample), None)) is not None or not _recognised(file)):
             yield from _json_rows(file, tokenise, unit)
             return
         if file.suffix in TEXT_SUFFIXES and not _is_annotated(file):
@@ -220,7 +220,8 @@ def _plain_rows(file: File, tokenise: Tokenise, glue: str) -> Iterator[Row]:
         written = [line.text.strip() for line in block]
         text = glue.join(written)
         check_encodable(text, "the text", file.place(number))
-        yield {"id": f"{file.stem}-{number}", "tokens": tokenise(text), "entities": [], "lines": written}
+        row = {"id": f"{file.stem}-{number}", "tokens": tokenise(text), "entities": []}
+        yield row | ({"lines": written} if len(written) > 1 else {})
 
 
 def _recognised(file: File) -> bool:

@@ -46,6 +46,7 @@ class DiFiNet(Tagger):
         self.classifier = nn.Linear(span_size, len(config.target_labels))
 
     def set_start(self, rows: Sequence[Row], start_bias: str) -> None:
+        """See `Tagger`."""
         set_start_bias(self, rows, start_bias)
 
     def settings(self) -> dict[str, Any]:

@@ -102,12 +102,12 @@ class Run:
             logger.warning("none of these variants learns from text without labels, so it is not looked at: u does")
         self.updates: dict[str, int] = {}
         self._told: set[tuple[str, str, int]] = set()
-        masked = set()
-        for subset in self.subsets:
-            for variant in self._augmented_variants():
-                told = check_settings(self._augment_values(subset, variant), f"augment of {variant}")
-                masked.add(told.melm_model if told.strategy == "melm" else None)
-        for model in filter(None, masked):
+        asked = [
+            check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+            for subset in self.subsets
+            for variant in self._augmented_variants()
+        ]
+        for model in {one.melm_model for one in asked if one.strategy == "melm" and one.melm_model}:
             open_masked_model(model, unit)
         for variant in self.settings.all_variants:
             check_arguments(self.settings, variant, self.train_rows)

@@ -2,11 +2,12 @@
 prints it.
 
 **To add a row**: add one entry to `VARIANTS`, at the place where it shall stand in tables, charts and the report (the
-order of the table is the order there). Say what it learns from (`data`), who tags (`tagger`), what its training and its
-augmentation are told on top of the run's (`train`, `augment`), how charts call it (`label`, one line) and where it
-comes from (`source`: the table of the paper, an issue, `ours`). Nothing else has to be edited: the run, the check of
-settings, the report, the cards and `--variants list` read this table. A new kind of `data` or `tagger` also needs its
-branch in `cells.py` (who trains and tags) and in `run.py` (which file holds its rows).
+order of the table is the order there). Say what it learns from (`data`), who tags (`tagger`), what its training is told
+unless the run says otherwise (`recipe`), what training and augmentation are told on top of the run's (`train`,
+`augment`), how charts call it (`label`, one line) and where it comes from (`source`: the table of the paper, an issue,
+`ours`). Nothing else has to be edited: the run, the check of settings, the report, the cards and `--variants list` read
+this table. A new kind of `data` or `tagger` also needs its branch in `cells.py` (who trains and tags) and in `run.py`
+(which file holds its rows).
 """
 
 from collections.abc import Iterable

@@ -128,8 +128,9 @@ class Table:
     @cached_property
     def layout(self) -> Layout | None:
         """None where no column holds tags, or lines parted by spaces are of all widths, as prose is."""
-        widths = [len(columns) for sentence in self.sentences for _, columns in sentence]
-        if not 2 <= self.width <= WIDEST or (not self.is_tabbed and 2 * widths.count(self.width) < len(widths)):
+        if not 2 <= self.width <= WIDEST:
+            return None
+        if not self.is_tabbed and 2 * self.values[0].total() < sum(map(len, self.sentences)):
             return None
         if names := self.remark(GLOBAL_COLUMNS):
             return self._named(names.split())

@@ -98,6 +98,12 @@ def test_words_become_characters_where_the_gold_has_characters(tmp_path):
 FRENCH = "le chien dort dans la neige près du vieux pont et les autres chiens le regardent de loin\n"
 
 
+def test_json_of_which_no_line_is_json_is_refused_at_its_line(tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"text": \n{"text" "the snow"}\n', encoding="utf-8")
+    with pytest.raises(InputError, match="line 1"):
+        pool_of(tmp_path / "p.jsonl")
+
+
 def test_a_broken_annotated_file_is_no_prose(tmp_path):
     (tmp_path / "pool.txt").write_text("the O\ncreek B-PLACE\n\nbad\nsnow O\n", encoding="utf-8")
     with pytest.raises(InputError, match="line 4"):
