@@ -155,12 +155,22 @@ def align_in_order(text: UnitText, items: Iterable[tuple[str, str]], *, flat: bo
     """Give every (entity, type) item one occurrence, in the order of the items (S5, task `targets`).
 
     An item stands at the next place after the one before it: after its end in a flat task, else from its start on, but
-    never twice at one place with one type. What has no place there is dropped; nothing is searched for elsewhere.
+    never twice at one place with one type. What has no place there is dropped; nothing is searched for elsewhere. Where
+    more items find a place so, a place that spells the mention otherwise (NFKC, case, spaces) counts as much as one that
+    spells it as the model did.
 
     Returns:
         spans in the order of the items; `counts` as `align_entities`, in items, and `out_of_order`: the mention stands
         only before the item before it.
     """
+    items = list(items)
+    strict = _in_order(text, items, flat=flat, exact_first=True)
+    if not strict.counts["out_of_order"]:
+        return strict
+    return max(strict, _in_order(text, items, flat=flat, exact_first=False), key=lambda found: len(found.spans))
+
+
+def _in_order(text: UnitText, items: Iterable[tuple[str, str]], *, flat: bool, exact_first: bool) -> EntityAlignment:
     spans: list[EntitySpan] = []
     dropped: list[Dropped] = []
     counts: Counter[str] = Counter()
@@ -168,7 +178,7 @@ def align_in_order(text: UnitText, items: Iterable[tuple[str, str]], *, flat: bo
     cursor = 0
     for entity, type_ in items:
         counts["pairs"] += 1
-        found, rung, off_border = _find(text, entity)
+        found, rung, off_border = _find(text, entity, exact_first=exact_first)
         place = next((span for span in found if span[0] >= cursor and (*span, type_) not in taken), None)
         if place is None:
             reason = (
@@ -177,7 +187,7 @@ def align_in_order(text: UnitText, items: Iterable[tuple[str, str]], *, flat: bo
             counts[reason] += 1
             dropped.append(Dropped(entity, type_, reason))
             continue
-        counts[rung] += 1
+        counts["exact" if text.text[slice(*place)] == entity.strip() else "normalised"] += 1
         counts["ambiguous"] += len(found) > 1
         taken.add((*place, type_))
         cursor = place[1] if flat else place[0]
@@ -230,8 +240,9 @@ def align_entities(
     return EntityAlignment(spans, dropped, counts)
 
 
-def _find(text: UnitText, entity: str) -> tuple[list[CharSpan], str, int]:
-    """(occurrences on unit borders, rung of the ladder, occurrences off unit borders)."""
+def _find(text: UnitText, entity: str, *, exact_first: bool = True) -> tuple[list[CharSpan], str, int]:
+    """(occurrences on unit borders, rung of the ladder, occurrences off unit borders); with `exact_first` those of the
+    first rung that has any, else all."""
     mention = entity.strip()
     folded_mention = fold(mention)
     if not folded_mention:
@@ -239,7 +250,9 @@ def _find(text: UnitText, entity: str) -> tuple[list[CharSpan], str, int]:
     off_border = 0
     exact = [(at, at + len(mention)) for at in _positions(text.text, mention)]
     places = [text.folded.source(at, at + len(folded_mention)) for at in _positions(text.folded.text, folded_mention)]
-    for rung, spans in (("exact", exact), ("normalised", [span for span in places if span])):
+    normalised = [span for span in places if span]
+    rungs = [("exact", exact), ("normalised", normalised)] if exact_first else [("", sorted({*exact, *normalised}))]
+    for rung, spans in rungs:
         on_border = [span for span in spans if text.units(span)]
         off_border = max(off_border, len(spans) - len(on_border))
         if on_border:

@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -67,7 +67,7 @@ def propose_groups(
     names = [type_class.name for type_class in classes]
     chunks = [names[at : at + CHUNK_SIZE] for at in range(0, len(names), CHUNK_SIZE)]
     if not chunks:
-        return Proposal([], [], dict(known.examples) if known else {})
+        return replace(known, repairs=[]) if known else Proposal([], [], {})
     outcomes = yield [
         merge_request(f"{row_id}:{i}", chunk, examples, language=language, max_tokens=max_tokens)
         for i, chunk in enumerate(chunks)
@@ -81,24 +81,23 @@ def propose_groups(
         repairs.append(repair)
     groups = join_equal_names(groups)
     by_name = {group.standard: _examples_of(group, examples) for group in groups}
+    told = known.examples if known else {}
 
     known_names = {normal_form(group.standard): group.standard for group in known.groups} if known else {}
     fresh = [group.standard for group in groups if normal_form(group.standard) not in known_names]
     standards = [*known_names.values(), *fresh]
+    groups = join_equal_names([Group(name, (name,)) for name in known_names.values()] + groups)
     if fresh and len(standards) > 1:
-        shown = (known.examples if known else {}) | by_name
         [outcome] = yield [
             merge_request(
-                f"{row_id}:names", standards, shown, language=language, second_pass=True, max_tokens=max_tokens
+                f"{row_id}:names", standards, told | by_name, language=language, second_pass=True, max_tokens=max_tokens
             )
         ]
         answered = outcome.parsed.value if outcome.parsed else []
         named, repair = repair_groups(standards, [Group(item.standard, tuple(item.synonyms)) for item in answered])
         repairs.append(repair)
-        earlier = [Group(name, (name,)) for name in known_names.values()]
-        groups = join_by_names(join_equal_names(earlier + groups), named)
-        by_name |= {group.standard: _examples_of(group, examples) for group in groups}
-    return Proposal(groups, repairs, (dict(known.examples) if known else {}) | by_name)
+        groups = join_by_names(groups, named)
+    return Proposal(groups, repairs, {group.standard: _examples_of(group, told | examples) for group in groups})
 
 
 def _examples_of(group: Group, examples: Mapping[str, Sequence[str]]) -> list[str]:

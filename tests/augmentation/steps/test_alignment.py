@@ -59,6 +59,21 @@ def test_nested_targets_go_on_from_the_start_of_the_one_before():
     assert spans(align_in_order(text, items[:2], flat=True)) == [(0, 4, "ORG"), (4, 6, "LOC")]
 
 
+@pytest.mark.parametrize(
+    ("text", "items", "expected"),
+    [
+        (characters("ＮＢＡ球星姚明谈NBA"), ["NBA", "姚明", "NBA"], [(0, 3), (5, 7), (8, 11)]),
+        (words_of("us star Ann left the US"), ["US", "Ann", "US"], [(0, 1), (2, 3), (5, 6)]),
+        (words_of("IBM said ibm is big"), ["IBM", "IBM"], [(0, 1), (2, 3)]),
+        (words_of("tell us about the US and Ann"), ["US", "Ann"], [(4, 5), (6, 7)]),  # spelt so, and all find a place
+    ],
+)
+def test_targets_spelt_otherwise_keep_their_place_in_the_order(text, items, expected):
+    result = align_in_order(text, [(item, "X") for item in items], flat=True)
+    assert [(span.start, span.end) for span in result.spans] == expected
+    assert result.counts["exact"] + result.counts["normalised"] == len(items)
+
+
 def test_occurrences_of_one_mention_never_overlap():
     assert spans(align_entities(characters("哈哈哈哈哈"), [("哈哈", "声")])) == [(0, 2, "声"), (2, 4, "声")]
 

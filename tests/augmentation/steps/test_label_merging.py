@@ -172,7 +172,7 @@ def test_equal_standard_names_from_two_chunks_are_one_group():
     assert join_by_names(groups, [Group("X", ("Song", "Place"))]) == [Group("X", ("Hymn", "City", "Town", "Village"))]
 
 
-def ask_groups(classes, answers):
+def ask_groups(classes, answers, known=None):
     """Groups proposed for `classes` and the requests, the LLM's groups written by `answers(task, names)`."""
     asked = []
 
@@ -184,7 +184,7 @@ def ask_groups(classes, answers):
             return Outcome(request, None, None, "no answer", "failed")
         return Outcome(request, None, Parsed([MergeGroup(standard=s, synonyms=m) for s, m in groups]))
 
-    work = propose_groups(None, classes, row_id="merge", language="en", max_tokens=100)
+    work = propose_groups(known, classes, row_id="merge", language="en", max_tokens=100)
     return replay(work, answer).value, asked
 
 
@@ -214,6 +214,22 @@ def test_types_are_asked_in_chunks_of_80_and_equal_names_of_two_chunks_are_one_g
 def test_unanswered_merge_leaves_every_type_alone():
     proposal, _ = ask_groups(type_classes([("a", "x"), ("b", "y")]), lambda task, names: None)
     assert proposal.groups == [Group("x", ("x",)), Group("y", ("y",))]
+
+
+@pytest.mark.parametrize("between", [[], [("Cid", "PERSON")]])
+def test_standard_names_stay_known_past_a_stage_that_brings_no_new_one(between):
+    def answers(task, names):
+        if "human being" in names and "person" in names:
+            return [("person", ["person", "human being"])]
+        return [(name.lower(), [name]) for name in names]
+
+    first, _ = ask_groups(type_classes([("Ann", "person"), ("Rome", "place")]), answers)
+    second, asked = ask_groups(type_classes(between), answers, first)
+    assert len(asked) == len(between)
+    third, asked = ask_groups(type_classes([("Dee", "human being")]), answers, second)
+    assert asked[-1] == ("merge_standard", "merge:names", ["person", "place", "human being"])
+    assert {group.standard for group in third.groups} == {"person", "place"}
+    assert third.examples["place"] == ["Rome"]
 
 
 def test_second_version_adds_and_never_changes():
