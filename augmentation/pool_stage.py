@@ -150,8 +150,12 @@ class PoolStage:
         return both(annotate(row["id"], row["tokens"], self.annotation), targets)
 
     def _to_ask(self) -> list[Row]:
-        """The texts to ask about; before they are picked, so many."""
-        return self.picked() or self.pool.rows[: self.settings.ask]
+        """The texts to ask about; where fewer are picked than asked for, others stand for those still to be picked."""
+        if not self.chooses:
+            return self.pool.rows
+        kept = self._kept()
+        others = sorted(set(range(len(self.pool.rows))) - set(kept))
+        return [self.pool.rows[at] for at in [*kept, *others][: self.settings.ask]]
 
     def works(self) -> Iterator[Work[PoolAnswer]]:
         """Of the texts to ask about; before they are picked, of so many."""

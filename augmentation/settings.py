@@ -32,6 +32,8 @@ KINDS_BY_TASK: dict[str, tuple[Kind, ...]] = {
     "segmentation": ("entities", "pos"),
     "pos": ("entities", "segmentation"),
 }
+MAX_TOKENS = {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048}
+MAX_TOKENS |= {"guideline": 1024, "rewrite": 512, "terms": 2048, "attributes": 2048, "compose": 512, "verify": 1024}
 
 
 def _field(default: Any, help: str) -> Any:
@@ -64,8 +66,7 @@ class Settings(BaseModel):
     timeout_seconds: float = Field(120.0, gt=0, description="for one request")
     max_wait_seconds: float = Field(300.0, ge=0, description="longest pause that a server may ask for (Retry-After)")
     max_tokens: dict[str, int] = _field(
-        {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048}
-        | {"guideline": 1024, "rewrite": 512, "terms": 2048, "attributes": 2048, "compose": 512, "verify": 1024},
+        MAX_TOKENS,
         "limit of an answer by task; raising one re-asks only the answers it had cut",
     )
     usd_per_million_prompt_tokens: float = Field(0.0, ge=0, description="price, for plan and --max_usd")
@@ -122,6 +123,14 @@ class Settings(BaseModel):
     min_teacher_f1: float | None = Field(
         None, ge=0, le=1, description="stop before the pool if the LLM's F1 on the gold, tagged in two folds, is lower"
     )
+
+    @field_validator("max_tokens")
+    @classmethod
+    def _of_every_task(cls, limits: dict[str, int]) -> dict[str, int]:
+        for task, limit in limits.items():
+            if task not in MAX_TOKENS or limit < 1:
+                raise ValueError(f"{task}: {limit}: give tasks of {', '.join(MAX_TOKENS)} a number from 1 on")
+        return MAX_TOKENS | limits
 
     @field_validator("base_url")
     @classmethod
@@ -224,15 +233,21 @@ def settings_text(settings: Settings) -> str:
 
 
 def change_settings(folder: Path, changes: Mapping[str, Any]) -> None:
-    """Write new values into `augment.yaml`, its other lines as they are."""
+    """Write new values into an `augment.yaml` that can be read, its other lines as they are."""
     path = folder / SETTINGS_FILE
     text = path.read_text(encoding="utf-8")
     for name, value in changes.items():
-        line = f"{name}: {json.dumps(value, ensure_ascii=False)}"
-        lines = text.splitlines()
-        places = [i for i, old in enumerate(lines) if old.startswith(f"{name}:")]
-        lines[places[0] if places else len(lines) : places[0] + 1 if places else len(lines)] = [line]
-        text = "\n".join(lines) + "\n"
+        line = f"{name}: {json.dumps(value, ensure_ascii=False)}\n"
+        old = next((pair for pair in yaml.compose(text, yaml.SafeLoader).value if pair[0].value == name), None)
+        if old is None:
+            text = text.rstrip("\n") + "\n" + line
+            continue
+        start, end = old[0].start_mark.index, old[1].end_mark.index
+        lines = text[start:end].rstrip("\n").split("\n")
+        while lines[-1].startswith("#") or not lines[-1].strip():  # a block's end is where the next key begins
+            lines.pop()
+        end = start + len("\n".join(lines))
+        text = text[:start] + line.rstrip("\n") + text[end:]
     write_whole(path, text)
 
 

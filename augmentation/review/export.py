@@ -144,7 +144,7 @@ def build_datasets(folder: Path, decisions: Decisions) -> tuple[dict[str, "Datas
     label_rows = [{"raw": raw, **entry} for raw, entry in types.items()]
     built["label_map"] = split(label_rows, label_map_features())
     answers = [json.loads(line.text) for line in read_lines(folder / "provenance.jsonl")]
-    built["provenance"] = DatasetDict(train=Dataset.from_list(answers, features=provenance_features()))
+    built["provenance"] = split(answers, provenance_features())
     return built, counts
 
 

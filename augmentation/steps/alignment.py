@@ -156,8 +156,7 @@ def align_in_order(text: UnitText, items: Iterable[tuple[str, str]], *, flat: bo
 
     An item stands at the next place after the one before it: after its end in a flat task, else from its start on, but
     never twice at one place with one type. What has no place there is dropped; nothing is searched for elsewhere. Where
-    more items find a place so, a place that spells the mention otherwise (NFKC, case, spaces) counts as much as one that
-    spells it as the model did.
+    more items find a place so, one that spells the mention otherwise (NFKC, case, spaces) is as good as an exact one.
 
     Returns:
         spans in the order of the items; `counts` as `align_entities`, in items, and `out_of_order`: the mention stands

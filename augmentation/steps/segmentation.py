@@ -39,7 +39,10 @@ def words_of(
         counts["flagged"] += result.flagged
         counts["unplaced"] += result.unplaced
         counts["filled"] += result.filled
-        words += [(start + word[0], start + word[1]) for word in result.words]
+        placed = [units for word in result.words if (units := text.units(word))]
+        if len(placed) < len(result.words):
+            counts["off_border"] += len(result.words) - len(placed)
+        words += [(start + first, start + last) for first, last in placed]
     counts["words"] += len(words)
     return words
 

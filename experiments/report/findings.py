@@ -325,7 +325,7 @@ _NAMED = (
 _LOSSES = {  # task: what there was, what came through, and why the rest did not
     "entities": ("entity mentions", *_NAMED),
     "targets": ("target mentions", *_NAMED),
-    "segmentation": ("words", ("words",), ("words",), ("unplaced",)),
+    "segmentation": ("words", ("words",), ("words",), ("unplaced", "off_border")),
     "pos": ("words to tag", ("words",), ("tagged",), ("off_border",)),
 }
 _REASONS = {

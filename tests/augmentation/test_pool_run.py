@@ -103,6 +103,16 @@ def test_plan_counts_probe_and_pool_without_asking(tmp_path):
     folder = make(tmp_path / "run", ask=30)
     plan = json.loads(call("plan", folder, "--json"))
     assert plan["tasks"]["targets"]["missing"] == 38
+    call("run", folder)
+    plan = json.loads(call("plan", make(folder, ask=50), "--json"))
+    assert (plan["tasks"]["targets"]["missing"], plan["tasks"]["targets"]["cached"]) == (20, 38)
+
+
+def test_what_was_never_asked_is_exported_empty(tmp_path):
+    folder = make(tmp_path / "run", annotator="gold", unlabeled_file=None)
+    call("run", folder)
+    call("export", folder, "--format", "datasets", "--output", tmp_path / "out")
+    assert read_rows(tmp_path / "out" / "fusion" / "train.parquet")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from augmentation.settings import check_settings, check_state, state_of
+from augmentation.settings import MAX_TOKENS, change_settings, check_settings, check_state, load_settings, state_of
 from modeling_knowfree.data.rows import InputError
 
 OF_THE_FIRST_VERSION = """
@@ -23,3 +23,26 @@ def test_a_run_of_an_older_version_goes_on_while_newer_settings_are_at_their_def
     for newer in ({"induce_guideline": True}, {"label_descriptions": {"PER": "a person"}}, {"strategy": "melm"}):
         with pytest.raises(InputError, match=next(iter(newer))):
             check_state(tmp_path, check_settings(values | newer, "t"))
+
+
+def test_limits_of_some_tasks_leave_the_others_and_unknown_ones_are_refused():
+    values = {"train_file": "gold.jsonl", "language": "en"}
+    assert check_settings(values | {"max_tokens": {"entities": 9}}, "t").max_tokens == MAX_TOKENS | {"entities": 9}
+    for wrong in ({"entites": 100}, {"entities": 0}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))}.*entities, segmentation"):
+            check_settings(values | {"max_tokens": wrong}, "t")
+
+
+def test_new_values_replace_settings_however_they_were_written(tmp_path):
+    path = tmp_path / "augment.yaml"
+    path.write_text(
+        "# mine\ntrain_file: gold.jsonl\nanswers:\n- a.jsonl\n  # the second\n- b.jsonl\n\n# of the texts\nlanguage: en\n"
+        "model:\n  Qwen/x\nguidelines: |\n  ask: nothing\n\n  else\nencoder: 'e\u2028e'  # kept",
+        encoding="utf-8",
+    )
+    change_settings(tmp_path, {"answers": ["c.jsonl"], "model": "m", "guidelines": "none", "ask": 3})
+    assert path.read_text(encoding="utf-8") == (
+        '# mine\ntrain_file: gold.jsonl\nanswers: ["c.jsonl"]\n\n# of the texts\nlanguage: en\nmodel: "m"\n'
+        "guidelines: \"none\"\nencoder: 'e\u2028e'  # kept\nask: 3\n"
+    )
+    assert load_settings(tmp_path).answers == ("c.jsonl",)

@@ -153,6 +153,22 @@ def test_missing_tags_are_asked_for_once_and_only_those(answered):
     assert (5, 6) in done.value.words  # it stays without a tag
 
 
+def test_words_around_a_token_of_several_characters_are_spans_of_units(answered):
+    words = ["他", "在", "NBA", "打球"]
+    pos = [{"word": word, "pos": tag} for word, tag in zip(words, ("代词", "介词", "专有名词", "动词"), strict=True)]
+    done, _ = answered(
+        lambda: annotate("r", ["他", "在", "NBA", "打", "球"], settings(kinds=frozenset({"pos", "segmentation"}))),
+        by_task(segmentation=words, pos=pos),
+    )
+    assert done.value.words == [(0, 1), (1, 2), (2, 3), (3, 5)]
+    assert [tag for *_, tag in done.value.tags] == ["PRON", "ADP", "PROPN", "VERB"]
+    cut, _ = answered(
+        lambda: annotate("r", ["他", "NBA"], settings(kinds=frozenset({"segmentation"}))),
+        by_task(segmentation=["他N", "BA"]),
+    )
+    assert (cut.value.words, cut.value.counts["segmentation"]["off_border"]) == ([], 2)
+
+
 def test_word_units_need_no_segmentation_answer(answered):
     tokens = "we left harrow creek".split()
     tags = [{"word": word, "pos": "NOUN"} for word in tokens]
