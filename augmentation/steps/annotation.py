@@ -48,4 +48,7 @@ def _words_and_tags(
     words = yield from words_of(row_id, tokens, window, settings, counts["segmentation"])
     if "pos" not in settings.kinds or not words:
         return words, []
-    return words, (yield from tags_of(row_id, tokens, window, words, settings, counts["pos"]))
+    tags = yield from tags_of(row_id, tokens, window, words, settings, counts["pos"])
+    listed = set(words)
+    cut_anew = {unit for start, end, _ in tags if (start, end) not in listed for unit in range(start, end)}
+    return [word for word in words if cut_anew.isdisjoint(range(*word))], tags

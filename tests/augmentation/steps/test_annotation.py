@@ -169,6 +169,16 @@ def test_words_around_a_token_of_several_characters_are_spans_of_units(answered)
     assert (cut.value.words, cut.value.counts["segmentation"]["off_border"]) == ([], 2)
 
 
+def test_words_that_the_tags_cut_anew_give_way(answered):
+    pos = [{"word": word, "pos": "名词"} for word in ("北京", "大学", "很", "大")]
+    done, _ = answered(
+        lambda: annotate("r", list("北京大学很大"), settings(kinds=frozenset({"pos", "segmentation"}))),
+        by_task(segmentation=["北京大学", "很", "大"], pos=pos),
+    )
+    assert done.value.words == [(4, 5), (5, 6)]
+    assert [(start, end) for start, end, _ in done.value.tags] == [(0, 2), (2, 4), (4, 5), (5, 6)]
+
+
 def test_word_units_need_no_segmentation_answer(answered):
     tokens = "we left harrow creek".split()
     tags = [{"word": word, "pos": "NOUN"} for word in tokens]
