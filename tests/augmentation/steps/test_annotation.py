@@ -120,6 +120,19 @@ def test_words_that_do_not_spell_the_text_are_asked_for_once_more(answered):
     }
 
 
+def test_a_failed_question_for_the_words_is_asked_again_from_the_start(tmp_path):
+    works = lambda: [annotate("r", TOKENS, settings(kinds=frozenset({"segmentation"})))]  # noqa: E731
+    with Store(tmp_path / "answers.sqlite") as store:
+        broken = Author(lambda request: "sorry, no" if request.reask else WORDS[1:])
+        answer_all(works, Runner(broken, store, mode="none"))
+        assert [request.reask for request in broken.asked] == [0, 1, 2, 3]
+        assert store.release_failures() == 1
+        mended = Author(lambda request: WORDS if request.reask == 2 else "sorry, again")
+        answer_all(works, Runner(mended, store, mode="none"))
+        assert [request.reask for request in mended.asked] == [1, 2]
+        assert not list(store.failures())
+
+
 def test_words_that_never_spell_the_text_are_aligned_and_flagged(answered):
     wrong = ["我们", "嘉鱼", "他", "回了", "家", "看", "家"]
     done, _ = answered(
