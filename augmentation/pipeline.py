@@ -136,7 +136,8 @@ class Augmentation:
 
     def _explain(self, row: Row) -> Work[Explanation]:
         if self.strategy is not None:
-            return Explanation("\n".join((yield from self.strategy(row["id"]))))
+            sentences = yield from self.strategy(row["id"])
+            return Explanation("\n".join(" ".join(sentence.split()) for sentence in sentences))
         pairs = list(dict.fromkeys(self._gold_pairs(row, self.settings.type_names)))
         [outcome] = yield [
             explanation_request(
