@@ -166,6 +166,18 @@ def test_missing_tags_are_asked_for_once_and_only_those(answered):
     assert (5, 6) in done.value.words  # it stays without a tag
 
 
+@pytest.mark.parametrize("untagged", [[], [{"word": word, "pos": ""} for word in WORDS]])
+def test_where_no_word_has_a_tag_the_question_is_put_again_with_the_answer(answered, untagged):
+    def answers(request):
+        tagged = [{"word": word, "pos": "n"} for word in WORDS]
+        return WORDS if request.task != "pos" else tagged if request.reask else untagged
+
+    done, client = answered(lambda: annotate("r", TOKENS, settings(kinds=frozenset({"pos"}))), answers)
+    assert client.tasks() == ["segmentation", "pos", "pos"]
+    assert "no listed word was given a tag" in client.asked[2].messages[-1][1]
+    assert (done.value.counts["pos"]["reasked"], len(done.value.tags)) == (1, len(WORDS))
+
+
 def test_word_units_need_no_segmentation_answer(answered):
     tokens = "we left harrow creek".split()
     tags = [{"word": word, "pos": "NOUN"} for word in tokens]
