@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,9 @@ def budget_of(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_folder(folder: Path, path: str) -> str:
-    return os.path.relpath(path, folder)
+    from modeling_knowfree.files import path_from
+
+    return path_from(folder, path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
