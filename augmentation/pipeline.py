@@ -79,12 +79,12 @@ class Augmentation:
         self.state = check_state(folder, settings, accept_changes=accept_changes)
         self.unit = settings.unit or infer_unit(self.rows())
         self.annotation = settings.annotation(self.unit)
-        self.size = 0
+        self._ids: set[str] = set()
         labels: set[str] = set()
         examples: list[tuple[str, tuple[tuple[str, str], ...]]] = []
         source: set[str] = set()
         for row in self.rows():
-            self.size += 1
+            self._ids.add(row["id"])
             labels.update(entity["label"] for entity in row["entities"])
             source.add(sentence_key(self.text(row["tokens"])))
             if len(examples) < settings.target_examples:
@@ -92,6 +92,7 @@ class Augmentation:
         flat = settings.task != "nested_ner"
         described = tuple(settings.label_descriptions.items())
         self.targets = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines, flat, described)
+        self.size = len(self._ids)
         self._source_keys = frozenset(source)
         held_out = {
             part: frozenset(sentence_key(self.text(row["tokens"])) for row in iterate_rows(folder / name))
@@ -218,7 +219,8 @@ class Augmentation:
     ) -> Iterator[Row]:
         """Synthetic rows without annotation, in the order of their parents (S8); of `explanations` where they are known
         already. `counts` is told what became of the sentences."""
-        sentences = Sentences(self.settings.language, self._style, self._source_keys, self._held_out_keys)
+        taken = self._ids | ({row["id"] for row in self.pool.pool.rows} if self.pool else set())
+        sentences = Sentences(self.settings.language, self._style, self._source_keys, self._held_out_keys, taken)
         for row_id, explanation in self.explanations() if explanations is None else explanations:
             if explanation.text is not None:
                 lines = self.strategy is not None

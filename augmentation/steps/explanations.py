@@ -177,6 +177,16 @@ def sentence_key(text: str) -> str:
     return fold(text).rstrip("。.!?…")
 
 
+def free_id(row_id: str, taken: set[str]) -> str:
+    """The id itself, or with a number where another row has it."""
+    free, number = row_id, 1
+    while free in taken:
+        number += 1
+        free = f"{row_id}-{number}"
+    taken.add(free)
+    return free
+
+
 @dataclass
 class Sentences:
     """Turns explanations into synthetic rows, row by row in order; what is left out is counted by reason.
@@ -186,12 +196,14 @@ class Sentences:
         style: how to cut them into tokens.
         source: keys of the gold sentences.
         held_out: keys of dev and test sentences.
+        taken: ids of other rows; those of the synthetic ones join them.
     """
 
     language: str
     style: TokenStyle
     source: frozenset[str]
     held_out: frozenset[str]
+    taken: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
     _seen: set[str] = field(default_factory=set)
 
@@ -200,7 +212,8 @@ class Sentences:
         Synthetic rows `{"id", "tokens", "entities": [], "synthetic": true, "parent_id"}` of one explanation.
 
         Args:
-            parent_id: the explained row; ids are `parent_id#1`, `#2`, … in the order of the kept and dropped sentences.
+            parent_id: the explained row; ids are `parent_id#1`, `#2`, … in the order of the kept and dropped sentences,
+                or free ones beside these.
             explanation: the model's prose, reasoning blocks off.
             cut: the token limit ended it; its last sentence goes.
             lines: each line is one sentence, whatever marks are in it.
@@ -221,7 +234,7 @@ class Sentences:
             reason = self._reason(tokens)
             self.counts[reason or "kept"] += 1
             if not reason:
-                identity = {"id": f"{parent_id}#{number}", "tokens": tokens, "entities": []}
+                identity = {"id": free_id(f"{parent_id}#{number}", self.taken), "tokens": tokens, "entities": []}
                 rows.append(identity | {"synthetic": True, "parent_id": parent_id})
         return rows
 

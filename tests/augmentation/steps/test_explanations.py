@@ -120,6 +120,13 @@ def test_what_goes_is_counted_and_ids_count_every_sentence():
     assert sentences.rows("r2", "Another one.") == []  # a repeat from another row
 
 
+def test_ids_are_free_beside_those_of_other_rows():
+    sentences = Sentences("en", TokenStyle("word"), frozenset(), frozenset(), {"1", "1#1", "1#1-2"})
+    rows = sentences.rows("1", "A bear left. It snowed.") + sentences.rows("1#1", "Deer ate.")
+    assert [row["id"] for row in rows] == ["1#1-3", "1#2", "1#1#1"]
+    assert [row["parent_id"] for row in rows] == ["1", "1", "1#1"]
+
+
 def test_sentence_key_ignores_case_width_space_and_the_final_mark():
     assert (
         sentence_key("The Lake is cold .") == sentence_key("the  lake is cold") == sentence_key("ｔｈｅ lake is cold。")
