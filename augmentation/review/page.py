@@ -41,7 +41,8 @@ def _template_file(name: str) -> str:
 
 def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limit: int = 500) -> str:
     """
-    The page for samples `start` … `start + limit` of a finished run, gold rows first.
+    The page for samples `start` … `start + limit` of a finished run, gold rows first, the pool's texts last; of a text
+    that was cut into windows each is a sample.
 
     Args:
         run: its answers and results must be there (`ask` and `write` done); nothing is sent.
@@ -51,13 +52,16 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
         InputError: the results are not there.
     """
     script = _template_file("review.js")
-    rows = {row["id"]: row for row in _result_rows(run)}
+    rows: dict[str, list[Row]] = {}
+    for row in _result_rows(run):
+        whole = row["parent_id"] if row["source"] == "pool" else None
+        rows.setdefault(whole or row["id"], []).append(row)
+    results = list(chain.from_iterable(rows.values()))
     labels: Counter[str] = Counter()
     samples = []
-    drawn = looks(labels_of(rows.values()))
+    drawn = looks(labels_of(results))
     for row, done in islice(_reviewed(run), start, start + limit):
-        result = rows.get(row["id"])
-        if result is not None:  # a synthetic sentence that min_targets left out is no sample
+        for result in rows.get(row["id"], ()):  # none: a synthetic sentence that min_targets left out is no sample
             samples.append(_sample(run, result, done, drawn))
             labels.update({span["label"] for span in samples[-1]["spans"]})
     extensions = [span["label"] for sample in samples for span in sample["spans"] if span["source"] != "target"]
@@ -68,7 +72,7 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
             title=run.folder.resolve().name,
             language=run.settings.language,
             shown=len(samples),
-            total=len(rows),
+            total=len(results),
             samples=samples,
             labels=sorted(labels.items(), key=lambda item: (-item[1], item[0])),
             key=Markup(key({name: look for name, look in drawn.items() if name in labels}, extensions)),
@@ -82,14 +86,16 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
 
 
 def _result_rows(run: Augmentation) -> Iterator[Row]:
-    names = ["fusion.jsonl", *(name for name in ("synthetic.jsonl", "sentences.jsonl") if (run.folder / name).exists())]
     if not (run.folder / "fusion.jsonl").exists():
         raise InputError(f"{run.folder}: no results yet; run `knowfree augment run {run.folder}` first")
-    return chain.from_iterable(fused_rows(run.folder / name) for name in names)
+    paths = [run.folder / name for name in ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "pool.jsonl")]
+    return chain.from_iterable(fused_rows(path) for path in paths if path.exists())
 
 
 def _reviewed(run: Augmentation) -> Iterable[tuple[Row, Finished[Any]]]:
-    return chain(run.annotated(), run.annotated_sentences() if run.settings.explain else ())
+    synthetic = run.annotated_sentences() if run.settings.explain else ()
+    pool = run.pool.annotated() if run.pool and (run.folder / "pool.jsonl").exists() else ()
+    return chain(run.annotated(), synthetic, pool)
 
 
 def _sample(run: Augmentation, row: Row, done: Finished[Any], drawn: Mapping[str, Look]) -> dict[str, Any]:
@@ -104,7 +110,7 @@ def _sample(run: Augmentation, row: Row, done: Finished[Any], drawn: Mapping[str
     ]
     return {
         "id": row["id"],
-        "synthetic": row["synthetic"],
+        "source": row["source"],
         "parent_id": row["parent_id"],
         "drawn": Markup(render(row["tokens"], drawn_spans(row), unit=run.unit, drawn=drawn)),
         "spans": spans,
