@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from itertools import chain, islice
@@ -14,10 +14,9 @@ from markupsafe import Markup
 
 from augmentation.llm.dialogue import Finished
 from augmentation.pipeline import Augmentation
-from augmentation.review.decisions import Decisions, span_key
+from augmentation.review.decisions import Decisions, reviewed_rows, span_key
 from augmentation.review.span_html import STYLE, Look, drawn_spans, key, labels_of, looks, render
 from augmentation.steps.asking import Annotation
-from augmentation.steps.fusion import fused_rows
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.units_knowfree import join_units
 
@@ -52,8 +51,10 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
         InputError: the results are not there.
     """
     script = _template_file("review.js")
+    if not (run.folder / "fusion.jsonl").exists():
+        raise InputError(f"{run.folder}: no results yet; run `knowfree augment run {run.folder}` first")
     rows: dict[str, list[Row]] = {}
-    for row in _result_rows(run):
+    for row in reviewed_rows(run.folder):
         whole = row["parent_id"] if row["source"] == "pool" else None
         rows.setdefault(whole or row["id"], []).append(row)
     results = list(chain.from_iterable(rows.values()))
@@ -83,13 +84,6 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )
-
-
-def _result_rows(run: Augmentation) -> Iterator[Row]:
-    if not (run.folder / "fusion.jsonl").exists():
-        raise InputError(f"{run.folder}: no results yet; run `knowfree augment run {run.folder}` first")
-    paths = [run.folder / name for name in ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "pool.jsonl")]
-    return chain.from_iterable(fused_rows(path) for path in paths if path.exists())
 
 
 def _reviewed(run: Augmentation) -> Iterable[tuple[Row, Finished[Any]]]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from augmentation.llm.store import Store, write_atomically
 from augmentation.pipeline import STORE_FILE
-from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions
+from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions, unmatched
 from augmentation.session import ProgressLine, open_run
 from augmentation.settings import (
     COUNTS_FILE,
@@ -363,6 +363,8 @@ class Run:
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
         if cell.train_file.exists() and stamp.exists() and stamp.read_text() == key:
             return
+        if told := unmatched(folder, decisions):
+            logger.warning("%s: %s", reviewed, told)
         parts = [list(apply_decisions(fused_rows(path), decisions, Counter())) for path in files]
         if annotator:
             model = self.finished_model(cell, annotator)
