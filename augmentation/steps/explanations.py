@@ -18,17 +18,19 @@ _HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]")
 _LIST_MARK = re.compile(
     r"""^[ \t]*(?:>[ \t]*+)*+                        # quotation
     (?:[-*+•·▪●○–][ \t]+                             # bullets
-    |\(?\d{1,2}[.)][ \t]+(?!\d)|[a-z]\)[ \t]+      # 1. 1) (1) a), but not the 3. of "3. 5"
-    |\d{1,2}、|[一二三四五六七八九十]{1,3}、|[①-⑳][ \t]*
-    |[（(][\d一二三四五六七八九十]{1,3}[）)]
+    |\(?\d{1,2}[.)．）][ \t]+(?!\d)|[a-z]\)[ \t]+    # 1. 1) (1) a), but not the 3. of "3. 5"
+    |\d{1,2}[.)．）](?=[*\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3])  # 1.张三 1）**张三**
+    |\d{1,2}、(?!\d)|[一二三四五六七八九十]{1,3}、(?![一二三四五六七八九十])  # not the 5、 of 5、6月份
+    |[①-⑳][ \t]*|[（(][\d一二三四五六七八九十]{1,3}[）)]
     )?""",
     re.VERBOSE,
 )
 _IMAGE_OR_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([^)\s\[]*(?:[ \t]+\"[^\"\n]*\")?\)")
 _EMPHASIS = re.compile(
-    r"""(\*{1,3})(?=\S)(?P<stars>[^*\n]+?)(?<=\S)\1
-    |(?<!\w)(_{1,3})(?=\S)(?P<lines>[^_\n]+?)(?<=\S)\3(?!\w)  # not in snake_case
-    |(?<!`)(`{1,3})(?P<code>[^`\n]+)\5
+    r"""(?P<times>(?<=\d)\*{1,3}(?=\d))  # 2*3*4
+    |(\*{1,3})(?=\S)(?P<stars>[^*\n]+?)(?<=\S)\2(?!(?<=\d\*)\d)
+    |(?<!\w)(_{1,3})(?=\S)(?P<lines>[^_\n]+?)(?<=\S)\4(?!\w)  # not in snake_case
+    |(?<!`)(`{1,3})(?P<code>[^`\n]+)\6
     |~~(?P<struck>.+?)~~""",
     re.VERBOSE,
 )
@@ -38,10 +40,10 @@ _BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
 
 
 def plain_paragraphs(markdown: str) -> list[str]:
-    """The prose of a markdown text, one line a paragraph: fences, rules, headings and list marks are gone."""
+    """The prose of a markdown text, one line a paragraph: fences, rules, headings, tables, list marks are gone."""
     paragraphs = []
     for line in _BREAK.sub("\n", markdown).splitlines():
-        if _FENCE.match(line) or _is_rule(line) or _HEADING.match(line):
+        if _FENCE.match(line) or _is_rule_or_table(line) or _HEADING.match(line):
             continue
         line = "".join(" " if unicodedata.category(char) == "Cc" else char for char in line)
         line = _IMAGE_OR_LINK.sub(r"\1", _LIST_MARK.sub("", line, count=1))
@@ -53,10 +55,11 @@ def plain_paragraphs(markdown: str) -> list[str]:
     return paragraphs
 
 
-def _is_rule(line: str) -> bool:
-    """A line across the page, or the one under the head of a table."""
+def _is_rule_or_table(line: str) -> bool:
+    """A line across the page, a row of a table, or the line under its head."""
     marks = "".join(line.split())
-    return (len(marks) >= 3 and set(marks) <= set("-*_=")) or ("---" in line and set(marks) <= set(":|-"))
+    is_rule = len(marks) >= 3 and set(marks) <= set("-*_=")
+    return is_rule or marks[:1] == marks[-1:] == "|" or ("---" in line and set(marks) <= set(":|-"))
 
 
 _OPENING = "“‘「『（《〈【〔(["
@@ -67,12 +70,14 @@ def split_sentences(paragraph: str, language: str) -> list[str]:
     """
     Sentences of one paragraph, punctuation kept, nothing lost but white space between them.
 
-    English goes through pysbd. For Chinese, Japanese and Korean a sentence ends at 。！？ (a run of them, with the
-    closing quotes and brackets after it), or at .!? before white space, unless a quote or bracket is open: what stands
-    in quotes is not cut.
+    English goes through pysbd, unless that loses some of it. Otherwise a sentence ends at 。！？ (a run of them, with
+    the closing quotes and brackets after it), or at .!? before white space, unless a quote or bracket is open: what
+    stands in quotes is not cut.
     """
     if language == "en":
-        return [sentence.strip() for sentence in _segmenter().segment(paragraph) if sentence.strip()]
+        found = [sentence.strip() for sentence in _segmenter().segment(paragraph) if sentence.strip()]
+        if "".join("".join(found).split()) == "".join(paragraph.split()):  # ♬ and others stand for marks inside pysbd
+            return found
     balanced = _is_balanced(paragraph)
     sentences, start, depth = [], 0, 0
     for match in re.finditer(r"[。！？!?]+|\.(?=\s|$)|[“‘「『（《〈【〔(\[”’」』）》〉】〕)\]]", paragraph):
