@@ -83,7 +83,7 @@ class Augmentation:
         labels: set[str] = set()
         examples: list[tuple[str, tuple[tuple[str, str], ...]]] = []
         source: set[str] = set()
-        for row in self.rows():
+        for row in self.rows(quiet=False):
             self._ids.add(row["id"])
             labels.update(entity["label"] for entity in row["entities"])
             source.add(sentence_key(self.text(row["tokens"])))
@@ -111,9 +111,10 @@ class Augmentation:
             logger.warning(pool.doubt)
         return PoolStage(self.folder, self.settings, self.runner, pool, gold, self.annotation, self.targets, self.embed)
 
-    def rows(self) -> Iterator[Row]:
-        """The gold rows, read anew."""
-        return iterate_rows(self.folder / self.settings.train_file, flat=self.settings.task != "nested_ner")
+    def rows(self, *, quiet: bool = True) -> Iterator[Row]:
+        """The gold rows, read anew; what there is to tell of them was told at first."""
+        path, flat = self.folder / self.settings.train_file, self.settings.task != "nested_ner"
+        return iterate_rows(path, quiet=quiet, flat=flat)
 
     def _seed_sentence(self, row: Row) -> SeedSentence:
         spans = sorted((span["start"], span["end"], span["label"]) for span in row["entities"])
