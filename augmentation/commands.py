@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,9 @@ def budget_of(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _from_folder(folder: Path, path: str) -> str:
-    return os.path.relpath(path, folder)
+    from modeling_knowfree.files import path_from
+
+    return path_from(folder, path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -390,15 +391,18 @@ def export(folder: Path, format_: str, output: Path, decisions: Path | None) -> 
     datasets: Parquet with typed features, for `load_dataset(OUTPUT, "fusion")`. jsonl: rows as `knowfree train` reads
     them. conll: target labels only.
     """
-    from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
+    from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions, unmatched
     from augmentation.review.export import export_conll, export_datasets, export_jsonl
 
     given = decisions or (folder / DECISIONS_FILE if (folder / DECISIONS_FILE).exists() else None)
     export_as = {"datasets": export_datasets, "jsonl": export_jsonl, "conll": export_conll}[format_]
-    counts = export_as(folder, output, read_decisions(given) if given else Decisions())
+    decided = read_decisions(given) if given else Decisions()
+    counts = export_as(folder, output, decided)
     for config, left_out in counts.items():
         told = ", ".join(f"{n} {name}" for name, n in left_out.items() if n)
         click.echo(f"{config}: " + (f"left out {told}" if told else "all rows and spans"))
+    if lost := unmatched(folder, decided):
+        click.echo(lost, err=True)
     click.echo(f"written to {output}" + ("" if given else "; no decisions file, nothing was rejected"))
 
 

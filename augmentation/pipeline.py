@@ -79,12 +79,12 @@ class Augmentation:
         self.state = check_state(folder, settings, accept_changes=accept_changes)
         self.unit = settings.unit or infer_unit(self.rows())
         self.annotation = settings.annotation(self.unit)
-        self.size = 0
+        self._ids: set[str] = set()
         labels: set[str] = set()
         examples: list[tuple[str, tuple[tuple[str, str], ...]]] = []
         source: set[str] = set()
-        for row in self.rows():
-            self.size += 1
+        for row in self.rows(quiet=False):
+            self._ids.add(row["id"])
             labels.update(entity["label"] for entity in row["entities"])
             source.add(sentence_key(self.text(row["tokens"])))
             if len(examples) < settings.target_examples:
@@ -92,6 +92,7 @@ class Augmentation:
         flat = settings.task != "nested_ner"
         described = tuple(settings.label_descriptions.items())
         self.targets = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines, flat, described)
+        self.size = len(self._ids)
         self._source_keys = frozenset(source)
         held_out = {
             part: frozenset(sentence_key(self.text(row["tokens"])) for row in iterate_rows(folder / name))
@@ -110,9 +111,10 @@ class Augmentation:
             logger.warning(pool.doubt)
         return PoolStage(self.folder, self.settings, self.runner, pool, gold, self.annotation, self.targets, self.embed)
 
-    def rows(self) -> Iterator[Row]:
-        """The gold rows, read anew."""
-        return iterate_rows(self.folder / self.settings.train_file, flat=self.settings.task != "nested_ner")
+    def rows(self, *, quiet: bool = True) -> Iterator[Row]:
+        """The gold rows, read anew; what there is to tell of them was told at first."""
+        path, flat = self.folder / self.settings.train_file, self.settings.task != "nested_ner"
+        return iterate_rows(path, quiet=quiet, flat=flat)
 
     def _seed_sentence(self, row: Row) -> SeedSentence:
         spans = sorted((span["start"], span["end"], span["label"]) for span in row["entities"])
@@ -136,7 +138,8 @@ class Augmentation:
 
     def _explain(self, row: Row) -> Work[Explanation]:
         if self.strategy is not None:
-            return Explanation("\n".join((yield from self.strategy(row["id"]))))
+            sentences = yield from self.strategy(row["id"])
+            return Explanation("\n".join(" ".join(sentence.split()) for sentence in sentences))
         pairs = list(dict.fromkeys(self._gold_pairs(row, self.settings.type_names)))
         [outcome] = yield [
             explanation_request(
@@ -217,7 +220,8 @@ class Augmentation:
     ) -> Iterator[Row]:
         """Synthetic rows without annotation, in the order of their parents (S8); of `explanations` where they are known
         already. `counts` is told what became of the sentences."""
-        sentences = Sentences(self.settings.language, self._style, self._source_keys, self._held_out_keys)
+        taken = self._ids | ({row["id"] for row in self.pool.pool.rows} if self.pool else set())
+        sentences = Sentences(self.settings.language, self._style, self._source_keys, self._held_out_keys, taken)
         for row_id, explanation in self.explanations() if explanations is None else explanations:
             if explanation.text is not None:
                 lines = self.strategy is not None

@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Any
 
 MASK = "[secret]"
-SHORTEST = 6  # characters; a shorter token in use ("EMPTY", "none") is a placeholder, not a secret
+SHORTEST = 6  # characters of a token in use that is a secret; a shorter one ("EMPTY", "none") is a placeholder
+LONGEST_WORD = 15  # letters; a token that is one word ("ollama", "Secret") is a placeholder too, and stands in any text
 
 KINDS = {
     "a Hugging Face token": r"(?<![A-Za-z0-9])(?:hf|api_org)_[A-Za-z0-9]{16,200}",
@@ -60,9 +61,14 @@ _remembered: dict[str, re.Pattern[str]] = {}
 
 def remember(secret: str | None) -> None:
     """Take `secret` out of every text that leaves this process from now on; None and placeholders are ignored."""
-    if secret and len(secret) >= SHORTEST and secret not in _remembered:
+    if secret and not _is_placeholder(secret) and secret not in _remembered:
         _remembered[secret] = _spellings(secret)
         _guard()
+
+
+def _is_placeholder(token: str) -> bool:
+    is_word = token.isalpha() and (token.islower() or token.isupper() or token.istitle())
+    return len(token) < SHORTEST or (is_word and len(token) <= LONGEST_WORD) or token in MASK
 
 
 def _spellings(secret: str) -> re.Pattern[str]:

@@ -110,3 +110,9 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` as UTF-8, all or nothing. Raises OSError that names `path`."""
     with whole_file(path) as work:
         work.write_text(text, encoding="utf-8", newline="\n")
+
+
+def path_from(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> str:
+    """How `path` is named from `folder`: through the folders that links lead to, since `..` goes up from these."""
+    path = Path(path)
+    return os.path.relpath(path.parent.resolve() / path.name, Path(folder).resolve())

@@ -96,6 +96,7 @@ _ITEM_KEYS = {
     "attributes": {"attribute", "values"},
     "verify": {"entity", "type"},
 }
+_WRAPPERS = (["items"], ["groups"], ["result"])  # what models name a list that holds everything
 
 _REASONING = re.compile(r"<(think|thinking|reasoning|reflection)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
 _REASONING_TAIL = re.compile(r"\A.*</(?:think|thinking|reasoning|reflection)>", re.DOTALL | re.IGNORECASE)
@@ -219,10 +220,12 @@ def _raw_depth(piece: str) -> int:
 
 
 def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> tuple[list[Any], str | None]:
-    """The items of all values that fit the task, and the complaint about the first misfit where none fits."""
+    """The items of all values that fit the task, and the complaint about the first misfit: of the values that were
+    meant as items, or where none fits."""
     fitting: list[Any] = []
     fits = False
     complaint: str | None = None
+    complaint_about_items: str | None = None
     for number, value in enumerate(values):
         items = _items(task, value)
         if drop_last and number == len(values) - 1:
@@ -232,7 +235,9 @@ def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> tuple[l
             fits = True
         except ValidationError as error:
             complaint = complaint or _complaint(error)
-    return fitting, None if fits else complaint
+            if any(isinstance(item, dict) and (item is not value or item.keys() & _ITEM_KEYS[task]) for item in items):
+                complaint_about_items = complaint_about_items or _complaint(error)
+    return fitting, complaint_about_items or (None if fits else complaint)
 
 
 def _items(task: Task, value: Any) -> list[Any]:
@@ -242,7 +247,7 @@ def _items(task: Task, value: Any) -> list[Any]:
     if value.keys() & _ITEM_KEYS[task]:
         return [value]
     lists = [inner for inner in value.values() if isinstance(inner, list)]
-    if task in ("merge", "merge_standard") and _is_name_map(value):
+    if task in ("merge", "merge_standard") and list(value) not in _WRAPPERS and _is_name_map(value):
         return [{"standard": name, "synonyms": synonyms} for name, synonyms in value.items()]
     return lists[0] if len(lists) == 1 else [value]
 

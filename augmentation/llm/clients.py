@@ -181,7 +181,7 @@ def open_client(
 
     Raises:
         StopRunError: a setting is missing; the message names it.
-        RecordedAnswersError: a file of recorded answers cannot be read.
+        RecordedAnswersError, InputError: a file of recorded answers cannot be read.
     """
     if kind == "recorded":
         if not answers:

@@ -10,6 +10,7 @@ from typing import Any
 
 from augmentation.llm.protocol import Completion, Mode, RowError
 from augmentation.llm.tasks import Request
+from modeling_knowfree.data.rows import read_lines
 
 _FIELDS = ("task", "id", "input", "completion")
 
@@ -48,6 +49,7 @@ class RecordedClient:
         Raises:
             RecordedAnswersError: a file is missing, a line is no recorded answer, or two files answer one task and
                 text differently.
+            InputError: a file cannot be read, or is not UTF-8.
         """
         self._completions: dict[tuple[str, str], tuple[str, Path]] = {}
         self._groups: list[tuple[str, list[str]]] = []
@@ -57,15 +59,14 @@ class RecordedClient:
     def _read(self, path: Path) -> None:
         if not path.is_file():
             raise RecordedAnswersError(f"{path}: no such file of recorded answers; give --answers FILE")
-        with path.open(encoding="utf-8-sig", newline=None) as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    record = _record(line, f"{path}, line {number}")
-                    if record["task"] == "merge":
-                        groups = _groups(record["completion"], f"{path}, line {number}")
-                        self._groups.extend((group["standard"], group["synonyms"]) for group in groups)
-                    else:
-                        self._keep(record, path, number)
+        for number, line in read_lines(path):
+            if line.strip():
+                record = _record(line, f"{path}, line {number}")
+                if record["task"] == "merge":
+                    groups = _groups(record["completion"], f"{path}, line {number}")
+                    self._groups.extend((group["standard"], group["synonyms"]) for group in groups)
+                else:
+                    self._keep(record, path, number)
 
     def _keep(self, record: dict[str, str], path: Path, number: int) -> None:
         """Of one task and text the last answer of a file stands; another file may only say the same."""

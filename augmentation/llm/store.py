@@ -346,7 +346,11 @@ class Store:
     def release_failures(self) -> int:
         """Let the failed requests be asked again from the start; their answers move to `superseded`. How many."""
         count = int(self._rows("SELECT COUNT(*) FROM failures")[0][0])
-        chain = "key IN (SELECT key FROM failures) OR parent_key IN (SELECT key FROM failures)"
+        chain = (  # re-asks of a failed re-ask have its parent: they are known by their place after it
+            "key IN (SELECT key FROM failures) OR parent_key IN (SELECT key FROM failures) OR EXISTS "
+            "(SELECT * FROM answers AS failed JOIN failures USING (key) "
+            "WHERE failed.parent_key = answers.parent_key AND failed.reask < answers.reask)"
+        )
         self._wait(self._submit([*_set_aside(chain, ()), ("DELETE FROM failures", ())]))
         return count
 

@@ -3,14 +3,17 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from augmentation.steps.fusion import fused_rows
 from modeling_knowfree.data.rows import InputError, Row
 
 DECISIONS_FILE = "decisions.json"
+REVIEWED = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "pool.jsonl")
 
 Verdict = Literal["accepted", "rejected"]
 
@@ -73,3 +76,22 @@ def apply_decisions(rows: Iterable[Row], decisions: Decisions, counts: Counter[s
             kept[field] = [span for span in spans if decision.spans.get(span_key(span)) != "rejected"]
             counts[name] += len(spans) - len(kept[field])
         yield kept
+
+
+def reviewed_rows(folder: Path) -> Iterator[Row]:
+    """The rows of a run folder's results that people decide on, each once."""
+    paths = (folder / name for name in REVIEWED)
+    return chain.from_iterable(fused_rows(path) for path in paths if path.exists())
+
+
+def unmatched(folder: Path, decisions: Decisions) -> str | None:
+    """What to tell of decided rows that a run folder's results do not have, or not with all the spans decided on."""
+    left = {row_id: set(decision.spans) for row_id, decision in decisions.rows.items()}
+    for row in reviewed_rows(folder):
+        row_id, spans = row["id"], {span_key(span) for span in (*row["entities"], *row["extensions"])}
+        if row_id in left and left[row_id] <= spans:
+            del left[row_id]
+    if not left:
+        return None
+    named = ", ".join(list(left)[:5]) + (", …" if len(left) > 5 else "")
+    return f"decisions unmatched: {len(left)} rows have changed since, look at them again: {named}"

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
 from itertools import chain, islice
@@ -14,10 +14,9 @@ from markupsafe import Markup
 
 from augmentation.llm.dialogue import Finished
 from augmentation.pipeline import Augmentation
-from augmentation.review.decisions import Decisions, span_key
+from augmentation.review.decisions import Decisions, reviewed_rows, span_key
 from augmentation.review.span_html import STYLE, Look, drawn_spans, key, labels_of, looks, render
 from augmentation.steps.asking import Annotation
-from augmentation.steps.fusion import fused_rows
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.units_knowfree import join_units
 
@@ -41,7 +40,8 @@ def _template_file(name: str) -> str:
 
 def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limit: int = 500) -> str:
     """
-    The page for samples `start` … `start + limit` of a finished run, gold rows first.
+    The page for samples `start` … `start + limit` of a finished run, gold rows first, the pool's texts last; of a text
+    that was cut into windows each is a sample.
 
     Args:
         run: its answers and results must be there (`ask` and `write` done); nothing is sent.
@@ -51,13 +51,18 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
         InputError: the results are not there.
     """
     script = _template_file("review.js")
-    rows = {row["id"]: row for row in _result_rows(run)}
+    if not (run.folder / "fusion.jsonl").exists():
+        raise InputError(f"{run.folder}: no results yet; run `knowfree augment run {run.folder}` first")
+    rows: dict[str, list[Row]] = {}
+    for row in reviewed_rows(run.folder):
+        whole = row["parent_id"] if row["source"] == "pool" else None
+        rows.setdefault(whole or row["id"], []).append(row)
+    results = list(chain.from_iterable(rows.values()))
     labels: Counter[str] = Counter()
     samples = []
-    drawn = looks(labels_of(rows.values()))
+    drawn = looks(labels_of(results))
     for row, done in islice(_reviewed(run), start, start + limit):
-        result = rows.get(row["id"])
-        if result is not None:  # a synthetic sentence that min_targets left out is no sample
+        for result in rows.get(row["id"], ()):  # none: a synthetic sentence that min_targets left out is no sample
             samples.append(_sample(run, result, done, drawn))
             labels.update({span["label"] for span in samples[-1]["spans"]})
     extensions = [span["label"] for sample in samples for span in sample["spans"] if span["source"] != "target"]
@@ -68,7 +73,7 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
             title=run.folder.resolve().name,
             language=run.settings.language,
             shown=len(samples),
-            total=len(rows),
+            total=len(results),
             samples=samples,
             labels=sorted(labels.items(), key=lambda item: (-item[1], item[0])),
             key=Markup(key({name: look for name, look in drawn.items() if name in labels}, extensions)),
@@ -81,15 +86,10 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
     )
 
 
-def _result_rows(run: Augmentation) -> Iterator[Row]:
-    names = ["fusion.jsonl", *(name for name in ("synthetic.jsonl", "sentences.jsonl") if (run.folder / name).exists())]
-    if not (run.folder / "fusion.jsonl").exists():
-        raise InputError(f"{run.folder}: no results yet; run `knowfree augment run {run.folder}` first")
-    return chain.from_iterable(fused_rows(run.folder / name) for name in names)
-
-
 def _reviewed(run: Augmentation) -> Iterable[tuple[Row, Finished[Any]]]:
-    return chain(run.annotated(), run.annotated_sentences() if run.settings.explain else ())
+    synthetic = run.annotated_sentences() if run.settings.explain else ()
+    pool = run.pool.annotated() if run.pool and (run.folder / "pool.jsonl").exists() else ()
+    return chain(run.annotated(), synthetic, pool)
 
 
 def _sample(run: Augmentation, row: Row, done: Finished[Any], drawn: Mapping[str, Look]) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _sample(run: Augmentation, row: Row, done: Finished[Any], drawn: Mapping[str
     ]
     return {
         "id": row["id"],
-        "synthetic": row["synthetic"],
+        "source": row["source"],
         "parent_id": row["parent_id"],
         "drawn": Markup(render(row["tokens"], drawn_spans(row), unit=run.unit, drawn=drawn)),
         "spans": spans,

@@ -18,17 +18,19 @@ _HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]")
 _LIST_MARK = re.compile(
     r"""^[ \t]*(?:>[ \t]*+)*+                        # quotation
     (?:[-*+•·▪●○–][ \t]+                             # bullets
-    |\(?\d{1,2}[.)][ \t]+(?!\d)|[a-z]\)[ \t]+      # 1. 1) (1) a), but not the 3. of "3. 5"
-    |\d{1,2}、|[一二三四五六七八九十]{1,3}、|[①-⑳][ \t]*
-    |[（(][\d一二三四五六七八九十]{1,3}[）)]
+    |\(?\d{1,2}[.)．）][ \t]+(?!\d)|[a-z]\)[ \t]+    # 1. 1) (1) a), but not the 3. of "3. 5"
+    |\d{1,2}[.)．）](?=[*\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3])  # 1.张三 1）**张三**
+    |\d{1,2}、(?!\d)|[一二三四五六七八九十]{1,3}、(?![一二三四五六七八九十])  # not the 5、 of 5、6月份
+    |[①-⑳][ \t]*|[（(][\d一二三四五六七八九十]{1,3}[）)]
     )?""",
     re.VERBOSE,
 )
 _IMAGE_OR_LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([^)\s\[]*(?:[ \t]+\"[^\"\n]*\")?\)")
 _EMPHASIS = re.compile(
-    r"""(\*{1,3})(?=\S)(?P<stars>[^*\n]+?)(?<=\S)\1
-    |(?<!\w)(_{1,3})(?=\S)(?P<lines>[^_\n]+?)(?<=\S)\3(?!\w)  # not in snake_case
-    |(?<!`)(`{1,3})(?P<code>[^`\n]+)\5
+    r"""(?P<times>(?<=\d)\*{1,3}(?=\d))  # 2*3*4
+    |(\*{1,3})(?=\S)(?P<stars>[^*\n]+?)(?<=\S)\2(?!(?<=\d\*)\d)
+    |(?<!\w)(_{1,3})(?=\S)(?P<lines>[^_\n]+?)(?<=\S)\4(?!\w)  # not in snake_case
+    |(?<!`)(`{1,3})(?P<code>[^`\n]+)\6
     |~~(?P<struck>.+?)~~""",
     re.VERBOSE,
 )
@@ -38,10 +40,10 @@ _BREAK = re.compile(r"<br[ \t]*/?>", re.IGNORECASE)
 
 
 def plain_paragraphs(markdown: str) -> list[str]:
-    """The prose of a markdown text, one line a paragraph: fences, rules, headings and list marks are gone."""
+    """The prose of a markdown text, one line a paragraph: fences, rules, headings, tables, list marks are gone."""
     paragraphs = []
     for line in _BREAK.sub("\n", markdown).splitlines():
-        if _FENCE.match(line) or _is_rule(line) or _HEADING.match(line):
+        if _FENCE.match(line) or _is_rule_or_table(line) or _HEADING.match(line):
             continue
         line = "".join(" " if unicodedata.category(char) == "Cc" else char for char in line)
         line = _IMAGE_OR_LINK.sub(r"\1", _LIST_MARK.sub("", line, count=1))
@@ -53,10 +55,11 @@ def plain_paragraphs(markdown: str) -> list[str]:
     return paragraphs
 
 
-def _is_rule(line: str) -> bool:
-    """A line across the page, or the one under the head of a table."""
+def _is_rule_or_table(line: str) -> bool:
+    """A line across the page, a row of a table, or the line under its head."""
     marks = "".join(line.split())
-    return (len(marks) >= 3 and set(marks) <= set("-*_=")) or ("---" in line and set(marks) <= set(":|-"))
+    is_rule = len(marks) >= 3 and set(marks) <= set("-*_=")
+    return is_rule or marks[:1] == marks[-1:] == "|" or ("---" in line and set(marks) <= set(":|-"))
 
 
 _OPENING = "“‘「『（《〈【〔(["
@@ -67,12 +70,14 @@ def split_sentences(paragraph: str, language: str) -> list[str]:
     """
     Sentences of one paragraph, punctuation kept, nothing lost but white space between them.
 
-    English goes through pysbd. For Chinese, Japanese and Korean a sentence ends at 。！？ (a run of them, with the
-    closing quotes and brackets after it), or at .!? before white space, unless a quote or bracket is open: what stands
-    in quotes is not cut.
+    English goes through pysbd, unless that loses some of it. Otherwise a sentence ends at 。！？ (a run of them, with
+    the closing quotes and brackets after it), or at .!? before white space, unless a quote or bracket is open: what
+    stands in quotes is not cut.
     """
     if language == "en":
-        return [sentence.strip() for sentence in _segmenter().segment(paragraph) if sentence.strip()]
+        found = [sentence.strip() for sentence in _segmenter().segment(paragraph) if sentence.strip()]
+        if "".join("".join(found).split()) == "".join(paragraph.split()):  # ♬ and others stand for marks inside pysbd
+            return found
     balanced = _is_balanced(paragraph)
     sentences, start, depth = [], 0, 0
     for match in re.finditer(r"[。！？!?]+|\.(?=\s|$)|[“‘「『（《〈【〔(\[”’」』）》〉】〕)\]]", paragraph):
@@ -177,6 +182,16 @@ def sentence_key(text: str) -> str:
     return fold(text).rstrip("。.!?…")
 
 
+def free_id(row_id: str, taken: set[str]) -> str:
+    """The id itself, or with a number where another row has it."""
+    free, number = row_id, 1
+    while free in taken:
+        number += 1
+        free = f"{row_id}-{number}"
+    taken.add(free)
+    return free
+
+
 @dataclass
 class Sentences:
     """Turns explanations into synthetic rows, row by row in order; what is left out is counted by reason.
@@ -186,12 +201,14 @@ class Sentences:
         style: how to cut them into tokens.
         source: keys of the gold sentences.
         held_out: keys of dev and test sentences.
+        taken: ids of other rows; those of the synthetic ones join them.
     """
 
     language: str
     style: TokenStyle
     source: frozenset[str]
     held_out: frozenset[str]
+    taken: set[str] = field(default_factory=set)
     counts: Counter[str] = field(default_factory=Counter)
     _seen: set[str] = field(default_factory=set)
 
@@ -200,7 +217,8 @@ class Sentences:
         Synthetic rows `{"id", "tokens", "entities": [], "synthetic": true, "parent_id"}` of one explanation.
 
         Args:
-            parent_id: the explained row; ids are `parent_id#1`, `#2`, … in the order of the kept and dropped sentences.
+            parent_id: the explained row; ids are `parent_id#1`, `#2`, … in the order of the kept and dropped sentences,
+                or free ones beside these.
             explanation: the model's prose, reasoning blocks off.
             cut: the token limit ended it; its last sentence goes.
             lines: each line is one sentence, whatever marks are in it.
@@ -221,7 +239,7 @@ class Sentences:
             reason = self._reason(tokens)
             self.counts[reason or "kept"] += 1
             if not reason:
-                identity = {"id": f"{parent_id}#{number}", "tokens": tokens, "entities": []}
+                identity = {"id": free_id(f"{parent_id}#{number}", self.taken), "tokens": tokens, "entities": []}
                 rows.append(identity | {"synthetic": True, "parent_id": parent_id})
         return rows
 

@@ -1,7 +1,9 @@
 """A guideline that the LLM induces from the gold (S11): where spans of each label begin and end, in its own words. It
 is written into the run folder, for people to read and mend, before anything is tagged by it."""
 
+import logging
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 from augmentation.llm.dialogue import Work
@@ -15,11 +17,14 @@ GUIDELINE_FILES: dict[str | int, str] = {"all": "guideline.txt", 0: "guideline-f
 SENTENCES_SHOWN = 100
 MOST_CHARACTERS = 8000
 
+logger = logging.getLogger(__name__)
+
 
 def induce_guideline(
     name: str, examples: Sequence[Example], annotation: AnnotationSettings, targets: TargetSettings
 ) -> Work[str | None]:
-    """The LLM's guideline from these gold sentences, the first `SENTENCES_SHOWN` of them; None where it gave none."""
+    """The LLM's guideline from these gold sentences, the first `SENTENCES_SHOWN` of them; None where it gave none. Of
+    one that a limit cut, the unfinished last line goes."""
     [outcome] = yield [
         guideline_request(
             name,
@@ -30,7 +35,24 @@ def induce_guideline(
             max_tokens=annotation.max_tokens["guideline"],
         )
     ]
-    return outcome.parsed.value[:MOST_CHARACTERS] if outcome.parsed else None
+    if outcome.parsed is None:
+        return None
+    text = outcome.parsed.value[:MOST_CHARACTERS]
+    if outcome.parsed.cut or text != outcome.parsed.value:
+        text, _, unfinished = text.rpartition("\n")
+        _tell_unfinished(name, unfinished)
+    return text.rstrip()
+
+
+@cache
+def _tell_unfinished(name: str, line: str) -> None:
+    """Once, however often the work is replayed."""
+    logger.warning(
+        "%s: cut by max_tokens (guideline) or at %d characters; its unfinished last line is left out: %.200r",
+        name,
+        MOST_CHARACTERS,
+        line,
+    )
 
 
 def read_guidelines(folder: Path) -> Mapping[str | int, str]:

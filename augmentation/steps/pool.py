@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from augmentation.steps.explanations import TokenStyle, sentence_key
+from augmentation.steps.explanations import TokenStyle, free_id, sentence_key
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.formats import FORMATS
 from modeling_knowfree.data.formats.base import File
@@ -120,7 +120,7 @@ def clean_pool(
         counts[reason] += 1
         seen.add(key)
         if reason == "kept":
-            kept.append({"id": _free_id(row["id"], ids), "tokens": list(row["tokens"]), "entities": []})
+            kept.append({"id": free_id(row["id"], ids), "tokens": list(row["tokens"]), "entities": []})
     if not counts["read"]:
         raise InputError(f"{name}: no text in it; write one text a line, or rows with `tokens` or `text`")
     if not kept:
@@ -133,16 +133,6 @@ def clean_pool(
 
 def _key(row: Row, unit: str) -> str:
     return sentence_key(join_units(row["tokens"], unit)[0])
-
-
-def _free_id(row_id: str, taken: set[str]) -> str:
-    """The id itself, or with a number where another row has it."""
-    free, number = row_id, 1
-    while free in taken:
-        number += 1
-        free = f"{row_id}-{number}"
-    taken.add(free)
-    return free
 
 
 # ------------------------------------------------------------------ what stands in the file

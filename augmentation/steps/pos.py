@@ -8,7 +8,7 @@ from functools import cache
 from importlib.resources import files
 
 from augmentation.llm.dialogue import Work
-from augmentation.llm.tasks import Request, pos_request
+from augmentation.llm.tasks import Request, pos_request, reask
 from augmentation.steps.alignment import UnitText, align_tags
 from augmentation.steps.asking import AnnotationSettings, Range, asked
 from augmentation.steps.label_merging import normal_form
@@ -43,7 +43,8 @@ def universal_tag(tag: str, language: str) -> str:
     name = normal_form(tag)
     if name.upper() in UPOS:
         return name.upper()
-    for form in (name, *reversed(re.split(r"[-/(（:：,，+]", name.rstrip(")）")))):
+    morphemes = [re.split(r"[-/(（:：,，]", morpheme.rstrip(")）")) for morpheme in name.split("+")]
+    for form in (name, *(form for forms in morphemes for form in reversed(forms))):  # the head is the first morpheme
         key = re.sub(r"[\s_-]+", "_", form.strip())
         for table in (language, "common"):
             found = _aliases().get(table, {}).get(key)
@@ -76,7 +77,7 @@ def tags_of(
     for (start, end), outcome in answers:
         listed = [word for word in words if start <= word[0] and word[1] <= end]
         counts["words"] += len(listed)
-        if outcome.parsed is None:
+        if outcome.parsed is None or outcome.answer is None:
             continue
         text = UnitText.from_tokens(tokens[start:end], settings.unit)
         spans = {(text.offsets[s - start][0], text.offsets[e - start - 1][1]): (s, e) for s, e in listed}
@@ -92,11 +93,15 @@ def tags_of(
             counts["reasked"] += 1
             names = [word_text(word) for word in missing]
             limit = settings.max_tokens["pos"]
-            [second] = yield [pos_request(row_id, text.text, names, language=settings.language, max_tokens=limit)]
+            again = pos_request(row_id, text.text, names, language=settings.language, max_tokens=limit)
+            if len(missing) == len(listed):  # the same question: the store would give the same answer
+                complaint = "no listed word was given a tag"
+                again = reask(outcome.request, outcome.answer.text, complaint, model=settings.model)
+            [second] = yield [again]
             if second.parsed is not None:
                 listed_text = UnitText.from_tokens(names, "word")
-                again = [(item.word, item.pos) for item in second.parsed.value]
-                for *span, tag in align_tags(listed_text, listed_text.offsets, again).tagged:
+                pairs = [(item.word, item.pos) for item in second.parsed.value]
+                for *span, tag in align_tags(listed_text, listed_text.offsets, pairs).tagged:
                     units = listed_text.units((span[0], span[1]))
                     if units and units[1] - units[0] == 1:
                         tags.append((*missing[units[0]], universal_tag(tag, settings.language)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from augmentation.llm.dialogue import Work
 from augmentation.strategies.seeds import Asking, SeedSentence, Strategy
-from modeling_knowfree.data.rows import InputError, write_rows
+from modeling_knowfree.data.rows import InputError, read_lines, write_rows
 from modeling_knowfree.encoders import encoder_path
 
 RESULT = "melm.jsonl"
@@ -53,7 +53,7 @@ def melm(asking: Asking, seeds: Sequence[SeedSentence], model: str | None, folde
 def _kept(path: Path, key: str) -> dict[str, list[str]]:
     if not path.is_file():
         return {}
-    head, *lines = (json.loads(line) for line in path.read_text(encoding="utf-8").splitlines())
+    head, *lines = (json.loads(line.text) for line in read_lines(path))
     return {line["id"]: line["sentences"] for line in lines} if head.get("key") == key else {}
 
 

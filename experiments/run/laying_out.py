@@ -14,6 +14,7 @@ from augmentation.settings import FILES, change_settings, load_settings
 from augmentation.steps.annotator import model_provenance
 from augmentation.steps.fusion import fused_rows
 from modeling_knowfree.data.rows import write_rows
+from modeling_knowfree.files import path_from
 
 from .settings import AUGMENTED, MODEL
 
@@ -32,8 +33,8 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
     _replace_folder(source, target)
     settings = load_settings(source)
     files = {name: getattr(settings, name) for name in (*FILES, "pick_model")}
-    moved = {name: os.path.relpath(source / path, target) for name, path in files.items() if path}
-    change_settings(target, moved | {"answers": [os.path.relpath(source / path, target) for path in settings.answers]})
+    moved = {name: path_from(target, source / path) for name, path in files.items() if path}
+    change_settings(target, moved | {"answers": [path_from(target, source / path) for path in settings.answers]})
     annotator, pooled = run.settings.annotator_of(cell.variant), run.settings.pool_annotator(cell.variant)
     models = dict.fromkeys([annotator] * bool(annotator) + ["base"] * (pooled in ("gold", "agree")))
     if models:

@@ -15,7 +15,7 @@ from typing import Any
 
 from augmentation.llm.store import Store, write_atomically
 from augmentation.pipeline import STORE_FILE
-from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions
+from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions, unmatched
 from augmentation.session import ProgressLine, open_run
 from augmentation.settings import (
     COUNTS_FILE,
@@ -34,6 +34,7 @@ from augmentation.steps.pool import keep_texts
 from augmentation.strategies.melm import open_masked_model
 from modeling_knowfree.data.readers import iterate_rows, read_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
+from modeling_knowfree.files import path_from
 from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets
 from modeling_knowfree.units_knowfree import infer_unit
@@ -248,15 +249,15 @@ class Run:
         settings = self.settings
         values = settings.augment | settings.known_variants[variant].augment
         files = {"train_file": self.gold(subset), "dev_file": settings.validation_file, "test_file": settings.test_file}
-        values |= {name: os.path.relpath(path, folder) for name, path in files.items() if path}
+        values |= {name: path_from(folder, path) for name, path in files.items() if path}
         if values.get("strategy") == "melm":
             values.setdefault("melm_model", settings.model_name_or_path)
-        values["answers"] = [os.path.relpath(path, folder) for path in values.get("answers", ())]
+        values["answers"] = [path_from(folder, path) for path in values.get("answers", ())]
         if settings.label_descriptions:
             values["label_descriptions"] = settings.label_descriptions
         if annotator := settings.pool_annotator(variant):
             pool = settings.unlabeled_file or self.folder / UNLABELED_FILE
-            values |= {"unlabeled_file": os.path.relpath(pool, folder), "pick": settings.pick}
+            values |= {"unlabeled_file": path_from(folder, pool), "pick": settings.pick}
             values |= {"pool_annotator": "gold" if annotator == "gold" else "llm"}
             values |= {} if annotator == "gold" else {"ask": settings.ask, "min_teacher_f1": settings.min_teacher_f1}
             if settings.known_variants[variant].data == "gold":
@@ -362,6 +363,8 @@ class Run:
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
         if cell.train_file.exists() and stamp.exists() and stamp.read_text() == key:
             return
+        if told := unmatched(folder, decisions):
+            logger.warning("%s: %s", reviewed, told)
         parts = [list(apply_decisions(fused_rows(path), decisions, Counter())) for path in files]
         if annotator:
             model = self.finished_model(cell, annotator)

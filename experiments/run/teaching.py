@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import shutil
 from collections.abc import Sequence
 from functools import cache
@@ -20,6 +19,7 @@ from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
 from augmentation.steps.teacher import TEACHER_FILE, label_precision
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import Row, write_rows
+from modeling_knowfree.files import path_from
 from modeling_knowfree.units_knowfree import join_units
 
 from .cells import Cell, finish, fit, tag_rows, updates_of_recipe
@@ -83,7 +83,7 @@ def ask_teacher(run: Run, subset: str, variant: str, budget: dict[str, Any], acc
                 continue
             changes: dict[str, Any] = {"ask": wanted} if number < rounds else {}
             if settings.pick in ("uncertain", "both") and picked < wanted < size:
-                changes["pick_model"] = os.path.relpath(_picking_model(run, subset, variant, number), folder)
+                changes["pick_model"] = path_from(folder, _picking_model(run, subset, variant, number))
             run.augment(subset, variant, budget, accept_changes, changes)
     finally:
         if (folder / TEACHER_FILE).is_file():

@@ -84,8 +84,9 @@ def read_file(path: str | os.PathLike[str], *, quiet: bool = False, **options: A
     return _Job.of(path, **options).reading(quiet)
 
 
-def iterate_rows(path: str | os.PathLike[str], **options: Any) -> Iterator[Row]:
-    """`read_rows` one row at a time, our own JSON lines in constant memory; an error comes when its row is reached."""
+def iterate_rows(path: str | os.PathLike[str], *, quiet: bool = False, **options: Any) -> Iterator[Row]:
+    """`read_rows` one row at a time, our own JSON lines in constant memory; an error comes when its row is reached.
+    `quiet` logs nothing."""
     job = _Job.of(path, **options)
     found = False
     for row in job.rows():
@@ -98,7 +99,7 @@ def iterate_rows(path: str | os.PathLike[str], **options: Any) -> Iterator[Row]:
             raise row
     if not found:
         no_rows(job.file.name)
-    job.tell(quiet=False)
+    job.tell(quiet)
 
 
 def read_dataset(

@@ -7,8 +7,14 @@ import yaml
 from click.testing import CliRunner
 
 import knowfree
+from augmentation.llm.answers import Parsed
+from augmentation.llm.dialogue import Finished, replay
+from augmentation.llm.outcome import Outcome
 from augmentation.llm.recorded import RecordedClient
+from augmentation.settings import check_settings
+from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.explanations import sentence_key
+from augmentation.steps.guideline import induce_guideline
 from augmentation.steps.teacher import fold_of
 from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.units_knowfree import join_units
@@ -50,6 +56,8 @@ def test_it_is_written_read_mended_and_then_used(folder, monkeypatch):
         asked[request.row_id] = request.messages[0][1]
         return answer(client, request)
 
+    assert json.loads(call("plan", folder, "--json"))["tasks"]["guideline"]["missing"] == 3
+    assert "--- guideline ---" in call("plan", folder)
     monkeypatch.setattr(RecordedClient, "completion_text", heard)
     said = call("run", folder, code=3)
     assert "guideline.txt" in said and "run the same command again" in said
@@ -57,6 +65,7 @@ def test_it_is_written_read_mended_and_then_used(folder, monkeypatch):
     assert not (folder / "teacher.json").exists() and not (folder / "pool.jsonl").exists()
     (folder / "guideline.txt").write_text("No articles.\n", encoding="utf-8")
     call("run", folder)
+    assert "--- guideline ---" not in call("plan", folder)
     gold = read_rows(folder / "gold.jsonl")
     folds = fold_of([sentence_key(join_units(row["tokens"], "word")[0]) for row in gold], 0)
     for row, fold in zip(gold, folds, strict=True):
@@ -70,6 +79,23 @@ def test_it_is_written_read_mended_and_then_used(folder, monkeypatch):
     (folder / "guideline.txt").write_text("All articles.\n", encoding="utf-8")
     assert "guideline.txt" in call("run", folder, code=2)  # the pool would be paid for again
     call("run", folder, "--accept_changes")
+
+
+@pytest.mark.parametrize(
+    ("said", "cut", "kept"),
+    [
+        ("No articles.\nNo titles, exc", True, "No articles."),
+        ("No articles.\nNo titles.", False, "No articles.\nNo titles."),
+        ("No articles.\n\n" + "x" * 9000, False, "No articles."),
+        ("No art", True, ""),
+    ],
+)
+def test_a_cut_guideline_ends_with_a_whole_line(said, cut, kept, caplog):
+    annotation = check_settings({"train_file": "gold.jsonl", "language": "en", "model": "m"}, "here").annotation("word")
+    work = induce_guideline("guideline-all", [("a bear", ())], annotation, TargetSettings(("WILDLIFE",), ()))
+    done = replay(work, lambda request: Outcome(request, None, Parsed(said, cut=cut)))
+    assert isinstance(done, Finished) and done.value == kept
+    assert ("guideline-all: cut by max_tokens" in caplog.text) == (kept != said)
 
 
 @pytest.mark.parametrize(("content", "what"), [(b"\xff\xfe", "UTF-8"), (b"x" * 9000, "9000 characters")])

@@ -411,6 +411,26 @@ def test_bad_input_before_anything_is_written(tmp_path):
     assert "nothing asked yet" in call("status", _initialised(tmp_path), code=2)
 
 
+def test_what_there_is_to_tell_of_the_gold_is_told_once(tmp_path, caplog):
+    row = json.dumps({"id": "a", "tokens": ["a", "bear"], "entities": [{"start": 1, "end": 2, "label": "WILDLIFE"}]})
+    (tmp_path / "gold.jsonl").write_text(f"{row}\n{row}\n", encoding="utf-8")
+    init(tmp_path / "run", tmp_path / "gold.jsonl")
+    caplog.clear()
+    call("plan", tmp_path / "run")
+    assert caplog.text.count("made unique") == 1
+
+
+def test_files_are_found_from_a_run_folder_behind_a_link(tmp_path):
+    for name in ("disk/runs", "home/data"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "home" / "runs").symlink_to(tmp_path / "disk" / "runs")
+    (tmp_path / "home" / "data" / "gold.jsonl").symlink_to(DEMO / "train.jsonl")
+    folder = tmp_path / "home" / "runs" / "a"
+    call("init", folder, "--train_file", tmp_path / "home" / "data" / "gold.jsonl", "--language", "en", "--model", "m")
+    assert "train_file: ../../../home/data/gold.jsonl" in (folder / "augment.yaml").read_text(encoding="utf-8")
+    call("plan", folder, "--no_prompts")
+
+
 def _initialised(tmp_path):
     folder = tmp_path / "made"
     init(folder)

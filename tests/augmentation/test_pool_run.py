@@ -1,6 +1,7 @@
 """`knowfree augment` with text without labels: probe first, exactly what is asked, nothing twice, and what stops it."""
 
 import json
+import re
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 import knowfree
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.store import hold
+from augmentation.steps.windows import windows
 from modeling_knowfree.data.readers import read_rows
 from tests.conftest import ROOT
 from tests.support.forked import knowfree_forked
@@ -79,6 +81,29 @@ def test_pool_rows_say_who_tagged_them_and_nothing_of_extension_labels(tmp_path)
     assert [row["entities"] for row in read] == [row["entities"] for row in pool]
     call("export", folder, "--format", "datasets", "--output", tmp_path / "out")
     assert (tmp_path / "out" / "pool" / "train.parquet").is_file()
+
+
+def test_texts_of_the_pool_are_reviewed_window_by_window(tmp_path):
+    folder = make(tmp_path / "run", window_units=60)
+    long = ("deep snow fell on the bear . " * 12).split()
+    texts = [" ".join(long[slice(*window)]) for window in windows(long, 60)]
+    bears = [{"entity": "bear", "type": "WILDLIFE"}] * 8
+    with (folder / "answers.jsonl").open("a", encoding="utf-8") as file:
+        for text in texts:
+            file.write(json.dumps({"task": "targets", "id": "", "input": text, "completion": json.dumps(bears)}) + "\n")
+    pool = (folder / "pool.txt").read_text(encoding="utf-8")
+    (folder / "pool.txt").write_text(" ".join(long) + "\n" + pool, encoding="utf-8")
+    call("run", folder)
+    call("review", folder)
+    page = (folder / "review.html").read_text(encoding="utf-8")
+    assert page.count('data-kind="pool"') == 62 and page.count('data-kind="gold"') == 8
+    first, second = re.findall(r'data-id="(.*@.)"', page)
+    decided = {first: {"sample": "rejected"}, second: {"spans": {"5-6-WILDLIFE": "rejected"}}}
+    (folder / "decisions.json").write_text(json.dumps({"rows": decided}), encoding="utf-8")
+    call("export", folder, "--format", "jsonl", "--output", tmp_path / "out")
+    for name in ("pool", "train"):
+        left = {row["id"]: row for row in lines_of(tmp_path / "out" / f"{name}.jsonl")}
+        assert first not in left and left[second]["entities"][0]["start"] == 12
 
 
 def test_a_bad_teacher_stops_before_the_pool_and_can_be_resumed(tmp_path):

@@ -79,10 +79,17 @@ def test_plain_text_stays_the_same_object():
     assert redaction.redact(plain) is plain
 
 
-def test_placeholders_are_no_secrets(monkeypatch):
-    monkeypatch.setattr(redaction, "_remembered", {})
-    redaction.remember("EMPTY")
-    assert redaction.redact("the list is EMPTY") == "the list is EMPTY"
+@pytest.mark.parametrize("placeholder", ["EMPTY", "none", "secret", "ollama", "Password", "NOTNEEDED", "secret]"])
+def test_placeholders_are_no_secrets(known, placeholder):
+    redaction.remember(placeholder)
+    assert redaction.redact(f"the {placeholder} life of pets") == f"the {placeholder} life of pets"
+    assert redaction.redact(TOKEN) == redaction.MASK
+
+
+@pytest.mark.parametrize("token", ["abc123", "sEcReT", "no-key", "abcdefghijklmnop", "correct horse"])
+def test_what_is_no_single_word_is_a_secret(known, token):
+    redaction.remember(token)
+    assert redaction.redact(f"a {token} b") == f"a {redaction.MASK} b"
 
 
 def test_tracebacks_of_threads_and_log_records_hold_none(tmp_path):

@@ -18,6 +18,7 @@ from augmentation.llm.recorded import RecordedAnswersError, RecordedClient
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from augmentation.llm.tasks import entities_request, explanation_request, merge_request, segmentation_request
+from modeling_knowfree.data.rows import InputError
 from tests.support import SHARED
 from tests.support.augment_rows import requests, write_recorded
 from tests.support.llm_server import Faults, LLMServer
@@ -308,6 +309,9 @@ def test_files_that_hold_no_recorded_answers_say_where(tmp_path, content, compla
         RecordedClient([tmp_path / "a.jsonl"])
     with pytest.raises(RecordedAnswersError, match="no such file"):
         RecordedClient([tmp_path / "missing.jsonl"])
+    (tmp_path / "gbk.jsonl").write_bytes("\n{嘉鱼".encode("gbk"))
+    with pytest.raises(InputError, match=r"gbk\.jsonl, line 2: .*not UTF-8"):
+        RecordedClient([tmp_path / "gbk.jsonl"])
 
 
 @pytest.mark.shared

@@ -223,6 +223,21 @@ def test_words_and_tags_can_be_left_undrawn_and_take_no_room_then(run_folder, br
     assert tall - drawn.bounding_box()["height"] >= 16  # a line of labels
 
 
+def test_decisions_that_match_nothing_are_told(run_folder, tmp_path):
+    rows = {
+        "r1": {"spans": {"6-8-PLACE": "rejected"}},
+        "r2": {"spans": {"1-2-ANIMAL": "rejected"}},
+        "r1#1": {"sample": "accepted"},
+        "r1#7": {"sample": "rejected"},
+    }
+    (run_folder / "decisions.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    told = call("export", run_folder, "--format", "jsonl", "--output", tmp_path)
+    assert "decisions unmatched: 2 rows have changed since, look at them again: r2, r1#7\n" in told
+    del rows["r2"], rows["r1#7"]
+    (run_folder / "decisions.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
+    assert "unmatched" not in call("export", run_folder, "--format", "jsonl", "--output", tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -120,6 +120,19 @@ def test_words_that_do_not_spell_the_text_are_asked_for_once_more(answered):
     }
 
 
+def test_a_failed_question_for_the_words_is_asked_again_from_the_start(tmp_path):
+    works = lambda: [annotate("r", TOKENS, settings(kinds=frozenset({"segmentation"})))]  # noqa: E731
+    with Store(tmp_path / "answers.sqlite") as store:
+        broken = Author(lambda request: "sorry, no" if request.reask else WORDS[1:])
+        answer_all(works, Runner(broken, store, mode="none"))
+        assert [request.reask for request in broken.asked] == [0, 1, 2, 3]
+        assert store.release_failures() == 1
+        mended = Author(lambda request: WORDS if request.reask == 2 else "sorry, again")
+        answer_all(works, Runner(mended, store, mode="none"))
+        assert [request.reask for request in mended.asked] == [1, 2]
+        assert not list(store.failures())
+
+
 def test_words_that_never_spell_the_text_are_aligned_and_flagged(answered):
     wrong = ["我们", "嘉鱼", "他", "回了", "家", "看", "家"]
     done, _ = answered(
@@ -177,6 +190,18 @@ def test_words_that_the_tags_cut_anew_give_way(answered):
     )
     assert done.value.words == [(4, 5), (5, 6)]
     assert [(start, end) for start, end, _ in done.value.tags] == [(0, 2), (2, 4), (4, 5), (5, 6)]
+
+
+@pytest.mark.parametrize("untagged", [[], [{"word": word, "pos": ""} for word in WORDS]])
+def test_where_no_word_has_a_tag_the_question_is_put_again_with_the_answer(answered, untagged):
+    def answers(request):
+        tagged = [{"word": word, "pos": "n"} for word in WORDS]
+        return WORDS if request.task != "pos" else tagged if request.reask else untagged
+
+    done, client = answered(lambda: annotate("r", TOKENS, settings(kinds=frozenset({"pos"}))), answers)
+    assert client.tasks() == ["segmentation", "pos", "pos"]
+    assert "no listed word was given a tag" in client.asked[2].messages[-1][1]
+    assert (done.value.counts["pos"]["reasked"], len(done.value.tags)) == (1, len(WORDS))
 
 
 def test_word_units_need_no_segmentation_answer(answered):

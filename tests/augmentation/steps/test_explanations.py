@@ -27,6 +27,17 @@ print("code")
 一、第一点。
 （2）第二点。
 ① 第三点。
+1.张三是教师。
+2）李四。
+3．**王五**：学生。
+3.5元
+5、6月份是旅游旺季。
+三、四人で
+2、第二。
+| Name | Type |
+|---|---|
+| Alice | a person |
+2*3*4 and 2**3 and **1*2**
 """
     assert plain_paragraphs(text) == [
         "harrow creek is the start of the walk; see the map.",
@@ -41,6 +52,14 @@ print("code")
         "第一点。",
         "第二点。",
         "第三点。",
+        "张三是教师。",
+        "李四。",
+        "王五：学生。",
+        "3.5元",
+        "5、6月份是旅游旺季。",
+        "三、四人で",
+        "第二。",
+        "2*3*4 and 2**3 and **1*2**",
     ]
 
 
@@ -55,6 +74,8 @@ def test_control_characters_become_spaces():
         ("en", 'He said "Stop. Now." and left. I stayed.', 2),
         ("en", "the path leaves the forest road . at 5 am they set out .", 2),
         ("en", "See e.g. fig. 3 for version 2.5.1 of it. Done!", 2),
+        ("en", 'The song "♬ La la" is sung. He left.', 2),
+        ("en", "Is it true !? I think so . He left !?", 3),
         ("zh", "价格是3.5元。他说：“好的。我来！”然后走了。真的吗？！是的……好吧。", 4),
         ("zh", "“走吧。”他说。（见图1。）他走了。", 2),
         ("zh", "引号“没有关。第二句。", 2),
@@ -118,6 +139,13 @@ def test_what_goes_is_counted_and_ids_count_every_sentence():
         "empty": 1,
     }
     assert sentences.rows("r2", "Another one.") == []  # a repeat from another row
+
+
+def test_ids_are_free_beside_those_of_other_rows():
+    sentences = Sentences("en", TokenStyle("word"), frozenset(), frozenset(), {"1", "1#1", "1#1-2"})
+    rows = sentences.rows("1", "A bear left. It snowed.") + sentences.rows("1#1", "Deer ate.")
+    assert [row["id"] for row in rows] == ["1#1-3", "1#2", "1#1#1"]
+    assert [row["parent_id"] for row in rows] == ["1", "1", "1#1"]
 
 
 def test_sentence_key_ignores_case_width_space_and_the_final_mark():

@@ -135,6 +135,7 @@ def test_an_augmentation_by_a_strategy_annotates_its_sentences_and_asks_nothing_
         row("old axe in north pass", (0, 2, "GEAR"), (3, 5, "PLACE")),
         row("deep snow on the ridge", (3, 5, "PLACE")),
     ]
+    rows[1]["tokens"][0] = "deep\u2028"  # ends no sentence
     write_rows(tmp_path / "gold.jsonl", rows)
     values = {"train_file": "gold.jsonl", "language": "en", "strategy": strategy, "kinds": [], "model": "scripted"}
     settings = check_settings(values, "here")
@@ -148,6 +149,7 @@ def test_an_augmentation_by_a_strategy_annotates_its_sentences_and_asks_nothing_
         assert client.asked == asked
     synthetic = lines_of(tmp_path / "synthetic.jsonl")
     assert counts["synthesis"]["kept"] == len(synthetic) > 2
+    assert counts["synthesis"]["sentences"] <= settings.sentences_per_row * len(rows)
     assert {each["parent_id"] for each in synthetic} == {each["id"] for each in rows}
     found = [span for each in synthetic for span in each["entities"]]
     assert found and all(span["label"] == "PLACE" for span in found)
@@ -179,9 +181,9 @@ def test_melm_fills_entity_slots_only_and_keeps_what_it_made(masked, tmp_path):
     again = melm(asking, SEEDS, str(masked), tmp_path / "again")
     assert {each.id: made(again, each.id) for each in SEEDS} == found
     lines = lines_of(tmp_path / RESULT)
-    lines[1]["sentences"] = ["kept"]
+    lines[1]["sentences"] = ["kept\u2028\x85whole"]
     write_rows(tmp_path / RESULT, lines)
-    assert made(melm(asking, SEEDS, str(masked), tmp_path), SEEDS[0].id)[0] == ["kept"]
+    assert made(melm(asking, SEEDS, str(masked), tmp_path), SEEDS[0].id)[0] == ["kept\u2028\x85whole"]
 
 
 def test_melm_needs_a_model_that_can_be_loaded_with_its_head(encoder, tmp_path):
