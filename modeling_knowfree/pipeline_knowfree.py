@@ -18,6 +18,7 @@ from .units_knowfree import (
     KnowFreeCollator,
     Window,
     batches_by_cost,
+    check_unicode,
     cut,
     encode_units,
     join_units,
@@ -327,7 +328,7 @@ class KnowFreePipeline(Pipeline):
         """
         documents: list[Document] = []
         for at, item in enumerate(inputs, first):
-            _check_unicode(item, at)
+            check_unicode(item, at)
             if is_split_into_words:
                 if isinstance(item, str) or not all(isinstance(unit, str) for unit in item):
                     raise ValueError(f"input {at}: is_split_into_words=True takes a list of strings, got {item!r:.80}")
@@ -427,17 +428,6 @@ class KnowFreePipeline(Pipeline):
             start, end = document.offsets[span.start][0], document.offsets[span.end - 1][1]
             word = document.text[start:end]
         return {"entity_group": labels[span.label], "score": span.score, "word": word, "start": start, "end": end}
-
-
-def _check_unicode(item: Any, at: int) -> None:
-    for text in [item] if isinstance(item, str) else item if isinstance(item, (list, tuple)) else ():
-        try:
-            str(text).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"input {at}: character {error.start} (U+{ord(text[error.start]):04X}) is half of a surrogate pair, no "
-                "Unicode text: write the whole character"
-            ) from error
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

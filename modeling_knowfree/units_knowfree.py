@@ -58,6 +58,18 @@ def join_units(units: Sequence[str], unit: str) -> tuple[str, list[tuple[int, in
     return gap.join(units), offsets
 
 
+def check_unicode(item: Any, at: int) -> None:
+    """Raises ValueError where input `at`, a text or its units, holds half of a surrogate pair."""
+    for text in [item] if isinstance(item, str) else item if isinstance(item, (list, tuple)) else ():
+        try:
+            str(text).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"input {at}: character {error.start} (U+{ord(text[error.start]):04X}) is half of a surrogate pair, no "
+                "Unicode text: write the whole character"
+            ) from error
+
+
 @dataclass
 class Pieces:
     """
