@@ -47,6 +47,6 @@ def suggest(
     if to == "jsonl":
         write_rows(output, rows)
     else:
-        write_rows_as([{key: row[key] for key in ("id", "tokens", "entities")} for row in rows], to, output)
+        write_rows_as(rows, to, output)
     fewer = "" if len(rows) == number else f" ({number} were asked for; the pool has no more that differ)"
     click.echo(f"{output}: {len(rows)} texts{fewer}")
