@@ -41,8 +41,8 @@ def suggest(
 
     if to != "jsonl" and format_named(to, "--to").name not in WRITERS:
         raise InputError(f"--to {to}: is read, not written; name one of jsonl, {', '.join(WRITERS)}")
-    if output.resolve() == pool.resolve():
-        raise InputError(f"--output {output}: is the pool itself; name another file")
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise InputError(f"--output {output}: exists already; name another file, or delete it")
     rows = run(pool, model=model, number=number, how=pick, labelled=labelled, **options)  # type: ignore[arg-type]
     if to == "jsonl":
         write_rows(output, rows)

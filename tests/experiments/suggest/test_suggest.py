@@ -67,5 +67,5 @@ def test_bad_input_is_refused_and_nothing_is_written(pool, trained):
     assert "nonsense" in call(pool, trained, "--number", 3, "--to", "nonsense", "--output", output, code=2)
     pool.write_text("the bear left at 4 am\n", encoding="utf-8")
     assert "no text to suggest: 1 read" in call(pool, trained, "--number", 3, "--output", output, code=2)
-    assert "is the pool itself" in call(pool, trained, "--number", 3, "--output", pool, code=2)
+    assert "exists already" in call(pool, trained, "--number", 3, "--output", pool, code=2)
     assert not output.exists()
