@@ -272,3 +272,20 @@ def test_f1_of_zero_comes_with_its_reason(trained, tmp_path):
     write_rows(data, [{"id": "1", "tokens": ["the"], "entities": [{"start": 0, "end": 1, "label": "WINE"}]}])
     told = call(*evaluate, code=2)
     assert "no label in common" in told and "--labels" not in told
+
+
+def test_gold_in_another_unit_is_told_before_any_other_reason(trained, nested, tmp_path, caplog):
+    data = tmp_path / "data.jsonl"
+    for model, tokens, told in (
+        (trained, list("snow"), "tokens are characters, the model counts in words: cut them alike"),
+        (nested, ["北京", "大学"], "tokens are words, the model counts in characters: cut them alike"),
+    ):
+        label = json.loads((model / "config.json").read_text())["id2label"]["0"]
+        write_rows(data, [{"id": "1", "tokens": tokens, "entities": [{"start": 0, "end": 1, "label": label}]}])
+        scores = call("evaluate", "--model", model, "--data", data, "--json", "--threshold", "0.9999999")
+        assert json.loads(scores.splitlines()[-1])["reason"] == told
+        assert f"data.jsonl: {told}" in caplog.text
+    caplog.clear()
+    write_rows(data, [{"id": "1", "tokens": ["the", "bear"], "entities": []}])
+    call("evaluate", "--model", trained, "--data", data)
+    assert "cut them alike" not in caplog.text
