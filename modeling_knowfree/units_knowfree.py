@@ -199,7 +199,7 @@ def cut(pieces: Pieces, start: int, end: int) -> Pieces:
 
 
 _SENTENCE_MARKS = frozenset("。！？!?．｡؟।॥")
-_OPENING, _CLOSING = "“‘「『（《〈【〔", "”’」』）》〉】〕"
+_OPENING, _CLOSING = tuple("“‘「『（《〈【〔"), tuple("”’」』）》〉】〕")
 _ABBREVIATIONS = frozenset("mr mrs ms dr prof st no vs etc jr sr inc ltd co corp dept fig vol approx e.g i.e".split())
 
 

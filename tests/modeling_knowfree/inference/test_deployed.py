@@ -77,6 +77,7 @@ def test_an_endpoint_answers_texts_and_refuses_what_is_none(handler):
     for bad in ({}, {"inputs": []}, {"inputs": 3}, {"inputs": [3]}, {"inputs": "a", "parameters": {"model": "x"}}):
         assert set(handler(bad)) == {"error"}
     assert "characters a request" in handler({"inputs": "a" * 200_001})["error"]
+    assert "threshold='0.5'" in handler({"inputs": "a", "parameters": {"threshold": "0.5"}})["error"]
     assert "threshold=2" in handler({"inputs": "a", "parameters": {"threshold": 2}})["error"]
 
 
