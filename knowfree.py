@@ -334,14 +334,21 @@ def _predict_here(
     written = format_of(output, output_format)
     check_output(output, written, resume)
     options = _given(options) | {"name": source, "text": text}
+    model = options["model"]
+    tags_with = {"model": os.path.abspath(model) if os.path.isdir(model) else model, "text": text}
+    tags_with |= {name: options.get(name) for name in ("threshold", "decoding")}
     if output is not None:
-        options["done"] = done = done_so_far(output) if resume else (0, None)
+        options["done"] = done = done_so_far(output, tags_with) if resume else (0, None)
         processes().wait_for_everyone()
         if resume:
             click.echo(f"{output}: {done[0]} rows are done already", err=True)
     with contextlib.ExitStack() as opened:
         try:
-            lines = Path(source) if _is_parquet(source) else opened.enter_context(click.open_file(source, "rb"))
+            lines: Any = Path(source)
+            if _begins(lines, b"\x1f\x8b"):
+                lines = _unpacked(lines)
+            elif not _begins(lines, b"PAR1"):
+                lines = opened.enter_context(click.open_file(source, "rb"))
         except OSError as error:
             raise InputError(f"--input {source}: {error.strerror}; name a file, or - for standard input") from error
         # Closed before an error is told, and its progress bar with it: the error is a line of its own.
@@ -350,18 +357,26 @@ def _predict_here(
             for line in found:
                 click.echo(line)
         elif processes().is_main_process:
-            write_lines(found, output)
-            finish(output, written, unit_of_model(options["model"]))
+            write_lines(found, output, tags_with)
+            finish(output, written, unit_of_model(model))
         else:
             for _ in found:
                 pass
 
 
-def _is_parquet(path: str) -> bool:
-    if not os.path.isfile(path):
+def _unpacked(path: Path) -> Iterator[bytes]:
+    from modeling_knowfree.data.rows import open_binary
+
+    with open_binary(path) as lines:
+        yield from lines
+
+
+def _begins(path: Path, magic: bytes) -> bool:
+    """Whether a file begins so; a pipe, which can be read only once, is not looked at."""
+    if not path.is_file():
         return False
-    with open(path, "rb") as file:
-        return file.read(4) == b"PAR1"
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic
 
 
 @cli.command(context_settings=CONTEXT)

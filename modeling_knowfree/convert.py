@@ -11,6 +11,7 @@ from torch import Tensor
 from . import KnowFreeConfig, KnowFreeForTokenClassification
 from .data.labels import namespaced
 from .data.readers import InputError, read_labels, read_rows, write_rows
+from .data.rows import show
 from .loading import check_vocabulary, load_tokenizer, told_in_one_line
 
 # Fields of a released config.json that are the span head's; the others are the encoder's.
@@ -71,13 +72,13 @@ def convert_checkpoint(source: Path, labels: Path, output: Path) -> str:
     with."""
     released = _read_config(source / "config.json")
     names = read_labels(labels, num_targets=released.get("num_target_labels"))
-    state = _read_state(source)
-    config = _config(released, names.targets, names.extensions)
-    model = KnowFreeForTokenClassification(config)
-    missing, unexpected = model.load_state_dict(_rename(state, config), strict=False)
-    if missing or unexpected:
-        raise InputError(f"--input {source}: lacks {sorted(missing)[:5]}, has unknown {sorted(unexpected)[:5]}")
     with told_in_one_line(f"--input {source}"):
+        state = _read_state(source)
+        config = _config(released, names.targets, names.extensions)
+        model = KnowFreeForTokenClassification(config)
+        missing, unexpected = model.load_state_dict(_rename(state, config), strict=False)
+        if missing or unexpected:
+            raise InputError(f"--input {source}: lacks {sorted(missing)[:5]}, has unknown {sorted(unexpected)[:5]}")
         tokenizer = load_tokenizer(str(source))
     check_vocabulary(tokenizer, config.encoder_config, f"--input {source}")
     config.tokenizer_size = len(tokenizer)
@@ -88,9 +89,12 @@ def convert_checkpoint(source: Path, labels: Path, output: Path) -> str:
 
 def _read_config(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: {error}") from error
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: holds {show(config)}, no object; copy the config.json of the release there")
+    return config
 
 
 def _read_state(source: Path) -> dict[str, Tensor]:
@@ -137,6 +141,11 @@ def _config(released: dict[str, Any], targets: list[str], extensions: list[str])
 
 
 def _rename(state: dict[str, Tensor], config: KnowFreeConfig) -> dict[str, Tensor]:
+    needed = ["W", "multi_head_biaffine.W"]
+    if config.span_mixer == "local_attention":
+        needed += [f"attn.local_attention.attn.in_proj_{kind}" for kind in ("weight", "bias")]
+    if lacking := [name for name in needed if name not in state]:
+        raise ValueError(f"its state dict lacks {', '.join(lacking)}; name a folder with a whole released checkpoint")
     ours: dict[str, Tensor] = {}
     for name, value in state.items():
         if name.startswith(_UNUSED) or name == "multi_head_biaffine.W" or name == "W":

@@ -1,10 +1,11 @@
 """The `"knowfree"` pipeline: raw text or units in, labelled spans out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from itertools import islice
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +19,7 @@ from .units_knowfree import (
     KnowFreeCollator,
     Window,
     batches_by_cost,
+    check_unicode,
     cut,
     encode_units,
     join_units,
@@ -115,16 +117,21 @@ class KnowFreePipeline(Pipeline):
                 f"aggregation_strategy={strategy!r}: a KnowFREE model finds whole spans, and gives no piece a label of "
                 "its own: leave it out, or give 'simple'"
             )
-        if isinstance(ignore_labels, str) or not all(isinstance(label, str) for label in ignore_labels or ()):
+        labels = () if ignore_labels is None else ignore_labels
+        if (
+            isinstance(labels, str)
+            or not isinstance(labels, Collection)
+            or not all(isinstance(label, str) for label in labels)
+        ):
             raise ValueError(f"ignore_labels={ignore_labels!r}: give a list of labels")
-        if threshold is not None and not 0 < threshold < 1:
-            raise ValueError(f"threshold={threshold}: give a probability between 0 and 1")
+        if threshold is not None and not (isinstance(threshold, Real) and 0 < threshold < 1):
+            raise ValueError(f"threshold={threshold!r}: give a probability between 0 and 1")
         if decoding not in (None, "flat", "nested", "all"):
             raise ValueError(f"decoding={decoding!r}: choose 'flat', 'nested' or 'all'")
         if overflow not in (None, "window", "error", "truncate"):
             raise ValueError(f"overflow={overflow!r}: choose 'window', 'error' or 'truncate'")
-        if window_overlap is not None and window_overlap < 0:
-            raise ValueError(f"window_overlap={window_overlap}: give 0 or more units")
+        if window_overlap is not None:
+            _check_count("window_overlap", window_overlap, 0)
         before = {
             "is_split_into_words": is_split_into_words,
             "overflow": overflow,
@@ -164,10 +171,9 @@ class KnowFreePipeline(Pipeline):
 
     @staticmethod
     def _limits(batch_size: int, spans_per_batch: int | None) -> tuple[int, int | None]:
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}: give 1 or more")
-        if spans_per_batch is not None and spans_per_batch < 1:
-            raise ValueError(f"spans_per_batch={spans_per_batch}: give 1 or more")
+        _check_count("batch_size", batch_size, 1)
+        if spans_per_batch is not None:
+            _check_count("spans_per_batch", spans_per_batch, 1)
         return batch_size, spans_per_batch
 
     def _stream(
@@ -259,8 +265,8 @@ class KnowFreePipeline(Pipeline):
             ValueError: a threshold outside (0, 1), or a limit below 1.
         """
         _, _, after = self._sanitize_parameters(threshold=threshold)
-        if most_hits is not None and most_hits < 1:
-            raise ValueError(f"most_hits={most_hits}: give 1 or more")
+        if most_hits is not None:
+            _check_count("most_hits", most_hits, 1)
         extensions = extensions and bool(self.model.config.extension_labels)
         limits = self._limits(batch_size, spans_per_batch)
         return self._find(documents, limits, after.get("threshold"), extensions, most_hits, progress)
@@ -327,7 +333,7 @@ class KnowFreePipeline(Pipeline):
         """
         documents: list[Document] = []
         for at, item in enumerate(inputs, first):
-            _check_unicode(item, at)
+            check_unicode(item, at)
             if is_split_into_words:
                 if isinstance(item, str) or not all(isinstance(unit, str) for unit in item):
                     raise ValueError(f"input {at}: is_split_into_words=True takes a list of strings, got {item!r:.80}")
@@ -429,15 +435,9 @@ class KnowFreePipeline(Pipeline):
         return {"entity_group": labels[span.label], "score": span.score, "word": word, "start": start, "end": end}
 
 
-def _check_unicode(item: Any, at: int) -> None:
-    for text in [item] if isinstance(item, str) else item if isinstance(item, (list, tuple)) else ():
-        try:
-            str(text).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                f"input {at}: character {error.start} (U+{ord(text[error.start]):04X}) is half of a surrogate pair, no "
-                "Unicode text: write the whole character"
-            ) from error
+def _check_count(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name}={value!r}: give a whole number, {least} or more")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

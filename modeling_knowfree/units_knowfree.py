@@ -58,6 +58,18 @@ def join_units(units: Sequence[str], unit: str) -> tuple[str, list[tuple[int, in
     return gap.join(units), offsets
 
 
+def check_unicode(item: Any, at: int) -> None:
+    """Raises ValueError where input `at`, a text or its units, holds half of a surrogate pair."""
+    for text in [item] if isinstance(item, str) else item if isinstance(item, (list, tuple)) else ():
+        try:
+            str(text).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"input {at}: character {error.start} (U+{ord(text[error.start]):04X}) is half of a surrogate pair, no "
+                "Unicode text: write the whole character"
+            ) from error
+
+
 @dataclass
 class Pieces:
     """
@@ -187,7 +199,7 @@ def cut(pieces: Pieces, start: int, end: int) -> Pieces:
 
 
 _SENTENCE_MARKS = frozenset("。！？!?．｡؟।॥")
-_OPENING, _CLOSING = "“‘「『（《〈【〔", "”’」』）》〉】〕"
+_OPENING, _CLOSING = tuple("“‘「『（《〈【〔"), tuple("”’」』）》〉】〕")
 _ABBREVIATIONS = frozenset("mr mrs ms dr prof st no vs etc jr sr inc ltd co corp dept fig vol approx e.g i.e".split())
 
 

@@ -98,9 +98,21 @@ def test_bad_data_stops_train_with_one_line_and_nothing_written(case, command, t
         (["--config", "{folder}/broken.yaml"], ["broken.yaml"]),
         (["--max_span_width", "0"], ["max_span_width=0"]),
         (["--max_span_width", "wide"], ["max_span_width='wide'", "auto"]),
-        (["--pooling", "sum"], ["pooling='sum'", "'max', 'first', 'mean'"]),
+        (["--pooling", "sum"], ["arguments: pooling='sum'", "'max', 'first', 'mean'"]),
         (["--attention_heads", "7"], ["span_size=200", "attention_heads=7"]),
-        (["--threshold", "1.5"], ["threshold=1.5"]),
+        (["--threshold", "1.5"], ["arguments: threshold=1.5"]),
+        (["--start_bias", "inf"], ["arguments: start_bias='inf'"]),
+        (["--labels", "PER", "LOC", "PER"], ["--labels: 'PER' is named twice"]),
+        (["--eval_strategy", "steps"], ["--eval_strategy steps: there are no sentences", "--validation_file"]),
+        (["--per_device_train_batch_size", "0"], ["per_device_train_batch_size=0: give 1 or more"]),
+        (["--gradient_accumulation_steps", "0"], ["gradient_accumulation_steps=0: give 1 or more"]),
+        (["--dataloader_num_workers", "-1"], ["dataloader_num_workers=-1: give 0 or more"]),
+        (["--seed", "-1"], ["seed=-1: give 0 or more"]),
+        (["--seed", "4294967296"], ["seed=4294967296: give less than 4294967296"]),
+        (["--learning_rate", "nan"], ["learning_rate=nan: give 0 or more"]),
+        (["--learning_rate", "-1"], ["learning_rate=-1.0: give 0 or more"]),
+        (["--head_learning_rate", "inf"], ["head_learning_rate=inf: give 0 or more"]),
+        (["--beta", "-1"], ["beta=-1.0: give 0 or more"]),
         (["--eval_strategy", "sometimes"], ["sometimes"]),
         (["--resume_from_checkpoint", "last"], ["--resume_from_checkpoint last", "leave it out"]),
         (["--output_dir", "{folder}"], ["is not empty", "--resume_from_checkpoint True"]),
@@ -119,6 +131,15 @@ def test_bad_arguments_stop_train_with_one_line_and_nothing_written(extra, fragm
     assert code == 2
     assert told_in_one_line(err, *fragments) or ("usage" in err and all(f in err for f in fragments)), err
     assert contents(tmp_path) == before
+
+
+def test_a_trained_model_is_no_encoder(command, trained, tmp_path):
+    write_rows(tmp_path / "train.jsonl", GOOD_ROWS)
+    argv = ["--train_file", tmp_path / "train.jsonl", "--output_dir", tmp_path / "output", "--use_cpu"]
+    code, _, err = command("train", "--model_name_or_path", trained, *argv)
+    assert code == 2
+    assert told_in_one_line(err, f"--model_name_or_path {trained}: is a trained KnowFREE model", "encoder"), err
+    assert not (tmp_path / "output").exists()
 
 
 def cut_in_half(folder: Path) -> None:

@@ -41,12 +41,12 @@ def suggest(
 
     if to != "jsonl" and format_named(to, "--to").name not in WRITERS:
         raise InputError(f"--to {to}: is read, not written; name one of jsonl, {', '.join(WRITERS)}")
-    if output.resolve() == pool.resolve():
-        raise InputError(f"--output {output}: is the pool itself; name another file")
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise InputError(f"--output {output}: exists already; name another file, or delete it")
     rows = run(pool, model=model, number=number, how=pick, labelled=labelled, **options)  # type: ignore[arg-type]
     if to == "jsonl":
         write_rows(output, rows)
     else:
-        write_rows_as([{key: row[key] for key in ("id", "tokens", "entities")} for row in rows], to, output)
+        write_rows_as(rows, to, output)
     fewer = "" if len(rows) == number else f" ({number} were asked for; the pool has no more that differ)"
     click.echo(f"{output}: {len(rows)} texts{fewer}")

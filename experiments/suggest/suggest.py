@@ -38,7 +38,7 @@ def suggest(
         encoder: sentence-transformers model for `diverse` and `both`; by default the packaged one for the texts.
 
     Returns:
-        rows with `text` beside `id`, `tokens` and `entities`, each entity with its `score`.
+        rows with `text`, as the pool has it, beside `id`, `tokens` and `entities`, each entity with its `score`.
 
     Raises:
         InputError: a bad pool or model, or no text that is not labelled yet.
@@ -46,8 +46,12 @@ def suggest(
     pipe = load_pipeline(model)
     unit = pipe.model.config.unit
 
+    written: dict[tuple[str, ...], str] = {}  # running texts as the pool has them, by their units
+
     def tokenise(text: str) -> list[str]:
-        return [text[start:end] for start, end in split_text(text, unit)]
+        tokens = [text[start:end] for start, end in split_text(text, unit)]
+        written.setdefault(tuple(tokens), text)
+        return tokens
 
     def text_of(row: Row) -> str:
         return join_units(row["tokens"], unit)[0]
@@ -83,7 +87,7 @@ def suggest(
     return [
         {
             "id": row["id"],
-            "text": text_of(row),
+            "text": written.get(tuple(row["tokens"])) or text_of(row),
             "tokens": row["tokens"],
             "entities": [
                 {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": round(s["score"], 4)}

@@ -64,7 +64,12 @@ def check(files: tuple[str, ...], html: Path | None, as_json: bool, **options: A
 
     from .inspection import compare, details, finding_lines, inspect, summary, width_costs
     from .readers import read_file
+    from .rows import InputError
 
+    if html is not None and html.exists() and html.suffix.lower() not in (".html", ".htm"):
+        raise InputError(
+            f"--html {html}: exists already, and is no page by its name; name a new one that ends in .html"
+        )
     readings = [(name, read_file(name, quiet=True, **given_options(options))) for name in files]
     inspections = [inspect(reading, name) for name, reading in readings]
     between = compare([(name, reading.rows) for name, reading in readings])
@@ -129,6 +134,8 @@ def convert(source: str, output: Path, to: str, **options: Any) -> None:
         raise InputError(f"--to {to}: is read, not written; allowed: {', '.join(WRITERS)}; mend: name one of these")
     if output.exists() and Path(source).exists() and output.samefile(source):
         raise InputError(f"{output}: is IN itself; allowed: another file; mend: name a new one")
+    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+        raise InputError(f"{output}: exists already; allowed: a new file; mend: name another one, or delete it")
     reading = read_file(source, quiet=True, **given_options(options))
     write_rows_as(reading.rows, to, output)
     click.echo(f"{source}: {reading.format.name} ({reading.why})", err=True)

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 
 from ..decoding_knowfree import Span, best_first, resolve
 from ..units_knowfree import (
+    check_unicode,
     cut,
     encode_units,
     join_units,
@@ -71,14 +72,14 @@ class OnnxTagger:
             text, of units their indices. For a single string its list.
 
         Raises:
-            ValueError: inputs of another kind, or a threshold or decoding that does not exist.
+            ValueError: inputs of another kind or no Unicode, or a threshold or decoding that does not exist.
         """
         if isinstance(texts, str):
             return self([texts], threshold=threshold, decoding=decoding, batch_size=batch_size)[0]
         threshold = self.config["threshold"] if threshold is None else threshold
         if not 0 < threshold < 1:
             raise ValueError(f"threshold={threshold}: give a probability between 0 and 1")
-        documents = [self._document(text, is_split_into_words) for text in texts]
+        documents = [self._document(text, at, is_split_into_words) for at, text in enumerate(texts)]
         filled = [document for document in documents if any(unit.strip() for unit in document["units"])]
         limit = self.config["max_pieces"]
         jobs = []
@@ -106,7 +107,8 @@ class OnnxTagger:
             jobs = jobs[count:]
         return [self._spans(document, decoding or self.config["decoding"]) for document in documents]
 
-    def _document(self, text: Any, split: bool) -> dict[str, Any]:
+    def _document(self, text: Any, at: int, split: bool) -> dict[str, Any]:
+        check_unicode(text, at)
         unit = self.config["unit"]
         if split:
             if isinstance(text, str) or not all(isinstance(each, str) for each in text):

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..data.rows import InputError, Row
+from ..files import write_whole
 from ..units_knowfree import split_text
 
 PARQUET = "parquet"
 ROWS_AT_ONCE = 4096
+
+logger = logging.getLogger(__name__)
 
 
 def check_output(output: Path | None, output_format: str, resume: bool) -> None:
@@ -27,9 +32,9 @@ def check_output(output: Path | None, output_format: str, resume: bool) -> None:
     """
     from ..data.formats import WRITERS
 
-    if output_format not in (PARQUET, *WRITERS):
+    if output_format not in WRITERS:
         raise InputError(
-            f"--output_format {output_format}: no format that is written; allowed: {', '.join([*WRITERS, PARQUET])}; "
+            f"--output_format {output_format}: no format that is written; allowed: {', '.join(WRITERS)}; "
             "mend: name one of these"
         )
     if output is None:
@@ -63,11 +68,34 @@ def part_of(output: Path) -> Path:
     return output.with_name(f".{output.name}.part")
 
 
-def done_so_far(output: Path) -> tuple[int, Row | None]:
-    """How many rows of an output are finished, and the last of them; a line that a kill cut off is taken away."""
-    part = part_of(output)
+def plan_of(output: Path) -> Path:
+    """Where it stands beside them with what they are made."""
+    return output.with_name(f".{output.name}.plan")
+
+
+def check_same_run(was: Mapping[str, Any], now: Mapping[str, Any], output: object) -> None:
+    """Raises InputError where the run that goes on with an output is given something else than the one that began."""
+    if other := [name for name in now if name not in was or was[name] != now[name]]:
+        raise InputError(
+            f"--output {output}: holds the output of another run ({', '.join(other)} differ); give what that run was "
+            "given, or name another one"
+        )
+
+
+def done_so_far(output: Path, run: Mapping[str, Any]) -> tuple[int, Row | None]:
+    """
+    How many rows of an output are finished, and the last of them; a line that a kill cut off is taken away.
+
+    Args:
+        run: see `write_lines`.
+
+    Raises:
+        InputError: they are of another run.
+    """
+    part, plan = part_of(output), plan_of(output)
     if not part.exists():
         return 0, None
+    check_same_run(json.loads(plan.read_text(encoding="utf-8")) if plan.exists() else {}, run, output)
     count = whole = 0
     last = b""
     with part.open("rb+") as file:
@@ -95,10 +123,17 @@ def after(rows: Iterator[Row], count: int, last: Row | None, name: str) -> Itera
     return rows
 
 
-def write_lines(lines: Iterable[str], output: Path) -> None:
-    """Adds lines to the part of `output`, each on disk before the next batch is asked for."""
+def write_lines(lines: Iterator[str], output: Path, run: Mapping[str, Any]) -> None:
+    """
+    Adds lines to the part of `output`, each on disk before the next batch is asked for; nothing before there is one.
+
+    Args:
+        run: with what they are made: a run that goes on must have the same.
+    """
+    first = list(islice(lines, 1))
+    write_whole(plan_of(output), json.dumps(run))
     with part_of(output).open("a", encoding="utf-8", newline="\n") as file:
-        for line in lines:
+        for line in chain(first, lines):
             file.write(line + "\n")
             file.flush()
 
@@ -111,22 +146,40 @@ def finish(output: Path, output_format: str, unit: str) -> None:
         unit: of the model: what predictions on running text are counted in, where the format has tokens.
 
     Raises:
-        InputError: predictions that the format cannot hold.
+        InputError: predictions that the format cannot hold; the part stays, unless it is empty.
     """
     part = part_of(output)
     if output_format == "jsonl":
         os.replace(part, output)
-        return
-    if output_format == PARQUET:
-        made = part.with_suffix(".parquet")
-        write_parquet(_lines_of(part), made)
     else:
-        from ..data.formats import write_rows_as
-
         made = part.with_suffix(".made")
-        write_rows_as((as_row(row, unit, at) for at, row in enumerate(_lines_of(part), 1)), output_format, made)
-    os.replace(made, output)
-    part.unlink()
+        shutil.rmtree(made, ignore_errors=True)  # of a run that was killed here: some formats are folders
+        if output_format == PARQUET:
+            write_parquet(_lines_of(part), made, {name for row in _lines_of(part) for name in row} | {"entities"})
+        else:
+            _write_rows(output, output_format, unit, made)
+        os.replace(made, output)
+        part.unlink()
+    plan_of(output).unlink(missing_ok=True)
+
+
+def _write_rows(output: Path, output_format: str, unit: str, made: Path) -> None:
+    from ..data.formats import write_rows_as
+
+    rows = [as_row(row, unit, at) for at, row in enumerate(_lines_of(part_of(output)), 1)]
+    kept = [row for row in rows if row["tokens"]]
+    try:
+        write_rows_as(kept, output_format, made)
+    except InputError as error:
+        told = f"--output {output}: {str(error).removeprefix(f'{made}: ')}"
+        if rows:
+            told += "; the predictions are kept: add --resume and --output_format jsonl, which holds all of them"
+        else:
+            part_of(output).unlink()
+            plan_of(output).unlink()
+        raise InputError(told) from error
+    if len(kept) < len(rows):
+        logger.warning("%s: %d rows without a token are left out", output, len(rows) - len(kept))
 
 
 def _lines_of(part: Path) -> Iterator[Row]:
@@ -135,7 +188,7 @@ def _lines_of(part: Path) -> Iterator[Row]:
 
 
 def as_row(row: Row, unit: str, number: int) -> Row:
-    """A prediction as a row: units and spans in units, with scores; rows without an id are numbered."""
+    """A prediction as a row: units and spans in units, with scores, and the text; rows without an id are numbered."""
     named = {"id": str(row.get("id", number))}
     keys = ("start", "end", "label", "score")
     spans = [{name: span[name] for name in keys if name in span} for span in row["entities"]]
@@ -146,17 +199,18 @@ def as_row(row: Row, unit: str, number: int) -> Row:
     last = {end: at + 1 for at, (_, end) in enumerate(offsets)}
     tokens = [row["text"][start:end] for start, end in offsets]
     return named | {
+        "text": row["text"],
         "tokens": tokens,
         "entities": [span | {"start": first[span["start"]], "end": last[span["end"]]} for span in spans],
     }
 
 
-def write_parquet(rows: Iterator[Row], file: Path | BinaryIO, names: Sequence[str] | None = None) -> None:
+def write_parquet(rows: Iterator[Row], file: Path | BinaryIO, names: Collection[str]) -> None:
     """
     Tagged rows into a Parquet file; memory does not grow with their number.
 
     Args:
-        names: of the columns; by default those of the first row.
+        names: of the columns; null in rows that lack one.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -164,14 +218,11 @@ def write_parquet(rows: Iterator[Row], file: Path | BinaryIO, names: Sequence[st
     of_span = {"start": pa.int64(), "end": pa.int64(), "label": pa.string(), "score": pa.float64(), "word": pa.string()}
     texts = {"id": pa.string(), "tokens": pa.list_(pa.string()), "text": pa.string()}
     kinds = {"order": pa.int64(), **texts, "entities": pa.list_(pa.struct(list(of_span.items())))}
-    chunk = list(islice(rows, ROWS_AT_ONCE))
-    wanted = names or chunk[0] if names or chunk else ["entities"]
-    schema = pa.schema([(name, kind) for name, kind in kinds.items() if name in wanted])
+    schema = pa.schema([(name, kind) for name, kind in kinds.items() if name in names])
     with pq.ParquetWriter(file, schema) as writer:
-        while chunk:
+        while chunk := list(islice(rows, ROWS_AT_ONCE)):
             columns = {name: [_plain(row.get(name), name) for row in chunk] for name in schema.names}
             writer.write_table(pa.table(columns, schema=schema))
-            chunk = list(islice(rows, ROWS_AT_ONCE))
 
 
 def _plain(value: Any, name: str) -> Any:

@@ -1,6 +1,7 @@
 """`knowfree serve`: a small HTTP server (extra `[serve]`). Requests that wait together are tagged together."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -8,9 +9,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, HTTPException, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ..units_knowfree import check_unicode
 from .tag import load_pipeline
 
 MAX_TEXTS = 256
@@ -25,6 +28,13 @@ class Question(BaseModel):
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
     threshold: Annotated[float | None, Field(gt=0, lt=1)] = None
     decoding: Literal["flat", "nested", "all"] | None = None
+
+    @field_validator("texts")
+    @classmethod
+    def _are_unicode(cls, texts: list[str]) -> list[str]:
+        for at, text in enumerate(texts):
+            check_unicode(text, at)
+        return texts
 
     def options(self) -> tuple[tuple[str, Any], ...]:
         return tuple(self.model_dump(exclude={"texts"}, exclude_none=True).items())
@@ -94,10 +104,12 @@ class Batcher:
         started = time.monotonic()
         try:
             found = await asyncio.to_thread(self.pipe, texts, batch_size=self.batch_size, **options)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
-            for job in jobs:
-                if not job.answer.done():
-                    job.answer.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever asked is told, and nobody else
+            if len(jobs) > 1:
+                for job in jobs:
+                    await self._answer([job], options)
+            elif not jobs[0].answer.done():
+                jobs[0].answer.set_exception(error)
             return
         self.counts.update(batches=1, texts=len(texts), seconds_ms=round(1000 * (time.monotonic() - started)))
         at = 0
@@ -125,6 +137,12 @@ def make_app(model: str, batch_size: int = 32, queue_size: int = 128) -> FastAPI
         worker.cancel()
 
     app = FastAPI(title="KnowFREE", description="Spans of texts.", lifespan=lifespan)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(request: Request, error: RequestValidationError) -> Response:
+        # Where and why alone: JSON has no way to write what is wrong with some values, NaN and half a character.
+        told = [{"loc": each["loc"], "msg": each["msg"]} for each in error.errors()]
+        return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
     @app.post("/tag")
     async def tag(question: Question) -> Answer:

@@ -13,7 +13,7 @@ from uuid import uuid4
 import fsspec
 
 from ..data.rows import InputError, Place, Row, bad_input
-from .outputs import PARQUET, rows_of_parquet, write_parquet
+from .outputs import PARQUET, check_same_run, rows_of_parquet, write_parquet
 from .tag import checked, kinds_of_row, row_of_line, row_of_text
 
 PLAN_FILE = "plan.json"
@@ -177,12 +177,7 @@ def start(plan: Plan) -> list[Shard]:
     now = json.loads(json.dumps(asdict(plan) | {"output": None}))  # the folder may be moved
     if files.exists(place):
         with files.open(place, "rb") as file:
-            was = json.load(file)
-        if other := [name for name in now if was.get(name) != now[name]]:
-            raise InputError(
-                f"--output {plan.output}: holds the output of another run ({', '.join(other)} differ); give what that "
-                "run was given, or name another folder"
-            )
+            check_same_run(json.load(file), now, plan.output)
     elif files.exists(folder) and (files.isfile(folder) or files.ls(folder)):
         raise InputError(f"--output {plan.output}: is not empty, and holds no run; name a new folder")
     else:

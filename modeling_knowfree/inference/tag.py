@@ -19,7 +19,7 @@ from ..data.readers import InputError, Row, read_rows
 from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show
 from ..loading import load_config, load_tokenizer, refuse_pickles, told_in_one_line
 from ..metrics import span_scores
-from ..units_knowfree import usual_length
+from ..units_knowfree import infer_unit, usual_length
 from .outputs import after, parquet_rows
 
 LONGEST = 1_000_000  # characters or tokens of one input: more would fill the memory of a small machine
@@ -170,6 +170,8 @@ def evaluate(
     config = pipe.model.config
     rows = read_rows(data, unit=config.unit, **(reading or {}))
     unknown = _unknown_labels(rows, config.target_labels, data)
+    if other := _other_unit(rows, config.unit):
+        logger.warning("%s: %s", data, other)
     main = processes().is_main_process
     cuts: Counter[str] = Counter()
     tagged = tag(pipe, rows, batch_size=batch_size, cuts=cuts, **options)
@@ -211,10 +213,18 @@ def _unknown_labels(rows: Sequence[Row], labels: Sequence[str], data: str) -> Co
     return unknown
 
 
+def _other_unit(rows: Sequence[Row], unit: str) -> str | None:
+    """What to say of tokens that are not what the model counts in; None for those that are."""
+    found = infer_unit(rows)
+    return None if found == unit else f"tokens are {found}s, the model counts in {unit}s: cut them alike"
+
+
 def _why_zero(pipe: KnowFreePipeline, rows: Sequence[Row], scores: dict[str, Any], threshold: float) -> str:
     """Why F1 is 0, in words that say what to do."""
     if not scores["gold_spans"]:
         return "the file has no entity"
+    if other := _other_unit(rows, pipe.model.config.unit):
+        return other
     widest, spans = pipe.model.config.max_span_width, [span for row in rows for span in row["entities"]]
     if widest is not None and all(span["end"] - span["start"] > widest for span in spans):
         return f"every gold span is wider than the model's max_span_width {widest}; train with a larger one"

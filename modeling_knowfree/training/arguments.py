@@ -1,6 +1,7 @@
 """Arguments of one training: what `knowfree train` can be told, its presets by task, and its recipes."""
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,16 @@ from .start import check_start_bias
 logger = logging.getLogger(__name__)
 
 
+_LEAST = {
+    "per_device_train_batch_size": 1,
+    "per_device_eval_batch_size": 1,
+    "gradient_accumulation_steps": 1,
+    "dataloader_num_workers": 0,
+    "seed": 0,
+    "learning_rate": 0,
+    "head_learning_rate": 0,
+    "beta": 0,
+}
 _NOT_OF_THE_CONFIG = ("model_name_or_path", "vocabulary_files", "start_bias")
 
 
@@ -209,7 +220,7 @@ class KnowFreeTrainingArguments(TrainingArguments):
         resume_from_checkpoint (`str`): a checkpoint's folder, or `True` for the last whole one in `output_dir`.
 
     Raises:
-        ValueError: an unknown schedule, or a share outside its limits.
+        ValueError: an unknown schedule, or a number outside its limits.
     """
 
     head_learning_rate: float = field(
@@ -255,6 +266,11 @@ class KnowFreeTrainingArguments(TrainingArguments):
             raise ValueError(f"average_last={self.average_last}: give a share of the updates from 0 to below 1")
         if not 0 <= self.join_sentences <= 1:
             raise ValueError(f"join_sentences={self.join_sentences}: give a share of the sentences from 0 to 1")
+        for name, least in _LEAST.items():
+            if not least <= (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"{name}={value}: give {least} or more")
+        if self.seed >= 2**32:
+            raise ValueError(f"seed={self.seed}: give less than {2**32}")
         super().__post_init__()
 
 

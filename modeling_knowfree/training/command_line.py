@@ -131,6 +131,9 @@ def _typed(values: Mapping[str, Any], known: Mapping[str, Action], where: str) -
 
 
 def _check(data_args: DataArguments) -> None:
+    labels = data_args.labels or []
+    if twice := next((label for label in labels if labels.count(label) > 1), None):
+        raise InputError(f"--labels: {show(twice)} is named twice; name each label once")
     if (data_args.train_file is None) == (data_args.dataset_name is None):
         raise InputError("give one of --train_file FILE and --dataset_name ID")
     if data_args.dataset_name and (data_args.validation_file or data_args.test_file):

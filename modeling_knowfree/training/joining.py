@@ -61,14 +61,16 @@ class JoiningCollator(KnowFreeCollator):
         if not others:
             return feature
         before, after = draw.choice(others), draw.choice(others)
-        left, right = (min(draw.randint(0, self.reach), each["num_units"]) for each in (before, after))
-        begin = _clear_of_spans(before, before["num_units"] - left, later=True)
+        # What the encoder does not read of a sentence is cut off, and may cut a span.
+        whole = _clear_of_spans(before, before["num_units"], later=False)
+        left, right = (min(draw.randint(0, self.reach), length) for length in (whole, after["num_units"]))
+        begin = _clear_of_spans(before, whole - left, later=True)
         stop = _clear_of_spans(after, right, later=False)
         pieces: list[tuple[int, int]] = []
         spans: list[tuple[Sequence[int], float]] = []
         total = 0
         for part, start, end in (
-            (before, begin, before["num_units"]),
+            (before, begin, whole),
             (feature, 0, feature["num_units"]),
             (after, 0, stop),
         ):

@@ -9,12 +9,13 @@ from typing import Any
 
 from transformers import set_seed
 
+from ..configuration_knowfree import KnowFreeConfig
 from ..data.inspection import inspect, summary
 from ..data.readers import InputError, read_dataset, read_file, read_rows
 from ..data.rows import Row
 from ..encoders import HUB_IDS
 from ..files import write_whole
-from ..loading import check_vocabulary, told_in_one_line
+from ..loading import check_vocabulary, load_config, told_in_one_line
 from ..units_knowfree import KnowFreeCollator, batches_by_cost, infer_unit, inner_window
 from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
@@ -112,14 +113,20 @@ def plan_schedule(
     set, the best checkpoint kept; without, four times, only against a crash.
 
     Raises:
-        InputError: evaluations and checkpoints that do not go together, so that no best checkpoint could be chosen.
+        InputError: evaluations without sentences, or that do not go together with the checkpoints, so that no best one
+            could be chosen.
     """
     per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
     if args.max_steps <= 0:
         an_epoch = math.ceil((batches or sentences / args.train_batch_size) * args.train_batch_size / per_step)
         epochs = math.ceil(an_epoch * args.num_train_epochs)
         args.max_steps = max(data_args.min_steps, epochs)
-    evaluates = bool(data_args.validation_file) or args.eval_strategy != "no"
+    evaluates = bool(data_args.validation_file)
+    if not evaluates and args.eval_strategy != "no":
+        raise InputError(
+            f"--eval_strategy {_name(args.eval_strategy)}: there are no sentences to evaluate on; add "
+            "--validation_file FILE, or leave it out"
+        )
     parts = 5 if evaluates else 4
 
     def updates(steps: float | None) -> int:
@@ -246,12 +253,20 @@ def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str,
 
 
 def _load_encoder(model_args: ModelArguments, rows: list[Row], labels: list[str] | None):
-    name = model_args.model_name_or_path
-    with told_in_one_line(f"--model_name_or_path {name}"):
+    where = f"--model_name_or_path {model_args.model_name_or_path}"
+    with told_in_one_line(where):
         folder = model_args.encoder_folder(infer_unit(rows))
+        if isinstance(load_config(folder), KnowFreeConfig):
+            raise InputError(
+                f"{where}: is a trained KnowFREE model; name the encoder that it was trained on, or go on with its "
+                "training: --output_dir of that training, --resume_from_checkpoint True"
+            )
         tokenizer = load_tokenizer(folder, infer_unit(rows))
-        config = build_config(folder, rows, labels=labels, **model_args.config_fields(rows))
-        check_vocabulary(tokenizer, config.encoder_config, f"--model_name_or_path {name}")
+        try:
+            config = build_config(folder, rows, labels=labels, **model_args.config_fields(rows))
+        except ValueError as error:
+            raise InputError(f"arguments: {error}") from error
+        check_vocabulary(tokenizer, config.encoder_config, where)
         config.tokenizer_size = len(tokenizer)
         return tokenizer, build_model(folder, config, rows, model_args.start_bias)
 

@@ -256,23 +256,27 @@ class Desk:
 
     def _ask(self, text: Any, threshold: Any, decoding: Any, models: Any) -> Found:
         """One text of the API, its arguments checked."""
-        threshold = self.default_threshold if threshold is None else threshold
         try:
             if not isinstance(text, str):
                 raise Refused("text: give a string.")
             check_text(text)
-            if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not FLOOR <= threshold < 1:
-                raise Refused(f"threshold: give a probability from {FLOOR} up, below 1.")
-            if decoding not in (None, *MODES):
-                raise Refused(f"decoding: choose one of {', '.join(MODES)}.")
-            if models is not None and not isinstance(models, list):
-                raise Refused("models: give a list of names.")
-            names = list(self.taggers) if models is None else models
+            threshold, names = self._checked(threshold, decoding, models)
             if not text.strip():
                 return [(tagger, []) for tagger in self._chosen(names)]
         except Refused as error:
             raise _message(error) from error
         return self._tag(text, threshold, decoding, names, _deadline())
+
+    def _checked(self, threshold: Any, decoding: Any, models: Any) -> tuple[float, list[str]]:
+        """The threshold and the models' names that a call of the API means."""
+        threshold = self.default_threshold if threshold is None else threshold
+        if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or not FLOOR <= threshold < 1:
+            raise Refused(f"threshold: give a probability from {FLOOR} up, below 1.")
+        if decoding not in (None, *MODES):
+            raise Refused(f"decoding: choose one of {', '.join(MODES)}.")
+        if models is not None and not (isinstance(models, list) and all(isinstance(name, str) for name in models)):
+            raise Refused("models: give a list of names.")
+        return threshold, list(self.taggers) if models is None else models
 
     def models(self) -> dict[str, dict[str, Any]]:
         """The models by name: their target labels, unit of annotation, threshold, decoding, extension labels."""
@@ -299,6 +303,7 @@ class Desk:
         try:
             if path is None:
                 raise Refused("Choose a file first.")
+            threshold, names = self._checked(threshold, mode, names)
             chosen = self._chosen(names)
             units = dict.fromkeys(tagger.config.unit for tagger in chosen)
             by_unit = {unit: read_upload(path, format, unit) for unit in units}

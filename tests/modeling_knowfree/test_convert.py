@@ -139,9 +139,48 @@ def incomplete(folder: Path) -> None:
     torch.save({name: value for name, value in state.items() if name != "down_fc.bias"}, folder / "pytorch_model.bin")
 
 
+def without(*names: str):
+    def change(folder: Path) -> None:
+        state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+        torch.save({name: value for name, value in state.items() if name not in names}, folder / "pytorch_model.bin")
+
+    return change
+
+
+def reshaped(name: str):
+    def change(folder: Path) -> None:
+        state = torch.load(folder / "pytorch_model.bin", weights_only=True)
+        torch.save({**state, name: torch.zeros(20, 10)}, folder / "pytorch_model.bin")
+
+    return change
+
+
+def configured(**changes):
+    def change(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+    return change
+
+
+def no_safetensors(folder: Path) -> None:
+    (folder / "pytorch_model.bin").unlink()
+    (folder / "model.safetensors").write_bytes(b"12345")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (without("W"), r"--input \S+: .*lacks W;"),
+        (without("multi_head_biaffine.W"), "lacks multi_head_biaffine.W;"),
+        (without("attn.local_attention.attn.in_proj_bias"), "lacks attn.local_attention.attn.in_proj_bias;"),
+        (reshaped("W"), r"--input \S+: cannot be loaded: .*split"),
+        (reshaped("down_fc.weight"), r"--input \S+: cannot be loaded: .*size mismatch"),
+        (lambda folder: (folder / "config.json").write_text("[]"), r"config\.json: holds \[\], no object"),
+        (configured(biaffine_size="x"), r"--input \S+: cannot be loaded"),
+        (configured(span_threshold=0), r"--input \S+: cannot be loaded: threshold=0"),
+        (configured(model_type="foo"), r"--input \S+: cannot be loaded"),
+        (no_safetensors, r"--input \S+: cannot be loaded"),
         (harmful, "no state dict that can be read safely"),
         (cut, "no state dict that can be read safely"),
         (incomplete, "lacks .*classifier.bias"),

@@ -95,6 +95,11 @@ def test_threshold_and_decoding_are_options_of_a_call(tagger):
         (["a", 3], {}, "input 1: takes text, got int"),
         ([["a", 3]], {"is_split_into_words": True}, "input 0: is_split_into_words=True takes a list of strings"),
         ("a", {"threshold": 2}, "threshold=2"),
+        ("a", {"threshold": "0.5"}, "threshold='0.5': give a probability"),
+        ("a", {"threshold": True}, "threshold=True"),
+        ("a", {"window_overlap": 1.5}, "window_overlap=1.5: give a whole number, 0 or more"),
+        ("a", {"batch_size": "8"}, "batch_size='8': give a whole number, 1 or more"),
+        ("a", {"ignore_labels": 3}, "ignore_labels=3: give a list of labels"),
         ("a", {"decoding": "best"}, "decoding='best'"),
         ("a", {"overflow": "cut"}, "overflow='cut'"),
         ("a", {"window_overlap": -1}, "window_overlap=-1"),
@@ -191,7 +196,7 @@ def test_the_best_hits_are_kept_and_the_floor_says_from_where(tagger):
     told = []
     tagger.find(documents, batch_size=2, progress=lambda *windows: told.append(windows))
     assert told[-1] == (len(documents[0].windows) + 1,) * 2 and [done for done, _ in told[:2]] == [2, 4]
-    with pytest.raises(ValueError, match="most_hits=0: give 1 or more"):
+    with pytest.raises(ValueError, match="most_hits=0: give a whole number, 1 or more"):
         tagger.find(documents, most_hits=0)
 
 

@@ -35,6 +35,11 @@ def test_sentences_end_at_marks_and_line_breaks_only(unit, text, found):
     assert sentences(text, unit) == found
 
 
+def test_an_empty_unit_opens_and_closes_nothing():
+    units = ["snow", "", ".", "bears", ".", "", "left", "."]
+    assert sentence_ends(*join_units(units, "word")) == [3, 5, 8]
+
+
 def pieces(length: int) -> Pieces:
     return Pieces(list(range(length + 2)), [-1, *range(length), -1], length)
 

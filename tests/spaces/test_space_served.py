@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,7 @@ BAD_CALLS = [
     ({"text": ENGLISH, "models": ["<i>x</i>"]}, "No model"),
     ({"text": ENGLISH, "models": []}, "at least one model"),
     ({"text": ENGLISH, "models": "all"}, "list of names"),
+    ({"text": ENGLISH, "models": [{}]}, "list of names"),
     ({"text": 7}, "give a string"),
 ]
 
@@ -93,6 +95,15 @@ def test_bad_calls_get_a_message_and_the_space_lives_on(client, names, call, mes
         client.predict(**call, api_name="/tag")
     assert "<i>" not in str(refusal.value)
     assert client.predict("axe", models=[names.english], api_name="/tag")[names.english] != []
+
+
+@pytest.mark.parametrize("settings", [(0.01, "flat"), ("x", "flat"), (0.5, "best")])
+def test_a_file_is_tagged_with_what_a_text_may_be(client, names, tmp_path, settings):
+    (tmp_path / "in.txt").write_text(ENGLISH)
+    file = gradio_client.handle_file(tmp_path / "in.txt")
+    with pytest.raises(gradio_client.exceptions.AppError) as refusal:
+        client.predict(file, *settings, [names.english], api_name="/tag_file")
+    assert re.search("threshold|minimum|choices|decoding", str(refusal.value))
 
 
 def test_half_a_surrogate_pair_gets_a_message(space):

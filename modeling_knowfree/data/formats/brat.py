@@ -19,6 +19,7 @@ _SPAN = re.compile(r"(T\S*)\t(\S.*?) (\d{1,9} \d{1,9}(?:;\d{1,9} \d{1,9})*+)(?:\
 _OTHER = re.compile(r"[REAMNFSC#*]")
 TOKENS = ".tokens.jsonl"  # beside a document that we wrote: the units of its lines, and their ids
 _GAP = re.compile(r"\s+")
+_LINE_END = re.compile(r"[\n\r]")  # of a text between its units: in a document a row is a line
 BOM = "\ufeff"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _OLD_MAC_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
@@ -191,7 +192,8 @@ def _sidecar(path: Path, lines: Sequence[Any], options: Options) -> dict[int, tu
         found = {entry["line"]: (entry["id"], entry["tokens"]) for entry in entries}
         texts = {line.number: line.text for line in lines}
         same = len(found) == len(texts) and all(
-            texts[number] == joined_text({"tokens": tokens})[0] for number, (_, tokens) in found.items()
+            texts[number] == joined_text({"tokens": tokens, "text": texts[number]})[0]
+            for number, (_, tokens) in found.items()
         )
     except (ValueError, KeyError, TypeError):
         same = False
@@ -212,9 +214,13 @@ def write(rows: Sequence[Row], path: Path) -> None:
     at = 0
     for number, row in enumerate(rows, start=1):
         refuse_breaks(row, path, "\t\n\r")
-        text = joined_text(row)[0]
+        text = _LINE_END.sub(" ", joined_text(row)[0])
+        if number == 1 and text.startswith(BOM):
+            problem = f"row {show(row['id'])} begins with U+FEFF, which at the beginning of a file belongs to no text"
+            bad_input(path, problem, allowed="another beginning", mend="take it out, or write jsonl or parquet")
         for start, end, label, covered in written_spans(row):
-            spans.append(f"T{len(spans) + 1}\t{label} {at + start} {at + end}\t{covered}\n")
+            stated = _LINE_END.sub(" ", covered).replace("\t", " ")
+            spans.append(f"T{len(spans) + 1}\t{label} {at + start} {at + end}\t{stated}\n")
         lines.append(text + "\n")
         units.append(json.dumps({"line": number, "id": row["id"], "tokens": row["tokens"]}, ensure_ascii=False) + "\n")
         at += len(text) + 1

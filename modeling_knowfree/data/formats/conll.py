@@ -401,6 +401,9 @@ def _write(rows: Sequence[Row], path: Path, *, ends: bool) -> None:
     parts += [f"{SCHEME}bioes\n"] * ends
     for row in rows:
         refuse_breaks(row, path, "\t\n\r")
+        if mark := next((token for token in row["tokens"] if token.startswith(DOCSTART)), None):
+            problem = f"row {show(row['id'])}: {show(mark)} is the mark of a document in this format, no token"
+            bad_input(path, problem, allowed="other tokens", mend="take it out, or write jsonl or parquet")
         layers = layers_of(row["entities"])
         columns = [tags_of(layer, len(row["tokens"]), ends=ends) for layer in layers]
         columns += [["O"] * len(row["tokens"])] * (width - len(layers))

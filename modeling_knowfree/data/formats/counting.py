@@ -5,8 +5,10 @@ A file counts in one way as a whole: the texts that it states beside its offsets
 
 from __future__ import annotations
 
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
@@ -285,8 +287,13 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
+def _is_silent(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) == "Cf"
+
+
 def align(tokens: Sequence[Any], text: str, place: Place) -> list[tuple[int, int]]:
-    """Where tokens stand in their text, white space between them skipped.
+    """Where tokens stand in their text; white space and format characters, of which `split_text` makes no words, are
+    skipped between them.
 
     Raises InputError for tokens that do not spell the text.
     """
@@ -297,7 +304,7 @@ def align(tokens: Sequence[Any], text: str, place: Place) -> list[tuple[int, int
             bad_input(place, f"token {index} is {show(token)}", allowed="a string that is not empty", mend=mend)
         begin = at
         while not text.startswith(token, begin):
-            if begin >= len(text) or not text[begin].isspace():
+            if begin >= len(text) or not _is_silent(text[begin]):
                 problem = f"token {index} is {show(token)}, the text goes on with {show(text[at : at + 20])}"
                 bad_input(
                     place, problem, allowed="tokens that spell the text", mend="correct the token, or leave out tokens"
@@ -305,7 +312,7 @@ def align(tokens: Sequence[Any], text: str, place: Place) -> list[tuple[int, int
             begin += 1
         at = begin + len(token)
         offsets.append((begin, at))
-    if text[at:].strip():
+    if not all(map(_is_silent, text[at:])):
         mend = "add the tokens that are missing, or leave out tokens"
         bad_input(place, f"no tokens for {show(text[at : at + 20])}", allowed="tokens that spell the text", mend=mend)
     return offsets
@@ -328,8 +335,12 @@ def placed_texts(
 
 
 def joined_text(row: Row) -> tuple[str, list[tuple[int, int]]]:
-    """A row's text, and where its units stand in it as `align` finds them: what writers of offsets write."""
-    tokens = row["tokens"]
+    """A row's text, and where its units stand in it as `align` finds them: what writers of offsets write. A `text`
+    that the units do not spell is none of theirs."""
+    tokens, text = row["tokens"], row.get("text")
+    if isinstance(text, str):
+        with suppress(InputError):
+            return text, align(tokens, text, Place("row"))
     gap = "" if all(len(token) == 1 for token in tokens) else " "
     text = gap.join(tokens)
     return text, align(tokens, text, Place("row"))

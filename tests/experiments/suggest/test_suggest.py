@@ -16,7 +16,7 @@ TEXTS = [
     "old axe on the ridge",
     "Old  axe on the ridge .",  # the same once more
     "the bear left at 4 am",  # labelled already
-    "in the snow , a bear",
+    "in the  snow, a bear",
 ]
 
 
@@ -42,10 +42,10 @@ def test_new_texts_come_tagged_each_once(pool, trained, pick):
     call(pool, trained, "--number", 50, "--output", again, "--pick", pick)
     assert first.read_bytes() == again.read_bytes()
     rows = [json.loads(line) for line in first.read_text(encoding="utf-8").splitlines()]
-    assert {row["text"] for row in rows} <= {" ".join(text.split()) for text in TEXTS} - {TEXTS[5]}
+    assert {row["text"] for row in rows} == {*TEXTS[:4], TEXTS[6]}
     assert any(row["entities"] for row in rows)
     for row in rows:
-        assert row["text"].split() == row["tokens"] or row["tokens"][-1] == "."
+        assert "".join(row["text"].split()) == "".join(row["tokens"])
         assert all(0 < span["score"] <= 1 for span in row["entities"])
 
 
@@ -57,6 +57,9 @@ def test_what_is_written_is_read_back(pool, trained, name):
     plain = [(row["tokens"], row["entities"]) for row in read_rows(ours)]
     read = [(row["tokens"], row["entities"]) for row in read_rows(other, unit="word")]
     assert read == plain and len(read) == 3
+    if name == "doccano":
+        texts = [json.loads(line)["text"] for line in other.read_text(encoding="utf-8").splitlines()]
+        assert set(texts) <= set(TEXTS)
 
 
 def test_bad_input_is_refused_and_nothing_is_written(pool, trained):
@@ -64,5 +67,5 @@ def test_bad_input_is_refused_and_nothing_is_written(pool, trained):
     assert "nonsense" in call(pool, trained, "--number", 3, "--to", "nonsense", "--output", output, code=2)
     pool.write_text("the bear left at 4 am\n", encoding="utf-8")
     assert "no text to suggest: 1 read" in call(pool, trained, "--number", 3, "--output", output, code=2)
-    assert "is the pool itself" in call(pool, trained, "--number", 3, "--output", pool, code=2)
+    assert "exists already" in call(pool, trained, "--number", 3, "--output", pool, code=2)
     assert not output.exists()

@@ -77,6 +77,7 @@ def test_an_endpoint_answers_texts_and_refuses_what_is_none(handler):
     for bad in ({}, {"inputs": []}, {"inputs": 3}, {"inputs": [3]}, {"inputs": "a", "parameters": {"model": "x"}}):
         assert set(handler(bad)) == {"error"}
     assert "characters a request" in handler({"inputs": "a" * 200_001})["error"]
+    assert "threshold='0.5'" in handler({"inputs": "a", "parameters": {"threshold": "0.5"}})["error"]
     assert "threshold=2" in handler({"inputs": "a", "parameters": {"threshold": 2}})["error"]
 
 
@@ -108,6 +109,46 @@ def test_a_server_tags_describes_and_counts(client):
 )
 def test_a_server_refuses_what_is_no_question(client, body, status):
     assert client.post("/tag", json=body).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("body", "place", "message"),
+    [
+        (
+            rb'{"texts": ["a", "the \ud83d"]}',
+            "texts",
+            "input 1: character 4 (U+D83D) is half of a surrogate pair, no Unicode text: write the whole character",
+        ),
+        (b'{"texts": ["a"], "threshold": NaN}', "threshold", "less than 1"),
+    ],
+)
+def test_a_server_tells_what_json_cannot_repeat(client, body, place, message):
+    answer = client.post("/tag", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 422
+    (told,) = answer.json()["detail"]
+    assert told == {"loc": ["body", place], "msg": told["msg"]}
+    assert message in told["msg"]
+
+
+def test_a_question_that_cannot_be_answered_fails_alone(trained):
+    pipe = load_pipeline(str(trained))
+
+    def fails(texts, **options):
+        if "bad" in texts:
+            raise RuntimeError("this one")
+        return pipe(texts, **options)
+
+    async def ask() -> list:
+        batcher = Batcher(fails, wait_seconds=0.2)
+        worker = asyncio.create_task(batcher.run())
+        asked = [batcher.ask(Question(texts=[text])) for text in (TEXT, "bad", TEXT)]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        worker.cancel()
+        return answers
+
+    first, bad, last = asyncio.run(ask())
+    assert brief(first[0]) == brief(last[0]) == FOUND
+    assert str(bad) == "this one"
 
 
 def test_questions_that_wait_together_are_tagged_together_and_too_many_are_refused(trained):

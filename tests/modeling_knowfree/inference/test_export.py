@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.inference.commands import export
 from modeling_knowfree.inference.export import export_onnx
+from modeling_knowfree.inference.onnx_tagger import OnnxTagger
 from modeling_knowfree.inference.tag import load_pipeline
 from tests.support import ROOT
 
@@ -90,6 +91,11 @@ def test_the_exported_model_gives_the_spans_of_the_pipeline(model, exported, tmp
         for mine, theirs in zip(found, expected, strict=True):
             assert [{**span, "score": None} for span in mine] == [{**span, "score": None} for span in theirs]
             assert [span["score"] for span in mine] == pytest.approx([span["score"] for span in theirs], abs=1e-4)
+
+
+def test_half_a_surrogate_pair_is_told_with_its_place(exported):
+    with pytest.raises(ValueError, match=r"input 1: character 2 \(U\+D83D\) is half of a surrogate pair"):
+        OnnxTagger(exported, threads=1)(["the bear", "a \ud83d"])
 
 
 @pytest.mark.soak

@@ -104,6 +104,25 @@ def test_no_span_of_the_others_is_cut():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("column", [0, 4, ~4], ids=["target", "extension", "uncertain"])
+def test_a_sentence_that_the_encoder_does_not_read_to_its_end_gives_no_half_span(column):
+    long = feature(2000, 8, (1, 3, 1), (6, 11, column), (9, 10, 0), open_ended=False)
+    seen = set()
+    for seed in range(60):
+        made = JoiningCollator(0, 1, 8, None, seed)([feature(1000, 3, (1, 2, 0)), long])
+        unit_ids = [unit for unit in made["unit_ids"][0].tolist() if unit >= 0]
+        units = [*dict(zip(unit_ids, made["input_ids"][0].tolist()[1:], strict=False)).values()]
+        at = units.index(1000)
+        assert made["num_units"].tolist() == [len(units), 8]
+        assert sorted(set(unit_ids)) == list(range(len(units)))
+        assert units[at : at + 3] == [1000, 1001, 1002]
+        assert not {2006, 2007} & set(units)
+        spans = rows_of(made)[0][1]
+        assert {(*units[start:end], label) for start, end, label in spans} - {(2001, 2002, 1)} == {(1001, 0)}
+        seen |= {("before", at > 0), ("after", at + 3 < len(units))}
+    assert seen == {(side, there) for side in ("before", "after") for there in (False, True)}
+
+
 def test_it_draws_by_batch_and_seed_alone():
     def drawn(seed: int) -> list:
         return rows_of(JoiningCollator(0, share=0.5, reach=4, max_pieces=None, seed=seed)(batch()))

@@ -39,6 +39,13 @@ def test_convert_says_what_it_took_the_file_for_and_what_it_left_out(tmp_path: P
         said("convert", source, tmp_path / "x", "--to", "prodigy")
     with pytest.raises(InputError, match="is IN itself"):
         said("convert", source, source)
+    before = (tmp_path / "rows.conll").read_bytes()
+    with pytest.raises(InputError, match=r"rows\.conll: exists already"):
+        said("convert", source, tmp_path / "rows.conll", "--trim")
+    said("convert", source, tmp_path / "brat", "--to", "brat", "--trim")
+    with pytest.raises(InputError, match="brat: exists already"):
+        said("convert", source, tmp_path / "brat", "--to", "brat", "--trim")
+    assert (tmp_path / "rows.conll").read_bytes() == before
 
 
 def test_formats_lists_every_format():

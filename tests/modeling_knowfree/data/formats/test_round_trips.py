@@ -1,5 +1,6 @@
 """What a writer writes is read back as the same rows; a mutated file is read right or refused, never as another format."""
 
+import json
 import random
 from pathlib import Path
 
@@ -171,3 +172,32 @@ def test_long_lines_take_no_long_time(tmp_path: Path):
                 read_rows(path)
             except InputError:
                 continue
+
+
+@pytest.mark.parametrize("name", ["doccano", "label-studio", "brat"])
+def test_a_text_beside_its_tokens_is_written_as_it_stands(tmp_path: Path, name: str):
+    text = "\u00a0Ada  (Byron)\nleft\u200b."
+    spans = [{"start": 0, "end": 4, "label": "PER"}, {"start": 4, "end": 5, "label": "B"}]
+    row = {"id": "1", "text": text, "tokens": ["Ada", "(", "Byron", ")", "left", "."], "entities": spans}
+    other = {**row, "id": "2", "text": "another text"}  # none of these tokens
+    path = tmp_path / ("rows" if name == "brat" else f"rows{format_named(name).suffix}")
+    write_rows_as([row, other], name, path)
+    written = (path / "rows.txt" if name == "brat" else path).read_text(encoding="utf-8")
+    for expected in (text, "Ada ( Byron ) left ."):
+        assert (expected.replace("\n", " ") if name == "brat" else json.dumps(expected, ensure_ascii=False)) in written
+    assert as_sets(read_rows(path, unit="word")) == as_sets([row, other])
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens", "message"),
+    [
+        ("conll", ["a", "-DOCSTART-", "b"], "'-DOCSTART-' is the mark of a document"),
+        ("conll-bioes", ["-DOCSTART-x"], "'-DOCSTART-x' is the mark of a document"),
+        ("brat", ["\ufeff", "b"], r"row '1' begins with U\+FEFF"),
+        ("conll", ["a\tb"], "holds a tab"),
+    ],
+)
+def test_a_token_that_reading_would_drop_is_refused(tmp_path: Path, name: str, tokens: list[str], message: str):
+    with pytest.raises(InputError, match=message):
+        write_rows_as([{"id": "1", "tokens": tokens, "entities": []}], name, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
