@@ -97,7 +97,7 @@ def test_bad_calls_get_a_message_and_the_space_lives_on(client, names, call, mes
     assert client.predict("axe", models=[names.english], api_name="/tag")[names.english] != []
 
 
-@pytest.mark.parametrize("settings", [(0.01, "flat"), ("x", "flat"), (0.5, "best")])
+@pytest.mark.parametrize("settings", [(0.01, "flat"), (0.5, "best")])
 def test_a_file_is_tagged_with_what_a_text_may_be(client, names, tmp_path, settings):
     (tmp_path / "in.txt").write_text(ENGLISH)
     file = gradio_client.handle_file(tmp_path / "in.txt")
