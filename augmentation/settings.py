@@ -238,7 +238,9 @@ def change_settings(folder: Path, changes: Mapping[str, Any]) -> None:
     text = path.read_text(encoding="utf-8")
     for name, value in changes.items():
         line = f"{name}: {json.dumps(value, ensure_ascii=False)}\n"
-        old = next((pair for pair in yaml.compose(text, yaml.SafeLoader).value if pair[0].value == name), None)
+        root = yaml.compose(text, yaml.SafeLoader)
+        assert isinstance(root, yaml.MappingNode)
+        old = next((pair for pair in root.value if pair[0].value == name), None)
         if old is None:
             text = text.rstrip("\n") + "\n" + line
             continue
