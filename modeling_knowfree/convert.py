@@ -12,6 +12,7 @@ from . import KnowFreeConfig, KnowFreeForTokenClassification
 from .data.labels import namespaced
 from .data.readers import InputError, read_labels, read_rows, write_rows
 from .data.rows import show
+from .files import is_taken
 from .loading import check_vocabulary, load_tokenizer, told_in_one_line
 
 # Fields of a released config.json that are the span head's; the others are the encoder's.
@@ -39,7 +40,7 @@ def convert(source: Path, labels: Path, output: Path) -> str:
     """
     if not source.is_dir():
         raise InputError(f"--input {source}: no such folder")
-    if output.exists() and (output.is_file() or any(output.iterdir())):
+    if is_taken(output):
         raise InputError(f"--output {output}: exists and is not empty; name a new folder")
     if (source / "config.json").exists():
         return convert_checkpoint(source, labels, output)

@@ -112,6 +112,11 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
         work.write_text(text, encoding="utf-8", newline="\n")
 
 
+def is_taken(path: Path) -> bool:
+    """Whether a file stands there, or a folder that is not empty: no place to write to."""
+    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+
+
 def path_from(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> str:
     """How `path` is named from `folder`: through the folders that links lead to, since `..` goes up from these."""
     path = Path(path)

@@ -36,12 +36,13 @@ def suggest(
     """
     from modeling_knowfree.data.formats import WRITERS, format_named, write_rows_as
     from modeling_knowfree.data.rows import InputError, write_rows
+    from modeling_knowfree.files import is_taken
 
     from .suggest import suggest as run
 
     if to != "jsonl" and format_named(to, "--to").name not in WRITERS:
         raise InputError(f"--to {to}: is read, not written; name one of jsonl, {', '.join(WRITERS)}")
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+    if is_taken(output):
         raise InputError(f"--output {output}: exists already; name another file, or delete it")
     rows = run(pool, model=model, number=number, how=pick, labelled=labelled, **options)  # type: ignore[arg-type]
     if to == "jsonl":

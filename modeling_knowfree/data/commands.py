@@ -125,6 +125,7 @@ def _visible(text: str) -> str:
 @reading_options
 def convert(source: str, output: Path, to: str, **options: Any) -> None:
     """Turn an annotated file or folder into another format."""
+    from ..files import is_taken
     from .formats import WRITERS, format_named, write_rows_as
     from .readers import read_file
     from .rows import InputError
@@ -134,7 +135,7 @@ def convert(source: str, output: Path, to: str, **options: Any) -> None:
         raise InputError(f"--to {to}: is read, not written; allowed: {', '.join(WRITERS)}; mend: name one of these")
     if output.exists() and Path(source).exists() and output.samefile(source):
         raise InputError(f"{output}: is IN itself; allowed: another file; mend: name a new one")
-    if output.is_file() or (output.is_dir() and any(output.iterdir())):
+    if is_taken(output):
         raise InputError(f"{output}: exists already; allowed: a new file; mend: name another one, or delete it")
     reading = read_file(source, quiet=True, **given_options(options))
     write_rows_as(reading.rows, to, output)
@@ -186,6 +187,7 @@ def get(dataset: str, output_dir: Path, config_name: str | None, revision: str |
 
     from datasets import get_dataset_split_names, load_dataset
 
+    from ..files import is_taken
     from .formats import WRITERS, format_named, write_rows_as
     from .known import known_set
     from .readers import read_dataset
@@ -194,7 +196,7 @@ def get(dataset: str, output_dir: Path, config_name: str | None, revision: str |
     target = format_named(to, "--to")
     if target.write is None:
         raise InputError(f"--to {to}: is read, not written; allowed: {', '.join(WRITERS)}; mend: name one of these")
-    if output_dir.exists() and (output_dir.is_file() or any(output_dir.iterdir())):
+    if is_taken(output_dir):
         raise InputError(f"{output_dir}: exists and is not empty; allowed: a new folder; mend: name another one")
     said = given_options(options)
     known = None if Path(dataset).is_dir() else known_set(dataset)

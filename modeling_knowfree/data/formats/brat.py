@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...files import is_taken
 from ..rows import InputError, Place, Row, bad_input, read_lines, show
 from .base import File, Format, Guess, Options, Placed
 from .conll import refuse_breaks
@@ -225,7 +226,7 @@ def write(rows: Sequence[Row], path: Path) -> None:
         units.append(json.dumps({"line": number, "id": row["id"], "tokens": row["tokens"]}, ensure_ascii=False) + "\n")
         at += len(text) + 1
     labels = sorted({span["label"] for row in rows for span in row["entities"]})
-    if path.exists() and (path.is_file() or any(path.iterdir())):
+    if is_taken(path):
         bad_input(path, "exists and is not empty", allowed="a new folder", mend="name another folder")
     write_text(path / f"rows{TOKENS}", "".join(units))
     write_text(
