@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
 from itertools import islice
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -19,7 +19,9 @@ from .units_knowfree import (
     KnowFreeCollator,
     Window,
     batches_by_cost,
+    check_count,
     check_unicode,
+    check_units,
     cut,
     encode_units,
     join_units,
@@ -131,7 +133,7 @@ class KnowFreePipeline(Pipeline):
         if overflow not in (None, "window", "error", "truncate"):
             raise ValueError(f"overflow={overflow!r}: choose 'window', 'error' or 'truncate'")
         if window_overlap is not None:
-            _check_count("window_overlap", window_overlap, 0)
+            check_count("window_overlap", window_overlap, 0)
         before = {
             "is_split_into_words": is_split_into_words,
             "overflow": overflow,
@@ -171,9 +173,9 @@ class KnowFreePipeline(Pipeline):
 
     @staticmethod
     def _limits(batch_size: int, spans_per_batch: int | None) -> tuple[int, int | None]:
-        _check_count("batch_size", batch_size, 1)
+        check_count("batch_size", batch_size, 1)
         if spans_per_batch is not None:
-            _check_count("spans_per_batch", spans_per_batch, 1)
+            check_count("spans_per_batch", spans_per_batch, 1)
         return batch_size, spans_per_batch
 
     def _stream(
@@ -266,7 +268,7 @@ class KnowFreePipeline(Pipeline):
         """
         _, _, after = self._sanitize_parameters(threshold=threshold)
         if most_hits is not None:
-            _check_count("most_hits", most_hits, 1)
+            check_count("most_hits", most_hits, 1)
         extensions = extensions and bool(self.model.config.extension_labels)
         limits = self._limits(batch_size, spans_per_batch)
         return self._find(documents, limits, after.get("threshold"), extensions, most_hits, progress)
@@ -335,8 +337,7 @@ class KnowFreePipeline(Pipeline):
         for at, item in enumerate(inputs, first):
             check_unicode(item, at)
             if is_split_into_words:
-                if isinstance(item, str) or not all(isinstance(unit, str) for unit in item):
-                    raise ValueError(f"input {at}: is_split_into_words=True takes a list of strings, got {item!r:.80}")
+                check_units(item, at)
                 documents.append(Document(None, list(item)))
             elif isinstance(item, str):
                 offsets = split_text(item, self.model.config.unit) if item.strip() else []
@@ -433,11 +434,6 @@ class KnowFreePipeline(Pipeline):
             start, end = document.offsets[span.start][0], document.offsets[span.end - 1][1]
             word = document.text[start:end]
         return {"entity_group": labels[span.label], "score": span.score, "word": word, "start": start, "end": end}
-
-
-def _check_count(name: str, value: Any, least: int) -> None:
-    if not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name}={value!r}: give a whole number, {least} or more")
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def split_text(text: str, unit: str) -> list[tuple[int, int]]:
         text: any string.
         unit: `"character"`: each code point, white space too. `"word"`: runs of letters, digits and the marks on
             them, format characters inside them (soft hyphens, joiners) included; every other visible code point by
-            itself.
+            itself, with the marks on it (a variation selector behind an emoji).
 
     Returns:
         Character offsets `(start, end)` of the units, in order.
@@ -38,7 +39,9 @@ def split_text(text: str, unit: str) -> list[tuple[int, int]]:
     open_word = False
     for at, character in enumerate(text):
         category = unicodedata.category(character)
-        if category[0] in "LNM":
+        if category[0] == "M" and not open_word and units and units[-1][1] == at:
+            units[-1] = (units[-1][0], at + 1)
+        elif category[0] in "LNM":
             units.append((units.pop()[0] if open_word else at, at + 1))
             open_word = True
         elif category != "Cf" or character == ZERO_WIDTH_SPACE:
@@ -68,6 +71,18 @@ def check_unicode(item: Any, at: int) -> None:
                 f"input {at}: character {error.start} (U+{ord(text[error.start]):04X}) is half of a surrogate pair, no "
                 "Unicode text: write the whole character"
             ) from error
+
+
+def check_units(item: Any, at: int) -> None:
+    """Raises ValueError where input `at` is no list of units."""
+    if not isinstance(item, (list, tuple)) or not all(isinstance(unit, str) for unit in item):
+        raise ValueError(f"input {at}: is_split_into_words=True takes a list of strings, got {item!r:.80}")
+
+
+def check_count(name: str, value: Any, least: int) -> None:
+    """Raises ValueError where the option `name` is no whole number from `least` on."""
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name}={value!r}: give a whole number, {least} or more")
 
 
 @dataclass
@@ -199,7 +214,9 @@ def cut(pieces: Pieces, start: int, end: int) -> Pieces:
 
 
 _SENTENCE_MARKS = frozenset("。！？!?．｡؟।॥")
+_FULL_STOP = frozenset(".")
 _OPENING, _CLOSING = tuple("“‘「『（《〈【〔"), tuple("”’」』）》〉】〕")
+_ENDING = _SENTENCE_MARKS | frozenset(_CLOSING)
 _ABBREVIATIONS = frozenset("mr mrs ms dr prof st no vs etc jr sr inc ltd co corp dept fig vol approx e.g i.e".split())
 
 
@@ -208,7 +225,8 @@ def sentence_ends(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
     Where sentences of a text end, by marks and line breaks alone: no model, one pass.
 
     A full stop does not end a sentence inside a number, a name of a host, after one letter or a common abbreviation,
-    or before a lower-case word of a text that has capitals. Nothing ends inside quotes and brackets that are closed.
+    or before a lower-case word of a text that has capitals; several in a row are one mark. Nothing ends inside quotes
+    and brackets that are closed.
 
     Args:
         text: the text, or the units joined (`join_units`).
@@ -222,6 +240,11 @@ def sentence_ends(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
     has_capitals = any(character.isupper() for character in text)
     units = [text[start:end] for start, end in offsets]
     found: list[int] = []
+
+    def further_stop(at: int) -> bool:  # one that a space parts from the last and a word follows begins that: ".NET"
+        apart = offsets[at][0] > offsets[at - 1][1] and text[offsets[at][1] : offsets[at][1] + 1].isalnum()
+        return _consists_of(_FULL_STOP, units[at]) and not apart
+
     at = 0
     while at < total:
         unit = units[at]
@@ -230,28 +253,37 @@ def sentence_ends(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
         elif paired and unit in _CLOSING:
             depth -= 1
         stop = at + 1
-        gap = text[offsets[at][1] : offsets[stop][0]] if stop < total else ""
-        mark = unit in _SENTENCE_MARKS or (unit == "." and _is_full_stop(text, offsets[at][0], has_capitals))
+        mark = _consists_of(_SENTENCE_MARKS, unit)
+        if _consists_of(_FULL_STOP, unit):
+            while stop < total and further_stop(stop):
+                stop += 1
+            mark = _is_full_stop(text, offsets[at][0], offsets[stop - 1][1], has_capitals)
+        gap = text[offsets[stop - 1][1] : offsets[stop][0]] if stop < total else ""
         if depth == 0 and (mark or "\n" in unit or "\n" in gap):
-            while stop < total and (units[stop] in _SENTENCE_MARKS or units[stop] in _CLOSING or units[stop].isspace()):
+            while stop < total and (_consists_of(_ENDING, units[stop]) or units[stop].isspace() or further_stop(stop)):
                 stop += 1
             found.append(stop)
         at = stop
     return found if found and found[-1] == total else [*found, total]
 
 
-def _is_full_stop(text: str, start: int, has_capitals: bool) -> bool:
-    """Whether the `.` at a place of the text ends a sentence."""
-    if text[start + 1 : start + 2].isalnum():
+def _consists_of(marks: frozenset[str], unit: str) -> bool:
+    return unit != "" and marks.issuperset(unit)
+
+
+def _is_full_stop(text: str, start: int, end: int, has_capitals: bool) -> bool:
+    """Whether the `.`, or several, at a place of the text end a sentence."""
+    following = text[end : end + 3].lstrip()[:1]
+    if text[end : end + 1].isalnum() or (has_capitals and following.islower()):
         return False
+    if end - start > 1:
+        return True
     word = start - (text[start - 1 : start] == " ")
     first = word
     while first and word - first < 8 and text[first - 1].isalnum():
         first -= 1
     before = text[first:word].lower()
-    if (len(before) == 1 and before.isascii() and before.isalpha()) or before in _ABBREVIATIONS:
-        return False
-    return not (has_capitals and text[start + 1 : start + 4].lstrip()[:1].islower())
+    return not (len(before) == 1 and before.isascii() and before.isalpha()) and before not in _ABBREVIATIONS
 
 
 def _is_paired(text: str) -> bool:

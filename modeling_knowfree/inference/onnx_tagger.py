@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Sequence
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from tokenizers import Tokenizer
 
 from ..decoding_knowfree import Span, best_first, resolve
 from ..units_knowfree import (
+    check_count,
     check_unicode,
+    check_units,
     cut,
     encode_units,
     join_units,
@@ -66,20 +69,24 @@ class OnnxTagger:
             threshold: in (0, 1); default the model's.
             decoding: `flat`, `nested` or `all`; default the model's.
             batch_size: windows run together at most.
+            window_overlap: units that windows inside one sentence share.
 
         Returns:
             For each text a list of `{"entity_group", "score", "word", "start", "end"}`; offsets are characters of the
             text, of units their indices. For a single string its list.
 
         Raises:
-            ValueError: inputs of another kind or no Unicode, or a threshold or decoding that does not exist.
+            ValueError: inputs of another kind or no Unicode, or an option without meaning.
         """
-        if isinstance(texts, str):
-            return self([texts], threshold=threshold, decoding=decoding, batch_size=batch_size)[0]
-        threshold = self.config["threshold"] if threshold is None else threshold
-        if not 0 < threshold < 1:
-            raise ValueError(f"threshold={threshold}: give a probability between 0 and 1")
-        documents = [self._document(text, at, is_split_into_words) for at, text in enumerate(texts)]
+        check_count("batch_size", batch_size, 1)
+        check_count("window_overlap", window_overlap, 0)
+        if decoding not in (None, "flat", "nested", "all"):
+            raise ValueError(f"decoding={decoding!r}: choose 'flat', 'nested' or 'all'")
+        given = [texts] if isinstance(texts, str) else texts
+        floor: Any = self.config["threshold"] if threshold is None else threshold
+        if not isinstance(floor, Real) or not 0 < float(floor) < 1:
+            raise ValueError(f"threshold={floor!r}: give a probability between 0 and 1")
+        documents = [self._document(text, at, is_split_into_words) for at, text in enumerate(given)]
         filled = [document for document in documents if any(unit.strip() for unit in document["units"])]
         limit = self.config["max_pieces"]
         jobs = []
@@ -103,21 +110,21 @@ class OnnxTagger:
             longest = jobs[0][0].num_units
             cells = longest * min(longest, self.config["max_span_width"] or longest)
             count = max(1, min(batch_size, CELLS_AT_ONCE // cells))
-            self._run(jobs[:count], threshold)
+            self._run(jobs[:count], float(floor))
             jobs = jobs[count:]
-        return [self._spans(document, decoding or self.config["decoding"]) for document in documents]
+        found = [self._spans(document, decoding or self.config["decoding"]) for document in documents]
+        return found[0] if isinstance(texts, str) else found
 
     def _document(self, text: Any, at: int, split: bool) -> dict[str, Any]:
         check_unicode(text, at)
         unit = self.config["unit"]
         if split:
-            if isinstance(text, str) or not all(isinstance(each, str) for each in text):
-                raise ValueError(f"is_split_into_words=True takes lists of strings, got {text!r:.80}")
+            check_units(text, at)
             units = list(text)
             joined, offsets = join_units(units, unit)
             return {"text": joined, "offsets": offsets, "units": units, "split": True, "hits": [], "ranges": []}
         if not isinstance(text, str):
-            raise ValueError(f"takes text, got {type(text).__name__}: {text!r:.80}")
+            raise ValueError(f"input {at}: takes text, got {type(text).__name__}: {text!r:.80}")
         offsets = split_text(text, unit) if text.strip() else []
         units = [text[start:end] for start, end in offsets]
         return {"text": text, "offsets": offsets, "units": units, "split": False, "hits": [], "ranges": []}

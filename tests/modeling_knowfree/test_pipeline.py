@@ -94,6 +94,7 @@ def test_threshold_and_decoding_are_options_of_a_call(tagger):
         (3, {}, "takes text, not int: give a string"),
         (["a", 3], {}, "input 1: takes text, got int"),
         ([["a", 3]], {"is_split_into_words": True}, "input 0: is_split_into_words=True takes a list of strings"),
+        ([7], {"is_split_into_words": True}, "input 0: is_split_into_words=True takes a list of strings, got 7"),
         ("a", {"threshold": 2}, "threshold=2"),
         ("a", {"threshold": "0.5"}, "threshold='0.5': give a probability"),
         ("a", {"threshold": True}, "threshold=True"),

@@ -27,6 +27,10 @@ def sentences(text: str, unit: str) -> list[str]:
         ("word", "Dr. No left at 3.5 km. See example.com. Bye", ["Dr. No left at 3.5 km.", "See example.com.", "Bye"]),
         ("word", "snow on the pass . two bears seen ! ok", ["snow on the pass .", "two bears seen !", "ok"]),
         ("word", "by J. Smith of the U.S. navy. He won.", ["by J. Smith of the U.S. navy.", "He won."]),
+        ("word", "Wait... he went. Then ... Next", ["Wait... he went.", "Then ...", "Next"]),
+        ("word", "Really?... Yes.!?. Use .NET. .NET is old.", ["Really?...", "Yes.!?.", "Use .NET.", ".NET is old."]),
+        ("word", "so long . . . and done .", ["so long . . .", "and done ."]),
+        ("character", "等等...算了。好。。。", ["等等...算了。", "好。。。"]),
         ("word", "one line\nanother line", ["one line", "another line"]),
         ("word", "कल आना। आज नहीं।", ["कल आना।", "आज नहीं।"]),
     ],
@@ -38,6 +42,11 @@ def test_sentences_end_at_marks_and_line_breaks_only(unit, text, found):
 def test_an_empty_unit_opens_and_closes_nothing():
     units = ["snow", "", ".", "bears", ".", "", "left", "."]
     assert sentence_ends(*join_units(units, "word")) == [3, 5, 8]
+
+
+def test_marks_that_are_one_token_end_a_sentence():
+    units = ["Well", "...", "what", "?!", "Go", "now", "..", "X"]
+    assert sentence_ends(*join_units(units, "word")) == [4, 7, 8]
 
 
 def pieces(length: int) -> Pieces:

@@ -36,6 +36,7 @@ from tests.support import SHARED
         ("a_b 😀c", "word", ["a", "_", "b", "😀", "c"]),
         ("می\u200cخواهم", "word", ["می\u200cخواهم"]),
         ("soft\u00ad\u2060ware", "word", ["soft\u00ad\u2060ware"]),
+        ("I❤️NY ☀️서울 ️go", "word", ["I", "❤️", "NY", "☀️", "서울", "️go"]),
         ("\ufeffbear\u00ad, \u200fa\u200bb 😀\u200d😀", "word", ["bear", ",", "a", "b", "😀", "😀"]),
     ],
 )

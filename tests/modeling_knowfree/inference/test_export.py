@@ -1,6 +1,7 @@
 """The exported model: the pipeline's spans, in a process that never sees PyTorch."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -96,6 +97,31 @@ def test_the_exported_model_gives_the_spans_of_the_pipeline(model, exported, tmp
 def test_half_a_surrogate_pair_is_told_with_its_place(exported):
     with pytest.raises(ValueError, match=r"input 1: character 2 \(U\+D83D\) is half of a surrogate pair"):
         OnnxTagger(exported, threads=1)(["the bear", "a \ud83d"])
+
+
+def test_a_single_text_takes_the_options_of_a_list(model, exported):
+    tagger, text = OnnxTagger(exported, threads=1), " ".join(text.rstrip(" .!。") for text in texts_of(model)[1:3] * 30)
+    for options in ({"window_overlap": 5}, {"decoding": "all", "threshold": 0.4, "batch_size": 3}):
+        assert tagger(text, **options) == tagger([text], **options)[0] != []
+    assert tagger(text, window_overlap=5) != tagger(text, window_overlap=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        ("a", {"is_split_into_words": True}, "input 0: is_split_into_words=True takes a list of strings, got 'a'"),
+        ([7], {"is_split_into_words": True}, "input 0: is_split_into_words=True takes a list of strings, got 7"),
+        ([7], {}, "input 0: takes text, got int"),
+        (["a"], {"window_overlap": -30}, "window_overlap=-30: give a whole number, 0 or more"),
+        (["a"], {"window_overlap": 1.5}, "window_overlap=1.5"),
+        (["a"], {"batch_size": 0}, "batch_size=0: give a whole number, 1 or more"),
+        (["a"], {"threshold": "0.5"}, "threshold='0.5'"),
+        (["a"], {"decoding": "best"}, "decoding='best'"),
+    ],
+)
+def test_options_without_meaning_are_refused_as_by_the_pipeline(exported, given, options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        OnnxTagger(exported, threads=1)(given, **options)
 
 
 @pytest.mark.soak
