@@ -18,6 +18,7 @@ from .tag import load_pipeline
 
 MAX_TEXTS = 256
 MAX_CHARACTERS = 200_000
+MAX_BYTES = 4_000_000  # of a body: so many characters, each written as two escapes, and what is around them
 
 
 class Question(BaseModel):
@@ -120,6 +121,26 @@ class Batcher:
             at += size
 
 
+class LimitedBody:
+    """An ASGI layer that refuses a body of more than `MAX_BYTES` (413) before it is held in memory."""
+
+    def __init__(self, app: Any):
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        read = 0
+
+        async def limited() -> Any:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > MAX_BYTES:
+                raise HTTPException(413, f"at most {MAX_BYTES} bytes a request")
+            return message
+
+        await self.app(scope, limited, send)
+
+
 def make_app(model: str, batch_size: int = 32, queue_size: int = 128) -> FastAPI:
     """
     The application: `POST /tag`, `GET /health`, `GET /metrics`, and its description at `/openapi.json` and `/docs`.
@@ -137,6 +158,7 @@ def make_app(model: str, batch_size: int = 32, queue_size: int = 128) -> FastAPI
         worker.cancel()
 
     app = FastAPI(title="KnowFREE", description="Spans of texts.", lifespan=lifespan)
+    app.add_middleware(LimitedBody)
 
     @app.exception_handler(RequestValidationError)
     async def refuse(request: Request, error: RequestValidationError) -> Response:

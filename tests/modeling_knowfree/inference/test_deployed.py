@@ -130,6 +130,21 @@ def test_a_server_tells_what_json_cannot_repeat(client, body, place, message):
     assert message in told["msg"]
 
 
+def test_a_server_holds_no_endless_body(client):
+    asked = 0
+
+    def endless():
+        nonlocal asked
+        yield b'{"texts": ["'
+        while asked < 1000:
+            asked += 1
+            yield b"a" * 100_000
+
+    answer = client.post("/tag", content=endless(), headers={"content-type": "application/json"})
+    assert answer.status_code == 413 and "bytes a request" in answer.text
+    assert client.post("/tag", json={"texts": [TEXT]}).status_code == 200
+
+
 def test_a_question_that_cannot_be_answered_fails_alone(trained):
     pipe = load_pipeline(str(trained))
 
