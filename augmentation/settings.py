@@ -91,7 +91,7 @@ class Settings(BaseModel):
     melm_model: str | None = _field(
         None, "masked language model, with its head, that melm tunes; `knowfree run` takes its encoder"
     )
-    seed: int = _field(0, "of the synthetic sentences")
+    seed: int = _field(0, "of the synthetic sentences, and of the texts picked")
     type_names: dict[str, str] = _field({}, "readable names of labels for the explanation prompt, e.g. {PER: person}")
     annotator: Annotator = _field(
         "llm",

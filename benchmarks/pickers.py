@@ -28,6 +28,7 @@ def student(name: str, pick: str, ask: int, seed: int, updates: int) -> dict:
     """The line of one student; the gold model that picks by doubt is trained once a pool and seed."""
     config = config_of(name)
     values = read_settings(config) | {"ask": ask, "pick": pick, "seeds": [seed], "updates": updates, "variants": ["u"]}
+    values["augment"]["seed"] = seed  # chance is drawn anew, too
     folder = Path("runs") / "pickers" / f"{name}-{ask}-{updates}-{seed}" / pick
     run = Run(check_run(values, str(config)), folder)
     [subset] = run.subsets

@@ -121,6 +121,7 @@ class RowChecker:
         for key in ("extensions", "uncertain"):
             if row.get(key) is not None:
                 self._check_spans(row[key], key, len(tokens), place)
+        _check_certain(row, place)
         kinds = {"synthetic": bool, "has_extensions": bool, "parent_id": str}
         for key, kind in kinds.items():
             value, allowed = row.get(key), "true or false" if kind is bool else "a string or null"
@@ -189,6 +190,15 @@ class RowChecker:
             mend = "correct the label, put a sentence that has it into the training file, or name all with --labels"
             allowed = ", ".join(map(show, sorted(self._labels))) or "none"
             bad_input(place, f"unknown label {show(label)}", allowed=allowed, mend=mend)
+
+
+def _check_certain(row: Mapping[str, Any], place: Place) -> None:
+    """A span cannot be gold and left out of the loss: its logit would rise without end."""
+    gold = {(span["start"], span["end"], span["label"]) for span in row["entities"]}
+    for span in row.get("uncertain") or ():
+        if (key := (span["start"], span["end"], span["label"])) in gold:
+            problem = f"{show_span(*key)} is in entities and in uncertain"
+            bad_input(place, problem, allowed="a span in one of them", mend="drop it from the other")
 
 
 def _check_weight(weight: Any, place: Place) -> None:

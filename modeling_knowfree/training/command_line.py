@@ -42,6 +42,13 @@ TOLD_ANEW = {
     "seed": "Of the start and the order of the sentences.",
 }
 """What transformers says of all models, said of this one."""
+DECIDED = {
+    "metric_for_best_model": (("f1", "eval_f1", None), "the best checkpoint is the one with the best f1"),
+    "greater_is_better": ((True, None), "the best checkpoint is the one with the best f1"),
+    "prediction_loss_only": ((False,), "evaluations decode spans and score them"),
+    "batch_eval_metrics": ((False,), "scores are counted over all sentences"),
+}
+"""Of transformers' arguments those that have one value here: what else is allowed, and why."""
 WIDTH, INDENT = 110, 34
 
 
@@ -99,6 +106,14 @@ def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
     if given.keys() & {"max_steps", "num_train_epochs"}:
         data_args.min_steps = 0
     _check(data_args)
+    for name, (allowed, why) in DECIDED.items():
+        if given.get(name, allowed[0]) not in allowed:
+            raise InputError(f"--{name} {given[name]}: {why}; leave it out")
+    if given.get("load_best_model_at_end") is False and data_args.validation_file and args.save_strategy != "no":
+        raise InputError(
+            "--load_best_model_at_end false: with a validation file the best checkpoint is the model; for the last "
+            "weights give --save_strategy no, or leave out --validation_file"
+        )
     return model_args, data_args, args
 
 

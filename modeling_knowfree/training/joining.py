@@ -56,8 +56,9 @@ class JoiningCollator(KnowFreeCollator):
 
     def _between(self, draw: random.Random, feature: dict[str, Any], batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The feature between the end of one of the others and the beginning of one; itself where it has no room."""
-        seen = feature.get("has_extensions")
-        others = [each for each in batch if each is not feature and each.get("has_extensions") == seen]
+        # Of one weight and kind: what is said of a sentence in the loss is said of its neighbours' parts too.
+        kind = _kind(feature)
+        others = [each for each in batch if each is not feature and _kind(each) == kind]
         if not others:
             return feature
         before, after = draw.choice(others), draw.choice(others)
@@ -103,6 +104,10 @@ class JoiningCollator(KnowFreeCollator):
             "span_labels": [span for span, _ in spans],
             "span_weights": [weight for _, weight in spans],
         }
+
+
+def _kind(feature: dict[str, Any]) -> tuple[float, bool | None]:
+    return feature["loss_weights"], feature.get("has_extensions")
 
 
 def _clear_of_spans(feature: dict[str, Any], cut: int, *, later: bool) -> int:

@@ -59,8 +59,9 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
                 allowed = given if name == "train" else None
                 splits[name] = read_dataset(found[name], name=where, flat=flat, labels=allowed, **data_args.reading())
                 if name == "train":
-                    labels = given or _labels(splits["train"], where)
+                    labels, unit = given or _labels(splits["train"], where), infer_unit(splits["train"])
                 else:
+                    _tell_unit(splits[name], unit, where)
                     _tell_unknown(splits[name], labels, where)
         return splits
     assert data_args.train_file is not None  # `_check` saw to it
@@ -113,10 +114,16 @@ def plan_schedule(
     set, the best checkpoint kept; without, four times, only against a crash.
 
     Raises:
-        InputError: evaluations without sentences, or that do not go together with the checkpoints, so that no best one
-            could be chosen.
+        InputError: no full batch where others are dropped; evaluations without sentences, or that do not go together
+            with the checkpoints, so that no best one could be chosen.
     """
-    per_step = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    together = args.train_batch_size * args.world_size
+    per_step = together * args.gradient_accumulation_steps
+    if args.dataloader_drop_last and batches is None and sentences < together:
+        raise InputError(
+            f"--dataloader_drop_last: {sentences} sentences fill no batch of {together}, all "
+            "would be dropped; leave it out, or lower --per_device_train_batch_size"
+        )
     if args.max_steps <= 0:
         an_epoch = math.ceil((batches or sentences / args.train_batch_size) * args.train_batch_size / per_step)
         epochs = math.ceil(an_epoch * args.num_train_epochs)

@@ -76,6 +76,14 @@ def nested_flat_gold(folder: Path) -> BadInput:
 
 
 @case
+def gold_and_left_out_of_the_loss(folder: Path) -> BadInput:
+    changed = row(uncertain=[span(2, 4), span(0, 1)])
+    return bad_row(
+        folder, changed, "(id 'x')", "[0, 1) 'PER'", "in entities and in uncertain", "drop it from the other"
+    )
+
+
+@case
 def end_before_start(folder: Path) -> BadInput:
     return bad_row(
         folder, row(entities=[span(3, 1)]), "(id 'x')", "[3, 1) 'PER' ends before", "0 <= start < end <= 4", "exclusive"

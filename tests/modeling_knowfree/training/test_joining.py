@@ -23,7 +23,7 @@ def feature(first: int, length: int, *spans: tuple[int, int, int], **more) -> di
 def batch() -> list[dict]:
     return [
         feature(1000, 6, (0, 2, 0), (4, 6, 1), (2, 3, ~1)),
-        feature(2000, 5, (0, 1, 1), (3, 5, 0), loss_weights=0.4),
+        feature(2000, 5, (0, 1, 1), (3, 5, 0)),
         feature(3000, 7, (0, 7, 2), (6, 7, 0)),
     ]
 
@@ -159,6 +159,21 @@ def test_weights_move_with_their_spans_and_rows_without_extensions_stay_among_th
         assert len(own) == 1
         assert {round(weight, 1) for span, weight in of_row.items() if span[0] >= 0} <= {0.7, 0.2, 0.3}
     assert torch.equal(made["loss_weights"], torch.ones(3))
+
+
+def test_sentences_of_one_loss_weight_stay_among_themselves():
+    mixed = [
+        feature(1000, 4, (0, 1, 0)),
+        feature(2000, 4, (0, 1, 1), (3, 4, 1), loss_weights=0.4),
+        feature(3000, 4, (0, 1, 0), (3, 4, 0)),
+        feature(4000, 4, (1, 2, 0), loss_weights=0.4),
+    ]
+    seen = set()
+    for seed in range(20):
+        made = JoiningCollator(0, share=1, reach=4, max_pieces=None, seed=seed)(mixed)
+        for at, ids in enumerate(made["input_ids"].tolist()):
+            seen |= {(at, piece // 1000) for piece in ids if piece >= 1000}
+    assert seen == {(0, 1), (0, 3), (1, 2), (1, 4), (2, 1), (2, 3), (3, 2), (3, 4)}
 
 
 def test_the_small_recipe_joins_and_the_papers_does_not(encoder, tmp_path, english_rows):

@@ -339,6 +339,30 @@ def test_small_data_get_enough_updates_unless_told_otherwise():
         parsed("--dataset_name", "d")
 
 
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (["--metric_for_best_model", "macro_f1"], "--metric_for_best_model macro_f1: the best checkpoint is the one"),
+        (["--greater_is_better", "false"], "--greater_is_better False: the best"),
+        (["--load_best_model_at_end", "false"], "for the last weights give --save_strategy no"),
+        (["--prediction_loss_only", "true"], "--prediction_loss_only True: evaluations decode spans"),
+        (["--batch_eval_metrics", "true"], "--batch_eval_metrics True: scores are counted over all sentences"),
+    ],
+)
+def test_what_the_training_decides_is_not_overwritten_in_silence(told, message):
+    with pytest.raises(InputError, match=message):
+        parsed("--validation_file", "v", *told)
+    for same in ("f1", "eval_f1"):
+        parsed("--validation_file", "v", "--metric_for_best_model", same)
+
+
+def test_dropping_every_batch_is_refused():
+    _, data_args, args = parsed("--use_cpu", "--dataloader_drop_last", "true", "--per_device_train_batch_size", "16")
+    with pytest.raises(InputError, match="--dataloader_drop_last: 15 sentences fill no batch of 16"):
+        plan_schedule(data_args, args, sentences=15)
+    plan_schedule(data_args, args, sentences=16)
+
+
 def ten(rows: list[dict]) -> list[dict]:
     return [*rows, *({**again, "id": f"again {number}"} for number, again in enumerate(rows[:2]))]
 
