@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
@@ -14,6 +15,7 @@ from .facts import SCORES, AugmentationFacts, ModelFacts
 PAPER = "Improving Low-Resource Sequence Labeling with Knowledge Fusion and Contextual Label Explanations"
 LABEL_KINDS = {"ENT": "entity types", "POS": "universal parts of speech", "SEG": "words"}
 EXTENSION_KINDS = {"entities": "entities", "pos": "parts of speech", "segmentation": "words"}
+PART_NAMES = {"fusion": "gold rows", "synthetic": "synthetic rows", "pool": "texts of the pool"}
 STRATEGIES = {
     "explanation": "sentences from an LLM's explanations of the gold entities",
     "melm": "gold sentences whose entities a masked language model of the task filled anew",
@@ -208,6 +210,8 @@ def dataset_card(
         meanings=_config_meanings(facts),
         kinds=[what for kind, what in EXTENSION_KINDS.items() if kind in facts.settings.extension_kinds],
         labels=_label_counts(facts),
+        machine_made=_machine_made(facts),
+        part_names=PART_NAMES,
         revision=revision or "COMMIT",
     )
     return DatasetCard(content)
@@ -221,13 +225,12 @@ def _creators(facts: AugmentationFacts, details: Details) -> list[str]:
 def _config_meanings(facts: AugmentationFacts) -> dict[str, str]:
     """What each config holds."""
     extended = bool(facts.settings.extension_kinds)
-    parts = [name for name in ("fusion", "synthetic", "pool") if name in facts.rows]
     return {
         "fusion": "the gold sentences, gold spans untouched" + (", with extension spans" if extended else ""),
         "synthetic": f"{STRATEGIES[facts.settings.strategy]}, with machine-made target spans"
         + (" and extension spans" if extended else ""),
         "pool": "text without labels, with machine-made target spans",
-        "train": f"{' and '.join(parts)} together: what the model trains on",
+        "train": f"{' and '.join(facts.parts)} together: what the model trains on",
         "label_map": "how the LLM's raw entity types became extension labels, one type a row",
         "provenance": "who gave each answer, how and when, one answer a row",
     }
@@ -259,12 +262,20 @@ def _type(feature: Any) -> str:
     return feature.dtype if inner is None else f"list of {_type(inner)}"
 
 
-def _label_counts(facts: AugmentationFacts) -> dict[str, list[tuple[str, int, int]]]:
-    """`targets` and `extensions`: label, spans in fusion, spans in synthetic; most frequent first."""
+def _label_counts(facts: AugmentationFacts) -> dict[str, list[tuple[str, list[int]]]]:
+    """`targets` and `extensions`: label, and its spans in each of `facts.parts`; most frequent first."""
     counts = facts.counts["labels"]
     tables = {}
     for kind in ("targets", "extensions"):
-        fused, synthetic = (counts.get(config, {}).get(kind, {}) for config in ("fusion", "synthetic"))
-        rows = [(label, fused.get(label, 0), synthetic.get(label, 0)) for label in {**fused, **synthetic}]
-        tables[kind] = sorted(rows, key=lambda row: (-row[1] - row[2], row[0]))
+        of_parts = [counts.get(part, {}).get(kind, {}) for part in facts.parts]
+        rows = [(label, [spans.get(label, 0) for spans in of_parts]) for label in dict.fromkeys(chain(*of_parts))]
+        tables[kind] = sorted(rows, key=lambda row: (-sum(row[1]), row[0]))
     return tables
+
+
+def _machine_made(facts: AugmentationFacts) -> str:
+    """What of the data set no person annotated."""
+    kinds = ["extension spans"] * bool(facts.settings.extension_kinds)
+    kinds += ["the target spans of synthetic sentences"] * ("synthetic" in facts.rows)
+    kinds += ["the target spans of the pool's texts"] * ("pool" in facts.rows)
+    return ", ".join(kinds)

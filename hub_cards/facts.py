@@ -86,7 +86,7 @@ class ModelFacts:
     @property
     def augmented(self) -> bool:
         """Whether anything but gold annotation taught it, as far as the folder tells."""
-        return bool(self.extension_kinds or self.cell.get("synthetic_rows"))
+        return bool(self.extension_kinds or self.cell.get("synthetic_rows") or self.cell.get("pool_rows"))
 
     def with_scores_of(self, other: "ModelFacts") -> "ModelFacts":
         """These weights, with what was measured and noted beside others that predict the same."""
@@ -186,12 +186,11 @@ def read_results(path: Path) -> list[Repeated]:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Rows that also stand in a held-out file, compared by folded text without final marks."""
+    """Rows that also stand in a held-out file of so many, by config; compared by folded text without final marks."""
 
     split: str
     held_out: int
-    gold: int
-    synthetic: int
+    found: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -209,6 +208,8 @@ class AugmentationFacts:
         overlaps: one a held-out file that is still where the run found it.
         rejected: what people left out on the review page, by config; None where nobody reviewed.
         usd: what the answers cost; None where the run has no store, or no price was given.
+        pool_annotator: who tagged the texts of the pool, `llm`, `gold` or `agree`; None where there are none.
+        teacher_f1: of the LLM on the gold, from the other fold's, in [0, 1]; None where it was not asked.
     """
 
     settings: Any
@@ -219,6 +220,13 @@ class AugmentationFacts:
     overlaps: Sequence[Overlap]
     rejected: Mapping[str, Mapping[str, int]] | None
     usd: float | None
+    pool_annotator: str | None = None
+    teacher_f1: float | None = None
+
+    @property
+    def parts(self) -> list[str]:
+        """The configs that `train` is made of."""
+        return [name for name in ("fusion", "synthetic", "pool") if name in self.rows]
 
     @property
     def unit(self) -> str:
@@ -255,20 +263,23 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
     counts = read_json(folder / COUNTS_FILE)
     reviewed = (folder / DECISIONS_FILE).exists()
     decisions = read_decisions(folder / DECISIONS_FILE) if reviewed else Decisions()
-    rows, rejected, keys = {}, {}, {}
+    rows, rejected, keys, annotator = {}, {}, {}, None
     for config in configs_of(folder):
         left_out: Counter[str] = Counter()
         kept = list(exported_rows(folder, config, decisions, left_out))
         rows[config], rejected[config] = len(kept), {name: n for name, n in left_out.items() if n}
         keys[config] = [_key(row["tokens"], counts["unit"]) for row in kept]
+        if config == "pool":
+            annotator = next((row["annotator"] for row in kept), None)
     overlaps = []
     for split in ("dev", "test"):
         if name := getattr(settings, f"{split}_file"):
             if not (folder / name).is_file():
                 continue
             held_out = {_key(row["tokens"], counts["unit"]) for row in iterate_rows(folder / name)}
-            found = {config: sum(key in held_out for key in keys.get(config, ())) for config in ("fusion", "synthetic")}
-            overlaps.append(Overlap(split, len(held_out), found["fusion"], found["synthetic"]))
+            found = {name: sum(key in held_out for key in keys[name]) for name in keys if name != "train"}
+            overlaps.append(Overlap(split, len(held_out), found))
+    teacher = folder / "teacher.json"
     return AugmentationFacts(
         settings,
         counts,
@@ -278,6 +289,8 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
         overlaps,
         rejected if reviewed else None,
         _spent(folder) if _priced(settings) else None,
+        annotator,
+        read_json(teacher)["f1"] if teacher.exists() else None,
     )
 
 

@@ -4,6 +4,7 @@ A lexicon is the user's file (a word a line, or word2vec's text format: the word
 the package `rjieba` carries, or the words that the augmentation's segmentation found in the training rows.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -157,7 +158,7 @@ def words_of_rows(rows: Iterable[Row]) -> set[str]:
 def _read_words(path: Path) -> Iterator[tuple[str, list[float]]]:
     size: int | None = None
     for number, text in read_lines(path):
-        word, *numbers = text.split() or [""]
+        word, *numbers = re.split("[ \t]+", text.rstrip())  # other white space may be a word of its own
         place = Place(str(path), number)
         if not word or (number == 1 and len(numbers) == 1 and word.isdecimal()):
             continue  # a blank line, or the head of word2vec's format: how many words, how large

@@ -57,7 +57,8 @@ def tag_with_llm(
         labels: the target labels.
         settings: of the augmentation: client, model, language, task, guidelines, encoder, prices; `answers` are named
             from the current directory.
-        store: file of answers, made where there is none; what lies in it is not paid for again.
+        store: file of answers, made where there is none; what lies in it is not paid for again, what failed is asked
+            again.
         examples: gold sentences shown with each text, the most similar ones by `settings.encoder`; 0: none.
         budget: `max_requests`, `max_total_tokens`, `max_usd`; what is spent is taken from it.
 
@@ -70,17 +71,18 @@ def tag_with_llm(
     unit = infer_unit([*gold, *rows])
     annotation = settings.annotation(unit)
     chosen = nearest_examples(rows, gold, examples, settings.encoder, unit) if examples else [()] * len(rows)
-    flat = settings.task != "nested_ner"
+    flat, described = settings.task != "nested_ner", tuple(settings.label_descriptions.items())
 
     def works() -> Iterable[Work[Annotation]]:
         for row, shown in zip(rows, chosen, strict=True):
-            targets = TargetSettings(tuple(labels), shown, settings.guidelines, flat)
+            targets = TargetSettings(tuple(labels), shown, settings.guidelines, flat, described)
             yield _targets(row, annotation, targets)
 
     client = client_of(settings, Path())
     limits = limits_of(settings, budget, "budget")
     store.parent.mkdir(parents=True, exist_ok=True)
     with Store(store) as answers:
+        answers.release_failures()
         runner = runner_of(settings, client, answers, limits)
         line, before, started = ProgressLine(), answers.counts(), time.perf_counter()
         try:
@@ -97,7 +99,11 @@ def tag_with_llm(
         reason = next(outcome.error for outcome in failed[0].outcomes if outcome.parsed is None)
         raise AllFailedError(f"the LLM has no usable answer to any of the {len(rows)} texts: {reason}")
     if failed:
-        logger.warning("%d of %d texts have no usable answer and count as without entities", len(failed), len(rows))
+        logger.warning(
+            "%d of %d texts have no usable answer and count as without entities; the same command asks for them again",
+            len(failed),
+            len(rows),
+        )
     usage = [(o.answer.prompt_tokens, o.answer.completion_tokens) for o in outcomes if o.answer is not None]
     told = bool(usage) and all(None not in pair for pair in usage)
     prompt, completion = (sum(int(pair[side] or 0) for pair in usage) for side in (0, 1))

@@ -57,10 +57,12 @@ class Tagger(nn.Module):
 
     Attributes:
         flat: it cannot hold overlapping spans; it learns from the outermost ones and is scored on all.
+        one_label: it cannot hold two labels on one span; it learns one of them and is scored on both.
         cannot: in words, what it cannot express.
     """
 
     flat: ClassVar[bool] = False
+    one_label: ClassVar[bool] = False
     cannot: ClassVar[str] = ""
     accepts_loss_kwargs = False
 
@@ -234,6 +236,8 @@ def training_features(rows: Sequence[Row], tokenizer, network: Tagger, beta: flo
         rows, overlapping = outermost(rows)
         if overlapping:
             logger.warning("train: %d gold spans lie in or across others: %s", overlapping, network.cannot)
+    elif network.one_label and (twice := sum(len(each) - len(set(each)) for each in map(_extents, rows))):
+        logger.warning("train: %d gold spans have a label beside another one's: %s", twice, network.cannot)
     columns = {label: column for column, label in enumerate(config.target_labels)}
     features, lost = [], 0
     limit = config.max_pieces
@@ -248,6 +252,10 @@ def training_features(rows: Sequence[Row], tokenizer, network: Tagger, beta: flo
     if lost:
         logger.warning("train: %d gold spans lie beyond what the encoder reads (split the sentences)", lost)
     return features
+
+
+def _extents(row: Row) -> list[tuple[int, int]]:
+    return [(span["start"], span["end"]) for span in row["entities"]]
 
 
 def _feature(network: Tagger, tokens: Sequence[str], pieces: Pieces, start: int, end: int) -> dict[str, Any]:

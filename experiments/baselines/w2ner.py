@@ -33,6 +33,7 @@ class W2Ner(Tagger):
         dilations: one convolution each.
     """
 
+    one_label = True
     cannot = "two labels on one span (a pair of words has one relation)"
 
     def __init__(

@@ -248,6 +248,10 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
     ]
     found: dict[tuple[str, str], Difference | None] = {}
     troubles: dict[str, None] = {}
+    try:
+        assert run.test_rows
+    except InputError as error:
+        return {}, [str(error)] * bool(pairs)
     for subset, variant in tqdm(pairs, desc="bootstrap", unit="variant"):
         cells = [*run.of(subset, variant).values(), *run.of(subset, BASELINE).values()]
         inputs = [f"{RESAMPLES} {LEVEL}", *(str(cell.seed) for cell in cells)]

@@ -114,7 +114,10 @@ class Cell:
             words = settings.lexicon
             shaping.append(_file_hash(Path(words)) if words and Path(words).is_file() else words)
         if self.definition.tagger == "llm_lora":
-            shaping.append(settings.lora)
+            model = settings.lora.get("model")
+            shaping += [settings.lora, settings.language, model and encoder_fingerprint(model)]
+        if vocabulary := arguments.get("vocabulary_files"):
+            shaping.append([_file_hash(Path(path)) for path in vocabulary])
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
     def llm_settings(self) -> AugmentSettings:
@@ -128,7 +131,14 @@ class Cell:
         files = {"train_file": str(self.train_file), "test_file": settings.test_file}
         task = {"task": settings.task, "language": settings.language, "unit": settings.unit}
         values = settings.augment | self.definition.augment | files | task
+        if settings.label_descriptions:
+            values["label_descriptions"] = settings.label_descriptions
         return check_settings(values, f"augment of {self.variant}")
+
+    @property
+    def asks_server(self) -> bool:
+        """Whether a server tags the test set: what it has failed on it may answer another time."""
+        return self.definition.asks_llm and self.llm_settings().client != "recorded"
 
     def result(self) -> dict[str, Any] | None:
         """Its line of results.jsonl, if it is finished and nothing that shapes it has changed."""

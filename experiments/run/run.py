@@ -218,15 +218,15 @@ class Run:
                     cell = self.cell(subset, variant, seed, updates)
                     self._make_rows(cell)
                     result = cell.result() or self._recorded.get((subset, variant, seed, cell.key()))
-                    if result is None:
+                    if result is None or (cell.asks_server and result["llm"]["failed"]):
                         logger.info("%s %s seed %d: %d updates", subset, variant, seed, updates)
                         result = finish(cell, self.test, left)
                     write_rows(self.folder / RESULTS_FILE, self.results())
                     yield result
 
     def _seeds(self, variant: str) -> list[int]:
-        """Of a variant's cells; what is not trained has one alone."""
-        return self.settings.seeds[:1] if self.settings.known_variants[variant].asks_llm else self.settings.seeds
+        """Of a variant's cells; what is not trained has none of its own."""
+        return [0] if self.settings.known_variants[variant].asks_llm else self.settings.seeds
 
     def _check_unchanged(self) -> None:
         for subset, rows in self.subsets.items():
@@ -349,6 +349,8 @@ class Run:
         if shared or (pooled and self.settings.student_rounds == 2):  # models on the way to the rows
             encoder = encoder_fingerprint(self.settings.model_name_or_path)
             made_from += [shaping_arguments(self.settings, cell.definition), encoder]
+            if dev := self.settings.validation_file:
+                made_from.append(hashlib.sha256(Path(dev).read_bytes()).hexdigest())
         if annotator:
             made_from.append(self.finished_model(cell, annotator).key())
         base = self.gold(cell.subset) if cell.definition.data == "gold" else folder / "fusion.jsonl"
@@ -436,7 +438,7 @@ class Run:
         for result in [*self._recorded.values(), *self._on_disk()]:
             name = result["subset"], result["variant"], result["seed"]
             if not self._has_changed(result):
-                fresh[name] = result
+                fresh[name] = result | {"dataset": self.settings.dataset}
             elif any(result[key] not in names for key, names in order):  # the others are trained anew
                 stale.add(name)
         for name in sorted(stale - fresh.keys() - self._told):
@@ -471,12 +473,12 @@ class Run:
         subset and variant, and None. None altogether where no model is here.
         """
         groups: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
-        models = self._on_disk()
+        models = {result["key"] for result in self._on_disk()}
         for result in self.results():
             subset, variant = result["subset"], result["variant"]
             asked = subset in self.subsets and variant in self.settings.all_variants
             scored = result["dev_f1"] is not None or not self.settings.validation_file
-            if asked and scored and self.settings.known_variants[variant].tagger == "span" and result in models:
+            if asked and scored and self.settings.known_variants[variant].tagger == "span" and result["key"] in models:
                 groups.setdefault((subset, variant), {})[result["seed"]] = result
         if not groups:
             return None

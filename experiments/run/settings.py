@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from augmentation.settings import check_settings as check_augmentation
 from augmentation.steps.picking import Pick
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.settings import check_settings
@@ -158,7 +159,7 @@ def augmented_folder(run: Path, subset: str, variant: str | None = None) -> Path
 
 def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     """
-    Settings from plain values; subsets may be numbers, lists may be one text with commas.
+    Settings from plain values; subsets may be numbers, lists may be one text with commas, or one number.
 
     Raises:
         InputError: names the setting, its value and what is allowed.
@@ -167,6 +168,8 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     for name in ("subsets", "variants", "seeds", "labels"):
         if isinstance(data.get(name), str):
             data[name] = [part for part in data[name].split(",") if part]
+        elif type(data.get(name)) is int:
+            data[name] = [data[name]]
     if isinstance(data.get("subsets"), list):
         data["subsets"] = [str(subset) if type(subset) is int else subset for subset in data["subsets"]]
     settings = check_settings(RunSettings, data, where)
@@ -183,6 +186,8 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
             known = taken[0] in RunSettings.model_fields
             mend = "give it to the run itself, beside `variants`" if known else "the run knows it; leave it out"
             raise InputError(f"{where}: {place}: {taken[0]}: {mend}")
+        told = {"train_file": settings.train_file, "language": settings.language, "task": settings.task}
+        check_augmentation({**settings.augment, **given, **told}, f"{where}: {place}")
     for name in settings.variants:
         if name not in settings.known_variants:
             raise InputError(f"{where}: no variant {name!r}; there are {', '.join(settings.known_variants)}")

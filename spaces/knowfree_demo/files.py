@@ -98,6 +98,8 @@ def _checked(rows: list[tuple[int, dict[str, Any]]], what: str = "Line") -> list
     for number, row in rows:
         if key not in row:
             raise Refused(f"{what} {number} has no {key!r}, the first one has: give one kind.")
+        if key == "tokens" and not all(row[key]):
+            raise Refused(f"{what} {number}: token {row[key].index('')} is empty: leave it out.")
         try:
             check_text(row[key] if key == "text" else "".join(row[key]), MOST_OF_A_ROW)
         except Refused as error:

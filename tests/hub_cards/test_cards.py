@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
+from click.testing import CliRunner
 from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, ModelCard
 from hypothesis import given, settings
@@ -19,9 +21,12 @@ from knowfree_hub_cards.hub_lists import LICENSES, Creator
 
 from augmentation.review.decisions import Decisions
 from augmentation.review.export import build_datasets, label_map_features, provenance_features, row_features
+from knowfree import cli
+from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.data.rows import InputError, write_rows
 from modeling_knowfree.training.arguments import DataArguments, ModelArguments
 from modeling_knowfree.training.train import origin_of
+from tests.support.pool_files import pool_files
 
 AWKWARD = [
     "ORG: 公司 #1",
@@ -206,7 +211,9 @@ def test_dataset_card_has_what_the_hub_asks_for(augmented):
 
 def test_dataset_card_tells_counts_losses_and_overlap(augmented):
     facts = read_augmentation(augmented)
-    assert facts.overlaps == [Overlap("dev", 3, 0, 0), Overlap("test", 3, 1, 0)]
+    assert facts.overlaps == [
+        Overlap(split, 3, {"fusion": n, "synthetic": 0}) for split, n in (("dev", 0), ("test", 1))
+    ]
     losses = facts.entity_losses()["source"]
     assert losses["named"] == losses["aligned"] + losses["hallucinated"] + losses["off_border"] + losses["empty"]
     text = dataset_card_of(augmented).text
@@ -217,6 +224,33 @@ def test_dataset_card_tells_counts_losses_and_overlap(augmented):
     asked = {row[0]: int(row[6]) for row in table(text, "Provenance")[2:]}
     assert asked["explanation"] == 6
     assert asked["targets"] == facts.rows["synthetic"]
+
+
+def test_a_pool_stands_in_the_cards(tmp_path):
+    (tmp_path / "augment.yaml").write_text(yaml.safe_dump(pool_files(tmp_path, 20)), encoding="utf-8")
+    ran = CliRunner().invoke(cli, ["augment", "run", str(tmp_path)], catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    facts = read_augmentation(tmp_path)
+    assert facts.parts == ["fusion", "pool"] and facts.pool_annotator == "llm"
+    text = dataset_card_of(tmp_path).text
+    assert "Real texts were added: text without labels, with machine-made target spans." in text
+    assert "8 gold sentences, 20 texts of the pool;" in text
+    assert "The annotator of the pool: the LLM, given the label set and up to" in text
+    f1 = json.loads((tmp_path / "teacher.json").read_text(encoding="utf-8"))["f1"]
+    assert f"from the other fold's gold: {100 * f1:.2f} percent." in text
+    assert "- Machine-made are the target spans of the pool&#39;s texts. What the annotator missed" in text
+    assert table(text, "Overlap with dev and test")[2:] == [["none was at hand", *["not checked"] * 3]]
+    header, _, *labels = table(text, "Labels")
+    assert header == ["label", "meaning", "spans in fusion", "spans in pool"]
+    pool = read_rows(tmp_path / "pool.jsonl")
+    assert sum(int(row[3]) for row in labels) == sum(len(row["entities"]) for row in pool) > 0
+    facts_of_u = replace(
+        facts_with(["PER"]), cell=CELL | {"variant": "u", "gold_rows": 8, "synthetic_rows": 0, "pool_rows": 20}
+    )
+    assert replace(facts_of_u, config=facts_of_u.config | {"extension_labels": []}).augmented
+    card = model_card("org/m", facts_of_u, DETAILS, augmentation=facts, dataset_id="org/m-aug").text
+    assert "8 gold sentences and 20 texts without gold that were tagged by machine." in card
+    assert 'load_dataset("org/m-aug", "train")' in card and "The annotator of the pool" in card
 
 
 def test_costs_are_told_only_with_prices(augmented, tmp_path):

@@ -39,6 +39,7 @@ UPLOADS = [
     ("a.jsonl", b'{"text": "a"}\n{"tokens": ["a"]}', "Line 2 has no 'text'"),
     ("a.jsonl", b'{"tokens": ["a"]}\n\n{"text": "a"}', "Line 3 has no 'tokens'"),
     ("a.jsonl", b'{"text": "a\\ud800"}', "Line 1: Character 1 is half of a surrogate pair (U+D800)"),
+    ("a.jsonl", b'{"tokens": ["snow", ""]}', "Line 1: token 1 is empty"),
 ]
 
 

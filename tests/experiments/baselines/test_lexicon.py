@@ -29,7 +29,12 @@ def words_in(lexicon: Lexicon, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "text", ["北京 1 2 3\n大学 0 0 1\n医院 4 5 6\n在 1 1 1\n", "4 3\n北京 1 2 3\n大学 0 0 1\n医院 4 5 6\n在 1 1 1\n"]
+    "text",
+    [
+        "北京 1 2 3\n大学 0 0 1\n医院 4 5 6\n在 1 1 1\n",
+        "4 3\n北京 1 2 3\n大学 0 0 1\n医院 4 5 6\n在 1 1 1\n",
+        "\u3000 9 9 9\n北京 1 2 3 \n大学\t0\t0\t1\n医院 4 5 6\n\xa0 9 9 9\n在 1 1 1\n",
+    ],
 )
 def test_a_word2vec_file_gives_words_and_vectors_with_or_without_its_head(text, tmp_path):
     lexicon, vectors = read_lexicon(write(tmp_path, text), ROWS)

@@ -128,6 +128,13 @@ def test_two_labels_on_one_span_are_learnt_by_the_span_matrix(encoder, tmp_path)
     assert found_in(tmp_path / "model", TWO_LABELS) == spans(TWO_LABELS)
 
 
+def test_of_two_labels_on_one_span_the_word_grid_tells_what_it_leaves_out(network_and_batch, caplog):
+    with caplog.at_level(logging.WARNING):
+        network_and_batch("w2ner", TWO_LABELS)[1](TWO_LABELS)
+    lost = sum(len(row["entities"]) - len({(e["start"], e["end"]) for e in row["entities"]}) for row in TWO_LABELS)
+    assert lost and f"{lost} gold spans have a label beside another one's: two labels on one span" in caplog.text
+
+
 @pytest.fixture
 def network_and_batch(encoder, lexicon):
     """Factory of an untrained network and a function from rows to its batch."""

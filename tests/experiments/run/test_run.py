@@ -157,6 +157,9 @@ def test_a_second_call_trains_nothing_and_other_settings_only_what_they_change(f
     before, lines = times(), (folder / "results.jsonl").read_text()
     call(folder, data | {"variants": FINISHED, "seeds": [0, 1]})
     assert times() == before and (folder / "results.jsonl").read_text() == lines
+    renamed = data | {"variants": FINISHED, "seeds": [0, 1], "dataset": "weibo"}
+    call(folder, renamed)
+    assert times() == before and {line["dataset"] for line in lines_of(folder / "results.jsonl")} == {"weibo"}
     call(folder, data | {"variants": ["f"], "seeds": [1]})
     assert times() == before and sorted(lines_of(folder / "results.jsonl"), key=str) == sorted(
         map(json.loads, lines.splitlines()), key=str
@@ -309,6 +312,42 @@ def test_a_row_of_another_recipe_is_another(data, tmp_path, monkeypatch, variant
     assert planned(data, tmp_path / "run", variants=[variant]).cell("all", variant, 0, 3).result()
     monkeypatch.setitem(RECIPES["small"], "warmup_steps", 0.2)
     assert planned(data, tmp_path / "run", variants=[variant]).cell("all", variant, 0, 3).result() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "others"),
+    [
+        ({"variants": ["llm_lora"], "lora": {"model": "m"}}, [{"language": "zh"}, {"lora": {"model": "n"}}]),
+        ({"variants": ["llm_zero"]}, [{"label_descriptions": {"PLACE": "where"}}]),
+    ],
+)
+def test_what_the_prompt_says_is_part_of_a_cell(data, tmp_path, changes, others):
+    [variant] = changes["variants"]
+
+    def key(**more):
+        return planned(data, tmp_path / "run", **changes | more).cell("all", variant, 0, 3).key()
+
+    assert key() == key() and all(key(**other) != key() for other in others)
+
+
+def test_what_else_lies_in_files_is_part_of_a_cell(data, tmp_path):
+    causal_folder = tmp_path / "causal"
+    causal_folder.mkdir()
+    words = tmp_path / "more.jsonl"
+    shutil.copy(data["train_file"], words)
+    of_words = {"variants": ["base"], "train": data["train"] | {"vocabulary_files": [str(words)]}}
+    tuned = {"variants": ["llm_lora"], "lora": {"model": str(causal_folder)}}
+
+    def keys():
+        return [
+            planned(data, tmp_path / "run", **changes).cell("all", changes["variants"][0], 0, 3).key()
+            for changes in (of_words, tuned)
+        ]
+
+    before = keys()
+    words.write_text(words.read_text(encoding="utf-8").upper(), encoding="utf-8")
+    (causal_folder / "config.json").write_text("{}")
+    assert all(old != new for old, new in zip(before, keys(), strict=True))
 
 
 def test_an_encoder_of_other_weights_is_another(data, tmp_path):

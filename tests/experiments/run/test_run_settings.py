@@ -63,6 +63,10 @@ def data(tmp_path_factory, encoder) -> dict:
         ({"define": {"m": {"tagger": "bio", "train": {"beta": 1}}}, "variants": ["m"]}, "a BIO tagger has no beta"),
         ({"seeds": [-1]}, "seeds.0 is -1: "),
         ({"augment": ["recorded"]}, "augment is ['recorded']: "),
+        ({"augment": {"cleint": "recorded"}, "variants": ["base"]}, "augment: no setting 'cleint'"),
+        ({"augment": {"answers": None}}, "augment: answers is None: Input should be a valid tuple"),
+        ({"augment": {"answers": "a.jsonl"}}, "augment: answers is 'a.jsonl': Input should be a valid tuple"),
+        ({"define": {"mine": {"augment": {"p": 0}}}, "variants": ["base"]}, "define: mine: p is 0: "),
         ({1: 2}, "1 is no name of a setting"),
         ({"subsets": [None]}, "subsets.0 is None: "),
         ({"subsets": [[1]]}, "subsets.0 is [1]: "),
@@ -73,6 +77,11 @@ def test_bad_settings_are_one_line_code_2_and_leave_nothing(data, tmp_path, chan
     output = call(tmp_path / "run", data | change, code=2)
     assert told in output.splitlines()[-1] and "Traceback" not in output
     assert not (tmp_path / "run").exists()
+
+
+def test_a_lone_number_is_a_list_of_one(data):
+    settings = check_run(data | {"seeds": 3, "subsets": 5}, "here")
+    assert (settings.seeds, settings.subsets) == ([3], ["5"])
 
 
 def offsets(sentences: list[str]) -> str:

@@ -8,8 +8,10 @@ from knowfree_experiments.run.cells import shaping_arguments
 from knowfree_experiments.run.settings import check_run
 from knowfree_experiments.run.variants import LEXICON_TAGGERS, VARIANTS
 
+from augmentation.llm.recorded import RecordedClient
 from modeling_knowfree.data.readers import read_rows, write_rows
 from tests.conftest import row
+from tests.support.llm_server import LLMServer
 from tests.support.tiny_run import call, lines_of, tiny_settings
 
 
@@ -76,6 +78,34 @@ def test_texts_without_an_answer_are_counted_and_a_run_without_any_is_refused(as
     printed = call(tmp_path / "other", asked, "--variants", "llm_zero", code=1)
     assert not (tmp_path / "other" / "results.jsonl").exists()
     assert "no usable answer to any of the 6 texts" in printed and "no recorded answer" in printed
+
+
+def test_texts_that_a_server_failed_on_are_asked_again(asked, tmp_path):
+    path = asked["augment"]["answers"][0]
+    cut = " ".join(read_rows(asked["test_file"])[2]["tokens"])
+    with LLMServer(RecordedClient([path]), refuse_text=cut) as server:
+        there = {"client": "hub", "base_url": f"{server.url}/v1", "model": "m"}
+        call(tmp_path / "run", asked | {"augment": there}, "--variants", "llm_zero")
+        [line] = lines_of(tmp_path / "run" / "results.jsonl")
+        assert line["llm"]["failed"] == 1
+        server.refuse_text, before = None, server.requests
+        call(tmp_path / "run", asked | {"augment": there}, "--variants", "llm_zero", "--seeds", "4")
+        assert [entry["input"] for entry in server.log[before:] if entry["task"] == "targets"] == [cut]
+        [again] = lines_of(tmp_path / "run" / "results.jsonl")
+        assert again["llm"]["failed"] == 0 and again["seed"] == 0 and again["recall"] > line["recall"]
+        before = server.requests
+        call(tmp_path / "run", asked | {"augment": there}, "--variants", "llm_zero")
+        assert server.requests == before
+
+
+def test_the_llm_is_told_what_the_labels_mean(asked, tmp_path):
+    path = asked["augment"]["answers"][0]
+    with LLMServer(RecordedClient([path])) as server:
+        there = {"client": "hub", "base_url": f"{server.url}/v1", "model": "m"}
+        described = {"label_descriptions": {"PLACE": "where one can stand"}}
+        call(tmp_path / "run", asked | described | {"augment": there}, "--variants", "llm_zero")
+        asked_for = [entry["last"] for entry in server.log if entry["task"] == "targets"]
+    assert asked_for and all("where one can stand" in prompt for prompt in asked_for)
 
 
 @pytest.mark.parametrize(
