@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -142,10 +143,19 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
         parts = tuple(part for part in PARTS if part != "dataset")
         click.echo(f"{run}: no augmented/, as where gold alone taught the model; no data set is pushed", err=True)
     with TemporaryDirectory() as work:
-        parcels = pack(run, repo_id, parts, Path(work), **options)
         token = get_token()
-        for parcel in parcels:
-            check(parcel, token)
+
+        def packed(*pushed_before: str) -> list[Parcel]:
+            folder = Path(work) / "-".join(["parcels", *pushed_before])
+            folder.mkdir()
+            parcels = pack(run, repo_id, parts, folder, pushed_before, **options)
+            for parcel in parcels:
+                check(parcel, token)
+            return parcels
+
+        parcels = packed()
+        if earlier := _pushed_before(repo_id, parts, token):  # asked when nothing is left to refuse
+            parcels = packed(*earlier)
         if options["dry_run"]:
             for parcel in parcels:
                 _show(parcel, public=options["public"])
@@ -163,9 +173,36 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
         click.echo("The Space needs a secret HF_TOKEN, one that may read, to load a private model.", err=True)
 
 
-def pack(run: Path | None, repo_id: str, parts: tuple[str, ...], work: Path, **options: Any) -> list[Parcel]:
+def _names(repo_id: str) -> dict[str, str]:
+    """What the data set and the metric of a model are called."""
+    from knowfree_hub_cards.parcels import METRIC
+
+    return {"dataset": f"{repo_id}-aug", "metric": f"{repo_id.split('/')[0]}/{METRIC}"}
+
+
+def _pushed_before(repo_id: str, parts: tuple[str, ...], token: str | None) -> list[str]:
+    """Of the data set and the metric those that an earlier call pushed, as far as the Hub can be asked."""
+    from httpx2 import HTTPError
+    from huggingface_hub import HfApi
+
+    kinds = {"dataset": "dataset", "metric": "space"}
+    asked = {part: name for part, name in _names(repo_id).items() if "model" in parts and part not in parts}
+    try:
+        return [part for part, name in asked.items() if HfApi(token=token).repo_exists(name, repo_type=kinds[part])]
+    except (OSError, HTTPError):  # no network, no right to look
+        return []
+
+
+def pack(
+    run: Path | None,
+    repo_id: str,
+    parts: tuple[str, ...],
+    work: Path,
+    pushed_before: Collection[str] = (),
+    **options: Any,
+) -> list[Parcel]:
     """
-    The parcels of a push, data set first: the model's card names it.
+    The parcels of a push, data set first: the model's card names it, and what was `pushed_before`.
 
     Raises:
         InputError: a part that is missing or not whole, a repository id that the Hub would refuse.
@@ -173,7 +210,7 @@ def pack(run: Path | None, repo_id: str, parts: tuple[str, ...], work: Path, **o
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
     from knowfree_hub_cards.details import CARD_FILE, read_details
-    from knowfree_hub_cards.parcels import METRIC, pack_dataset, pack_metric, pack_model, pack_space
+    from knowfree_hub_cards.parcels import pack_dataset, pack_metric, pack_model, pack_space
 
     from modeling_knowfree.data.rows import InputError
 
@@ -198,16 +235,16 @@ def pack(run: Path | None, repo_id: str, parts: tuple[str, ...], work: Path, **o
         part("card", CARD_FILE, needed=False),
         **{name: options[name] for name in ("license", "dataset_license", "language")},
     )
-    owner = repo_id.split("/")[0]
-    metric_id, dataset_id = f"{owner}/{METRIC}", f"{repo_id}-aug"
+    names = _names(repo_id)
+    named = {part: name for part, name in names.items() if part in parts or part in pushed_before}
     parcels = []
     if "dataset" in parts:
         (work / "dataset").mkdir()
         augmented = part("augmented", "augmented", needed=True)
         assert augmented is not None
-        parcels.append(pack_dataset(augmented, dataset_id, details, work / "dataset"))
+        parcels.append(pack_dataset(augmented, names["dataset"], details, work / "dataset"))
     if "metric" in parts:
-        parcels.append(pack_metric(metric_id))
+        parcels.append(pack_metric(names["metric"]))
     if "model" in parts:
         (work / "model").mkdir()
         folder = part("model", "model", needed=True)
@@ -221,8 +258,8 @@ def pack(run: Path | None, repo_id: str, parts: tuple[str, ...], work: Path, **o
                 results=part("results", "results.jsonl", needed=False),
                 augmented=part("augmented", "augmented", needed=False),
                 drop_extension_labels=options["drop_extension_labels"],
-                dataset_id=dataset_id if "dataset" in parts else None,
-                metric_id=metric_id if "metric" in parts else None,
+                dataset_id=named.get("dataset"),
+                metric_id=named.get("metric"),
             )
         )
     if "space" in parts:

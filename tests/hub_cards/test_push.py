@@ -253,6 +253,15 @@ def test_dry_run_lists_files_and_cards_and_sends_nothing(hub, command, hub_run):
         assert told in out
 
 
+def test_a_model_pushed_alone_names_what_was_pushed_before_it(hub, command, run_copy):
+    (run_copy / "card.yaml").write_text((run_copy / "card.yaml").read_text() + "\nvariant: KnowFREE-F\n")
+    code, out = command(run_copy, "--repo_id", "org/linked", "--only", "model", "--dry-run")
+    assert code == 0 and "org/linked-aug" not in out and "span_f1" not in out, out
+    assert command(run_copy, "--repo_id", "org/linked", "--only", "dataset", "--only", "metric")[0] == 0
+    code, out = command(run_copy, "--repo_id", "org/linked", "--only", "model", "--dry-run")
+    assert code == 0 and 'load_dataset("org/linked-aug"' in out and 'evaluate.load("org/span_f1")' in out, out
+
+
 def test_a_run_without_augmentation_has_no_data_set_to_push(hub, command, run_copy):
     shutil.rmtree(run_copy / "augmented")
     code, out = command(run_copy, "--repo_id", "org/trail", "--dry-run")
