@@ -261,6 +261,34 @@ REFUSED = {
         *("pred.txt", "a B-X O\nb O O\n\nc B-Y B-Y\n", {}),
         ["pred.txt, line 4", "both hold [0, 1) 'Y'", "--tag_column 2"],
     ),
+    "sentences named in the first column": (
+        *("s.tsv", "s1\ta\tB-L\ns1\tb\tO\ns2\tc\tB-L\ns2\td\tO\n", {}),
+        ["s.tsv", "the first column holds 's1' and 's2' on line after line", "--tag_column"],
+    ),
+    "sentences and tokens by number": (
+        *("s.tsv", "0\t0\ta\tB-L\n0\t1\tb\tO\n1\t0\tc\tB-L\n1\t1\td\tO\n", {}),
+        ["s.tsv", "numbers alone", "--tag_column"],
+    ),
+    "a number missing among those of the tokens": (
+        *("n.tsv", "1\ta\tB-L\n2\tb\tO\n2-3\tcd\tO\n4\td\tO\n", {}),
+        ["n.tsv", "the first column holds numbers alone, such as '1'"],
+    ),
+    "names of columns without tags of entities": (
+        *("n.conllup", "# global.columns = ID FORM PARSEME:MWE\n1\ta\t*\n2\tb\t1:VID\n", {}),
+        ["n.conllup", "none of the columns ID, FORM, PARSEME:MWE", "--tag_column"],
+    ),
+    "a column named as predictions": (
+        *("p.txt", "# global.columns = FORM NER NER_PRED\na\tB-X\tO\nb\tO\tB-X\n", {}),
+        ["p.txt", "NER_PRED looks like predictions", "--tag_column"],
+    ),
+    "columns that contradict one another": (
+        *("c.txt", "a B-X B-Y\nb O O\n\nc B-Y O\nd O B-X\n", {}),
+        ["c.txt, line 1", "[0, 1) 'X' and [0, 1) 'Y'", "--tag_column 2", "2,3"],
+    ),
+    "a header that may be a label": (
+        *("h.tsv", "字\t标签\n米\tPER\n娜\tPER\n在\tO\n里\tLOC\n约\tLOC\n。\tO\n", {}),
+        ["h.tsv, line 1", "'标签' is the tag of '字' alone", "take the header out", "--scheme io"],
+    ),
     "several lists of rows": (
         "splits.json",
         json.dumps({"train": [{"text": "a", "entities": []}], "test": [{"text": "b", "entities": []}]}),
@@ -324,6 +352,16 @@ def test_the_options_that_errors_name_settle_them(tmp_path: Path):
     assert answered(tmp_path, "gold and prediction", tag_column=2) == [(list("abc"), [(0, 1, "X"), (2, 3, "Y")])]
     assert answered(tmp_path, "singles alone", scheme="io")[0][1] == [(0, 1, "S-X"), (2, 3, "S-X")]
     assert answered(tmp_path, "singles alone", scheme="bioes")[0][1] == [(0, 1, "X"), (2, 3, "X")]
+    two = [(["a", "b"], [(0, 1, "L")]), (["c", "d"], [(0, 1, "L")])]
+    assert answered(tmp_path, "sentences named in the first column", tag_column=3) == two
+    assert answered(tmp_path, "sentences and tokens by number", tag_column=4) == two
+    assert answered(tmp_path, "names of columns without tags of entities", tag_column=3, scheme="io") == [
+        (["a", "b"], [(0, 1, "*"), (1, 2, "1:VID")])
+    ]
+    assert answered(tmp_path, "a column named as predictions", tag_column=2) == [(["a", "b"], [(0, 1, "X")])]
+    contrary = answered(tmp_path, "columns that contradict one another", tag_column="2,3")
+    assert contrary == [(["a", "b"], [(0, 1, "X"), (0, 1, "Y")]), (["c", "d"], [(0, 1, "Y"), (1, 2, "X")])]
+    assert answered(tmp_path, "a header that may be a label", scheme="io")[0][1][0] == (0, 1, "标签")
     assert answered(tmp_path, "two annotators", annotator=6) == [(["Mina"], [(0, 1, "LOC")])]
     assert answered(tmp_path, "white space at an edge", trim=True) == [(["米", "娜", " ", "走"], [(0, 2, "人")])]
 
