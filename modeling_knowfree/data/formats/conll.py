@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import groupby, islice, pairwise
 from pathlib import Path
 
-from ..rows import InputError, Line, Place, Row, bad_input, show, show_span
+from ..rows import InputError, Line, Place, Row, bad_input, bare, show, show_span
 from .base import File, Format, Guess, Options, Placed, each, unit_of
 from .files import write_text
 from .schemes import Scheme, looks_like_tags, need_scheme, outside_of, read_tags, scheme_of
@@ -104,7 +104,7 @@ class Table:
             for _, columns in sentence:
                 if len(columns) == self.width:
                     for counter, value in zip(counters, columns, strict=True):
-                        counter[value.strip()] += 1
+                        counter[bare(value)] += 1
         return counters
 
     def remark(self, key: str) -> str | None:
@@ -309,7 +309,7 @@ def _tag_values(table: Table, layout: Layout) -> list[Counter[str]]:
     for column in layout.tags:
         counter: Counter[str] = Counter()
         for sentence in table.sentences:
-            counter.update(columns[column].strip() for _, columns in sentence if len(columns) == layout.width)
+            counter.update(bare(columns[column]) for _, columns in sentence if len(columns) == layout.width)
         values.append(counter)
     return values
 
@@ -317,7 +317,7 @@ def _tag_values(table: Table, layout: Layout) -> list[Counter[str]]:
 def _refuse_header(table: Table, layout: Layout, file: File) -> None:
     """Raises InputError where the first line may name the columns: its tag is a label that no other line has."""
     (number, columns), *_ = table.sentences[0]
-    tag = columns[layout.tags[0]].strip() if len(columns) == layout.width else "O"
+    tag = bare(columns[layout.tags[0]]) if len(columns) == layout.width else "O"
     values = table.values[layout.tags[0]]
     if values[tag] == 1 and values.total() > 1 and tag not in outside_of(values):
         problem = f"{show(tag)} is the tag of {show(columns[layout.token])} alone: a header, or a label?"
@@ -340,7 +340,7 @@ def _is_numbered(sentences: Sequence[Sequence[str]]) -> bool:
 def _first_odd(table: Table, column: int, file: File) -> Place:
     for sentence in table.sentences:
         for number, columns in sentence:
-            if column < len(columns) and columns[column].strip() not in ("O", "o"):
+            if column < len(columns) and bare(columns[column]) not in ("O", "o"):
                 return file.place(number)
     return file.place()
 
@@ -403,7 +403,9 @@ class _Reader:
                 continue
             tokens.append(columns[self.layout.token])
             for layer, column, scheme in zip(tags, self.layout.tags, self.schemes, strict=True):
-                layer.append(columns[column].strip())
+                layer.append(bare(columns[column]))
+                if layer[-1] != columns[column].strip():
+                    self.options.told.add("tags lost invisible characters", show(columns[column]))
                 if layer[-1] not in scheme.outside and not scheme.fits(layer[-1]):
                     scheme.check(layer[-1], self.file.place(line.number))
         if not tokens:
@@ -430,7 +432,7 @@ class _Reader:
             lines = [columns for _, columns in sentence if len(columns) == self.layout.width]
             seen: list[Row] = []
             for column, scheme in zip(self.layout.tags, self.schemes, strict=True):
-                tags = [columns[column].strip() for columns in lines]
+                tags = [bare(columns[column]) for columns in lines]
                 for span in scheme.spans(tags) if all(map(scheme.fits, tags)) else ():
                     if span in seen:
                         self._refuse_twins(span, self.file.place(sentence[0][0]))
@@ -459,7 +461,7 @@ class _Reader:
             return False
         columns = self.table.split(line.text)
         if len(columns) == self.layout.width and all(
-            self._is_tag(columns[column].strip(), layer) for layer, column in enumerate(self.layout.tags)
+            self._is_tag(bare(columns[column]), layer) for layer, column in enumerate(self.layout.tags)
         ):
             return False
         is_short_row = 1 < len(columns) < self.layout.width and columns[1] in self.table.values[1]
@@ -537,10 +539,15 @@ def _write(rows: Sequence[Row], path: Path, *, ends: bool) -> None:
     parts = [f"{GLOBAL_COLUMNS}FORM {' '.join(['NER', *(f'NER{n}' for n in range(2, width + 1))])}\n"] * (width > 1)
     parts += [f"{SCHEME}bioes\n"] * ends
     for row in rows:
-        refuse_breaks(row, path, "\t\n\r")
-        if mark := next((token for token in row["tokens"] if token.startswith(DOCSTART)), None):
-            problem = f"row {show(row['id'])}: {show(mark)} is the mark of a document in this format, no token"
-            bad_input(path, problem, allowed="other tokens", mend="take it out, or write jsonl or parquet")
+        refuse_breaks(row, path, "\t\n\r\0")
+        for token in row["tokens"]:
+            if (
+                what := "the mark of a document"
+                if _is_docstart(token)
+                else "a byte order mark" * token.startswith("\ufeff")
+            ):
+                problem = f"row {show(row['id'])}: {show(token)} is read as {what} in this format, no token"
+                bad_input(path, problem, allowed="other tokens", mend="take it out, or write jsonl or parquet")
         layers = layers_of(row["entities"])
         columns = [tags_of(layer, len(row["tokens"]), ends=ends) for layer in layers]
         columns += [["O"] * len(row["tokens"])] * (width - len(layers))
@@ -554,7 +561,7 @@ def refuse_breaks(row: Row, path: Path, breaks: str) -> None:
     """Raises InputError for a token or label with a character that the format cannot hold."""
     for text in (*row["tokens"], *(span["label"] for span in row["entities"])):
         if any(character in text for character in breaks):
-            problem = f"row {show(row['id'])}: {show(text)} holds a tab or line break, and this format cannot"
+            problem = f"row {show(row['id'])}: {show(text)} holds a tab, a line break or NUL, and this format cannot"
             bad_input(path, problem, allowed="tokens and labels on one line", mend="write jsonl or parquet")
 
 
