@@ -299,6 +299,57 @@ SAMPLES = [
         told=("no blank line: the file is one sentence: 101 tokens",),
     ),
     Sample(
+        "conll",
+        "unseen.tsv",
+        "Rio\tB-LOC\u200b\nfell\tO\u200b\n\n\ufeffPort\tB-LOC\n",
+        [(["Rio", "fell"], [(0, 1, "LOC")]), (["Port"], [(0, 1, "LOC")])],
+        told=("2 tags lost invisible characters: 'B-LOC\\u200b'",),
+    ),
+    Sample(
+        "conll2012",
+        "no_blank_line.gold_conll",
+        "#begin document (a/b); part 000\na/b 0 0 Rio NNP (TOP(NP* - - - - (LOC) -\n#end document\n"
+        "#begin document (a/b); part 001\na/b 1 0 Port NNP (TOP(NP* - - - - (LOC) -\n#end document\n",
+        [(["Rio"], [(0, 1, "LOC")]), (["Port"], [(0, 1, "LOC")])],
+    ),
+    Sample(
+        "conllu",
+        "norne.conllu",
+        "1\tRio\tRio\tPROPN\t_\t_\t0\troot\t_\tname=B-GPE_LOC|SpaceAfter=No\n2\tfell\tfall\tVERB\t_\t_\t1\tdep\t_\tname=O\n\n",
+        [(["Rio", "fell"], [(0, 1, "GPE_LOC")])],
+        told=("2 words have their entities in name",),
+    ),
+    Sample(
+        "segmentation",
+        "ends.txt",
+        "米娜  走  。\n下雨  了  。\r里约  晴  。\n",
+        [
+            (list("米娜走。"), [(0, 2, "WORD"), (2, 3, "WORD"), (3, 4, "WORD")]),
+            (list("下雨了。"), [(0, 2, "WORD"), (2, 3, "WORD"), (3, 4, "WORD")]),
+            (list("里约晴。"), [(0, 2, "WORD"), (2, 3, "WORD"), (3, 4, "WORD")]),
+        ],
+    ),
+    Sample(
+        "csv",
+        "titles.csv",
+        "Title,Sentence #,Word,Tag\nA,1,Rio,B-L\nA,1,x,O\nB,1,Port,B-L\nB,1,y,O\n",
+        [(["Rio", "x"], [(0, 1, "L")]), (["Port", "y"], [(0, 1, "L")])],
+        told=("1 columns name documents, each of which begins a sentence: Title",),
+    ),
+    Sample(
+        "csv",
+        "excel.tsv",
+        'Word\tTag\nRio\tB-L\n","\tO\n"Rio, x"\tB-L\n"\tO\n',
+        [(["Rio", ",", "Rio, x", '"'], [(0, 1, "L"), (2, 3, "L")])],
+    ),
+    Sample(
+        "csv",
+        "ids_of_spans.csv",
+        f"id,text,start,end,label\n1,{RAIN},0,2,X\n2,{RAIN},3,9,Y\n",
+        [(RIO[1][0], [(0, 1, "X"), (1, 2, "Y")])],
+        told=("1 lines are further spans of a text above",),
+    ),
+    Sample(
         "conllu",
         "entity.conllu",
         "1\tRio\tRio\tPROPN\t_\t_\t0\troot\t_\tEntity=(1-place)\n\n",
