@@ -150,7 +150,7 @@ class Table:
         if not tags or (lone and all(self.values[column].keys() <= {"O", "o"} for column in tags)):
             return None
         if len(tags) > 1:
-            entities = [column for column in tags if not self._is_chunks(column)]
+            entities = [column for column in tags if not is_chunks(self.values[column])]
             layout.tags = entities or tags[-1:]
         layout.left_out = [column for column in rest if column not in (token, *layout.tags)]
         others = [column for column in layout.left_out if column not in tags and len(self.values[column]) > 1]
@@ -204,7 +204,9 @@ class Table:
             return Layout(len(names), token, self._asked(self.options.tag_column), index)
         left_out = [at for at in range(len(names)) if at not in (token, index, *tags)]
         layout = Layout(len(names), token, tags, index, left_out=left_out)
-        if not tags:
+        if len(names) != self.width:
+            layout.question = f"{len(names)} columns are named, and lines have {self.width}"
+        elif not tags:
             layout.question = f"none of the columns {', '.join(names)} is known to hold tags of entities"
         elif predicted := [names[at] for at in tags if _PREDICTED.fullmatch(upper[at])]:
             layout.question = f"column {predicted[0]} looks like predictions"
@@ -220,11 +222,13 @@ class Table:
             bad_input("columns", f"--tag_column {wish}", allowed=allowed, mend="name a column by its number")
         return [number - 1 if number > 0 else self.width + number for number in numbers]
 
-    def _is_chunks(self, column: int) -> bool:
-        scheme = scheme_of(self.values[column])
-        parts = [] if isinstance(scheme, str) else [scheme.split(tag) for tag in self.values[column]]
-        labels = {part[1] for part in parts if part} - {"O"}
-        return bool(labels) and labels <= CHUNKS
+
+def is_chunks(values: Counter[str]) -> bool:
+    """Whether these tags mark phrases, which are no entities."""
+    scheme = scheme_of(values)
+    parts = [] if isinstance(scheme, str) else [scheme.split(tag) for tag in values]
+    labels = {part[1] for part in parts if part} - {"O"}
+    return bool(labels) and labels <= CHUNKS
 
 
 def detect(file: File) -> Guess | None:
@@ -269,7 +273,7 @@ def _is_docstart(text: str) -> bool:
 
 def _counts_tokens(sentences: Sequence[Sequence[tuple[int, list[str]]]]) -> bool:
     """Whether the first column numbers the tokens, in each sentence or on and on; ranges stand between the numbers."""
-    expected = None
+    expected, total = None, 0
     for sentence in sentences:
         words = [columns[0] for _, columns in sentence if len(columns) < 3 or not _is_range(columns[0])]
         for place, text in enumerate(words):
@@ -280,8 +284,8 @@ def _counts_tokens(sentences: Sequence[Sequence[tuple[int, list[str]]]]) -> bool
                 expected = number
             if number != expected:
                 return False
-            expected = number + 1
-    return sum(map(len, sentences)) > 1
+            expected, total = number + 1, total + 1
+    return total > 1
 
 
 def _is_range(text: str) -> bool:
@@ -540,14 +544,10 @@ def _write(rows: Sequence[Row], path: Path, *, ends: bool) -> None:
     parts += [f"{SCHEME}bioes\n"] * ends
     for row in rows:
         refuse_breaks(row, path, "\t\n\r\0")
-        for token in row["tokens"]:
-            if (
-                what := "the mark of a document"
-                if _is_docstart(token)
-                else "a byte order mark" * token.startswith("\ufeff")
-            ):
-                problem = f"row {show(row['id'])}: {show(token)} is read as {what} in this format, no token"
-                bad_input(path, problem, allowed="other tokens", mend="take it out, or write jsonl or parquet")
+        if mark := next((token for token in row["tokens"] if _is_docstart(token) or token[0] == "\ufeff"), None):
+            what = "a byte order mark" if mark[0] == "\ufeff" else "the mark of a document"
+            problem = f"row {show(row['id'])}: {show(mark)} is {what} in this format, no token"
+            bad_input(path, problem, allowed="other tokens", mend="take it out, or write jsonl or parquet")
         layers = layers_of(row["entities"])
         columns = [tags_of(layer, len(row["tokens"]), ends=ends) for layer in layers]
         columns += [["O"] * len(row["tokens"])] * (width - len(layers))
@@ -561,7 +561,8 @@ def refuse_breaks(row: Row, path: Path, breaks: str) -> None:
     """Raises InputError for a token or label with a character that the format cannot hold."""
     for text in (*row["tokens"], *(span["label"] for span in row["entities"])):
         if any(character in text for character in breaks):
-            problem = f"row {show(row['id'])}: {show(text)} holds a tab, a line break or NUL, and this format cannot"
+            what = "NUL" if "\0" in text else "a tab or line break"
+            problem = f"row {show(row['id'])}: {show(text)} holds {what}, and this format cannot"
             bad_input(path, problem, allowed="tokens and labels on one line", mend="write jsonl or parquet")
 
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..rows import InputError, Line, Place, Row, bad_input, show
 from .base import File, Format, Guess, Options, Placed, each, unit_of
-from .conll import GLOBAL_COLUMNS
+from .conll import GLOBAL_COLUMNS, is_chunks
 from .schemes import Scheme, looks_like_tags, need_scheme, read_tags, scheme_of
 from .words import row_of_words
 
@@ -108,7 +108,7 @@ def _keys(sentences: Sequence[Sentence], file: File, options: Options) -> Sequen
 def _have_positions(tags: Counter[str]) -> bool:
     scheme = scheme_of(tags)
     positioned = isinstance(scheme, Scheme) and scheme.name in ("bio", "bioes", "suffix")
-    return positioned and looks_like_tags(tags) and any(len(tag) > 2 for tag in tags)
+    return positioned and looks_like_tags(tags) and any(len(tag) > 2 for tag in tags) and not is_chunks(tags)
 
 
 def _sentences(file: File) -> Iterator[tuple[Place, Sentence | InputError]]:
@@ -149,7 +149,7 @@ FORMAT = Format(
     name="conllu",
     tool="Universal Dependencies, sets built on them",
     recognised="ten columns by tabs, words numbered from 1",
-    trap="ranges (4-5) are no words; NER= in MISC counts, except for task pos",
+    trap="ranges (4-5) are no words; NER= in MISC counts, or another key with tags, except for task pos",
     detect=detect,
     read=read,
     aliases=("conllu-ner",),

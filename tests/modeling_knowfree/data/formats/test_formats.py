@@ -279,6 +279,14 @@ REFUSED = {
         *("n.conllup", "# global.columns = ID FORM PARSEME:MWE\n1\ta\t*\n2\tb\t1:VID\n", {}),
         ["n.conllup", "none of the columns ID, FORM, PARSEME:MWE", "--tag_column"],
     ),
+    "more names than columns": (
+        *("m.txt", "# global.columns = ID FORM NER X\n1\ta\tB-X\n2\tb\tO\n", {}),
+        ["m.txt", "4 columns are named, and lines have 3"],
+    ),
+    "scores in front of the tokens": (
+        *("s.txt", "0.9 a B-X\n0.8 b O\n1 c O\n", {}),
+        ["s.txt", "the first column holds numbers alone, such as '0.9'"],
+    ),
     "a column named as predictions": (
         *("p.txt", "# global.columns = FORM NER NER_PRED\na\tB-X\tO\nb\tO\tB-X\n", {}),
         ["p.txt", "NER_PRED looks like predictions", "--tag_column"],

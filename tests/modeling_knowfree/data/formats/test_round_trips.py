@@ -201,13 +201,13 @@ def test_a_text_beside_its_tokens_is_written_as_it_stands(tmp_path: Path, name: 
 @pytest.mark.parametrize(
     ("name", "tokens", "message"),
     [
-        ("conll", ["a", "-DOCSTART-", "b"], "'-DOCSTART-' is read as the mark of a document"),
-        ("conll-bioes", ["-DOCSTART-x"], "'-DOCSTART-x' is read as the mark of a document"),
+        ("conll", ["a", "-DOCSTART-", "b"], "'-DOCSTART-' is the mark of a document"),
+        ("conll-bioes", ["-DOCSTART-x"], "'-DOCSTART-x' is the mark of a document"),
         ("brat", ["\ufeff", "b"], r"row '1' begins with U\+FEFF"),
-        ("conll", ["-docstart-"], "'-docstart-' is read as the mark of a document"),
-        ("conll", ["a", "\ufeffb"], "is read as a byte order mark"),
+        ("conll", ["-docstart-"], "'-docstart-' is the mark of a document"),
+        ("conll", ["a", "\ufeffb"], "is a byte order mark"),
         ("conll", ["a\tb"], "holds a tab"),
-        ("conll", ["a\0b"], "NUL"),
+        ("conll", ["a\0b"], "holds NUL"),
     ],
 )
 def test_a_token_that_reading_would_drop_is_refused(tmp_path: Path, name: str, tokens: list[str], message: str):
