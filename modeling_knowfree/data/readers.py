@@ -19,7 +19,7 @@ from .formats.schemes import SCHEMES
 from .formats.tags_json import read_tag_names
 from .labels import read_labels
 from .oddities import Oddities
-from .rows import InputError, Place, Row, RowChecker, bad_input, check_rows, no_rows, show, write_rows
+from .rows import InputError, Place, Row, RowChecker, bad_input, bare, check_rows, no_rows, show, write_rows
 
 __all__ = [
     "InputError",
@@ -223,6 +223,7 @@ class _Job:
                 self.odd.make_unique(row, default_id, place, told)
             if self.options.trim:
                 _trim(row, place, told)
+            _bare_labels(row, place, told)
         self.check(row, place)
         if row.get("id") is None:
             self.odd.make_unique(row, default_id, place, told)
@@ -263,6 +264,18 @@ def _bad_rows(bad: Sequence[InputError], name: str) -> InputError:
         details.append(f"and {len(bad) - LISTED} more")
     mend = "mend them as said below, or leave them out with --skip_bad_rows"
     return InputError(f"{name}: {len(bad)} bad rows; allowed: none; mend: {mend}", details)
+
+
+def _bare_labels(row: Row, place: Place, told: Told) -> None:
+    """White space and invisible characters at the edges of labels are cut off: they would make two labels of one."""
+    for key in ("entities", "uncertain"):
+        if not isinstance(spans := row.get(key), list):
+            continue
+        for at, span in enumerate(spans):
+            label = span.get("label") if isinstance(span, dict) else None
+            if isinstance(label, str) and bare(label) not in ("", label):
+                told.add("labels lost white space or invisible characters at an edge", f"{show(label)} at {place}")
+                spans[at] = {**span, "label": bare(label)}
 
 
 def _trim(row: Row, place: Place, told: Told) -> None:

@@ -14,6 +14,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
+import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +32,9 @@ WORD_LABEL = "WORD"  # the label of a word in a segmentation file, and of a bare
 A_ROW = '{"id": "1", "tokens": ["in", "Rome"], "entities": [{"start": 1, "end": 2, "label": "LOC"}]}'
 
 Row = dict[str, Any]
+
+_PACKED = {rb"\xfd7zXZ\0": "xz", rb"BZh[1-9]1AY&SY": "bzip2", rb"\x28\xb5\x2f\xfd": "zstd"}  # first bytes
+_SEVEN_BITS = re.compile(rb"\x1b\$[ -~]|~\{(?:[!-w][!-~])+~\}")  # what begins characters, where bytes have seven bits
 
 
 class InputError(ValueError):
@@ -177,6 +182,9 @@ class RowChecker:
         if not isinstance(label, str) or not label.strip():
             bad_input(place, f"label is {show(label)}", allowed="a string that is not blank", mend="name the label")
         check_encodable(label, "label", place)
+        if key != "extensions" and label != bare(label):
+            problem = f"label {show(label)} has white space or an invisible character at an edge"
+            bad_input(place, problem, allowed=show(bare(label)), mend="write it without")
         namespaced = label.startswith(NAMESPACES)
         if key == "extensions" and not namespaced:
             problem = f"extension label {show(label)} has no namespace"
@@ -250,6 +258,19 @@ def _check_flat(spans: Sequence[Row], tokens: Sequence[str], place: Place) -> No
             bad_input(place, f"spans {pair} overlap", allowed="no overlap in a flat task", mend=mend)
 
 
+def bare(text: str) -> str:
+    """`text` without white space and without format characters, which nobody sees, at its edges."""
+    text = text.strip()
+    while text and (is_silent(text[0]) or is_silent(text[-1])):
+        text = text[is_silent(text[0]) : len(text) - is_silent(text[-1])]
+    return text
+
+
+def is_silent(character: str) -> bool:
+    """Whether a character shows nothing: white space, or one that formats text."""
+    return character.isspace() or unicodedata.category(character) == "Cf"
+
+
 def check_encodable(text: str, what: str, place: Place) -> None:
     """Raises InputError where `text`, which errors call `what`, has half a surrogate pair."""
     try:
@@ -317,8 +338,12 @@ def open_binary(path: Path) -> Iterator[IO[bytes]]:
         bad_input(place, "no such file", allowed="a file that exists", mend="check the path")
     try:
         with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
+            first = file.read(10)
             file.seek(0)
+            packed = first.startswith(b"\x1f\x8b")
+            if packer := next((name for mark, name in _PACKED.items() if re.match(mark, first)), None):
+                problem, mend = f"is packed by {packer}", f"unpack it first: {packer} -d {path}"
+                bad_input(place, problem, allowed="plain or gzipped files", mend=mend)
             if packed:
                 with gzip.open(file) as unpacked:
                     yield cast(IO[bytes], unpacked)
@@ -336,11 +361,18 @@ def decode_lines(lines: Iterable[bytes], path: str) -> Iterator[Line]:
     try:
         for line in lines:
             number += 1
+            if found := _SEVEN_BITS.search(line):
+                mark = found[0]
+                encoding = "HZ" if mark[:1] == b"~" else "ISO-2022-KR" if mark[-1:] == b")" else "ISO-2022-JP"
+                problem = f"{show(mark.decode())} is how {encoding} begins characters"
+                mend = f"iconv -f {encoding} -t UTF-8 {path} > <new file>"
+                bad_input(Place(path, number), problem, allowed="UTF-8 text", mend=mend)
             text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             yield Line(number, text.rstrip("\r\n"))
     except UnicodeDecodeError as error:
         problem = f"byte {error.start + 1} of the line, 0x{error.object[error.start]:02x}, is not UTF-8"
-        mend = f"iconv -f <its encoding> -t UTF-8 {path} > <new file>"
+        utf16 = number == 1 and error.object.startswith((b"\xff\xfe", b"\xfe\xff"))
+        mend = f"iconv -f {'UTF-16' if utf16 else '<its encoding>'} -t UTF-8 {path} > <new file>"
         bad_input(Place(path, number), problem, allowed="UTF-8 text", mend=mend)
 
 

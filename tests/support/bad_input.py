@@ -317,7 +317,7 @@ def not_utf8(folder: Path) -> BadInput:
 def utf16(folder: Path) -> BadInput:
     path = folder / "train.jsonl"
     path.write_bytes(json.dumps(GOOD_ROWS[0]).encode("utf-16"))
-    return BadInput(path, ("train.jsonl, line 1", "0xff", "UTF-8 text", "iconv -f"))
+    return BadInput(path, ("train.jsonl, line 1", "0xff", "UTF-8 text", "iconv -f UTF-16"))
 
 
 @case

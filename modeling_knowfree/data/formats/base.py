@@ -135,8 +135,13 @@ class File:
         return not (self.is_table or self.is_folder or self.is_binary or self.first_lines)
 
     def lines(self) -> Iterator[Line]:
-        """All lines, read anew at each call."""
-        return read_lines(self.path)
+        """All lines, read anew at each call. Files that were put together have other line ends, and byte order marks in
+        front of lines."""
+        number = 0
+        for line in read_lines(self.path):
+            for text in line.text.split("\r"):
+                number += 1
+                yield Line(number, text if text[1:2].isspace() else text.removeprefix("\ufeff"))
 
     @cached_property
     def head(self) -> list[Line]:

@@ -44,6 +44,9 @@ def read(file: File, options: Options) -> Placed:
             for _ in range(closed):
                 start, label = is_open.pop()
                 entities.append({"start": start, "end": at + 1, "label": label})
+            if columns[_WORD] == "[WORD]":
+                mend = "fill in the words: skeleton2conll.sh of CoNLL-2012, with OntoNotes 5"
+                bad_input(here, "a skeleton, its words are left out: '[WORD]'", allowed="words", mend=mend)
             tokens.append(columns[_WORD])
         if is_open:
             bad_input(place, f"({is_open[-1][1]}* is never closed", allowed="*) in column 11", mend="close it")
@@ -53,9 +56,8 @@ def read(file: File, options: Options) -> Placed:
 
 
 def _sentences(file: File) -> Iterator[tuple[Place, list[Line]]]:
-    lines = (line for line in file.lines() if not line.text.startswith("#"))
-    for is_blank, block in groupby(lines, key=lambda line: not line.text.strip()):
-        if not is_blank:
+    for ends, block in groupby(file.lines(), key=lambda line: not line.text.strip() or line.text.startswith("#")):
+        if not ends:
             sentence = list(block)
             yield file.place(sentence[0].number), sentence
 

@@ -1,16 +1,20 @@
-"""CoNLL-U, by the `conllu` library: named entities in MISC (`NER=B-PER`) where it has them, else the UPOS tags."""
+"""CoNLL-U, by the `conllu` library: named entities in MISC (`NER=B-PER`) where it has them, else the UPOS tags.
+
+Entities are also what a key of another name holds (`name=B-PER` in NorNE and DaNE), in MISC or FEATS.
+"""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
 from ..rows import InputError, Line, Place, Row, bad_input, show
 from .base import File, Format, Guess, Options, Placed, each, unit_of
-from .schemes import need_scheme, read_tags, scheme_of
+from .conll import GLOBAL_COLUMNS, is_chunks
+from .schemes import Scheme, looks_like_tags, need_scheme, read_tags, scheme_of
 from .words import row_of_words
 
 _FIRST = re.compile(r"1(-\d+)?\t([^\t]*\t){8}[^\t]*")
@@ -24,6 +28,9 @@ class Sentence(NamedTuple):
 
 def detect(file: File) -> Guess | None:
     first = next((text for text in file.first_lines if not text.startswith("#")), "")
+    named = next((text for text in file.first_lines if text.startswith(GLOBAL_COLUMNS)), "")
+    if len(named.split()) - len(GLOBAL_COLUMNS.split()) > 10:
+        return None  # CoNLL-U Plus
     if _FIRST.fullmatch(first):
         return Guess(0.95, "ten columns by tabs, words numbered")
     return Guess(0.9, "the suffix .conllu") if file.suffix == ".conllu" else None
@@ -32,22 +39,29 @@ def detect(file: File) -> Guess | None:
 def read(file: File, options: Options) -> Placed:
     sentences = list(_sentences(file))
     good = [sentence for _, sentence in sentences if isinstance(sentence, Sentence)]
-    tags = Counter(tag for sentence in good for word in sentence.words if (tag := _entity_tag(word)))
+    keys = _keys(good, file, options)
+    tags = Counter(tag for sentence in good for word in sentence.words if (tag := _entity_tag(word, keys)))
     if tags and options.task != "pos":
+        if keys[0] not in _KEYS:
+            options.told.add(f"words have their entities in {keys[0]}", count=tags.total())
         scheme = need_scheme(scheme_of(tags, named=options.scheme), file.place())
 
         def with_entities(sentence: Sentence, place: Place) -> Row:
-            tags = [_entity_tag(word) or "O" for word in sentence.words]
+            tags = [_entity_tag(word, keys) or "O" for word in sentence.words]
             entities = read_tags(scheme, tags, place, options.told)
             tokens = [word["form"] for word in sentence.words]
             return {"id": sentence.row_id, "tokens": tokens, "entities": entities}
 
         return each(sentences, with_entities)
+    if options.task in ("ner", "nested_ner") or options.tag_column is not None:
+        problem = f"no word has its entity in {options.tag_column or 'MISC, as in NER=B-PER'}"
+        mend = "name the key that holds the tags: --tag_column name; or train with --task pos"
+        bad_input(file.place(), problem, allowed="sentences with entities", mend=mend)
     if options.task != "pos":
-        keys = sorted({key for sentence in good for word in sentence.words for key in word.get("misc") or ()})
+        found = sorted({key for sentence in good for word in sentence.words for key in word.get("misc") or ()})
         options.told.add(
             "words have no NER= in MISC: the labels are their parts of speech",
-            f"MISC has {', '.join(keys)}" if keys else "",
+            f"MISC has {', '.join(found)}" if found else "",
             sum(len(sentence.words) for sentence in good),
         )
     unit = options.unit or unit_of(str(word["form"]) for sentence in good for word in sentence.words)
@@ -63,9 +77,38 @@ def read(file: File, options: Options) -> Placed:
     return each(sentences, with_parts_of_speech)
 
 
-def _entity_tag(word: Any) -> str | None:
-    misc = word.get("misc") or {}
-    return next((misc[key] for key in _KEYS if misc.get(key)), None)
+def _entity_tag(word: Any, keys: Sequence[str]) -> str | None:
+    said = _said(word)
+    return next((said[key] for key in keys if said.get(key)), None)
+
+
+def _said(word: Any) -> dict[str, str | None]:
+    return {**(word.get("feats") or {}), **(word.get("misc") or {})}
+
+
+def _keys(sentences: Sequence[Sentence], file: File, options: Options) -> Sequence[str]:
+    """The keys that hold entities: the one asked for, or the usual ones, or the one whose values are tags."""
+    if options.tag_column is not None:
+        return (options.tag_column,)
+    values: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for sentence in sentences:
+        for word in sentence.words:
+            for key, value in _said(word).items():
+                if value:
+                    values[key][value] += 1
+    if options.task == "pos" or not values.keys().isdisjoint(_KEYS):
+        return _KEYS
+    found = [key for key, tags in values.items() if tags.keys() == {"O"} or _have_positions(tags)]
+    if len(found) > 1:
+        mend = f"name the one that counts: --tag_column {found[0]}"
+        bad_input(file.place(), f"several keys hold tags: {', '.join(found)}", allowed="one", mend=mend)
+    return found or _KEYS
+
+
+def _have_positions(tags: Counter[str]) -> bool:
+    scheme = scheme_of(tags)
+    positioned = isinstance(scheme, Scheme) and scheme.name in ("bio", "bioes", "suffix")
+    return positioned and looks_like_tags(tags) and any(len(tag) > 2 for tag in tags) and not is_chunks(tags)
 
 
 def _sentences(file: File) -> Iterator[tuple[Place, Sentence | InputError]]:
@@ -106,7 +149,7 @@ FORMAT = Format(
     name="conllu",
     tool="Universal Dependencies, sets built on them",
     recognised="ten columns by tabs, words numbered from 1",
-    trap="ranges (4-5) are no words; NER= in MISC counts, except for task pos",
+    trap="ranges (4-5) are no words; NER= in MISC counts, or another key with tags, except for task pos",
     detect=detect,
     read=read,
     aliases=("conllu-ner",),

@@ -5,7 +5,6 @@ A file counts in one way as a whole: the texts that it states beside its offsets
 
 from __future__ import annotations
 
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 from ...units_knowfree import split_text
-from ..rows import InputError, Place, Row, bad_input, check_bounds, show, show_span
+from ..rows import InputError, Place, Row, bad_input, check_bounds, is_silent, show, show_span
 from .base import Options, Placed, unit_of
 
 
@@ -287,10 +286,6 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _is_silent(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) == "Cf"
-
-
 def align(tokens: Sequence[Any], text: str, place: Place) -> list[tuple[int, int]]:
     """Where tokens stand in their text; white space and format characters, of which `split_text` makes no words, are
     skipped between them.
@@ -304,7 +299,7 @@ def align(tokens: Sequence[Any], text: str, place: Place) -> list[tuple[int, int
             bad_input(place, f"token {index} is {show(token)}", allowed="a string that is not empty", mend=mend)
         begin = at
         while not text.startswith(token, begin):
-            if begin >= len(text) or not _is_silent(text[begin]):
+            if begin >= len(text) or not is_silent(text[begin]):
                 problem = f"token {index} is {show(token)}, the text goes on with {show(text[at : at + 20])}"
                 bad_input(
                     place, problem, allowed="tokens that spell the text", mend="correct the token, or leave out tokens"
@@ -312,7 +307,7 @@ def align(tokens: Sequence[Any], text: str, place: Place) -> list[tuple[int, int
             begin += 1
         at = begin + len(token)
         offsets.append((begin, at))
-    if not all(map(_is_silent, text[at:])):
+    if not all(map(is_silent, text[at:])):
         mend = "add the tokens that are missing, or leave out tokens"
         bad_input(place, f"no tokens for {show(text[at : at + 20])}", allowed="tokens that spell the text", mend=mend)
     return offsets

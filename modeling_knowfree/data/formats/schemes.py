@@ -144,6 +144,8 @@ def scheme_of(tags: Counter[str], *, named: str | None = None, task: str | None 
         return _scheme("lower", outside, f"positions in small letters: {_listed(inside)}")
     suffixed = {tag: match for tag in inside if (match := _SUFFIXED.fullmatch(tag))}
     if len(suffixed) == len(inside) and any(match[3] in "BI" for match in suffixed.values()):
+        if len({match[1] for match in suffixed.values()}) == len(inside):
+            return f"do {_listed(inside)} end in positions (--scheme suffix), or are they whole labels (--scheme io)?"
         return _scheme("suffix", outside, f"every tag but {_listed(outside & set(tags))} ends in its position")
     letters = {match[1] for match in prefixed.values()}
     if len(prefixed) == len(inside) and letters <= {"S", "U", "W"}:  # an end without a beginning is no position

@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import groupby, islice, pairwise
 from typing import Any
 
-from ..rows import InputError, Place, Row, bad_input, show
+from ..rows import InputError, Place, Row, bad_input, bare, show
 from . import offsets
 from .arrow import read_entries
 from .base import File, Format, Guess, Options, Placed, as_lists, attempt, each
@@ -151,10 +151,10 @@ def _error(place: Place, problem: str, allowed: str, mend: str) -> InputError:
 
 
 def _unquoted(cell: str) -> str:
-    """A cell of a TSV as spreadsheets quote it; a lone quotation mark is itself."""
+    """A cell of a TSV as spreadsheets quote it: one that holds a quotation mark or a comma; a lone mark is itself."""
     inner = cell[1:-1]
     if len(cell) > 2 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', ""):
-        return inner.replace('""', '"') if '""' in inner else cell
+        return inner.replace('""', '"') if '""' in inner or "," in inner else cell
     return cell
 
 
@@ -191,6 +191,12 @@ def _tokens(file: File, header: Header, options: Options) -> Placed:
     named_free = [at for at, name in enumerate(free) if name in SENTENCES and at not in numbers]
     sentence = min(named_free, key=lambda at: SENTENCES.index(free[at]), default=None)
     groups = [at for at, name in enumerate(free) if name in DOCUMENTS or at == sentence]
+    if sentence is not None and all(_column(lines, sentence)):
+        others = [at for at, name in enumerate(free) if name and at not in groups and at not in numbers]
+        if documents := [at for at in others if _names_documents(_column(lines, at))]:
+            listed = ", ".join(header.names[at] for at in documents)
+            options.told.add("columns name documents, each of which begins a sentence", listed, len(documents))
+            groups += documents
     blocks: list[tuple[Place, list[tuple[Place, Any]]]] = []
     current: dict[int, str] = {}
     is_new = True
@@ -212,10 +218,7 @@ def _tokens(file: File, header: Header, options: Options) -> Placed:
     if sentence is None and not seen_break and len(blocks[0][1]) > 100 if blocks else False:
         options.told.add("no column of sentences and no blank line: the file is one sentence", ", ".join(header.names))
     counts: Counter[str] = Counter(
-        cells[tag].strip()
-        for _, block in blocks
-        for _, cells in block
-        if isinstance(cells, list) and len(cells) == width
+        bare(cells[tag]) for _, block in blocks for _, cells in block if isinstance(cells, list) and len(cells) == width
     )
     scheme = need_scheme(scheme_of(counts, named=options.scheme, task=options.task), file.place())
     names = [name for at, name in enumerate(header.names) if at not in (token, tag, *groups, *numbers) and name.strip()]
@@ -234,13 +237,13 @@ def _tokens(file: File, header: Header, options: Options) -> Placed:
                 bad_input(
                     at, problem, allowed=f"{width} cells", mend="quote cells that hold the delimiter, or fill the row"
                 )
-            if not cells[token].strip() or not cells[tag].strip():
+            if not cells[token].strip() or not bare(cells[tag]):
                 problem = f"an empty cell in {show(header.delimiter.join(cells))}"
                 bad_input(at, problem, allowed="a word and a tag", mend="fill it in, or take the line out")
             if sentence is not None and row_id is None and cells[sentence].strip():
                 row_id = cells[sentence].strip()
             tokens.append(cells[token])
-            found.append(cells[tag].strip())
+            found.append(bare(cells[tag]))
             if found[-1] not in scheme.outside:
                 scheme.check(found[-1], at)
         return {"id": row_id, "tokens": tokens, "entities": read_tags(scheme, found, place, options.told)}
@@ -249,12 +252,22 @@ def _tokens(file: File, header: Header, options: Options) -> Placed:
 
 
 def _first_cell(lines: Sequence[tuple[Place, Any]], at: int) -> str:
-    return next((cells[at].strip() for _, cells in lines if isinstance(cells, list) and len(cells) > at), "")
+    return next(iter(_column(lines, at)), "")
+
+
+def _column(lines: Sequence[tuple[Place, Any]], at: int) -> list[str]:
+    return [cells[at].strip() for _, cells in lines if isinstance(cells, list) and len(cells) > at]
+
+
+def _names_documents(column: Sequence[str]) -> bool:
+    """Whether values stand on several lines each and never come back, as titles do."""
+    runs = [value for value, _ in groupby(column)]
+    return all(runs) and 1 < len(runs) == len(set(runs)) and 2 * len(runs) <= len(column)
 
 
 def _counts_tokens(lines: Sequence[tuple[Place, Any]], at: int) -> bool:
     """Whether a column numbers the tokens, on and on or anew in each sentence, instead of naming sentences."""
-    column = [cells[at].strip() for _, cells in lines if isinstance(cells, list) and len(cells) > at]
+    column = _column(lines, at)
     if len(column) < 3 or not all(cell.isdecimal() and len(cell) < 10 for cell in column):
         return False
     numbers = [int(cell) for cell in column]
@@ -298,19 +311,24 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
 
 
 def _spans(file: File, header: Header, columns: tuple[int, int, int], options: Options) -> Placed:
-    """Lines of one text are one row; a line whose borders are empty is a text without a span."""
+    """Lines of one text are one row; a line whose borders are empty is a text without a span. `id` is the text's, or
+    the span's where no two lines share one and texts come back."""
     text, start, end = columns
     kept = {
         at: name.strip().lower()
         for at, name in enumerate(header.names)
         if at not in columns and name.strip().lower() in (*LABELS, *STATED)
     }
-    named = header.first(("id", "text_id", "sentence_id", "doc_id", "document_id"))
+    named = header.first(("text_id", "sentence_id", "doc_id", "document_id", "id"))
     lines = list(_records(file, header))
     places: dict[tuple[str, str], Place] = {}
     entries: dict[tuple[str, str], Any] = {}
-    ids = [cells[named] for _, cells in lines if isinstance(cells, list) and named not in (None, text)]
-    is_of_texts = len(ids) > len(set(ids))  # else each line has its own, as spans have
+    good = [cells for _, cells in lines if isinstance(cells, list)]
+    is_of_texts = named not in (None, text) and (
+        header.names[named].strip().lower() != "id"
+        or len({cells[named] for cells in good}) < len(good)
+        or len({cells[text] for cells in good}) == len(good)
+    )
     for place, cells in lines:
         if isinstance(cells, InputError):
             yield place, cells
@@ -320,13 +338,25 @@ def _spans(file: File, header: Header, columns: tuple[int, int, int], options: O
         entry = entries.setdefault(key, {"id": key[0] or None, "text": cells[text], "entities": []})
         if cells[start].strip() or cells[end].strip():
             span = {"start": _number(cells[start]), "end": _number(cells[end])}
+            if named is not None and not is_of_texts:
+                _refuse_second_label(span, entry, place)
             entry["entities"].append(span | {name: cells[at].strip() or None for at, name in kept.items()})
+    if named is not None and not is_of_texts:
+        options.told.add("lines are further spans of a text above", "", len(good) - len(entries))
     left_out = [header.names[at] for at in range(len(header.names)) if at not in (*columns, *kept, named)]
     if left_out:
         options.told.add("columns are not read", ", ".join(left_out), len(left_out))
     inner = File(file.path, entries.values(), name=file.name, unit=options.unit)
     for (_, row), place in zip(offsets.read(inner, options), places.values(), strict=True):
         yield place, row
+
+
+def _refuse_second_label(span: dict[str, Any], entry: dict[str, Any], place: Place) -> None:
+    if any(span.items() <= other.items() for other in entry["entities"]):
+        borders = f"from {span['start']} to {span['end']}"
+        problem = f"{show(entry['text'])} has a span {borders} under two ids: one text, or two?"
+        mend = "call the column text_id where it names texts, annotation_id where it names spans"
+        bad_input(place, problem, allowed="ids of texts", mend=mend)
 
 
 def _number(cell: str) -> Any:

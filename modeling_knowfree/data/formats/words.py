@@ -171,13 +171,22 @@ def looks_segmented(lines: Sequence[str]) -> bool:
     """Whether lines are text cut into words: several short words a line, punctuation apart."""
     fields = [field for text in lines for field in text.split()]
     tagged = sum(bool(_TAG_LIKE.fullmatch(text.split()[-1])) for text in lines)
-    if 2 * tagged >= len(lines):
-        return False  # what is left of columns
+    if 2 * tagged >= len(lines) or 2 * sum("\t" in text for text in lines) >= len(lines) or _are_columns(lines):
+        return False
     several = sum(len(text.split()) > 1 for text in lines)
     marks = [field for field in fields if _PUNCTUATION.search(field)]
     apart = sum(len(field) == 1 for field in marks)
     short = sum(map(len, fields)) <= 5 * max(1, len(fields))
     return 2 * several >= len(lines) and short and apart >= 0.9 * len(marks)
+
+
+def _are_columns(lines: Sequence[str]) -> bool:
+    """Whether lines have as many fields each, of which the last is one of a few that are no punctuation: tags."""
+    rows = [text.split() for text in lines]
+    width, count = Counter(map(len, rows)).most_common(1)[0]
+    last = Counter(row[-1] for row in rows if len(row) == width)
+    few = len(last) <= max(3, count // 10) and len(last) < count
+    return 1 < width < 5 and count >= 0.9 * len(rows) and few and not any(map(_PUNCTUATION.search, last))
 
 
 def detect_segmentation(file: File) -> Guess | None:

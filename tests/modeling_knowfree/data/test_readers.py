@@ -387,7 +387,7 @@ tokens = st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1,
 @given(st.lists(tokens, min_size=1, max_size=5))
 def test_what_is_written_is_read(tmp_path_factory, sentences: list[list[str]]):
     rows = [
-        {"id": str(at), "tokens": units, "entities": [{"start": 0, "end": len(units), "label": units[0] + "X"}]}
+        {"id": str(at), "tokens": units, "entities": [{"start": 0, "end": len(units), "label": f"X{units[0]}X"}]}
         for at, units in enumerate(sentences)
     ]
     path = tmp_path_factory.mktemp("rows") / "new" / "train.jsonl"

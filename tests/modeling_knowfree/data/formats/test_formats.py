@@ -1,7 +1,9 @@
 """Every format: a small file of each is recognised and read right, by itself and by name, and broken ones are refused."""
 
+import bz2
 import gzip
 import json
+import lzma
 import re
 from pathlib import Path
 
@@ -261,6 +263,71 @@ REFUSED = {
         *("pred.txt", "a B-X O\nb O O\n\nc B-Y B-Y\n", {}),
         ["pred.txt, line 4", "both hold [0, 1) 'Y'", "--tag_column 2"],
     ),
+    "sentences named in the first column": (
+        *("s.tsv", "s1\ta\tB-L\ns1\tb\tO\ns2\tc\tB-L\ns2\td\tO\n", {}),
+        ["s.tsv", "the first column holds 's1' and 's2' on line after line", "--tag_column"],
+    ),
+    "sentences and tokens by number": (
+        *("s.tsv", "0\t0\ta\tB-L\n0\t1\tb\tO\n1\t0\tc\tB-L\n1\t1\td\tO\n", {}),
+        ["s.tsv", "numbers alone", "--tag_column"],
+    ),
+    "a number missing among those of the tokens": (
+        *("n.tsv", "1\ta\tB-L\n2\tb\tO\n2-3\tcd\tO\n4\td\tO\n", {}),
+        ["n.tsv", "the first column holds numbers alone, such as '1'"],
+    ),
+    "names of columns without tags of entities": (
+        *("n.conllup", "# global.columns = ID FORM PARSEME:MWE\n1\ta\t*\n2\tb\t1:VID\n", {}),
+        ["n.conllup", "none of the columns ID, FORM, PARSEME:MWE", "--tag_column"],
+    ),
+    "more names than columns": (
+        *("m.txt", "# global.columns = ID FORM NER X\n1\ta\tB-X\n2\tb\tO\n", {}),
+        ["m.txt", "4 columns are named, and lines have 3"],
+    ),
+    "scores in front of the tokens": (
+        *("s.txt", "0.9 a B-X\n0.8 b O\n1 c O\n", {}),
+        ["s.txt", "the first column holds numbers alone, such as '0.9'"],
+    ),
+    "a column named as predictions": (
+        *("p.txt", "# global.columns = FORM NER NER_PRED\na\tB-X\tO\nb\tO\tB-X\n", {}),
+        ["p.txt", "NER_PRED looks like predictions", "--tag_column"],
+    ),
+    "columns that contradict one another": (
+        *("c.txt", "a B-X B-Y\nb O O\n\nc B-Y O\nd O B-X\n", {}),
+        ["c.txt, line 1", "[0, 1) 'X' and [0, 1) 'Y'", "--tag_column 2", "2,3"],
+    ),
+    "a header that may be a label": (
+        *("h.tsv", "字\t标签\n米\tPER\n娜\tPER\n在\tO\n里\tLOC\n约\tLOC\n。\tO\n", {}),
+        ["h.tsv, line 1", "'标签' is the tag of '字' alone", "take the header out", "--scheme io"],
+    ),
+    "columns whose O is unknown": (
+        *("c.txt", "米 人\n娜 人\n在 无\n里 地\n约 地\n。 无\n", {}),
+        ["c.txt, line 1", "without any annotation", "--format"],
+    ),
+    "tabs that part no words": (
+        *("c.txt", "里约\t名词,固有名词\n在\t助词,格助词\n下雨\t动词,自立\nEOS\n", {}),
+        ["c.txt, line 1", "without any annotation"],
+    ),
+    "ends of tags that may be labels": (
+        *("s.txt", "take O\nvitamin vitamin-B\nor O\nhepatitis hepatitis-B\n", {}),
+        ["s.txt, line 2", "--scheme suffix", "--scheme io"],
+    ),
+    "a skeleton of OntoNotes": (
+        *("o.conll", "#begin document (a)\na 0 0 [WORD] NN (S* - - - - (LOC) -\n", {}),
+        ["o.conll, line 2", "skeleton", "[WORD]"],
+    ),
+    "two keys of tags": (
+        *("k.conllu", "1\ta\ta\tNOUN\t_\t_\t0\troot\t_\tname=B-X|gold=B-Y\n", {}),
+        ["k.conllu", "several keys hold tags: name, gold", "--tag_column name"],
+    ),
+    "one text of two ids": (
+        *("t.csv", "id,text,start,end,label\n1,Ada came.,0,3,PER\n2,Ada came.,0,3,ORG\n", {}),
+        ["t.csv, line 3", "'Ada came.' has a span from 0 to 3 under two ids", "text_id"],
+    ),
+    "seven bits of Japanese": (
+        *("j.tsv", "\x1b$BEl\x1b(B\tB-X\na\tO\n", {}),
+        ["j.tsv, line 1", "iconv -f ISO-2022-JP -t UTF-8"],
+    ),
+    "seven bits of Chinese": (*("h.tsv", "a\tO\n~{11~}\tB-X\n", {}), ["h.tsv, line 2", "iconv -f HZ -t UTF-8"]),
     "several lists of rows": (
         "splits.json",
         json.dumps({"train": [{"text": "a", "entities": []}], "test": [{"text": "b", "entities": []}]}),
@@ -324,8 +391,63 @@ def test_the_options_that_errors_name_settle_them(tmp_path: Path):
     assert answered(tmp_path, "gold and prediction", tag_column=2) == [(list("abc"), [(0, 1, "X"), (2, 3, "Y")])]
     assert answered(tmp_path, "singles alone", scheme="io")[0][1] == [(0, 1, "S-X"), (2, 3, "S-X")]
     assert answered(tmp_path, "singles alone", scheme="bioes")[0][1] == [(0, 1, "X"), (2, 3, "X")]
+    two = [(["a", "b"], [(0, 1, "L")]), (["c", "d"], [(0, 1, "L")])]
+    assert answered(tmp_path, "sentences named in the first column", tag_column=3) == two
+    assert answered(tmp_path, "sentences and tokens by number", tag_column=4) == two
+    assert answered(tmp_path, "names of columns without tags of entities", tag_column=3, scheme="io") == [
+        (["a", "b"], [(0, 1, "*"), (1, 2, "1:VID")])
+    ]
+    assert answered(tmp_path, "a column named as predictions", tag_column=2) == [(["a", "b"], [(0, 1, "X")])]
+    contrary = answered(tmp_path, "columns that contradict one another", tag_column="2,3")
+    assert contrary == [(["a", "b"], [(0, 1, "X"), (0, 1, "Y")]), (["c", "d"], [(0, 1, "Y"), (1, 2, "X")])]
+    assert answered(tmp_path, "a header that may be a label", scheme="io")[0][1][0] == (0, 1, "标签")
+    assert answered(tmp_path, "ends of tags that may be labels", scheme="io")[0][1][0] == (1, 2, "vitamin-B")
+    assert answered(tmp_path, "two keys of tags", tag_column="gold") == [(["a"], [(0, 1, "Y")])]
     assert answered(tmp_path, "two annotators", annotator=6) == [(["Mina"], [(0, 1, "LOC")])]
     assert answered(tmp_path, "white space at an edge", trim=True) == [(["米", "娜", " ", "走"], [(0, 2, "人")])]
+
+
+def test_parts_of_speech_are_no_entities(tmp_path: Path):
+    (tmp_path / "ud.conllu").write_text("1\ta\ta\tNOUN\t_\t_\t0\troot\t_\t_\n", encoding="utf-8")
+    assert reading(read_rows(tmp_path / "ud.conllu", task="pos")) == [(["a"], [(0, 1, "NOUN")])]
+    for said in ({"task": "ner"}, {"task": "nested_ner"}, {"tag_column": "name"}):
+        with pytest.raises(InputError, match=r"ud.conllu: no word has its entity in (MISC|name)"):
+            read_rows(tmp_path / "ud.conllu", **said)
+
+
+def test_more_than_ten_columns_are_read_by_their_names(tmp_path: Path):
+    names = "# global.columns = ID FORM LEMMA UPOS XPOS FEATS HEAD DEPREL DEPS MISC NER\n"
+    row = "1\tRio\tRio\tPROPN\t_\t_\t0\troot\t_\t_\tB-LOC\n2\tfell\tfall\tVERB\t_\t_\t1\tdep\t_\t_\tO\n"
+    (tmp_path / "plus.conllu").write_text(names + row, encoding="utf-8")
+    assert reading(read_rows(tmp_path / "plus.conllu", task="ner")) == [(["Rio", "fell"], [(0, 1, "LOC")])]
+
+
+@pytest.mark.parametrize("name", ["text_id", "doc_id", "sentence_id", "document_id"])
+def test_ids_of_texts_keep_equal_texts_apart(tmp_path: Path, name: str):
+    content = f"{name},text,start,end,label\n1,a b,0,1,X\n2,a b,0,1,Y\n"
+    (tmp_path / "texts.csv").write_text(content, encoding="utf-8")
+    assert reading(read_rows(tmp_path / "texts.csv")) == [(["a", "b"], [(0, 1, "X")]), (["a", "b"], [(0, 1, "Y")])]
+
+
+def test_labels_lose_what_nobody_sees_at_their_edges(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(
+        lines({"tokens": ["a", "b"], "entities": [span(0, 1, "X "), span(1, 2, "\u200bX")]}), encoding="utf-8"
+    )
+    found = read_file(path, quiet=True)
+    assert reading(found.rows) == [(["a", "b"], [(0, 1, "X"), (1, 2, "X")])]
+    assert found.told == [f"2 labels lost white space or invisible characters at an edge: 'X ' at {path}, line 1"]
+    for label in ("X ", "X\u00a0", " X", "X\u200b"):
+        with pytest.raises(InputError, match="white space or an invisible character at an edge; allowed: 'X'"):
+            write_rows_as([{"id": "1", "tokens": ["a"], "entities": [span(0, 1, label)]}], "conll", tmp_path / "out")
+
+
+@pytest.mark.parametrize("packer", ["xz", "bzip2"])
+def test_what_is_packed_otherwise_says_how_to_unpack_it(tmp_path: Path, packer: str):
+    pack = {"xz": lzma.compress, "bzip2": bz2.compress}[packer]
+    (tmp_path / "rows.jsonl").write_bytes(pack(b'{"tokens": ["a"], "entities": []}\n'))
+    with pytest.raises(InputError, match=rf"rows.jsonl: is packed by {packer}.*: {packer} -d "):
+        read_rows(tmp_path / "rows.jsonl")
 
 
 def test_names_of_integers_by_their_numbers(tmp_path: Path):

@@ -155,6 +155,16 @@ def test_a_mutated_file_is_read_right_or_refused(tmp_path: Path, sample: Sample)
                 check_rows(found.rows, path="read")
 
 
+@pytest.mark.parametrize("name", ["conll", "conll-bioes"])
+@pytest.mark.parametrize("token", ["# scheme = bioes", "# scheme = io", "# global.columns = FORM NER", "# id = 7"])
+def test_a_token_like_a_remark_is_read_as_a_token(tmp_path: Path, name: str, token: str):
+    spans = [{"start": 0, "end": 2, "label": "PER"}, {"start": 0, "end": 1, "label": "E-MAIL"}]
+    for entities in (spans, spans[:1]):
+        rows = [{"id": "1", "tokens": [token, "b"], "entities": entities}]
+        write_rows_as(rows, name, tmp_path / "out.conll")
+        assert as_sets(read_rows(tmp_path / "out.conll")) == as_sets(rows)
+
+
 def test_long_lines_take_no_long_time(tmp_path: Path):
     long = ["a" * 200_000, "[" * 200_000, " " * 200_000 + "x", "1 " * 100_000, "# id " * 50_000, "-B" * 100_000]
     long += [
@@ -194,7 +204,10 @@ def test_a_text_beside_its_tokens_is_written_as_it_stands(tmp_path: Path, name: 
         ("conll", ["a", "-DOCSTART-", "b"], "'-DOCSTART-' is the mark of a document"),
         ("conll-bioes", ["-DOCSTART-x"], "'-DOCSTART-x' is the mark of a document"),
         ("brat", ["\ufeff", "b"], r"row '1' begins with U\+FEFF"),
+        ("conll", ["-docstart-"], "'-docstart-' is the mark of a document"),
+        ("conll", ["a", "\ufeffb"], "is a byte order mark"),
         ("conll", ["a\tb"], "holds a tab"),
+        ("conll", ["a\0b"], "holds NUL"),
     ],
 )
 def test_a_token_that_reading_would_drop_is_refused(tmp_path: Path, name: str, tokens: list[str], message: str):
