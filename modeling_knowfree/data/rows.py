@@ -260,10 +260,14 @@ def _check_flat(spans: Sequence[Row], tokens: Sequence[str], place: Place) -> No
 
 def bare(text: str) -> str:
     """`text` without white space and without format characters, which nobody sees, at its edges."""
-    text = text.strip()
-    while text and (is_silent(text[0]) or is_silent(text[-1])):
-        text = text[is_silent(text[0]) : len(text) - is_silent(text[-1])]
-    return text
+    if text.isascii():
+        return text.strip()
+    start, end = 0, len(text)
+    while start < end and is_silent(text[start]):
+        start += 1
+    while start < end and is_silent(text[end - 1]):
+        end -= 1
+    return text[start:end]
 
 
 def is_silent(character: str) -> bool:
