@@ -9,8 +9,9 @@ from typing import Any
 from ..rows import Place, Row, bad_input, check_keys, show, write_rows
 from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, need_list, need_text
 from .counting import Mention, TextRow, joined_text, placed_texts, rows_of_texts, written_spans
-from .span_keys import SpanKeys
+from .span_keys import SpanKeys, key_of_spans
 
+KEYS = ("label", "labels", "entities")
 _ENTITY = SpanKeys("start_offset", "end_offset", "label", None)
 
 
@@ -41,10 +42,11 @@ def detect(file: File) -> Guess | None:
 
 
 def read(file: File, options: Options) -> Placed:
+    objects = [entry for _, entry in file.entries if isinstance(entry, dict)]
+    chosen = key_of_spans(objects, KEYS, options, file.place())
+
     def text_row(entry: Any, place: Place) -> TextRow:
-        key = next(
-            (key for key in ("label", "labels", "entities") if isinstance(entry, dict) and key in entry), "label"
-        )
+        key = next((key for key in (chosen, *KEYS) if isinstance(entry, dict) and key in entry), "label")
         check_keys(entry, ("text", key), place)
         mentions = []
         for span in need_list(entry, key, place, "[start, end, label]"):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from ..rows import Place, bad_input, show
+from .base import Options
 from .counting import Mention
 
 STARTS = (
@@ -62,6 +64,53 @@ def spelled(span: Any) -> list[Any]:
 
 def has_borders(span: Any) -> bool:
     return isinstance(span, dict) and any(key in span for key in STARTS) and any(key in span for key in ENDS)
+
+
+def counts_characters(key: str) -> bool:
+    """Whether a border says by its name that it counts no tokens."""
+    return "char" in key.lower() or "offset" in key.lower()
+
+
+def is_triple(span: Any) -> bool:
+    return isinstance(span, list) and len(span) == 3 and type(span[0]) is int and isinstance(span[2], str)
+
+
+def key_of_spans(entries: Sequence[dict], keys: Sequence[str], options: Options, place: Place) -> str | None:
+    """
+    The one of `keys` under which the entries of a file list the spans that count; None where none lists any.
+
+    Raises:
+        InputError: entries list spans under several keys, none of which holds those of the others too.
+    """
+    present = [key for key in keys if any(isinstance(entry.get(key), list) and entry[key] for entry in entries)]
+    if len(present) < 2:
+        return present[0] if present else None
+    rows = [spans_under(entry, keys) for entry in entries]
+    filled = [key for key in present if any(row.get(key) for row in rows)]
+    if len(filled) < 2:
+        return filled[0] if filled else None
+    if options.tag_column in filled:
+        return options.tag_column
+    together = {pair for row in rows for pair in combinations([key for key in filled if key in row], 2)}
+    for key in filled:
+        rivals = [other for other in filled if {(key, other), (other, key)} & together]
+        if all(row.get(other, set()) <= row.get(key, set()) for row in rows for other in rivals):
+            return key
+    problem = f"spans stand under several keys: {', '.join(filled)}"
+    bad_input(place, problem, allowed="one key of spans", mend=f"name the one that counts: --tag_column {filled[0]}")
+
+
+def spans_under(entry: dict, keys: Sequence[str]) -> dict[str, set[tuple]]:
+    """The spans of an entry under each of the keys that it has."""
+    return {key: set(_said(entry[key])) for key in keys if isinstance(entry.get(key), list)}
+
+
+def _said(spans: list) -> Iterator[tuple]:
+    for span in (one for written in spans for one in spelled(written)):
+        if is_triple(span):
+            yield tuple(map(repr, span))
+        elif has_borders(span):
+            yield tuple(repr(next((span[key] for key in keys if key in span), None)) for keys in (STARTS, ENDS, LABELS))
 
 
 def span_keys(

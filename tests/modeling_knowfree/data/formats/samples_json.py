@@ -445,4 +445,53 @@ SAMPLES = [
         lines({"raw_words": ["in", "Rio"], "target": ["O", "B-LOC"]}),
         [(["in", "Rio"], [(1, 2, "LOC")])],
     ),
+    Sample(
+        "offsets",
+        "groups.jsonl",
+        lines(
+            {
+                "text": TEXT,
+                "tokens": [{"id": 0, "start": 0, "end": 4}],
+                "ents": [span(0, 7, "PER"), span(15, 23, "LOC")],
+                "spans": {"sc": [span(*triple, kb_id="") for triple in TRIPLES]},
+            },
+            {"text": RAIN, "tokens": [], "ents": [], "spans": {"sc": []}},
+        ),
+        NESTED,
+    ),
+    Sample(
+        "offsets",
+        "either.jsonl",
+        lines({"text": TEXT, "labels": ["trip"], "entities": []}, {"text": TEXT, "entities": [span(0, 7, "PER")]})
+        + lines({"text": TEXT, "spans": [span(15, 23, "LOC")]}),
+        [(RIO[0][0], []), (RIO[0][0], [(0, 2, "PER")]), (RIO[0][0], [(4, 6, "LOC")])],
+    ),
+    Sample(
+        "jsonl",
+        "spans_alone.jsonl",
+        lines({"tokens": RIO[1][0], "entities": [], "spans": []})
+        + lines({"tokens": RIO[0][0], "entities": [], "spans": [span(0, 2, "PER"), span(4, 6, "LOC")]}),
+        RIO[::-1],
+    ),
+    Sample(
+        "offsets",
+        "characters_too.jsonl",
+        lines(
+            {
+                "text": "abc d e",
+                "tokens": ["abc", "d", "e"],
+                "spans": [
+                    {"start_char": 0, "end_char": 3, "label": "X"},
+                    {"start_char": 4, "end_char": 5, "label": "Y"},
+                ],
+            }
+        ),
+        [(["abc", "d", "e"], [(0, 1, "X"), (1, 2, "Y")])],
+    ),
+    Sample(
+        "tags",
+        "wikiann.jsonl",
+        lines({"tokens": ["in", "Port", "Rio"], "ner_tags": ["O", "B-LOC", "I-LOC"], "spans": ["LOC: Port Rio"]}),
+        [(["in", "Port", "Rio"], [(1, 3, "LOC")])],
+    ),
 ]

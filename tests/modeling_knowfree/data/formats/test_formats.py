@@ -286,6 +286,40 @@ REFUSED = {
         *("e.jsonl", lines({"text": "米娜 走", "spans": [{"start": 0, "end": 3, "label": "人"}]}), {}),
         ["e.jsonl, line 1", "ends with white space", "--trim"],
     ),
+    "two keys of spans": (
+        "two.jsonl",
+        lines(
+            {"text": "Mina saw Rio", "entities": [span(0, 4, "PER")], "spans": [span(9, 12, "NP")]},
+            {"text": "It rained", "entities": [], "spans": [span(0, 2, "NP")]},
+        ),
+        {},
+        ["two.jsonl", "several keys: entities, spans", "--tag_column entities"],
+    ),
+    "two keys of spans in tokens": (
+        "two.jsonl",
+        lines({"tokens": ["Rio"], "entities": [], "spans": []}) * 1000
+        + lines({"tokens": ["Rio"], "entities": [], "spans": [span(0, 1, "NP")]}),
+        {},
+        ["two.jsonl, line 1001", "spans holds other spans than entities", "--tag_column entities"],
+    ),
+    "two keys of triples": (
+        *("two.jsonl", lines({"text": "Rio", "label": [[0, 3, "X"]], "labels": [[0, 3, "Y"]]}), {}),
+        ["two.jsonl", "several keys: label, labels", "--tag_column label"],
+    ),
+    "a group of spans beside entities": (
+        *(
+            "spacy.jsonl",
+            lines({"text": "in Rio", "ents": [], "spans": {"a": [span(3, 6, "X")], "b": [span(0, 2, "Y")]}}),
+            {},
+        ),
+        ["spacy.jsonl", "several keys: spans.a, spans.b", "--tag_column spans.a"],
+    ),
+    "characters without a text": (
+        "chars.jsonl",
+        lines({"tokens": ["Mina", "left"], "spans": [{"start_char": 0, "end_char": 1, "label": "PER"}]}),
+        {},
+        ["chars.jsonl, line 1", "start_char", "counts characters", "add the text"],
+    ),
 }
 
 
@@ -325,6 +359,11 @@ def test_the_options_that_errors_name_settle_them(tmp_path: Path):
     assert answered(tmp_path, "singles alone", scheme="io")[0][1] == [(0, 1, "S-X"), (2, 3, "S-X")]
     assert answered(tmp_path, "singles alone", scheme="bioes")[0][1] == [(0, 1, "X"), (2, 3, "X")]
     assert answered(tmp_path, "two annotators", annotator=6) == [(["Mina"], [(0, 1, "LOC")])]
+    assert answered(tmp_path, "two keys of spans", tag_column="spans")[0] == (["Mina", "saw", "Rio"], [(2, 3, "NP")])
+    assert answered(tmp_path, "two keys of triples", tag_column="labels") == [(["Rio"], [(0, 1, "Y")])]
+    assert answered(tmp_path, "a group of spans beside entities", tag_column="spans.b") == [
+        (["in", "Rio"], [(0, 1, "Y")])
+    ]
     assert answered(tmp_path, "white space at an edge", trim=True) == [(["米", "娜", " ", "走"], [(0, 2, "人")])]
 
 
