@@ -77,7 +77,7 @@ def covered(text: str) -> Any:
     return texts
 
 
-def keys_of(file: File, listed: Sequence[tuple[Any, list]]) -> SpanKeys:
+def keys_of(file: File, listed: Sequence[tuple[Any, list]], options: Options) -> SpanKeys:
     """The keys of the span objects of a file's entries, beside each of which its spans are `listed`."""
     spans = [
         (span, covered(entry["text"]))
@@ -87,7 +87,7 @@ def keys_of(file: File, listed: Sequence[tuple[Any, list]]) -> SpanKeys:
         for span in spelled(written)
         if has_borders(span)
     ]
-    return span_keys(spans, file.place())
+    return span_keys(spans, file.place(), options)
 
 
 def read(file: File, options: Options) -> Placed:
@@ -102,7 +102,7 @@ def read(file: File, options: Options) -> Placed:
         return spans_key(entry)
 
     listed = [(entry, spans) for entry in objects if isinstance(spans := entry.get(key_in(entry)), list)]
-    keys = keys_of(file, listed)
+    keys = keys_of(file, listed, options)
 
     def text_row(entry: Any, place: Place) -> TextRow:
         check_keys(entry, ("text",), place)

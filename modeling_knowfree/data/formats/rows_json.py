@@ -103,7 +103,7 @@ class _Reader:
                 for span in entry.get(self.key_in(entry)) or ():
                     if has_borders(span):
                         spans.append((span, lambda start, end, tokens=tokens: _covered(tokens, start, end)))
-        return span_keys(spans, self.file.place(), own=True)
+        return span_keys(spans, self.file.place(), self.options, own=True)
 
     def row(self, entry: Any, place: Place) -> Row:
         check_keys(entry, ("tokens",), place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
@@ -23,6 +25,7 @@ LABELS = (
     *("label_type", "entityType", "displayName", "types", "Type"),
 )
 STATED = ("text", "mention", "entity", "surface", "surface_form", "entity_text", "span", "word", "value", "name")
+_NUMBERED = re.compile(r"[^\W\d]{0,8}[-_#:]?\d+")
 _CERTAIN = ("text", "mention", "entity", "surface", "surface_form", "entity_text")  # stated by what they are called
 
 
@@ -114,7 +117,7 @@ def _said(spans: list) -> Iterator[tuple]:
 
 
 def span_keys(
-    spans: Iterable[tuple[dict, Callable[[Any, Any], set[str]]]], place: Place, *, own: bool = False
+    spans: Iterable[tuple[dict, Callable[[Any, Any], set[str]]]], place: Place, options: Options, *, own: bool = False
 ) -> SpanKeys:
     """
     The keys of a file's spans.
@@ -125,11 +128,13 @@ def span_keys(
         own: `label` is the label by definition, unless another key is.
 
     Raises:
-        InputError: where every key that may be the label holds the text that its span covers.
+        InputError: where every key that may be the label holds the text that its span covers, or the first of several
+            numbers the spans, or is one word for all, while another sorts them.
     """
     present: dict[str, int] = {}
     covering: dict[str, int] = {}
     mentions: dict[str, set[str]] = {}
+    values: dict[str, Counter[str]] = {}
     total = 0
     start_key, end_key = "start", "end"
     for span, covered in spans:
@@ -143,6 +148,7 @@ def span_keys(
             if value is None:
                 continue
             present[key] = present.get(key, 0) + 1
+            values.setdefault(key, Counter())[str(value)] += 1
             if isinstance(value, str) and value and _squeezed(value) in texts:
                 covering[key] = covering.get(key, 0) + 1
                 mentions.setdefault(key, set()).add(value)
@@ -159,13 +165,47 @@ def span_keys(
         problem = f"the label {show(key)} would be the text that its span covers"
         mend = "write the label of each span as label"
         bad_input(place, problem, allowed='{"start": int, "end": int, "label": str}', mend=mend)
-    label = complete[0] if complete else "label"
+    label = _label_of(complete, values, options, place) if complete else "label"
     stated = next((key for key in STATED if key in present and key != label and is_mention(key)), None)
     if stated is None and not ("entity_group" in present or "score" in present):
         stated = next((key for key in _CERTAIN if key in present and key != label), None)
     if label == "entity_group":
         stated = None  # what `word` holds there is decoded
     return SpanKeys(start_key, end_key, label, stated)
+
+
+def _label_of(complete: Sequence[str], values: dict[str, Counter[str]], options: Options, place: Place) -> str:
+    """The key of the labels, of those that may be: the first, unless another one sorts the spans better."""
+    first, *others = complete
+    if options.tag_column in complete:
+        return options.tag_column
+    others = [key for key in others if values[key] != values[first] and (key not in STATED or _sorts(values[key]))]
+    if not others:
+        return first
+    listed = ", ".join(f"{key} ({', '.join(map(show, list(values[key])[:3]))})" for key in (first, *others))
+    if any(_is_poorer(values[first], values[key]) for key in others):
+        problem = f"the label may stand under several keys: {listed}"
+        bad_input(place, problem, allowed="one key of labels", mend=f"name it: --tag_column {others[0]}")
+    options.told.add(f"keys of spans may hold labels, and {first} counts; --tag_column NAME takes another", listed)
+    return first
+
+
+def _sorts(values: Counter[str]) -> bool:
+    """Whether values are those of few kinds."""
+    return 2 * len(values) <= values.total()
+
+
+def _is_poorer(values: Counter[str], others: Counter[str]) -> bool:
+    """Whether values are one for all spans or number them, and others are labels of several kinds."""
+    if len(values) == 1:
+        return len(others) > 1 and not _number(others)
+    return _number(values) and not _number(others)
+
+
+def _number(values: Counter[str]) -> bool:
+    """Whether values number the spans: `T1`, `T2`, or where there are many each is another."""
+    different = values.total() == len(values)
+    return different and (len(values) > 20 or all(map(_NUMBERED.fullmatch, values)))
 
 
 def _squeezed(text: str) -> str:

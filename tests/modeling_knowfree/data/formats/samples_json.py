@@ -494,4 +494,19 @@ SAMPLES = [
         lines({"tokens": ["in", "Port", "Rio"], "ner_tags": ["O", "B-LOC", "I-LOC"], "spans": ["LOC: Port Rio"]}),
         [(["in", "Port", "Rio"], [(1, 3, "LOC")])],
     ),
+    Sample(
+        "offsets",
+        "finer.jsonl",
+        lines(
+            {
+                "text": TEXT,
+                "entities": [
+                    span(0, 7, "PER", type="NAM", name="Bo, Mina"),
+                    span(15, 23, "LOC", type="NAM", name="Port of Rio"),
+                ],
+            }
+        ),
+        RIO[:1],
+        told=("label counts; --tag_column NAME takes another: label ('PER', 'LOC'), type ('NAM')",),
+    ),
 ]

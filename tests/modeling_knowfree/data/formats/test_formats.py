@@ -320,6 +320,34 @@ REFUSED = {
         {},
         ["chars.jsonl, line 1", "start_char", "counts characters", "add the text"],
     ),
+    "one word for all spans beside labels": (
+        "kinds.jsonl",
+        lines(
+            {
+                "text": "Mina saw Rio",
+                "entities": [
+                    {"start": 0, "end": 4, "type": "entity", "category": "PER"},
+                    {"start": 9, "end": 12, "type": "entity", "category": "LOC"},
+                ],
+            }
+        ),
+        {},
+        ["kinds.jsonl", "type ('entity'), category ('PER', 'LOC')", "--tag_column category"],
+    ),
+    "numbers of spans beside labels": (
+        "numbers.jsonl",
+        lines(
+            {
+                "tokens": ["Mina", "saw", "Rio"],
+                "entities": [
+                    {"start": 0, "end": 1, "label": "T1", "type": "PER"},
+                    {"start": 2, "end": 3, "label": "T2", "type": "LOC"},
+                ],
+            }
+        ),
+        {},
+        ["numbers.jsonl", "label ('T1', 'T2'), type ('PER', 'LOC')", "--tag_column type"],
+    ),
 }
 
 
@@ -364,6 +392,9 @@ def test_the_options_that_errors_name_settle_them(tmp_path: Path):
     assert answered(tmp_path, "a group of spans beside entities", tag_column="spans.b") == [
         (["in", "Rio"], [(0, 1, "Y")])
     ]
+    for case in ("one word for all spans beside labels", "numbers of spans beside labels"):
+        column = "type" if "numbers" in case else "category"
+        assert answered(tmp_path, case, tag_column=column)[0][1] == [(0, 1, "PER"), (2, 3, "LOC")]
     assert answered(tmp_path, "white space at an edge", trim=True) == [(["米", "娜", " ", "走"], [(0, 2, "人")])]
 
 
