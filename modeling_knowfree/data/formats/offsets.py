@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..rows import Place, bad_input, check_keys, show
+from .annotators import annotators_of, decided_by_span
 from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, need_list, need_text
 from .counting import Mention, TextRow, placed_texts, rows_of_texts
 from .span_keys import SpanKeys, has_borders, is_triple, key_of_spans, span_keys, spelled
@@ -14,6 +15,9 @@ KEYS = (
     *("entities", "spans", "mentions", "annotations", "annotation", "ents", "entity", "ner", "labels", "label"),
     *("entity_list", "textSegmentAnnotations"),
 )
+
+_OPEN = ("discarded", "default", "draft", "pending", "rejected")
+_DONE = ("validated", "submitted", "completed", "accepted", "approved", "annotated", "reviewed", "finished", "done")
 
 
 def spans_key(entry: dict) -> str | None:
@@ -104,24 +108,40 @@ def read(file: File, options: Options) -> Placed:
     listed = [(entry, spans) for entry in objects if isinstance(spans := entry.get(key_in(entry)), list)]
     keys = keys_of(file, listed, options)
 
-    def text_row(entry: Any, place: Place) -> TextRow:
+    def text_row(entry: Any, place: Place) -> TextRow | None:
         check_keys(entry, ("text",), place)
+        if isinstance(status := entry.get("status"), str) and not _is_done(status, place, options):
+            return None
         key = key_in(entry) or ("spans" if "spans" in entry and "entities" not in entry else "entities")
         check_keys(entry, ("text", key), place)
         text = need_text(entry, place)
-        mentions = []
+        said = []
         for span in [one for written in need_list(entry, key, place) for one in spelled(written)]:
-            if is_triple(span):
-                mentions.append(Mention(*span))
-                continue
             _refuse_pieces(span, place)
-            mentions.append(keys.mention(span, key, place))
+            mention = Mention(*span) if is_triple(span) else keys.mention(span, key, place)
+            said.append((annotators_of(span), mention))
+        mentions = decided_by_span(said, options, place, f"the text {show(text)}")
         tokens = entry["tokens"] if is_list_of_strings(entry.get("tokens")) else None
         return TextRow(text, mentions, identity(entry), tokens)
 
     ours = all(not isinstance(span, dict) or has_borders(span) for _, spans in listed for span in spans)
     ours = ours and (keys.start, keys.end, keys.label, keys.stated) == ("start", "end", "label", "text")
-    yield from rows_of_texts(placed_texts(entries, text_row), options, by_definition=ours)
+    texts = placed_texts(entries, text_row)
+    if entries and not texts:
+        problem = f"no row is done: the status of the first is {show(objects[0]['status'])}"
+        mend = "export what was validated, or take the status out"
+        bad_input(file.place(), problem, allowed="rows that somebody has validated", mend=mend)
+    yield from rows_of_texts(texts, options, by_definition=ours)
+
+
+def _is_done(status: str, place: Place, options: Options) -> bool:
+    """Whether a row's annotation counts by its status, as Argilla writes it; what is not known counts and is told."""
+    if status.lower() in _OPEN:
+        options.told.add(f"rows of status {status} left out", str(place))
+        return False
+    if status.lower() not in _DONE:
+        options.told.add("rows of a status that is not known, and they count", f"{show(status)} at {place}")
+    return True
 
 
 def _refuse_pieces(span: Any, place: Place) -> None:

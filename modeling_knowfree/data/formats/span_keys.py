@@ -40,11 +40,16 @@ class SpanKeys(NamedTuple):
         if not isinstance(span, dict) or not {self.start, self.end, self.label} <= span.keys():
             allowed = f'{{"{self.start}": int, "{self.end}": int, "{self.label}": str}}'
             bad_input(place, f"{key} holds {show(span)}", allowed=allowed, mend="give each span these three keys")
-        label = span[self.label]
-        if isinstance(label, list) and len(label) == 1:
-            label = label[0]
+        label = _plain(span[self.label])
         stated = span.get(self.stated) if self.stated else None
         return Mention(span[self.start], span[self.end], label, stated)
+
+
+def _plain(value: Any) -> Any:
+    """A label that stands alone in a list, or with Flair in an object beside its score."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    return value["value"] if isinstance(value, dict) and isinstance(value.get("value"), str) else value
 
 
 PAIRS = ("span", "pos", "indices", "offset", "offsets", "position", "range", "loc")
@@ -55,6 +60,8 @@ def spelled(span: Any) -> list[Any]:
     of DataTurks, which may be several."""
     if not isinstance(span, dict) or has_borders(span):
         return [span]
+    if "endOffset" in span and "displayName" in span:  # Vertex AI leaves a start of 0 out
+        return [{"startOffset": 0, **span}]
     if isinstance(points := span.get("points"), list) and points and all(map(has_borders, points)):
         return [{**point, "label": span.get("label")} for point in points]
     pair = next((key for key in PAIRS if isinstance(span.get(key), list)), None)
@@ -144,7 +151,7 @@ def span_keys(
         total += 1
         texts = {_squeezed(text) for text in covered(span.get(start_key), span.get(end_key))}
         for key in {*LABELS, *STATED} & span.keys():
-            value = span[key][0] if isinstance(span[key], list) and len(span[key]) == 1 else span[key]
+            value = _plain(span[key])
             if value is None:
                 continue
             present[key] = present.get(key, 0) + 1

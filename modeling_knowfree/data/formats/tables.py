@@ -268,6 +268,7 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
     text, tags = header.first(TEXTS), header.first(CELLS)
     assert text is not None and tags is not None
     entries: list[Any] = []
+    annotator = header.first(("annotator",))
     for place, cells in _records(file, header):
         if isinstance(cells, InputError):
             yield place, cells
@@ -278,6 +279,8 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
             continue
         named = header.first(("id", "sentence #", "sentence_id"))
         entry: dict[str, Any] = {} if named in (None, text) else {"id": cells[named]}
+        if annotator is not None:
+            entry["annotator"] = cells[annotator]  # a line each in Label Studio's CSV
         if isinstance(tagged, str):
             tagged = tagged.split()
         if (
@@ -325,8 +328,10 @@ def _spans(file: File, header: Header, columns: tuple[int, int, int], options: O
     if left_out:
         options.told.add("columns are not read", ", ".join(left_out), len(left_out))
     inner = File(file.path, entries.values(), name=file.name, unit=options.unit)
-    for (_, row), place in zip(offsets.read(inner, options), places.values(), strict=True):
-        yield place, row
+    listed = list(places.values())
+    for place, row in offsets.read(inner, options):
+        assert place.number is not None  # of a table
+        yield listed[place.number - 1], row
 
 
 def _number(cell: str) -> Any:

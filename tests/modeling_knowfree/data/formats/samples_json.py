@@ -509,4 +509,75 @@ SAMPLES = [
         RIO[:1],
         told=("label counts; --tag_column NAME takes another: label ('PER', 'LOC'), type ('NAM')",),
     ),
+    Sample(
+        "offsets",
+        "alike.json",
+        json.dumps(
+            {
+                "examples": [
+                    {
+                        "content": TEXT,
+                        "annotations": [
+                            {
+                                "start": s,
+                                "end": e,
+                                "tag": label,
+                                "annotated_by": [{"annotator": "a"}, {"annotator": "b"}],
+                            }
+                            for s, e, label in TRIPLES
+                        ],
+                    }
+                ]
+            }
+        ),
+        NESTED[:1],
+        told=("1 tasks were annotated alike",),
+    ),
+    Sample(
+        "offsets",
+        "argilla.jsonl",
+        lines(
+            {"text": TEXT, "annotation": [span(0, 7, "PER"), span(15, 23, "LOC")], "status": "Validated"},
+            {"text": TEXT, "annotation": [span(0, 4, "LOC")], "status": "Discarded"},
+            {"text": TEXT, "annotation": None, "status": "Default"},
+            {"text": RAIN, "annotation": [], "status": "odd"},
+        ),
+        RIO,
+        told=("1 rows of status Discarded left out", "1 rows of status Default left out", "not known, and they count"),
+    ),
+    Sample(
+        "offsets",
+        "flair.json",
+        array(
+            {
+                "text": TEXT,
+                "entities": [
+                    {"text": TEXT[s:e], "start_pos": s, "end_pos": e, "labels": [{"value": label, "confidence": 0.9}]}
+                    for s, e, label in TRIPLES
+                ],
+            }
+        ),
+        NESTED[:1],
+    ),
+    Sample(
+        "offsets",
+        "vertex.jsonl",
+        lines(
+            {
+                "textContent": TEXT,
+                "textSegmentAnnotations": [
+                    {"endOffset": 7, "displayName": "PER"},
+                    {"startOffset": 15, "endOffset": 23, "displayName": "LOC"},
+                ],
+            }
+        ),
+        RIO[:1],
+    ),
+    Sample(
+        "doccano",
+        "blank.jsonl",
+        lines({"text": "", "label": []}, {"text": TEXT, "label": TRIPLES[:2]}),
+        RIO[:1],
+        told=("1 empty texts left out: ",),
+    ),
 ]

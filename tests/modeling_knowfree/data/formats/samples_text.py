@@ -265,4 +265,19 @@ SAMPLES = [
         [(["Rio"], [(0, 1, "PROPN")])],
         told=("1 words have no NER= in MISC: the labels are their parts of speech: MISC has Entity",),
     ),
+    Sample(
+        "csv",
+        "label_studio.csv",
+        'annotator,id,label,text\n1,1,"[{""start"":0,""end"":4,""labels"":[""PER""]}]",Mina left\n1,2,,It rained\n'
+        '2,1,"[{""start"":0,""end"":4,""labels"":[""PER""]}]",Mina left\n',
+        [(["Mina", "left"], [(0, 1, "PER")]), (["It", "rained"], [])],
+        told=("1 tasks were annotated alike",),
+    ),
+    Sample(
+        "csv",
+        "empty_text.csv",
+        "id,text,start,end,label\n1,,,,\n2,Mina left,0,4,PER\n",
+        [(["Mina", "left"], [(0, 1, "PER")])],
+        told=("1 empty texts left out",),
+    ),
 ]

@@ -348,6 +348,50 @@ REFUSED = {
         {},
         ["numbers.jsonl", "label ('T1', 'T2'), type ('PER', 'LOC')", "--tag_column type"],
     ),
+    "annotators of spans": (
+        "users.jsonl",
+        lines(
+            {
+                "text": "Mina",
+                "annotations": [
+                    {"label": label, "start_offset": 0, "end_offset": 4, "user": user}
+                    for user, label in ((1, "PER"), (2, "LOC"))
+                ],
+            }
+        ),
+        {},
+        ["users.jsonl, line 1", "'Mina' has 2 differing annotations, by 1, 2", "--annotator"],
+    ),
+    "annotators of doccano's spans": (
+        "users.jsonl",
+        lines(
+            {
+                "text": "Mina",
+                "entities": [
+                    {"label": label, "start_offset": 0, "end_offset": 4, "user": user}
+                    for user, label in ((1, "PER"), (2, "LOC"))
+                ],
+            }
+        ),
+        {},
+        ["users.jsonl, line 1", "'Mina' has 2 differing annotations, by 1, 2", "--annotator"],
+    ),
+    "annotators in a CSV": (
+        "ls.csv",
+        "annotator,id,label,text\n"
+        + "".join(
+            f'{who},5,"[{{""start"":0,""end"":4,""labels"":[""{label}""]}}]",Mina\n'
+            for who, label in ((1, "PER"), (2, "LOC"))
+        ),
+        {},
+        ["ls.csv, row 1", "task 5 has 2 differing annotations, by 1, 2", "--annotator"],
+    ),
+    "nothing validated": (
+        "open.jsonl",
+        lines({"text": "Mina", "annotation": [span(0, 4, "PER")], "status": "Default"}),
+        {},
+        ["open.jsonl", "'Default'", "take the status out"],
+    ),
 }
 
 
@@ -395,6 +439,8 @@ def test_the_options_that_errors_name_settle_them(tmp_path: Path):
     for case in ("one word for all spans beside labels", "numbers of spans beside labels"):
         column = "type" if "numbers" in case else "category"
         assert answered(tmp_path, case, tag_column=column)[0][1] == [(0, 1, "PER"), (2, 3, "LOC")]
+    for case in ("annotators of spans", "annotators of doccano's spans", "annotators in a CSV"):
+        assert answered(tmp_path, case, annotator=2) == [(["Mina"], [(0, 1, "LOC")])]
     assert answered(tmp_path, "white space at an edge", trim=True) == [(["米", "娜", " ", "走"], [(0, 2, "人")])]
 
 
