@@ -580,4 +580,5 @@ SAMPLES = [
         RIO[:1],
         told=("1 empty texts left out: ",),
     ),
+    Sample("cas-json", "layer.json", cas().replace("NamedEntity", "Actor"), NESTED, told=("1 spans without a label",)),
 ]

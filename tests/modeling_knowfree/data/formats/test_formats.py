@@ -98,6 +98,15 @@ def test_span_groups_of_spacy(tmp_path: Path):
 
 # ------------------------------------------------------------------ refused, or asked about
 
+
+def layers(*kinds: str) -> str:
+    """A CAS whose layers have one span each, of which a string says the kind."""
+    structures = [{"%TYPE": kind, "begin": 0, "end": 4, "kind": kind[-1], "value": kind[0]} for kind in kinds]
+    structures += [{"%TYPE": "uima.tcas.DocumentAnnotation", "begin": 0, "end": 9, "language": "en"}]
+    structures += [{"%TYPE": "de.x.dkpro.core.api.segmentation.type.Lemma", "begin": 0, "end": 4, "value": "mina"}]
+    return json.dumps({"%FEATURE_STRUCTURES": [{"sofaString": "Mina left"}, *structures]})
+
+
 PEOPLE = [{"start": 0, "end": 7, "label": "PER"}]
 REFUSED = {
     "raw Chinese": ("raw.txt", "米娜离开了里约港。\n下雨了。\n", {}, ["raw.txt, line 1", "plain text", "2 lines"]),
@@ -392,16 +401,40 @@ REFUSED = {
         {},
         ["open.jsonl", "'Default'", "take the status out"],
     ),
+    "an annotation over sentences": (
+        "over.tsv",
+        "#FORMAT=WebAnno TSV 3.3\n#T_SP=x.NamedEntity|value\n\n1-1\t0-4\tBank\tORG[1]\n1-2\t5-7\tof\tORG[1]\n\n"
+        "2-1\t8-11\tRio\tORG[1]\n2-2\t12-16\tfell\t_\n",
+        {},
+        ["over.tsv, line 7", "annotation [1] 'ORG' goes over the end of a sentence", "join the sentences"],
+    ),
+    "annotation of a shared task": (
+        *("task/a.ann", "", {"task/a.a1": "T1\tX 0 3\tRio\n", "task/a.txt": "Rio\n"}),
+        ["a.a1", "cat a.a1 a.a2 > a.ann"],
+    ),
+    "folders of splits": (
+        "brat/train/a.ann",
+        "",
+        {"brat/train/a.txt": "Rio\n", "brat/test/b.ann": "", "brat/test/b.txt": "Rio\n"},
+        ["brat", "holds several splits: test, train", "name the folder of a split"],
+    ),
+    "two layers of a CAS": (
+        *("doc.json", layers("a.NamedEntity", "my.Entity"), {}),
+        ["doc.json", "several span layers: a.NamedEntity, my.Entity", "--tag_column a.NamedEntity"],
+    ),
+    "two features of a CAS": (
+        *("doc.json", layers("my.Entity"), {}),
+        ["doc.json", "the features of my.Entity are kind, value", "--tag_column 'my.Entity|FEATURE'"],
+    ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_sure_is_asked_about(tmp_path: Path, case: str):
     name, content, beside, fragments = REFUSED[case]
-    for other, text in {name: content, **beside}.items():
-        (tmp_path / other).write_text(text, encoding="utf-8")
+    path = Sample("", name, content, [], beside=beside).write(tmp_path)
     with pytest.raises(InputError) as caught:
-        read_rows(tmp_path / name)
+        read_rows(path)
     missing = [fragment for fragment in fragments if fragment not in str(caught.value)]
     assert not missing, str(caught.value)
 
@@ -441,6 +474,8 @@ def test_the_options_that_errors_name_settle_them(tmp_path: Path):
         assert answered(tmp_path, case, tag_column=column)[0][1] == [(0, 1, "PER"), (2, 3, "LOC")]
     for case in ("annotators of spans", "annotators of doccano's spans", "annotators in a CSV"):
         assert answered(tmp_path, case, annotator=2) == [(["Mina"], [(0, 1, "LOC")])]
+    assert answered(tmp_path, "two layers of a CAS", tag_column="NamedEntity") == [(["Mina", "left"], [(0, 1, "a")])]
+    assert answered(tmp_path, "two layers of a CAS", tag_column="Entity|kind") == [(["Mina", "left"], [(0, 1, "y")])]
     assert answered(tmp_path, "white space at an edge", trim=True) == [(["米", "娜", " ", "走"], [(0, 2, "人")])]
 
 
@@ -570,6 +605,11 @@ def test_the_formats_that_people_have(monkeypatch):
         with pytest.raises(InputError) as caught:
             read_rows(source, task=task)
         assert source.name in str(caught.value) and place in str(caught.value), folder.name
+
+
+def test_documents_of_brat_are_named_after_their_folders(tmp_path: Path):
+    path = next(sample for sample in SAMPLES if sample.name == "deep/a.ann").write(tmp_path)
+    assert [row["id"] for row in read_rows(path)] == ["a-1", "b/a-1"]
 
 
 @pytest.mark.parametrize("blank", ["\n" * 3, " \n" * 5000, "\t\n\n"])
