@@ -11,7 +11,7 @@ from typing import Any
 from ..rows import InputError, Place, Row, bad_input, check_keys, show, show_span, write_rows
 from .base import File, Format, Guess, Options, Placed, attempt, each, identity, is_list_of_strings, need_list
 from .counting import align
-from .schemes import scheme_of
+from .schemes import looks_like_tags, scheme_of
 from .span_keys import (
     ENDS,
     STARTS,
@@ -22,9 +22,9 @@ from .span_keys import (
     span_keys,
     spans_under,
 )
+from .tags_json import TAGS
 
 SPANS = ("entities", "spans", "entity_mentions")
-_OTHER_TAGS = ("ner_tags", "ner", "tags")
 
 
 def detect(file: File) -> Guess | None:
@@ -167,8 +167,8 @@ class _Reader:
         return ""
 
     def _check_tags(self, entry: dict, entities: list[Row], place: Place) -> None:
-        """Tags beside entities must say the same."""
-        for key in _OTHER_TAGS:
+        """Tags beside entities must say the same; they hold no nesting, so entities may say more."""
+        for key in TAGS:
             tags = entry.get(key)
             if not isinstance(tags, list) or len(tags) != len(entry["tokens"]):
                 continue
@@ -176,19 +176,21 @@ class _Reader:
             if names and all(type(tag) is int and 0 <= tag < len(names) for tag in tags):
                 tags = [names[tag] for tag in tags]
             if all(type(tag) is int for tag in tags):
-                differs = any(tags) and not entities
-            elif all(isinstance(tag, str) for tag in tags):
+                lost = next((show(tag) for tag in tags if tag and not entities), None)
+            elif all(isinstance(tag, str) for tag in tags) and looks_like_tags(Counter(tags)):
                 scheme = scheme_of(Counter(tags), named=self.options.scheme)
-                differs = not isinstance(scheme, str) and bool(scheme.spans(tags)) and not entities
+                spans = [] if isinstance(scheme, str) else scheme.spans(tags)
+                said = [(span["start"], span["end"], span["label"]) for span in spans]
+                if not isinstance(scheme, str) and scheme.name == "io" and entities:
+                    continue  # neighbours of one label are one span in such tags
+                found = {repr((span["start"], span["end"], span["label"])) for span in entities}
+                lost = next((show_span(*span) for span in said if repr(span) not in found), None)
             else:
                 continue
-            if differs:
-                problem = (
-                    f"{key} has tags ({show(next(tag for tag in tags if tag not in (0, 'O')))}), entities is empty"
-                )
-                bad_input(
-                    place, problem, allowed="one of the two", mend=f"take out entities to read {key}, or take out {key}"
-                )
+            if lost is not None:
+                problem = f"{key} has tags ({lost}), entities {'has it not' if entities else 'is empty'}"
+                mend = f"take out entities to read {key}, or take out {key}"
+                bad_input(place, problem, allowed="one of the two", mend=mend)
 
 
 def _span_lists(entry: dict) -> list[str]:

@@ -581,4 +581,17 @@ SAMPLES = [
         told=("1 empty texts left out: ",),
     ),
     Sample("cas-json", "layer.json", cas().replace("NamedEntity", "Actor"), NESTED, told=("1 spans without a label",)),
+    Sample(
+        "jsonl",
+        "nested_and_tagged.jsonl",
+        lines(
+            {
+                "tokens": NESTED[0][0],
+                "entities": [span(0, 2, "PER"), span(4, 6, "LOC"), span(5, 6, "NAME")],
+                "ner_tags": "B-PER I-PER O O B-LOC I-LOC O".split(),
+                "tags": ["NNP", "NNP", "VBD", "SYM", "NNP", "NNP", "."],
+            }
+        ),
+        NESTED[:1],
+    ),
 ]

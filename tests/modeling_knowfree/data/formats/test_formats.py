@@ -426,6 +426,18 @@ REFUSED = {
         *("doc.json", layers("my.Entity"), {}),
         ["doc.json", "the features of my.Entity are kind, value", "--tag_column 'my.Entity|FEATURE'"],
     ),
+    "labels beside no entities": (
+        *("both.jsonl", lines({"tokens": ["a", "b"], "entities": [], "labels": ["B-X", "O"]}), {}),
+        ["both.jsonl, line 1", "labels has tags ([0, 1) 'X'), entities is empty"],
+    ),
+    "tags beside other entities": (
+        *("both.jsonl", lines({"tokens": ["a", "b"], "entities": [span(0, 1, "X")], "ner_tags": ["B-X", "B-Y"]}), {}),
+        ["both.jsonl, line 1", "ner_tags has tags ([1, 2) 'Y'), entities has it not"],
+    ),
+    "lists written as texts": (
+        *("t.jsonl", lines({"tokens": "['a', 'b']", "ner_tags": "['B-X', 'O']"}), {}),
+        ["t.jsonl, line 1", "tokens is \"['a', 'b']\"", "write lists"],
+    ),
 }
 
 
