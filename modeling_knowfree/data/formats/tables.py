@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from typing import Any
 
-from ..rows import InputError, Place, Row, bad_input, show
+from ..rows import InputError, Place, RepeatedKey, Row, bad_input, once, show
 from . import offsets
 from .arrow import read_entries
 from .base import File, Format, Guess, Options, Placed, as_lists, attempt, each
@@ -345,7 +345,9 @@ def _value(cell: str, place: Place) -> Any:
     if not _is_list(cell):
         return cell
     try:
-        return json.loads(cell)
+        return json.loads(cell, object_pairs_hook=once)
+    except RepeatedKey as error:
+        bad_input(place, str(error), allowed="each key once", mend="take one of the two out")
     except (ValueError, RecursionError):
         pass
     if _PRINTED.fullmatch(cell.strip()):

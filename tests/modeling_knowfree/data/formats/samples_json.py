@@ -594,4 +594,13 @@ SAMPLES = [
         ),
         NESTED[:1],
     ),
+    Sample(
+        "cmeee",
+        "bare.jsonl",
+        lines(
+            {"id": 1, "text": ZH, "entities": [{"start_idx": s, "end_idx": e, "type": x} for s, e, x in ZH_SPANS]}
+        ).replace('"id": 1', '"id": 1, "id": 1'),
+        CHINESE[:1],
+        told=("3 spans state no text (entity) and end_idx is read as in V2, behind the span",),
+    ),
 ]

@@ -438,6 +438,18 @@ REFUSED = {
         *("t.jsonl", lines({"tokens": "['a', 'b']", "ner_tags": "['B-X', 'O']"}), {}),
         ["t.jsonl, line 1", "tokens is \"['a', 'b']\"", "write lists"],
     ),
+    "a key twice": (
+        *("keys.jsonl", '{"text": "Mina", "entities": [{"start": 0, "end": 4, "label": "X"}], "entities": []}\n', {}),
+        ["keys.jsonl, line 1", "key 'entities' stands twice", "take one of the two out"],
+    ),
+    "a key twice in an object over lines": (
+        *("keys.json", '{"text": "Mina",\n "entities": [],\n "entities": [[0, 4, "X"]]}\n', {}),
+        ["keys.json, line 1", "key 'entities' stands twice"],
+    ),
+    "a key twice in a cell": (
+        *("keys.csv", 'text,entities\nMina,"[{""start"": 0, ""start"": 1, ""end"": 4, ""label"": ""X""}]"\n', {}),
+        ["keys.csv, line 2", "key 'start' stands twice"],
+    ),
 }
 
 
