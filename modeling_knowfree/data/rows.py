@@ -28,6 +28,7 @@ LONGEST = 100_000  # tokens of a row: no encoder reads so many, and more would f
 NAMESPACES = ("ENT:", "POS:", "SEG:")
 WORD_LABEL = "WORD"  # the label of a word in a segmentation file, and of a bare B, I, E, M or S tag
 A_ROW = '{"id": "1", "tokens": ["in", "Rome"], "entities": [{"start": 1, "end": 2, "label": "LOC"}]}'
+MORE_KEYS = ("extensions", "uncertain", "has_extensions", "synthetic", "parent_id", "weight")  # what a row may carry
 
 Row = dict[str, Any]
 

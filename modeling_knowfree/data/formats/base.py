@@ -274,6 +274,7 @@ class Format:
         read: rows, or the error of a bad one, with their places.
         write: all or nothing, to a file (brat: a folder).
         suffix: of a file written.
+        whole: written with all that the row contract has, not tokens, targets and their labels alone.
     """
 
     name: str
@@ -284,6 +285,7 @@ class Format:
     read: Reader
     write: Writer | None = None
     suffix: str = ""
+    whole: bool = False
     aliases: tuple[str, ...] = ()
 
 

@@ -47,7 +47,7 @@ def read(file: File, options: Options) -> Placed:
     chosen = key_of_spans(objects, KEYS, options, file.place())
 
     def text_row(entry: Any, place: Place) -> TextRow:
-        key = next((key for key in (chosen, *KEYS) if isinstance(entry, dict) and key in entry), "label")
+        key = next((key for key in (chosen or "label", *KEYS) if isinstance(entry, dict) and key in entry), "label")
         check_keys(entry, ("text", key), place)
         said = []
         for span in need_list(entry, key, place, "[start, end, label]"):

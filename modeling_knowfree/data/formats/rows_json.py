@@ -29,9 +29,7 @@ SPANS = ("entities", "spans", "entity_mentions")
 
 def detect(file: File) -> Guess | None:
     def ours(entry: dict) -> bool:
-        tokens = entry.get("tokens", "")
-        of_text = "text" in entry and isinstance(tokens, list)
-        is_spacy = of_text and bool(tokens) and all(isinstance(token, dict) for token in tokens)
+        is_spacy = "text" in entry and isinstance(entry.get("spans"), dict)  # Doc.to_json: groups of spans
         return "tokens" in entry and not is_spacy and bool(_span_lists(entry))
 
     share = file.share(ours)
@@ -230,5 +228,6 @@ FORMAT = Format(
     read=read,
     write=write,
     suffix=".jsonl",
+    whole=True,
     aliases=("rows", "tokens-spans", "stated-text", "duplicate-ids"),
 )

@@ -184,7 +184,7 @@ def span_keys(
 def _label_of(complete: Sequence[str], values: dict[str, Counter[str]], options: Options, place: Place) -> str:
     """The key of the labels, of those that may be: the first, unless another one sorts the spans better."""
     first, *others = complete
-    if options.tag_column in complete:
+    if options.tag_column is not None and options.tag_column in complete:
         return options.tag_column
     others = [key for key in others if values[key] != values[first] and (key not in STATED or _sorts(values[key]))]
     if not others:

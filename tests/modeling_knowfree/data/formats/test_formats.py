@@ -450,6 +450,24 @@ REFUSED = {
         *("keys.csv", 'text,entities\nMina,"[{""start"": 0, ""start"": 1, ""end"": 4, ""label"": ""X""}]"\n', {}),
         ["keys.csv, line 2", "key 'start' stands twice"],
     ),
+    "XML": (
+        "gate.xml",
+        "<GateDocument>\n<Node id='0'/>Mina\n</GateDocument>\n",
+        {},
+        ["gate.xml, line 1", "XML is not read"],
+    ),
+    "marks of Rasa": (
+        *("nlu.yml", 'nlu:\n  - go to [Rio]{"entity": "city"}\n', {}),
+        ["nlu.yml, line 2", "marks inside the text", "[Rio]"],
+    ),
+    "phrases of CaboCha": (
+        *("c.txt", "* 0 1D 0/1 0.0\n東京\t名詞\tB-LOC\nEOS\n", {}),
+        ["c.txt, line 1", "CaboCha's lines of phrases", "EOS"],
+    ),
+    "spans that have no known shape": (
+        *("a.jsonl", lines({"text": "Mina", "tokens": ["Mina"], "annotation": [["PER", 0, 4]]}), {}),
+        ["a.jsonl, line 1", "key 'entities' is missing, the keys are 'text', 'tokens', 'annotation'"],
+    ),
 }
 
 
