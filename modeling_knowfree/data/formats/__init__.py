@@ -185,8 +185,10 @@ def _refuse(file: File) -> None:
         if len(lists) > 1:
             problem = f"holds several lists of rows: {', '.join(map(show, lists))}"
             bad_input(file.place(), problem, allowed="one list", mend="write each into a file of its own")
-        missing = "entities" if any(key in entry for key in tags_json.TOKENS) else "tokens"
+        missing = next((key for key in ("tokens", "entities") if key not in entry), None)
         problem = f"key {missing!r} is missing, the keys are {', '.join(map(show, entry)) or 'none'}"
+        if missing is None:
+            problem = f"entities is {show(entry['entities'])}, no list of spans"
         mend = f"rename or add it (knowfree data formats lists what is read); a whole row is {A_ROW}"
         noun = "line" if file.json_kind == "lines" else "row"
         bad_input(file.place(1, noun), problem, allowed="a row with tokens and entities", mend=mend)

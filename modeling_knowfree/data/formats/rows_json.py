@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..rows import InputError, Place, Row, bad_input, check_keys, show, show_span, write_rows
+from .annotators import annotators_of, decided_by_span
 from .base import File, Format, Guess, Options, Placed, attempt, each, identity, is_list_of_strings, need_list
-from .counting import align
+from .counting import Mention, align
 from .schemes import looks_like_tags, scheme_of
 from .span_keys import (
     ENDS,
@@ -124,6 +125,12 @@ class _Reader:
                 self._check_stated(tokens, (start, end, label), stated, place)
             weight = {"weight": span["weight"]} if isinstance(span, dict) and span.get("weight") is not None else {}
             entities.append({"start": start, "end": end, "label": label} | weight)
+        who = [annotators_of(span) for span in spans]
+        if len({name for names in who for name in names}) > 1:
+            mentions = [Mention(span["start"], span["end"], span["label"]) for span in entities]
+            said = list(zip(who, mentions, strict=True))
+            mentions = decided_by_span(said, self.options, place, f"the sentence {show(tokens)}")
+            entities = [{"start": start, "end": end, "label": label} for start, end, label, _ in mentions]
         self._check_tags(entry, entities, place)
         return {**entry, "entities": entities}
 

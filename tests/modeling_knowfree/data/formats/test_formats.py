@@ -468,6 +468,18 @@ REFUSED = {
         *("a.jsonl", lines({"text": "Mina", "tokens": ["Mina"], "annotation": [["PER", 0, 4]]}), {}),
         ["a.jsonl, line 1", "key 'entities' is missing, the keys are 'text', 'tokens', 'annotation'"],
     ),
+    "annotators of spans in tokens": (
+        *(
+            "users.jsonl",
+            lines({"tokens": ["Mina"], "entities": [span(0, 1, x, annotator=x) for x in ("PER", "LOC")]}),
+            {},
+        ),
+        ["users.jsonl, line 1", "['Mina'] has 2 differing annotations, by PER, LOC", "--annotator"],
+    ),
+    "mentions that are no spans": (
+        *("m.jsonl", lines({"tokens": ["Mina"], "entities": ["PER: Mina"]}), {}),
+        ["m.jsonl, line 1", "entities is ['PER: Mina'], no list of spans"],
+    ),
 }
 
 
@@ -518,6 +530,7 @@ def test_the_options_that_errors_name_settle_them(tmp_path: Path):
         assert answered(tmp_path, case, annotator=2) == [(["Mina"], [(0, 1, "LOC")])]
     assert answered(tmp_path, "two layers of a CAS", tag_column="NamedEntity") == [(["Mina", "left"], [(0, 1, "a")])]
     assert answered(tmp_path, "two layers of a CAS", tag_column="Entity|kind") == [(["Mina", "left"], [(0, 1, "y")])]
+    assert answered(tmp_path, "annotators of spans in tokens", annotator="LOC") == [(["Mina"], [(0, 1, "LOC")])]
     assert answered(tmp_path, "white space at an edge", trim=True) == [(["米", "娜", " ", "走"], [(0, 2, "人")])]
 
 
