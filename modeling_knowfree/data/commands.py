@@ -138,10 +138,12 @@ def convert(source: str, output: Path, to: str, **options: Any) -> None:
     if is_taken(output):
         raise InputError(f"{output}: exists already; allowed: a new file; mend: name another one, or delete it")
     reading = read_file(source, quiet=True, **given_options(options))
-    write_rows_as(reading.rows, to, output)
+    left_out = write_rows_as(reading.rows, to, output)
     click.echo(f"{source}: {reading.format.name} ({reading.why})", err=True)
     for line in reading.told:
         click.echo(f"{source}: {line}", err=True)
+    for line in left_out:
+        click.echo(f"{output}: {line}", err=True)
     entities = sum(len(row["entities"]) for row in reading.rows)
     click.echo(f"{output}: {len(reading.rows)} sentences, {entities} entities, {target.name}", err=True)
 
@@ -221,5 +223,6 @@ def get(dataset: str, output_dir: Path, config_name: str | None, revision: str |
     rows = {name: read_dataset(split, name=f"{dataset}[{name}]", **said) for name, split in splits.items()}
     for name, of_split in rows.items():
         path = output_dir / f"{'dev' if known is not None and name == 'validation' else name}{target.suffix}"
-        write_rows_as(of_split, to, path)
+        for line in write_rows_as(of_split, to, path):
+            click.echo(f"{path}: {line}", err=True)
         click.echo(f"{path}: {len(of_split)} sentences", err=True)

@@ -203,7 +203,7 @@ class _Job:
     def rows(self) -> Iterator[Row | InputError]:
         for place, row in self.format.read(self.file, self.options):
             if not isinstance(row, InputError):
-                stem = Path(place.path).stem if self.file.is_folder else self.file.stem
+                stem = self._stem(place)
                 default_id = str(place.number) if stem is None else f"{stem}-{place.number}"
                 try:
                     row = self._checked(row, place, default_id)
@@ -212,6 +212,13 @@ class _Job:
                 else:
                     self.odd.see(row, place)
             yield row
+
+    def _stem(self, place: Place) -> str | None:
+        """What a default id begins with: the name of the file, or of the document below a folder of them."""
+        path, folder = Path(place.path), self.file.path
+        if not self.file.is_folder or path == folder:
+            return self.file.stem
+        return path.relative_to(folder).with_suffix("").as_posix()
 
     def _checked(self, row: Row, place: Place, default_id: str) -> Row:
         """`row` with the contract's keys alone, after the check."""

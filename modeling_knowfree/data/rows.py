@@ -30,6 +30,7 @@ LONGEST = 100_000  # tokens of a row: no encoder reads so many, and more would f
 NAMESPACES = ("ENT:", "POS:", "SEG:")
 WORD_LABEL = "WORD"  # the label of a word in a segmentation file, and of a bare B, I, E, M or S tag
 A_ROW = '{"id": "1", "tokens": ["in", "Rome"], "entities": [{"start": 1, "end": 2, "label": "LOC"}]}'
+MORE_KEYS = ("extensions", "uncertain", "has_extensions", "synthetic", "parent_id", "weight")  # what a row may carry
 
 Row = dict[str, Any]
 
@@ -380,10 +381,29 @@ def decode_lines(lines: Iterable[bytes], path: str) -> Iterator[Line]:
         bad_input(Place(path, number), problem, allowed="UTF-8 text", mend=mend)
 
 
+class RepeatedKey(ValueError):
+    """A JSON object says one key twice, and not the same."""
+
+    def __init__(self, key: str):
+        super().__init__(f"key {show(key)} stands twice in one object, with different values")
+
+
+def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The `object_pairs_hook` under which no value is lost to a later one. Raises RepeatedKey."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            if value != found[key]:
+                raise RepeatedKey(key)
+    return found
+
+
 def parse_json(text: str, place: Place, mend: str = f"write one JSON object a line, such as {A_ROW}") -> Any:
     """The JSON value that `text` is. Raises InputError with the line and the column where it stops being one."""
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once)
+    except RepeatedKey as error:
+        bad_input(place, str(error), allowed="each key once", mend="take one of the two out")
     except json.JSONDecodeError as error:
         place = place._replace(number=(place.number or 1) + error.lineno - 1)
         near = show(text[error.pos : error.pos + 20]) if error.pos < len(text) else "the end of the line"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..rows import A_ROW, Row, bad_input, check_rows, no_rows, show
+from ..rows import A_ROW, MORE_KEYS, Row, bad_input, check_rows, no_rows, show
 from . import (
     arrow,
     brat,
@@ -96,7 +97,10 @@ _BY_NAME = {**{alias: format for format in FORMATS.values() for alias in format.
 _MARKED = re.compile(
     r"<(\w[\w.-]{0,40})\b[^<>\n]{0,80}>[^<>\n]{1,200}</\1>|\[[^\[\]\n]{1,200}\]\(\w[\w.-]{0,40}\)"
     r"|\{\{\w{1,40}:[^{}\n]{1,200}\}\}|<[^<>:\n]{1,100}:[A-Z_]{1,20}>|^\d+\|[ta]\|"
+    r"|\[[^\[\]\n]{1,200}\]\{[^{}\n]{0,200}\}"
 )
+_XML = re.compile(r"\s*<(\?xml\b|!DOCTYPE\b|!--|[\w:.-]{1,100}(\s[^<>]{0,300})?/?>\s*(<|$))")
+_PHRASE = re.compile(r"\* -?\d+ -?\d+[A-Z]\b")
 _CLOSE = 0.04  # guesses nearer than this are one too many
 
 
@@ -130,9 +134,9 @@ def recognise(file: File) -> tuple[Format, Guess]:
     return format, best
 
 
-def write_rows_as(rows: Iterable[Row], name: str, path: str | os.PathLike[str]) -> None:
+def write_rows_as(rows: Iterable[Row], name: str, path: str | os.PathLike[str]) -> list[str]:
     """
-    Writes rows in a format, all or nothing.
+    Writes rows in a format, all or nothing. Returns what there is to tell: what the format does not hold.
 
     Args:
         rows: checked here against the row contract before anything is written.
@@ -149,6 +153,16 @@ def write_rows_as(rows: Iterable[Row], name: str, path: str | os.PathLike[str]) 
     rows = list(rows)
     check_rows(rows, path="rows")
     format.write(rows, Path(path))
+    return [] if format.whole else _not_held(rows, format)
+
+
+def _not_held(rows: Iterable[Row], format: Format) -> list[str]:
+    """What rows have beside tokens and targets, counted."""
+    held: Counter[str] = Counter()
+    for row in rows:
+        held.update(key for key in MORE_KEYS if row.get(key) not in (None, []))
+        held["weight of an entity"] += sum(span.get("weight") is not None for span in row["entities"])
+    return [f"{count} {key} left out, which {format.name} does not hold" for key, count in held.items() if count]
 
 
 def _refuse(file: File) -> None:
@@ -171,7 +185,10 @@ def _refuse(file: File) -> None:
         if len(lists) > 1:
             problem = f"holds several lists of rows: {', '.join(map(show, lists))}"
             bad_input(file.place(), problem, allowed="one list", mend="write each into a file of its own")
-        problem = f"key 'tokens' is missing, the keys are {', '.join(map(show, entry)) or 'none'}"
+        missing = next((key for key in ("tokens", "entities") if key not in entry), None)
+        problem = f"key {missing!r} is missing, the keys are {', '.join(map(show, entry)) or 'none'}"
+        if missing is None:
+            problem = f"entities is {show(entry['entities'])}, no list of spans"
         mend = f"rename or add it (knowfree data formats lists what is read); a whole row is {A_ROW}"
         noun = "line" if file.json_kind == "lines" else "row"
         bad_input(file.place(1, noun), problem, allowed="a row with tokens and entities", mend=mend)
@@ -179,6 +196,13 @@ def _refuse(file: File) -> None:
     if not written:
         no_rows(file.name)
     count, (number, first) = len(written), written[0]
+    if _XML.match(first):
+        mend = "export it as JSON or in columns (knowfree data formats)"
+        bad_input(file.place(number), f"XML is not read: {show(first)}", allowed="text, JSON or a table", mend=mend)
+    if phrase := next((at for at, text in written if _PHRASE.match(text)), None):
+        mend = "take out the lines of phrases (* 0 1D) and write blank lines for EOS"
+        problem = "CaboCha's lines of phrases between the columns are not read"
+        bad_input(file.place(phrase), problem, allowed="a word and its tag a line", mend=mend)
     if marked := next(((at, found[0]) for at, text in written if (found := _MARKED.search(text))), None):
         mend = f"write the spans as offsets or in columns; a whole row is {A_ROW}"
         problem = f"annotation by marks inside the text, such as {show(marked[1])}, is not read"

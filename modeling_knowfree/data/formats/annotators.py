@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..rows import Place, bad_input
 from .base import Options
 from .counting import Mention
+
+_WHO = ("annotator", "annotated_by", "user", "user_id")  # keys of span objects: doccano 1.x, LightTag
 
 
 class Annotation(NamedTuple):
@@ -46,6 +48,26 @@ def decided(annotations: Sequence[Annotation], options: Options, place: Place, t
     problem = f"{task} has {len(distinct)} differing annotations, by {names}"
     mend = f"mark one as ground truth in the tool, or name an annotator: --annotator {distinct[0].annotator}"
     bad_input(place, problem, allowed="one annotation a task, or equal ones", mend=mend)
+
+
+def annotators_of(span: Any) -> list[str]:
+    """Who made a span, where its object says so."""
+    said = next((span[key] for key in _WHO if span.get(key) is not None), None) if isinstance(span, dict) else None
+    names = [
+        one.get("annotator") if isinstance(one, dict) else one for one in (said if isinstance(said, list) else [said])
+    ]
+    return [str(name) for name in names if name is not None]
+
+
+def decided_by_span(
+    said: Sequence[tuple[list[str], Mention]], options: Options, place: Place, task: str
+) -> list[Mention]:
+    """The mentions that count for a task of which each span says who made it. Raises InputError as `decided` does."""
+    names = dict.fromkeys(name for who, _ in said for name in who)
+    if len(names) < 2:
+        return [mention for _, mention in said]
+    annotations = [Annotation(name, [mention for who, mention in said if name in who or not who]) for name in names]
+    return decided(annotations, options, place, task)
 
 
 def _key(annotation: Annotation) -> frozenset:

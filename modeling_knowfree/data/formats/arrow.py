@@ -126,7 +126,7 @@ def _schema(rows: Sequence[Row]) -> Any:
     import pyarrow
 
     keys = {"start": pyarrow.int64(), "end": pyarrow.int64(), "label": pyarrow.string(), "score": pyarrow.float64()}
-    keys.update(word=pyarrow.string(), source=pyarrow.string())
+    keys.update(word=pyarrow.string(), source=pyarrow.string(), weight=pyarrow.float64())
 
     def spans(column: str) -> Any:
         present = {key for row in rows for span in row.get(column) or () for key in span} | set(_SPAN)
@@ -136,8 +136,10 @@ def _schema(rows: Sequence[Row]) -> Any:
         ("id", pyarrow.string()),
         ("tokens", pyarrow.list_(pyarrow.string())),
         *((column, spans(column)) for column in ("entities", "extensions", "uncertain")),
+        ("has_extensions", pyarrow.bool_()),
         ("synthetic", pyarrow.bool_()),
         ("parent_id", pyarrow.string()),
+        ("weight", pyarrow.float64()),
     ]
     needed = ("id", "tokens", "entities")
     return pyarrow.schema([f for f in fields if f[0] in needed or any(row.get(f[0]) is not None for row in rows)])
@@ -152,6 +154,7 @@ PARQUET = Format(
     read=read,
     write=write,
     suffix=".parquet",
+    whole=True,
 )
 SAVED = Format(
     name="saved",

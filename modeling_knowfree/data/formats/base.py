@@ -16,7 +16,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..labels import Labels
-from ..rows import JSON_SUFFIXES, InputError, Line, Place, Row, bad_input, open_binary, parse_json, read_lines, show
+from ..rows import (
+    JSON_SUFFIXES,
+    InputError,
+    Line,
+    Place,
+    Row,
+    bad_input,
+    once,
+    open_binary,
+    parse_json,
+    read_lines,
+    show,
+)
 
 PEEK = 1000  # lines or entries that recognising looks at
 UNITS = ("character", "word")
@@ -228,7 +240,7 @@ class File:
 
     def _objects(self, text: str, mend: str) -> Iterator[tuple[Place, Any]]:
         """Objects one behind the other, each over as many lines as it likes."""
-        decoder, at, line = json.JSONDecoder(), 0, 1
+        decoder, at, line = json.JSONDecoder(object_pairs_hook=once), 0, 1
         while (begin := _BLANK.match(text, at).end()) < len(text):  # type: ignore[union-attr]
             line += text.count("\n", at, begin)
             at = begin
@@ -267,6 +279,7 @@ class Format:
         read: rows, or the error of a bad one, with their places.
         write: all or nothing, to a file (brat: a folder).
         suffix: of a file written.
+        whole: written with all that the row contract has, not tokens, targets and their labels alone.
     """
 
     name: str
@@ -277,6 +290,7 @@ class Format:
     read: Reader
     write: Writer | None = None
     suffix: str = ""
+    whole: bool = False
     aliases: tuple[str, ...] = ()
 
 
@@ -393,6 +407,6 @@ def as_lists(value: Any) -> Any:
 
 def json_or_none(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError):
         return None

@@ -21,6 +21,7 @@ _OTHER = re.compile(r"[REAMNFSC#*]")
 TOKENS = ".tokens.jsonl"  # beside a document that we wrote: the units of its lines, and their ids
 _GAP = re.compile(r"\s+")
 _LINE_END = re.compile(r"[\n\r]")  # of a text between its units: in a document a row is a line
+_SPLITS = ("train", "training", "dev", "devel", "development", "valid", "validation", "eval", "test")
 BOM = "\ufeff"
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _OLD_MAC_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
@@ -35,12 +36,13 @@ class Standoff(NamedTuple):
 
 
 def _documents(path: Path) -> list[Path]:
-    return sorted(path.glob("*.ann")) if path.is_dir() else [path]
+    return sorted(path.rglob("*.ann")) if path.is_dir() else [path]
 
 
 def detect(file: File) -> Guess | None:
     if file.is_folder:
-        return Guess(1.0, "a folder with .ann files") if _documents(file.path) else None
+        found = _documents(file.path) or _shared_task(file.path)
+        return Guess(1.0, "a folder with .ann files") if found else None
     if file.is_table:
         return None
     if file.suffix == ".ann":
@@ -58,15 +60,36 @@ def read(file: File, options: Options) -> Placed:
     texts: list[tuple[Place, TextRow | InputError]] = []
     documents = _documents(file.path)
     if file.is_folder:
-        alone = sorted({path.stem for path in file.path.glob("*.txt")} - {path.stem for path in documents})
+        _refuse_others(file, documents)
+        texts_there = {path.with_suffix("") for path in file.path.rglob("*.txt")}
+        alone = sorted(texts_there - {path.with_suffix("") for path in documents})
         if alone:
-            options.told.add("documents without an .ann left out", f"{alone[0]}.txt", len(alone))
+            first = f"{alone[0].relative_to(file.path)}.txt"
+            options.told.add("documents without an .ann left out", first, len(alone))
     for document in documents:
         try:
             texts.extend(_document(document, options))
         except InputError as error:
             texts.append((Place(str(document)), error))
     return rows_of_texts(texts, options)
+
+
+def _shared_task(folder: Path) -> list[Path]:
+    """Annotation as the BioNLP shared tasks split it, of documents whose .ann has none."""
+    given = sorted(path for path in folder.rglob("*.a[12]") if path.stat().st_size)
+    return [path for path in given if not (ann := path.with_suffix(".ann")).is_file() or not ann.stat().st_size]
+
+
+def _refuse_others(file: File, documents: Sequence[Path]) -> None:
+    if given := _shared_task(file.path):
+        name = given[0].stem
+        mend = f"put them into one: cat {name}.a1 {name}.a2 > {name}.ann"
+        bad_input(str(given[0]), "is the annotation, which is read from .ann alone", allowed="an .ann", mend=mend)
+    below = [path.relative_to(file.path).parts for path in documents]
+    splits = sorted({parts[0] for parts in below if len(parts) > 1 and parts[0].lower() in _SPLITS})
+    if len(splits) > 1:
+        mend = f"name the folder of a split, such as {file.path / splits[0]}"
+        bad_input(file.place(), f"holds several splits: {', '.join(splits)}", allowed="one data set", mend=mend)
 
 
 def _document(path: Path, options: Options) -> list[tuple[Place, Any]]:

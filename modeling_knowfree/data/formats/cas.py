@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from typing import Any
 
@@ -11,6 +12,8 @@ from .counting import USUAL, Borders, Counting, Mention, TextRow, rows_of_texts
 
 _UTF16 = Counting("UTF-16", False)
 _KEY = "%FEATURE_STRUCTURES"
+# Layers that say how a text is built, and what tools keep beside it.
+_KNOWN = re.compile(r"\.(Sentence|Token)$|^uima\.|\bdkpro\.core\.api\.(?!ner\.)|\.clarin\.webanno\.api\.")
 
 
 def detect(file: File) -> Guess | None:
@@ -81,28 +84,42 @@ def _rows(entry: Any, place: Place, options: Options) -> list[TextRow]:
 
 def _layer(structures: list[dict], options: Options, place: Place) -> tuple[str, str]:
     """The type of the entities and the feature of their labels."""
-    kinds = {str(s.get("%TYPE")) for s in structures if "begin" in s and "end" in s}
-    custom = sorted(kind for kind in kinds if kind.startswith(("webanno.custom.", "custom.")))
-    named = sorted(kind for kind in kinds if kind.endswith(".NamedEntity"))
-    candidates = named + custom
-    if options.tag_column is not None:
-        layer, _, feature = options.tag_column.partition("|")
-        return next(
-            (kind for kind in candidates if kind == layer or kind.endswith(f".{layer}")), layer
-        ), feature or "value"
+    features: dict[str, set[str]] = {}  # of each layer of spans, those that hold strings
+    for structure in structures:
+        if "end" in structure:  # a begin of 0 may be left out
+            texts = {
+                key
+                for key, value in structure.items()
+                if isinstance(value, str) and not key.startswith(("%", "@", "^"))
+            }
+            features.setdefault(str(structure.get("%TYPE")), set()).update(texts)
+    layers = [kind for kind in sorted(features) if _is_custom(kind) or (features[kind] and not _KNOWN.search(kind))]
+    candidates = sorted(layers, key=_is_named, reverse=True)
+    layer, _, feature = (options.tag_column or "").partition("|")
+    if layer:
+        candidates = [kind for kind in candidates if kind == layer or kind.endswith(f".{layer}")] or [layer]
     if len(candidates) > 1:
         mend = f"name the one that counts: --tag_column {candidates[0]}"
         bad_input(place, f"several span layers: {', '.join(candidates)}", allowed="one layer", mend=mend)
     if not candidates:
         return "", "value"
-    if named:
-        return named[0], "value"
-    known = {"%ID", "%TYPE", "@sofa", "begin", "end"}
-    features = sorted({key for s in structures if s.get("%TYPE") == candidates[0] for key in s if key not in known})
-    if len(features) != 1:
-        mend = f"name it: --tag_column '{candidates[0]}|FEATURE'"
-        bad_input(place, f"the features of {candidates[0]} are {', '.join(features)}", allowed="one", mend=mend)
-    return candidates[0], features[0]
+    [found] = candidates
+    if feature or _is_named(found):
+        return found, feature or "value"
+    holding = sorted(features.get(found, ()))
+    if len(holding) != 1:
+        mend = f"name it: --tag_column '{found}|FEATURE'"
+        listed = ", ".join(holding) or "none"
+        bad_input(place, f"the features of {found} are {listed}", allowed="one that holds labels", mend=mend)
+    return found, holding[0]
+
+
+def _is_custom(kind: str) -> bool:
+    return _is_named(kind) or kind.startswith(("webanno.custom.", "custom."))
+
+
+def _is_named(kind: str) -> bool:
+    return kind.endswith(".NamedEntity")
 
 
 FORMAT = Format(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..rows import Place, bad_input, check_keys, show
+from ..rows import Place, bad_input, check_keys, show, show_span
 from .base import File, Format, Guess, Options, Placed, identity, need_list, need_text
 from .counting import INCLUSIVE, Mention, TextRow, placed_texts, rows_of_texts
 from .span_keys import SpanKeys
@@ -27,7 +27,14 @@ def read(file: File, options: Options) -> Placed:
         mentions = [_KEYS.mention(span, "entities", place) for span in need_list(entry, "entities", place)]
         return TextRow(need_text(entry, place), mentions, identity(entry))
 
-    return rows_of_texts(placed_texts(file.entries, text_row), options)
+    texts = placed_texts(file.entries, text_row)
+    mentions = [mention for _, text in texts if isinstance(text, TextRow) for mention in text.mentions]
+    if mentions and all(mention.stated is None for mention in mentions):
+        what = (
+            "spans state no text (entity) and end_idx is read as in V2, behind the span; V1 counts its last character"
+        )
+        options.told.add(what, show_span(*mentions[0][:3]), len(mentions))
+    return rows_of_texts(texts, options)
 
 
 # ------------------------------------------------------------------ text|||0    1    dis|||

@@ -113,9 +113,14 @@ def rows_of_texts(
             yield place, text
             continue
         try:
-            yield place, _row(*next(of_row), place=place, unit=unit, counting=counting, options=options, hint=hint)
+            row = _row(*next(of_row), place=place, unit=unit, counting=counting, options=options, hint=hint)
         except InputError as error:
             yield place, error
+            continue
+        if row["tokens"] or text.mentions:
+            yield place, row
+        else:
+            options.told.add("empty texts left out", str(place))
 
 
 def _counting(

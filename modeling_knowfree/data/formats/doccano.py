@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..rows import Place, Row, bad_input, check_keys, show, write_rows
+from .annotators import annotators_of, decided_by_span
 from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, need_list, need_text
 from .counting import Mention, TextRow, joined_text, placed_texts, rows_of_texts, written_spans
-from .span_keys import SpanKeys
+from .span_keys import SpanKeys, key_of_spans
 
+KEYS = ("label", "labels", "entities")
 _ENTITY = SpanKeys("start_offset", "end_offset", "label", None)
 
 
@@ -41,24 +43,27 @@ def detect(file: File) -> Guess | None:
 
 
 def read(file: File, options: Options) -> Placed:
+    objects = [entry for _, entry in file.entries if isinstance(entry, dict)]
+    chosen = key_of_spans(objects, KEYS, options, file.place())
+
     def text_row(entry: Any, place: Place) -> TextRow:
-        key = next(
-            (key for key in ("label", "labels", "entities") if isinstance(entry, dict) and key in entry), "label"
-        )
+        key = next((key for key in (chosen or "label", *KEYS) if isinstance(entry, dict) and key in entry), "label")
         check_keys(entry, ("text", key), place)
-        mentions = []
+        said = []
         for span in need_list(entry, key, place, "[start, end, label]"):
             if isinstance(span, dict):
-                mentions.append(_ENTITY.mention(span, key, place))
+                said.append((annotators_of(span), _ENTITY.mention(span, key, place)))
             elif isinstance(span, list) and len(span) == 3:
-                mentions.append(Mention(*span))
+                said.append(([], Mention(*span)))
             else:
                 mend = "write each span as [start, end, label]"
                 bad_input(place, f"{key} holds {show(span)}", allowed="[start, end, label]", mend=mend)
         if entry.get("relations"):
             options.told.add("relations left out", f"at {place}", len(entry["relations"]))
         tokens = entry["tokens"] if is_list_of_strings(entry.get("tokens")) else None
-        return TextRow(need_text(entry, place), mentions, identity(entry), tokens)
+        text = need_text(entry, place)
+        mentions = decided_by_span(said, options, place, f"the text {show(text)}")
+        return TextRow(text, mentions, identity(entry), tokens)
 
     return rows_of_texts(placed_texts(file.entries, text_row), options)
 

@@ -169,8 +169,13 @@ def _regions(entry: dict) -> Iterator[tuple[str, list]]:
     for key, value in entry.items():
         if isinstance(value, str) and _LISTED.match(value):  # of a table that was turned into JSON
             value = json_or_none(value)
-        if isinstance(value, list) and any(isinstance(region, dict) and "labels" in region for region in value):
+        if isinstance(value, list) and any(map(_is_region, value)):
             yield key, value
+
+
+def _is_region(value: Any) -> bool:
+    labels = value.get("labels") if isinstance(value, dict) else None
+    return isinstance(labels, list) and "start" in value and all(isinstance(label, str) for label in labels)
 
 
 def detect_min(file: File) -> Guess | None:
@@ -218,7 +223,8 @@ def _regions_of(entry: dict, options: Options, name: str, place: Place) -> list[
             mend = f"name the one that counts: --tag_column {keys[0]}"
             bad_input(place, f"several controls hold regions: {', '.join(keys)}", allowed="one of them", mend=mend)
         found = [(key, value) for key, value in found if key == options.tag_column]
-    left_out = [key for key in entry if key not in (*_OWN, "text") and key not in dict(found)]
+    others = [key for key in entry if key not in (*_OWN, "text") and key not in dict(found)]
+    left_out = [key for key in others if entry[key] not in (None, "", [])]
     if left_out:
         options.told.add("fields are no spans and left out", f"{', '.join(left_out[:3])} in {name}", len(left_out))
     results = [{"value": region, "type": "regions"} for _, value in found for region in value]

@@ -9,18 +9,29 @@ from pathlib import Path
 from typing import Any
 
 from ..rows import InputError, Place, Row, bad_input, check_keys, show, show_span, write_rows
+from .annotators import annotators_of, decided_by_span
 from .base import File, Format, Guess, Options, Placed, attempt, each, identity, is_list_of_strings, need_list
-from .counting import align
-from .schemes import scheme_of
-from .span_keys import ENDS, STARTS, SpanKeys, has_borders, span_keys
+from .counting import Mention, align
+from .schemes import looks_like_tags, scheme_of
+from .span_keys import (
+    ENDS,
+    STARTS,
+    SpanKeys,
+    counts_characters,
+    has_borders,
+    key_of_spans,
+    span_keys,
+    spans_under,
+)
+from .tags_json import TAGS
 
 SPANS = ("entities", "spans", "entity_mentions")
-_OTHER_TAGS = ("ner_tags", "ner", "tags")
 
 
 def detect(file: File) -> Guess | None:
     def ours(entry: dict) -> bool:
-        return "tokens" in entry and any(key in entry for key in SPANS)
+        is_spacy = "text" in entry and isinstance(entry.get("spans"), dict)  # Doc.to_json: groups of spans
+        return "tokens" in entry and not is_spacy and bool(_span_lists(entry))
 
     share = file.share(ours)
     if not share:
@@ -46,6 +57,8 @@ def _fits(file: File) -> tuple[bool, bool]:
             as_characters = False
             continue
         starts, ends = ({border[at]: number for number, border in enumerate(borders)} for at in (0, 1))
+        if any(has_borders(span) and any(map(counts_characters, _border_keys(span))) for span in spans):
+            return False, True
         for start, end in (_borders(span) for span in spans if has_borders(span)):
             if type(start) is not int or type(end) is not int:
                 continue  # refused when its row is read
@@ -58,7 +71,13 @@ def _fits(file: File) -> tuple[bool, bool]:
 
 
 def _borders(span: dict) -> tuple[Any, Any]:
-    return tuple(next(span[key] for key in keys if key in span) for keys in (STARTS, ENDS))
+    start, end = _border_keys(span)
+    return span[start], span[end]
+
+
+def _border_keys(span: dict) -> tuple[str, str]:
+    start, end = (next(key for key in keys if key in span) for keys in (STARTS, ENDS))
+    return start, end
 
 
 class _Reader:
@@ -68,32 +87,61 @@ class _Reader:
         self.file, self.options = file, options
 
     @cached_property
+    def chosen(self) -> str | None:
+        objects = [entry for entry in self.file.sample if isinstance(entry, dict)]
+        return key_of_spans(objects, SPANS, self.options, self.file.place())
+
+    def key_in(self, entry: dict) -> str:
+        return self.chosen if self.chosen is not None and self.chosen in entry else _key(entry)
+
+    @cached_property
     def keys(self) -> SpanKeys:
         spans = []
         for entry in self.file.sample:
             if isinstance(entry, dict) and isinstance(tokens := entry.get("tokens"), list):
-                for span in entry.get(_key(entry)) or ():
+                for span in entry.get(self.key_in(entry)) or ():
                     if has_borders(span):
                         spans.append((span, lambda start, end, tokens=tokens: _covered(tokens, start, end)))
-        return span_keys(spans, self.file.place(), own=True)
+        return span_keys(spans, self.file.place(), self.options, own=True)
 
     def row(self, entry: Any, place: Place) -> Row:
         check_keys(entry, ("tokens",), place)
         place = place._replace(row_id=identity(entry)) if isinstance(identity(entry), str) else place
-        key = _key(entry)
+        key = self.key_in(entry)
         check_keys(entry, ("tokens", key), place)
+        self._check_others(entry, key, place)
         tokens, spans = entry["tokens"], need_list(entry, key, place)
         if not isinstance(tokens, list):
             return {**entry, "entities": spans}  # the row's check has the words
         entities = []
         for span in spans:
             start, end, label, stated = self.keys.mention(span, key, place)
+            if counted := next(filter(counts_characters, self.keys[:2]), None):
+                problem = f"{counted} of {show(span)} counts characters, and the row is read in tokens"
+                has_text = isinstance(entry.get("text"), str)
+                mend = "read it as --format offsets" if has_text else "add the text, or write start and end in tokens"
+                bad_input(place, problem, allowed="borders in tokens, or in characters of a text", mend=mend)
             if isinstance(stated, str | list):
                 self._check_stated(tokens, (start, end, label), stated, place)
             weight = {"weight": span["weight"]} if isinstance(span, dict) and span.get("weight") is not None else {}
             entities.append({"start": start, "end": end, "label": label} | weight)
+        who = [annotators_of(span) for span in spans]
+        if len({name for names in who for name in names}) > 1:
+            mentions = [Mention(span["start"], span["end"], span["label"]) for span in entities]
+            said = list(zip(who, mentions, strict=True))
+            mentions = decided_by_span(said, self.options, place, f"the sentence {show(tokens)}")
+            entities = [{"start": start, "end": end, "label": label} for start, end, label, _ in mentions]
         self._check_tags(entry, entities, place)
         return {**entry, "entities": entities}
+
+    def _check_others(self, entry: dict, key: str, place: Place) -> None:
+        """Spans under another key are lost where the first entries, by which the key was chosen, had none there."""
+        if self.options.tag_column == key or sum(one in entry for one in SPANS) < 2:
+            return
+        under = spans_under(entry, SPANS)
+        if lost := next((other for other, spans in under.items() if not spans <= under.get(key, set())), None):
+            mend = f"name the one that counts: --tag_column {key}"
+            bad_input(place, f"{lost} holds other spans than {key}", allowed="one key of spans", mend=mend)
 
     def _check_stated(self, tokens: Sequence, span: tuple[Any, Any, Any], stated: Any, place: Place) -> None:
         start, end, label = span
@@ -113,7 +161,7 @@ class _Reader:
         for _, entry in self.file.stream():
             if not isinstance(entry, dict) or not isinstance(entry.get("tokens"), list):
                 continue
-            for span in entry.get(_key(entry)) or ():
+            for span in entry.get(self.key_in(entry)) or ():
                 stated = span.get(self.keys.stated) if isinstance(span, dict) and self.keys.stated else None
                 if isinstance(stated, str | list) and type(span.get(self.keys.end)) is int:
                     start, end = span.get(self.keys.start), span[self.keys.end]
@@ -124,8 +172,8 @@ class _Reader:
         return ""
 
     def _check_tags(self, entry: dict, entities: list[Row], place: Place) -> None:
-        """Tags beside entities must say the same."""
-        for key in _OTHER_TAGS:
+        """Tags beside entities must say the same; they hold no nesting, so entities may say more."""
+        for key in TAGS:
             tags = entry.get(key)
             if not isinstance(tags, list) or len(tags) != len(entry["tokens"]):
                 continue
@@ -133,23 +181,30 @@ class _Reader:
             if names and all(type(tag) is int and 0 <= tag < len(names) for tag in tags):
                 tags = [names[tag] for tag in tags]
             if all(type(tag) is int for tag in tags):
-                differs = any(tags) and not entities
-            elif all(isinstance(tag, str) for tag in tags):
+                lost = next((show(tag) for tag in tags if tag and not entities), None)
+            elif all(isinstance(tag, str) for tag in tags) and looks_like_tags(Counter(tags)):
                 scheme = scheme_of(Counter(tags), named=self.options.scheme)
-                differs = not isinstance(scheme, str) and bool(scheme.spans(tags)) and not entities
+                spans = [] if isinstance(scheme, str) else scheme.spans(tags)
+                said = [(span["start"], span["end"], span["label"]) for span in spans]
+                if not isinstance(scheme, str) and scheme.name == "io" and entities:
+                    continue  # neighbours of one label are one span in such tags
+                found = {repr((span["start"], span["end"], span["label"])) for span in entities}
+                lost = next((show_span(*span) for span in said if repr(span) not in found), None)
             else:
                 continue
-            if differs:
-                problem = (
-                    f"{key} has tags ({show(next(tag for tag in tags if tag not in (0, 'O')))}), entities is empty"
-                )
-                bad_input(
-                    place, problem, allowed="one of the two", mend=f"take out entities to read {key}, or take out {key}"
-                )
+            if lost is not None:
+                problem = f"{key} has tags ({lost}), entities {'has it not' if entities else 'is empty'}"
+                mend = f"take out entities to read {key}, or take out {key}"
+                bad_input(place, problem, allowed="one of the two", mend=mend)
+
+
+def _span_lists(entry: dict) -> list[str]:
+    """The keys of an entry that may list spans; mentions written out, as WikiANN's, are none."""
+    return [key for key in SPANS if key in entry and not is_list_of_strings(entry[key])]
 
 
 def _key(entry: dict) -> str:
-    return next((key for key in SPANS if key in entry), SPANS[0])
+    return next(iter(_span_lists(entry)), SPANS[0])
 
 
 def _covered(tokens: list, start: Any, end: Any) -> set[str]:
@@ -180,5 +235,6 @@ FORMAT = Format(
     read=read,
     write=write,
     suffix=".jsonl",
+    whole=True,
     aliases=("rows", "tokens-spans", "stated-text", "duplicate-ids"),
 )

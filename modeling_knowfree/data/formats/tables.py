@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice, pairwise
 from typing import Any
 
-from ..rows import InputError, Place, Row, bad_input, bare, show
+from ..rows import InputError, Place, RepeatedKey, Row, bad_input, bare, once, show
 from . import offsets
 from .arrow import read_entries
 from .base import File, Format, Guess, Options, Placed, as_lists, attempt, each
@@ -281,6 +281,7 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
     text, tags = header.first(TEXTS), header.first(CELLS)
     assert text is not None and tags is not None
     entries: list[Any] = []
+    annotator = header.first(("annotator",))
     for place, cells in _records(file, header):
         if isinstance(cells, InputError):
             yield place, cells
@@ -291,6 +292,8 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
             continue
         named = header.first(("id", "sentence #", "sentence_id"))
         entry: dict[str, Any] = {} if named in (None, text) else {"id": cells[named]}
+        if annotator is not None:
+            entry["annotator"] = cells[annotator]  # a line each in Label Studio's CSV
         if isinstance(tagged, str):
             tagged = tagged.split()
         if (
@@ -347,8 +350,10 @@ def _spans(file: File, header: Header, columns: tuple[int, int, int], options: O
     if left_out:
         options.told.add("columns are not read", ", ".join(left_out), len(left_out))
     inner = File(file.path, entries.values(), name=file.name, unit=options.unit)
-    for (_, row), place in zip(offsets.read(inner, options), places.values(), strict=True):
-        yield place, row
+    listed = list(places.values())
+    for place, row in offsets.read(inner, options):
+        assert place.number is not None  # of a table
+        yield listed[place.number - 1], row
 
 
 def _refuse_second_label(span: dict[str, Any], entry: dict[str, Any], place: Place) -> None:
@@ -370,7 +375,9 @@ def _value(cell: str, place: Place) -> Any:
     if not _is_list(cell):
         return cell
     try:
-        return json.loads(cell)
+        return json.loads(cell, object_pairs_hook=once)
+    except RepeatedKey as error:
+        bad_input(place, str(error), allowed="each key once", mend="take one of the two out")
     except (ValueError, RecursionError):
         pass
     if _PRINTED.fullmatch(cell.strip()):

@@ -63,7 +63,7 @@ def read(file: File, options: Options) -> Placed:
     entries = [(place, spelled_out(entry)) for place, entry in file.entries]
     keys = _keys(file, options)
     if keys is None:
-        return each(entries, lambda entry, place: check_keys(entry, ("tokens", "ner_tags"), place))
+        return each(entries, _refuse_row)
     token_key, tag_key = keys
     names = names_of(file, options, tag_key)
 
@@ -102,6 +102,17 @@ def read(file: File, options: Options) -> Placed:
         return {**entry, "tokens": entry[token_key], "entities": entities}
 
     return each(entries, row)
+
+
+def _refuse_row(entry: Any, place: Place) -> None:
+    """The error of a row in a file in which none has a list of tokens and one of tags."""
+    token_key = next((key for key in TOKENS if key in entry), "tokens") if isinstance(entry, dict) else "tokens"
+    check_keys(entry, (token_key,), place)
+    tag_key = next((key for key in TAGS if key in entry and key != token_key), "ner_tags")
+    check_keys(entry, (token_key, tag_key), place)
+    key = token_key if not isinstance(entry[token_key], list) else tag_key
+    allowed = "a list of strings beside a list of tags"
+    bad_input(place, f"{key} is {show(entry[key])}", allowed=allowed, mend="write lists, one item a token")
 
 
 def _refuse_tag(tag: Any, why: str, place: Place) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
@@ -20,6 +21,14 @@ class Feature(NamedTuple):
     layer: str
     name: str
     column: int
+
+
+@dataclass
+class Numbers:
+    """The numbers of annotations so far, and the label of each that the last token had."""
+
+    seen: set[str] = field(default_factory=set)
+    last: dict[str, str] = field(default_factory=dict)
 
 
 def detect(file: File) -> Guess | None:
@@ -39,8 +48,10 @@ def read(file: File, options: Options) -> Placed:
         bad_input(file.place(first.number), problem, allowed=f"{_FORMAT}.x", mend="export it again as WebAnno TSV 3")
     feature = _feature(lines, file, options)
 
+    before = Numbers()
+
     def row(block: Sequence[Line], place: Place) -> Row | None:
-        return _sentence(block, place, file, feature, options)
+        return _sentence(block, place, file, feature, options, before)
 
     def blocks() -> Iterator[tuple[Place, list[Line]]]:
         for blank, block in groupby(lines, key=lambda line: not line.text.strip()):
@@ -64,7 +75,7 @@ def _feature(lines: Sequence[Line], file: File, options: Options) -> Feature:
         layer, *names = declared.split("|")
         if kind != "#T_SP":
             options.told.add("layers of chains or relations left out", layer)
-            column += len(names) + (kind == "#T_RL")
+            column += len(names)
             continue
         features.extend(Feature(layer, name, column + at) for at, name in enumerate(names))
         column += max(1, len(names))
@@ -88,7 +99,9 @@ def _feature(lines: Sequence[Line], file: File, options: Options) -> Feature:
     return chosen
 
 
-def _sentence(block: Sequence[Line], place: Place, file: File, feature: Feature, options: Options) -> Row | None:
+def _sentence(
+    block: Sequence[Line], place: Place, file: File, feature: Feature, options: Options, before: Numbers
+) -> Row | None:
     tokens: list[str] = []
     spans: dict[str, Row] = {}
     for line in block:
@@ -118,8 +131,27 @@ def _sentence(block: Sequence[Line], place: Place, file: File, feature: Feature,
                 problem = f"annotation {key} is {span['label']!r} and {label!r}, or has a gap"
                 bad_input(at, problem, allowed="one label, tokens in a row", mend="export it again")
             span["end"] = len(tokens)
+    _check_numbers(
+        {key: span for key, span in spans.items() if key.startswith("[")}, len(tokens), before, place, options
+    )
     distinct = {(span["start"], span["end"], span["label"]): span for span in spans.values()}
     return {"id": None, "tokens": tokens, "entities": list(distinct.values())} if tokens else None
+
+
+def _check_numbers(spans: dict[str, Row], length: int, before: Numbers, place: Place, options: Options) -> None:
+    """A number that returns is of one annotation where it goes on with the sentence, else it was counted anew."""
+    over = next(
+        (key for key, span in spans.items() if span["start"] == 0 and before.last.get(key) == span["label"]), ""
+    )
+    back = [key for key in spans if key in before.seen and key != over]
+    before.seen.update(spans)
+    before.last = {key: span["label"] for key, span in spans.items() if span["end"] == length}
+    if over:
+        problem = f"annotation {over} {show(spans[over]['label'])} goes over the end of a sentence"
+        bad_input(place, problem, allowed="annotations within a sentence", mend="split it, or join the sentences")
+    if back:
+        what = "numbers of annotations return in a later sentence and are taken for others"
+        options.told.add(what, f"{back[0]} at {place}", len(back))
 
 
 def _split(value: str) -> list[str]:

@@ -445,4 +445,162 @@ SAMPLES = [
         lines({"raw_words": ["in", "Rio"], "target": ["O", "B-LOC"]}),
         [(["in", "Rio"], [(1, 2, "LOC")])],
     ),
+    Sample(
+        "offsets",
+        "groups.jsonl",
+        lines(
+            {
+                "text": TEXT,
+                "tokens": [{"id": 0, "start": 0, "end": 4}],
+                "ents": [span(0, 7, "PER"), span(15, 23, "LOC")],
+                "spans": {"sc": [span(*triple, kb_id="") for triple in TRIPLES]},
+            },
+            {"text": RAIN, "tokens": [], "ents": [], "spans": {"sc": []}},
+        ),
+        NESTED,
+    ),
+    Sample(
+        "offsets",
+        "either.jsonl",
+        lines({"text": TEXT, "labels": ["trip"], "entities": []}, {"text": TEXT, "entities": [span(0, 7, "PER")]})
+        + lines({"text": TEXT, "spans": [span(15, 23, "LOC")]}),
+        [(RIO[0][0], []), (RIO[0][0], [(0, 2, "PER")]), (RIO[0][0], [(4, 6, "LOC")])],
+    ),
+    Sample(
+        "jsonl",
+        "spans_alone.jsonl",
+        lines({"tokens": RIO[1][0], "entities": [], "spans": []})
+        + lines({"tokens": RIO[0][0], "entities": [], "spans": [span(0, 2, "PER"), span(4, 6, "LOC")]}),
+        RIO[::-1],
+    ),
+    Sample(
+        "offsets",
+        "characters_too.jsonl",
+        lines(
+            {
+                "text": "abc d e",
+                "tokens": ["abc", "d", "e"],
+                "spans": [
+                    {"start_char": 0, "end_char": 3, "label": "X"},
+                    {"start_char": 4, "end_char": 5, "label": "Y"},
+                ],
+            }
+        ),
+        [(["abc", "d", "e"], [(0, 1, "X"), (1, 2, "Y")])],
+    ),
+    Sample(
+        "tags",
+        "wikiann.jsonl",
+        lines({"tokens": ["in", "Port", "Rio"], "ner_tags": ["O", "B-LOC", "I-LOC"], "spans": ["LOC: Port Rio"]}),
+        [(["in", "Port", "Rio"], [(1, 3, "LOC")])],
+    ),
+    Sample(
+        "offsets",
+        "finer.jsonl",
+        lines(
+            {
+                "text": TEXT,
+                "entities": [
+                    span(0, 7, "PER", type="NAM", name="Bo, Mina"),
+                    span(15, 23, "LOC", type="NAM", name="Port of Rio"),
+                ],
+            }
+        ),
+        RIO[:1],
+        told=("label counts; --tag_column NAME takes another: label ('PER', 'LOC'), type ('NAM')",),
+    ),
+    Sample(
+        "offsets",
+        "alike.json",
+        json.dumps(
+            {
+                "examples": [
+                    {
+                        "content": TEXT,
+                        "annotations": [
+                            {
+                                "start": s,
+                                "end": e,
+                                "tag": label,
+                                "annotated_by": [{"annotator": "a"}, {"annotator": "b"}],
+                            }
+                            for s, e, label in TRIPLES
+                        ],
+                    }
+                ]
+            }
+        ),
+        NESTED[:1],
+        told=("1 tasks were annotated alike",),
+    ),
+    Sample(
+        "offsets",
+        "argilla.jsonl",
+        lines(
+            {"text": TEXT, "annotation": [span(0, 7, "PER"), span(15, 23, "LOC")], "status": "Validated"},
+            {"text": TEXT, "annotation": [span(0, 4, "LOC")], "status": "Discarded"},
+            {"text": TEXT, "annotation": None, "status": "Default"},
+            {"text": RAIN, "annotation": [], "status": "odd"},
+        ),
+        RIO,
+        told=("1 rows of status Discarded left out", "1 rows of status Default left out", "not known, and they count"),
+    ),
+    Sample(
+        "offsets",
+        "flair.json",
+        array(
+            {
+                "text": TEXT,
+                "entities": [
+                    {"text": TEXT[s:e], "start_pos": s, "end_pos": e, "labels": [{"value": label, "confidence": 0.9}]}
+                    for s, e, label in TRIPLES
+                ],
+            }
+        ),
+        NESTED[:1],
+    ),
+    Sample(
+        "offsets",
+        "vertex.jsonl",
+        lines(
+            {
+                "textContent": TEXT,
+                "textSegmentAnnotations": [
+                    {"endOffset": 7, "displayName": "PER"},
+                    {"startOffset": 15, "endOffset": 23, "displayName": "LOC"},
+                ],
+            }
+        ),
+        RIO[:1],
+    ),
+    Sample(
+        "doccano",
+        "blank.jsonl",
+        lines({"text": "", "label": []}, {"text": TEXT, "label": TRIPLES[:2]}),
+        RIO[:1],
+        told=("1 empty texts left out: ",),
+    ),
+    Sample("cas-json", "layer.json", cas().replace("NamedEntity", "Actor"), NESTED, told=("1 spans without a label",)),
+    Sample(
+        "jsonl",
+        "nested_and_tagged.jsonl",
+        lines(
+            {
+                "tokens": NESTED[0][0],
+                "entities": [span(0, 2, "PER"), span(4, 6, "LOC"), span(5, 6, "NAME")],
+                "ner_tags": "B-PER I-PER O O B-LOC I-LOC O".split(),
+                "tags": ["NNP", "NNP", "VBD", "SYM", "NNP", "NNP", "."],
+            }
+        ),
+        NESTED[:1],
+    ),
+    Sample(
+        "cmeee",
+        "bare.jsonl",
+        lines(
+            {"id": 1, "text": ZH, "entities": [{"start_idx": s, "end_idx": e, "type": x} for s, e, x in ZH_SPANS]}
+        ).replace('"id": 1', '"id": 1, "id": 1'),
+        CHINESE[:1],
+        told=("3 spans state no text (entity) and end_idx is read as in V2, behind the span",),
+    ),
 ]

@@ -356,4 +356,36 @@ SAMPLES = [
         [(["Rio"], [(0, 1, "PROPN")])],
         told=("1 words have no NER= in MISC: the labels are their parts of speech: MISC has Entity",),
     ),
+    Sample(
+        "csv",
+        "label_studio.csv",
+        'annotator,id,label,text\n1,1,"[{""start"":0,""end"":4,""labels"":[""PER""]}]",Mina left\n1,2,,It rained\n'
+        '2,1,"[{""start"":0,""end"":4,""labels"":[""PER""]}]",Mina left\n',
+        [(["Mina", "left"], [(0, 1, "PER")]), (["It", "rained"], [])],
+        told=("1 tasks were annotated alike",),
+    ),
+    Sample(
+        "csv",
+        "empty_text.csv",
+        "id,text,start,end,label\n1,,,,\n2,Mina left,0,4,PER\n",
+        [(["Mina", "left"], [(0, 1, "PER")])],
+        told=("1 empty texts left out",),
+    ),
+    Sample(
+        "brat",
+        "deep/a.ann",
+        "T1\tPER 0 7\tMina Bo\nT2\tLOC 15 23\tPort Rio\n",
+        RIO,
+        beside={"deep/a.txt": TEXT, "deep/b/a.txt": RAIN, "deep/b/a.ann": "", "deep/b/c.txt": RAIN},
+        told=("1 documents without an .ann left out: b/c.txt",),
+    ),
+    Sample(
+        "webanno",
+        "relations.tsv",
+        "#FORMAT=WebAnno TSV 3.3\n#T_RL=x.Relation|label|BT_x.NamedEntity\n#T_SP=x.NamedEntity|value\n\n"
+        "1-1\t0-4\tMina\t_\t_\tPER[1]\n1-2\t5-7\tBo\t_\t_\tPER[1]\n1-3\t8-12\tleft\tby\t1-1[1_0]\t_\n\n"
+        "2-1\t13-17\tPort\t_\t_\tLOC[1]\n2-2\t18-21\tRio\t_\t_\tLOC[1]\n",
+        [(["Mina", "Bo", "left"], [(0, 2, "PER")]), (["Port", "Rio"], [(0, 2, "LOC")])],
+        told=("1 layers of chains or relations", "1 numbers of annotations return in a later sentence"),
+    ),
 ]

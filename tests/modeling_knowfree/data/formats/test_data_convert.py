@@ -48,6 +48,13 @@ def test_convert_says_what_it_took_the_file_for_and_what_it_left_out(tmp_path: P
     assert (tmp_path / "rows.conll").read_bytes() == before
 
 
+def test_convert_says_what_the_new_format_does_not_hold(tmp_path: Path):
+    source = tmp_path / "rows.jsonl"
+    source.write_text(lines({"tokens": ["Mina"], "entities": [], "synthetic": True}), encoding="utf-8")
+    told = said("convert", source, tmp_path / "rows.conll", "--to", "conll")
+    assert f"{tmp_path / 'rows.conll'}: 1 synthetic left out, which conll does not hold" in told
+
+
 def test_formats_lists_every_format():
     listed = json.loads(said("formats", "--json"))
     assert [entry["name"] for entry in listed] == list(FORMATS)

@@ -100,6 +100,15 @@ def test_span_groups_of_spacy(tmp_path: Path):
 
 # ------------------------------------------------------------------ refused, or asked about
 
+
+def layers(*kinds: str) -> str:
+    """A CAS whose layers have one span each, of which a string says the kind."""
+    structures = [{"%TYPE": kind, "begin": 0, "end": 4, "kind": kind[-1], "value": kind[0]} for kind in kinds]
+    structures += [{"%TYPE": "uima.tcas.DocumentAnnotation", "begin": 0, "end": 9, "language": "en"}]
+    structures += [{"%TYPE": "de.x.dkpro.core.api.segmentation.type.Lemma", "begin": 0, "end": 4, "value": "mina"}]
+    return json.dumps({"%FEATURE_STRUCTURES": [{"sofaString": "Mina left"}, *structures]})
+
+
 PEOPLE = [{"start": 0, "end": 7, "label": "PER"}]
 REFUSED = {
     "raw Chinese": ("raw.txt", "米娜离开了里约港。\n下雨了。\n", {}, ["raw.txt, line 1", "plain text", "2 lines"]),
@@ -353,16 +362,200 @@ REFUSED = {
         *("e.jsonl", lines({"text": "米娜 走", "spans": [{"start": 0, "end": 3, "label": "人"}]}), {}),
         ["e.jsonl, line 1", "ends with white space", "--trim"],
     ),
+    "two keys of spans": (
+        "two.jsonl",
+        lines(
+            {"text": "Mina saw Rio", "entities": [span(0, 4, "PER")], "spans": [span(9, 12, "NP")]},
+            {"text": "It rained", "entities": [], "spans": [span(0, 2, "NP")]},
+        ),
+        {},
+        ["two.jsonl", "several keys: entities, spans", "--tag_column entities"],
+    ),
+    "two keys of spans in tokens": (
+        "two.jsonl",
+        lines({"tokens": ["Rio"], "entities": [], "spans": []}) * 1000
+        + lines({"tokens": ["Rio"], "entities": [], "spans": [span(0, 1, "NP")]}),
+        {},
+        ["two.jsonl, line 1001", "spans holds other spans than entities", "--tag_column entities"],
+    ),
+    "two keys of triples": (
+        *("two.jsonl", lines({"text": "Rio", "label": [[0, 3, "X"]], "labels": [[0, 3, "Y"]]}), {}),
+        ["two.jsonl", "several keys: label, labels", "--tag_column label"],
+    ),
+    "a group of spans beside entities": (
+        *(
+            "spacy.jsonl",
+            lines({"text": "in Rio", "ents": [], "spans": {"a": [span(3, 6, "X")], "b": [span(0, 2, "Y")]}}),
+            {},
+        ),
+        ["spacy.jsonl", "several keys: spans.a, spans.b", "--tag_column spans.a"],
+    ),
+    "characters without a text": (
+        "chars.jsonl",
+        lines({"tokens": ["Mina", "left"], "spans": [{"start_char": 0, "end_char": 1, "label": "PER"}]}),
+        {},
+        ["chars.jsonl, line 1", "start_char", "counts characters", "add the text"],
+    ),
+    "one word for all spans beside labels": (
+        "kinds.jsonl",
+        lines(
+            {
+                "text": "Mina saw Rio",
+                "entities": [
+                    {"start": 0, "end": 4, "type": "entity", "category": "PER"},
+                    {"start": 9, "end": 12, "type": "entity", "category": "LOC"},
+                ],
+            }
+        ),
+        {},
+        ["kinds.jsonl", "type ('entity'), category ('PER', 'LOC')", "--tag_column category"],
+    ),
+    "numbers of spans beside labels": (
+        "numbers.jsonl",
+        lines(
+            {
+                "tokens": ["Mina", "saw", "Rio"],
+                "entities": [
+                    {"start": 0, "end": 1, "label": "T1", "type": "PER"},
+                    {"start": 2, "end": 3, "label": "T2", "type": "LOC"},
+                ],
+            }
+        ),
+        {},
+        ["numbers.jsonl", "label ('T1', 'T2'), type ('PER', 'LOC')", "--tag_column type"],
+    ),
+    "annotators of spans": (
+        "users.jsonl",
+        lines(
+            {
+                "text": "Mina",
+                "annotations": [
+                    {"label": label, "start_offset": 0, "end_offset": 4, "user": user}
+                    for user, label in ((1, "PER"), (2, "LOC"))
+                ],
+            }
+        ),
+        {},
+        ["users.jsonl, line 1", "'Mina' has 2 differing annotations, by 1, 2", "--annotator"],
+    ),
+    "annotators of doccano's spans": (
+        "users.jsonl",
+        lines(
+            {
+                "text": "Mina",
+                "entities": [
+                    {"label": label, "start_offset": 0, "end_offset": 4, "user": user}
+                    for user, label in ((1, "PER"), (2, "LOC"))
+                ],
+            }
+        ),
+        {},
+        ["users.jsonl, line 1", "'Mina' has 2 differing annotations, by 1, 2", "--annotator"],
+    ),
+    "annotators in a CSV": (
+        "ls.csv",
+        "annotator,id,label,text\n"
+        + "".join(
+            f'{who},5,"[{{""start"":0,""end"":4,""labels"":[""{label}""]}}]",Mina\n'
+            for who, label in ((1, "PER"), (2, "LOC"))
+        ),
+        {},
+        ["ls.csv, row 1", "task 5 has 2 differing annotations, by 1, 2", "--annotator"],
+    ),
+    "nothing validated": (
+        "open.jsonl",
+        lines({"text": "Mina", "annotation": [span(0, 4, "PER")], "status": "Default"}),
+        {},
+        ["open.jsonl", "'Default'", "take the status out"],
+    ),
+    "an annotation over sentences": (
+        "over.tsv",
+        "#FORMAT=WebAnno TSV 3.3\n#T_SP=x.NamedEntity|value\n\n1-1\t0-4\tBank\tORG[1]\n1-2\t5-7\tof\tORG[1]\n\n"
+        "2-1\t8-11\tRio\tORG[1]\n2-2\t12-16\tfell\t_\n",
+        {},
+        ["over.tsv, line 7", "annotation [1] 'ORG' goes over the end of a sentence", "join the sentences"],
+    ),
+    "annotation of a shared task": (
+        *("task/a.ann", "", {"task/a.a1": "T1\tX 0 3\tRio\n", "task/a.txt": "Rio\n"}),
+        ["a.a1", "cat a.a1 a.a2 > a.ann"],
+    ),
+    "folders of splits": (
+        "brat/train/a.ann",
+        "",
+        {"brat/train/a.txt": "Rio\n", "brat/test/b.ann": "", "brat/test/b.txt": "Rio\n"},
+        ["brat", "holds several splits: test, train", "name the folder of a split"],
+    ),
+    "two layers of a CAS": (
+        *("doc.json", layers("a.NamedEntity", "my.Entity"), {}),
+        ["doc.json", "several span layers: a.NamedEntity, my.Entity", "--tag_column a.NamedEntity"],
+    ),
+    "two features of a CAS": (
+        *("doc.json", layers("my.Entity"), {}),
+        ["doc.json", "the features of my.Entity are kind, value", "--tag_column 'my.Entity|FEATURE'"],
+    ),
+    "labels beside no entities": (
+        *("both.jsonl", lines({"tokens": ["a", "b"], "entities": [], "labels": ["B-X", "O"]}), {}),
+        ["both.jsonl, line 1", "labels has tags ([0, 1) 'X'), entities is empty"],
+    ),
+    "tags beside other entities": (
+        *("both.jsonl", lines({"tokens": ["a", "b"], "entities": [span(0, 1, "X")], "ner_tags": ["B-X", "B-Y"]}), {}),
+        ["both.jsonl, line 1", "ner_tags has tags ([1, 2) 'Y'), entities has it not"],
+    ),
+    "lists written as texts": (
+        *("t.jsonl", lines({"tokens": "['a', 'b']", "ner_tags": "['B-X', 'O']"}), {}),
+        ["t.jsonl, line 1", "tokens is \"['a', 'b']\"", "write lists"],
+    ),
+    "a key twice": (
+        *("keys.jsonl", '{"text": "Mina", "entities": [{"start": 0, "end": 4, "label": "X"}], "entities": []}\n', {}),
+        ["keys.jsonl, line 1", "key 'entities' stands twice", "take one of the two out"],
+    ),
+    "a key twice in an object over lines": (
+        *("keys.json", '{"text": "Mina",\n "entities": [],\n "entities": [[0, 4, "X"]]}\n', {}),
+        ["keys.json, line 1", "key 'entities' stands twice"],
+    ),
+    "a key twice in a cell": (
+        *("keys.csv", 'text,entities\nMina,"[{""start"": 0, ""start"": 1, ""end"": 4, ""label"": ""X""}]"\n', {}),
+        ["keys.csv, line 2", "key 'start' stands twice"],
+    ),
+    "XML": (
+        "gate.xml",
+        "<GateDocument>\n<Node id='0'/>Mina\n</GateDocument>\n",
+        {},
+        ["gate.xml, line 1", "XML is not read"],
+    ),
+    "marks of Rasa": (
+        *("nlu.yml", 'nlu:\n  - go to [Rio]{"entity": "city"}\n', {}),
+        ["nlu.yml, line 2", "marks inside the text", "[Rio]"],
+    ),
+    "phrases of CaboCha": (
+        *("c.txt", "* 0 1D 0/1 0.0\n東京\t名詞\tB-LOC\nEOS\n", {}),
+        ["c.txt, line 1", "CaboCha's lines of phrases", "EOS"],
+    ),
+    "spans that have no known shape": (
+        *("a.jsonl", lines({"text": "Mina", "tokens": ["Mina"], "annotation": [["PER", 0, 4]]}), {}),
+        ["a.jsonl, line 1", "key 'entities' is missing, the keys are 'text', 'tokens', 'annotation'"],
+    ),
+    "annotators of spans in tokens": (
+        *(
+            "users.jsonl",
+            lines({"tokens": ["Mina"], "entities": [span(0, 1, x, annotator=x) for x in ("PER", "LOC")]}),
+            {},
+        ),
+        ["users.jsonl, line 1", "['Mina'] has 2 differing annotations, by PER, LOC", "--annotator"],
+    ),
+    "mentions that are no spans": (
+        *("m.jsonl", lines({"tokens": ["Mina"], "entities": ["PER: Mina"]}), {}),
+        ["m.jsonl, line 1", "entities is ['PER: Mina'], no list of spans"],
+    ),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_not_sure_is_asked_about(tmp_path: Path, case: str):
     name, content, beside, fragments = REFUSED[case]
-    for other, text in {name: content, **beside}.items():
-        (tmp_path / other).write_text(text, encoding="utf-8")
+    path = Sample("", name, content, [], beside=beside).write(tmp_path)
     with pytest.raises(InputError) as caught:
-        read_rows(tmp_path / name)
+        read_rows(path)
     missing = [fragment for fragment in fragments if fragment not in str(caught.value)]
     assert not missing, str(caught.value)
 
@@ -404,6 +597,19 @@ def test_the_options_that_errors_name_settle_them(tmp_path: Path):
     assert answered(tmp_path, "ends of tags that may be labels", scheme="io")[0][1][0] == (1, 2, "vitamin-B")
     assert answered(tmp_path, "two keys of tags", tag_column="gold") == [(["a"], [(0, 1, "Y")])]
     assert answered(tmp_path, "two annotators", annotator=6) == [(["Mina"], [(0, 1, "LOC")])]
+    assert answered(tmp_path, "two keys of spans", tag_column="spans")[0] == (["Mina", "saw", "Rio"], [(2, 3, "NP")])
+    assert answered(tmp_path, "two keys of triples", tag_column="labels") == [(["Rio"], [(0, 1, "Y")])]
+    assert answered(tmp_path, "a group of spans beside entities", tag_column="spans.b") == [
+        (["in", "Rio"], [(0, 1, "Y")])
+    ]
+    for case in ("one word for all spans beside labels", "numbers of spans beside labels"):
+        column = "type" if "numbers" in case else "category"
+        assert answered(tmp_path, case, tag_column=column)[0][1] == [(0, 1, "PER"), (2, 3, "LOC")]
+    for case in ("annotators of spans", "annotators of doccano's spans", "annotators in a CSV"):
+        assert answered(tmp_path, case, annotator=2) == [(["Mina"], [(0, 1, "LOC")])]
+    assert answered(tmp_path, "two layers of a CAS", tag_column="NamedEntity") == [(["Mina", "left"], [(0, 1, "a")])]
+    assert answered(tmp_path, "two layers of a CAS", tag_column="Entity|kind") == [(["Mina", "left"], [(0, 1, "y")])]
+    assert answered(tmp_path, "annotators of spans in tokens", annotator="LOC") == [(["Mina"], [(0, 1, "LOC")])]
     assert answered(tmp_path, "white space at an edge", trim=True) == [(["米", "娜", " ", "走"], [(0, 2, "人")])]
 
 
@@ -576,6 +782,11 @@ def test_the_formats_that_people_have(monkeypatch):
         with pytest.raises(InputError) as caught:
             read_rows(source, task=task)
         assert source.name in str(caught.value) and place in str(caught.value), folder.name
+
+
+def test_documents_of_brat_are_named_after_their_folders(tmp_path: Path):
+    path = next(sample for sample in SAMPLES if sample.name == "deep/a.ann").write(tmp_path)
+    assert [row["id"] for row in read_rows(path)] == ["a-1", "b/a-1"]
 
 
 @pytest.mark.parametrize("blank", ["\n" * 3, " \n" * 5000, "\t\n\n"])

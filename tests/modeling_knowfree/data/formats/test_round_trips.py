@@ -78,6 +78,31 @@ def test_what_is_written_is_read(tmp_path_factory, name: str, rows: list[dict], 
     )
 
 
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_an_augmented_row_has_is_kept_or_told(tmp_path: Path, name: str):
+    if name == "spacy":
+        pytest.importorskip("spacy")
+    row = {
+        "id": "1",
+        "tokens": ["Ada", "came"],
+        "entities": [{"start": 0, "end": 1, "label": "P", "weight": 0.5}],
+        "extensions": [{"start": 1, "end": 2, "label": "POS:V", "source": "llm"}],
+        "uncertain": [{"start": 1, "end": 2, "label": "P"}],
+        "has_extensions": True,
+        "synthetic": True,
+        "parent_id": "0",
+        "weight": 0.25,
+    }
+    path = tmp_path / f"rows{format_named(name).suffix}"
+    told = write_rows_as([row, {**row, "id": "2", "weight": None}], name, path)
+    if name in ("jsonl", "parquet"):
+        assert not told and read_rows(path)[0] == row
+    else:
+        counts = {"extensions": 2, "uncertain": 2, "has_extensions": 2, "synthetic": 2, "parent_id": 2, "weight": 1}
+        counts["weight of an entity"] = 2
+        assert told == [f"{count} {key} left out, which {name} does not hold" for key, count in counts.items()]
+
+
 PIECES = (
     "\t",
     " ",
