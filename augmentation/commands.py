@@ -48,7 +48,8 @@ def pool_options(command: Any) -> Any:
         click.option(
             "--pick",
             type=click.Choice(["random", "uncertain", "diverse", "both"]),
-            help="Which texts of the pool: at random, where a model doubts, spread out, both.  [default: random]",
+            help="Which texts of the pool: at random, where a model doubts, spread out, both.  "
+            "[default: random; of a run that asks a part: uncertain]",
         ),
         click.option("--ask", type=click.IntRange(min=0), help="Of so many texts of the pool.  [default: all]"),
         click.option("--unlabeled_dataset_name", help="Instead of a file, a Hub data set with tokens or text."),

@@ -75,7 +75,7 @@ def test_bad_data_stops_train_with_one_line_and_nothing_written(case, command, t
         (tmp_path / "config.json").write_text("{}")
     else:
         argv = ["train", "--model_name_or_path", "nowhere", "--train_file", bad.path]
-        argv += ["--output_dir", tmp_path / "output", "--use_cpu"]
+        argv += ["--output_dir", tmp_path / "output", "--use_cpu", "--task", bad.task]
     before = contents(tmp_path)
     code, out, err = command(*argv)
     assert code == 2

@@ -66,7 +66,9 @@ class RunSettings(BaseModel):
     called_from: str | None = _field(None, "where files are named from, seen from this file; the run writes it")
     unlabeled_dataset_name: str | None = _field(None, "instead of a file, a Hub data set with tokens or text")
     ask: int | None = Field(None, ge=0, description="how many texts of the pool the LLM tags; by default all")
-    pick: Pick = _field("random", "which: random, uncertain, diverse, both")
+    pick: Pick | None = _field(
+        None, "which: random, uncertain, diverse, both; by default uncertain, where `ask` leaves some out"
+    )
     rounds: int = Field(1, ge=1, description="train, pick, ask, train: in how many rounds the LLM is asked")
     student_rounds: Literal[1, 2] = _field(
         1, "2: what students that did not see a text doubt in it is left out; the gold model's student annotates again"
@@ -125,6 +127,11 @@ class RunSettings(BaseModel):
         asked = self.augment | known.augment
         return "llm" if any(asked.get(name) for name in ("model", "answers", "base_url")) else "gold"
 
+    @property
+    def picked(self) -> Pick:
+        """How texts are picked. Where many hold no entity, doubt finds those that do (benchmarks/README.md)."""
+        return self.pick or ("random" if self.ask is None else "uncertain")
+
     def shared(self, variant: str) -> bool:
         """Whether a variant learns from a share of what is beside its gold, as `share` says."""
         return self.share != 1 and (self.known_variants[variant].data == "train" or bool(self.pool_annotator(variant)))
@@ -137,7 +144,7 @@ class RunSettings(BaseModel):
             if annotator := self.annotator_of(variant):
                 ordered[annotator] = None
             annotator = self.pool_annotator(variant)
-            if annotator in ("gold", "agree") or (annotator and self.pick in ("uncertain", "both")):
+            if annotator in ("gold", "agree") or (annotator and self.picked in ("uncertain", "both")):
                 ordered["base"] = None
             ordered[variant] = None
         return list(ordered)

@@ -16,7 +16,7 @@ import click
 @click.option(
     "--pick",
     type=click.Choice(["random", "uncertain", "diverse", "both"]),
-    default="random",
+    default="uncertain",
     show_default=True,
     help="Which: at random, where the model doubts, spread out, both.",
 )

@@ -22,6 +22,7 @@ class BadInput:
     path: Path
     fragments: tuple[str, ...]
     role: str = "train_file"  # or "label_file"
+    task: str = "ner"
 
 
 Case = Callable[[Path], BadInput]
@@ -354,13 +355,13 @@ def pos_file_without_a_tag(folder: Path) -> BadInput:
 def conllu_without_upos(folder: Path) -> BadInput:
     word = "{}\t{}\t_\t{}\t_\t_\t0\troot\t_\t_\n"
     path = text(folder, word.format(1, "Ada", "PROPN") + "\n" + word.format(1, "met", "_"), "train.conllu")
-    return BadInput(path, ("train.conllu, line 3", "word 1 'met' has UPOS '_'", "a UPOS tag", "fill in"))
+    return BadInput(path, ("train.conllu, line 3", "word 1 'met' has UPOS '_'", "a UPOS tag", "fill in"), task="pos")
 
 
 @case
 def conllu_with_a_broken_id(folder: Path) -> BadInput:
     path = text(folder, "one\tAda\t_\tPROPN\t_\t_\t0\troot\t_\t_\n", "train.conllu")
-    return BadInput(path, ("train.conllu, line 1", "one", "ten columns", "correct this sentence"))
+    return BadInput(path, ("train.conllu, line 1", "one", "ten columns", "correct this sentence"), task="pos")
 
 
 # ------------------------------------------------------------------ running text and released data
