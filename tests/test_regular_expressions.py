@@ -73,7 +73,8 @@ def collected() -> dict[str, Pattern]:
                     flags |= getattr(re, name.attr)
             where = f"{path.relative_to(ROOT)}:{call.lineno}"
             try:
-                compiled = re.compile(ast.literal_eval(call.args[0]), flags)
+                literal = ast.literal_eval(call.args[0])
+                compiled = re.compile(literal.decode("latin-1") if isinstance(literal, bytes) else literal, flags)
             except ValueError:
                 compiled = made_at_run_time(path.relative_to(ROOT).as_posix(), ast.unparse(call.args[0]))
             found[where] = Pattern(compiled, used_as(tree, call, call.func.attr))

@@ -34,7 +34,7 @@ MORE_KEYS = ("extensions", "uncertain", "has_extensions", "synthetic", "parent_i
 
 Row = dict[str, Any]
 
-_PACKED = {rb"\xfd7zXZ\0": "xz", rb"BZh[1-9]1AY&SY": "bzip2", rb"\x28\xb5\x2f\xfd": "zstd"}  # first bytes
+_PACKED = {"xz": (0, b"\xfd7zXZ\0"), "bzip2": (4, b"1AY&SY"), "zstd": (0, b"\x28\xb5\x2f\xfd")}  # where, which bytes
 _SEVEN_BITS = re.compile(rb"\x1b\$[ -~]|~\{(?:[!-w][!-~])+~\}")  # what begins characters, where bytes have seven bits
 
 
@@ -346,7 +346,7 @@ def open_binary(path: Path) -> Iterator[IO[bytes]]:
             first = file.read(10)
             file.seek(0)
             packed = first.startswith(b"\x1f\x8b")
-            if packer := next((name for mark, name in _PACKED.items() if re.match(mark, first)), None):
+            if packer := next((name for name, (at, mark) in _PACKED.items() if first[at:].startswith(mark)), None):
                 problem, mend = f"is packed by {packer}", f"unpack it first: {packer} -d {path}"
                 bad_input(place, problem, allowed="plain or gzipped files", mend=mend)
             if packed:

@@ -21,7 +21,6 @@ from .schemes import Scheme, looks_like_tags, need_scheme, outside_of, read_tags
 
 SUFFIXES = (".bio", ".bioes", ".bmes", ".conll", ".iob", ".iob2", ".bilou")
 CHUNKS = set("NP VP PP ADVP ADJP SBAR PRT INTJ CONJP LST UCP NC PC VC".split())
-DOCSTART = "-DOCSTART-"
 WIDEST = 100  # columns
 GLOBAL_COLUMNS = "# global.columns = "  # as CoNLL-U Plus names its columns
 SCHEME = "# scheme = "
@@ -31,7 +30,7 @@ _ID = re.compile(r"#\s*(?:sent_id|id)\b\s*[=:]?\s*([^\t]*)")
 _CLOCK = re.compile(r"\d+")
 _NUMBER = re.compile(r"\d+([-.]\d+)?")  # 3-4 and 8.1 are no words in files that number these as CoNLL-U does
 _CHARACTER = re.compile(r".\d{1,2}", re.DOTALL)  # 科0
-_DOCUMENT = re.compile(rf"(\d+[\t ]+)?{DOCSTART}", re.IGNORECASE)
+_DOCUMENT = re.compile(r"(\d+[\t ]+)?-DOCSTART-", re.IGNORECASE)
 _ENTITY_COLUMN = re.compile(r"(.*:)?(NER|NE$|NE[_:]|TAG|ENTITY)|.*:NER")
 _PREDICTED = re.compile(r".*(PRED|PREDICTED|PREDICTION|SYS)")
 
