@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ..rows import InputError, Line, Place, Row, bad_input, show
 from .base import File, Format, Guess, Options, Placed, each, unit_of
-from .conll import GLOBAL_COLUMNS, is_chunks
+from .columns import GLOBAL_COLUMNS, is_chunks
 from .schemes import Scheme, looks_like_tags, need_scheme, read_tags, scheme_of
 from .words import row_of_words
 
