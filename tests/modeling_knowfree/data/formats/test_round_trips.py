@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from modeling_knowfree.data.formats import WRITERS, format_named, write_rows_as
 from modeling_knowfree.data.readers import InputError, check_rows, read_file, read_rows
-from tests.modeling_knowfree.data.formats import samples_json, samples_text
+from tests.modeling_knowfree.data.formats import samples_json, samples_text, samples_tools
 from tests.modeling_knowfree.data.formats.samples import Sample
 
-SAMPLES = [*samples_json.SAMPLES, *samples_text.SAMPLES]
+SAMPLES = [*samples_json.SAMPLES, *samples_tools.SAMPLES, *samples_text.SAMPLES]
 WORDS = (
     "Ada",
     "n't",
