@@ -249,10 +249,10 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
     found: dict[tuple[str, str], Difference | None] = {}
     troubles: dict[str, None] = {}
     try:
-        assert run.test_rows
+        sentences = len(run.test_rows)
     except InputError as error:
         return {}, [str(error)] * bool(pairs)
-    for subset, variant in tqdm(pairs, desc="bootstrap", unit="variant"):
+    for subset, variant in tqdm(pairs, desc=f"bootstrap over {sentences:,} sentences", unit="variant"):
         cells = [*run.of(subset, variant).values(), *run.of(subset, BASELINE).values()]
         inputs = [f"{RESAMPLES} {LEVEL}", *(str(cell.seed) for cell in cells)]
         files = [run.test_file, *(run.cell_folder(cell) / PREDICTIONS_FILE for cell in cells)]

@@ -257,7 +257,7 @@ class Run:
             values["label_descriptions"] = settings.label_descriptions
         if annotator := settings.pool_annotator(variant):
             pool = settings.unlabeled_file or self.folder / UNLABELED_FILE
-            values |= {"unlabeled_file": path_from(folder, pool), "pick": settings.picked}
+            values |= {"unlabeled_file": path_from(folder, pool), "pick": settings.picking}
             values |= {"pool_annotator": "gold" if annotator == "gold" else "llm"}
             values |= {} if annotator == "gold" else {"ask": settings.ask, "min_teacher_f1": settings.min_teacher_f1}
             if settings.known_variants[variant].data == "gold":

@@ -128,7 +128,7 @@ class RunSettings(BaseModel):
         return "llm" if any(asked.get(name) for name in ("model", "answers", "base_url")) else "gold"
 
     @property
-    def picked(self) -> Pick:
+    def picking(self) -> Pick:
         """How texts are picked. Where many hold no entity, doubt finds those that do (benchmarks/README.md)."""
         return self.pick or ("random" if self.ask is None else "uncertain")
 
@@ -144,7 +144,7 @@ class RunSettings(BaseModel):
             if annotator := self.annotator_of(variant):
                 ordered[annotator] = None
             annotator = self.pool_annotator(variant)
-            if annotator in ("gold", "agree") or (annotator and self.picked in ("uncertain", "both")):
+            if annotator in ("gold", "agree") or (annotator and self.picking in ("uncertain", "both")):
                 ordered["base"] = None
             ordered[variant] = None
         return list(ordered)

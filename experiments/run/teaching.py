@@ -82,7 +82,7 @@ def ask_teacher(run: Run, subset: str, variant: str, budget: dict[str, Any], acc
             if number < rounds and _finished(folder) >= wanted:
                 continue
             changes: dict[str, Any] = {"ask": wanted} if number < rounds else {}
-            if settings.picked in ("uncertain", "both") and picked < wanted < size:
+            if settings.picking in ("uncertain", "both") and picked < wanted < size:
                 changes["pick_model"] = path_from(folder, _picking_model(run, subset, variant, number))
             run.augment(subset, variant, budget, accept_changes, changes)
     finally:
