@@ -6,21 +6,16 @@ from typing import Any
 from torch import Tensor
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
-from modeling_knowfree.decoding_knowfree import Span
 
-from .crf_head import FLAT_ONLY, CrfHead
+from .crf_head import CrfHead, CrfNetwork
 from .recurrent import BiLstm
-from .tagger import Tagger, real_units
 
 
-class BertBiLstmCrf(Tagger):
+class BertBiLstmCrf(CrfNetwork):
     """
     Args:
         lstm_size: of the LSTM's states, both directions together.
     """
-
-    flat = True
-    cannot = FLAT_ONLY
 
     def __init__(self, config: KnowFreeConfig, lstm_size: int = 256):
         super().__init__(config)
@@ -34,11 +29,3 @@ class BertBiLstmCrf(Tagger):
     def states(self, batch: dict[str, Tensor]) -> Tensor:
         """`[B, L, lstm_size]`."""
         return self.dropout(self.lstm(self.unit_states(batch), batch["num_units"]))
-
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        states = self.states(batch)
-        return self.tags.loss(states, real_units(batch, states), batch["span_labels"])
-
-    def find(self, batch: dict[str, Tensor]) -> list[list[Span]]:
-        states = self.states(batch)
-        return self.tags.find(states, real_units(batch, states))

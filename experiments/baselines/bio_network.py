@@ -1,27 +1,22 @@
 """BIO tags over units: a token-classification model of transformers, alone or as emission layer of a linear-chain CRF;
 rows to features, and a network's tags to spans."""
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import DataCollatorForTokenClassification, PreTrainedModel
 
 from modeling_knowfree import KnowFreeConfig
 from modeling_knowfree.data.formats.schemes import spans_of_tags
 from modeling_knowfree.data.rows import Row
-from modeling_knowfree.units_knowfree import IGNORED, Pieces, cut, encode_units, owner, windows
+from modeling_knowfree.units_knowfree import IGNORED, Pieces
 
 from .crf_head import tag_transitions
+from .windowed import FoundSpan, batches_of_parts, beginnings
 
-logger = logging.getLogger(__name__)
 OUTSIDE = "O"
-WINDOW_OVERLAP = 64  # units, as in the knowfree pipeline
-
-FoundSpan = tuple[int, int, str, float]  # start, end (exclusive), label, score
 
 
 class CrfTagger(nn.Module):
@@ -62,27 +57,15 @@ def bio_tags(labels: Sequence[str]) -> list[str]:
 
 def bio_features(rows: Sequence[Row], tokenizer, config) -> list[dict[str, list[int]]]:
     """Rows to `{"input_ids", "labels"}`; what the encoder cannot read at once is cut off, and told."""
-    features, lost = [], 0
-    limit = max_pieces(config)
-    for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows], limit), strict=True):
-        _, length = windows(pieces, limit, 0)[0]
-        tags = [OUTSIDE] * length
+    features = []
+    for row, pieces in beginnings(rows, tokenizer, KnowFreeConfig(config).max_pieces):
+        tags = [OUTSIDE] * pieces.num_units
         for span in row["entities"]:
-            if span["end"] <= length:
-                tags[span["start"]] = f"B-{span['label']}"
-                for unit in range(span["start"] + 1, span["end"]):
-                    tags[unit] = f"I-{span['label']}"
-            else:
-                lost += 1
-        features.append(_feature(cut(pieces, 0, length), [config.label2id[tag] for tag in tags]))
-    if lost:
-        logger.warning("train: %d gold spans lie beyond what the encoder reads (split the sentences)", lost)
+            tags[span["start"]] = f"B-{span['label']}"
+            for unit in range(span["start"] + 1, span["end"]):
+                tags[unit] = f"I-{span['label']}"
+        features.append(_feature(pieces, [config.label2id[tag] for tag in tags]))
     return features
-
-
-def max_pieces(config) -> int | None:
-    """See `KnowFreeConfig.max_pieces`."""
-    return KnowFreeConfig(config).max_pieces
 
 
 def _feature(pieces: Pieces, tags: Sequence[int]) -> dict[str, list[int]]:
@@ -120,31 +103,21 @@ def tag(
     """
     network.eval()
     config = emission_model(network).config
-    limit = max_pieces(config)
-    encoded = encode_units(tokenizer, [row["tokens"] for row in rows], limit)
-    ranges = [windows(pieces, limit, WINDOW_OVERLAP) for pieces in encoded]
-    jobs = [
-        (at, window, _feature(cut(encoded[at], start, end), [0] * (end - start)))
-        for at, cuts in enumerate(ranges)
-        for window, (start, end) in enumerate(cuts)
-    ]
-    jobs.sort(key=lambda job: len(job[2]["input_ids"]), reverse=True)
     collate = DataCollatorForTokenClassification(tokenizer)
-    tags = [[OUTSIDE] * pieces.num_units for pieces in encoded]
-    scores = [[0.0] * pieces.num_units for pieces in encoded]
-    with tqdm(total=len(jobs), desc="tag", unit="sentence", disable=silent, leave=False) as bar:
-        for first in range(0, len(jobs), batch_size):
-            chunk = jobs[first : first + batch_size]
-            columns, sure = _best_tags(network, collate([feature for _, _, feature in chunk]))
-            for i, (at, window, _) in enumerate(chunk):
-                left, right = ranges[at][window]
-                for unit in range(left, right):
-                    if owner(unit, unit + 1, ranges[at]) == window:
-                        tags[at][unit], scores[at][unit] = (
-                            config.id2label[columns[i][unit - left]],
-                            sure[i][unit - left],
-                        )
-            bar.update(len(chunk))
+    tags = [[OUTSIDE] * len(row["tokens"]) for row in rows]
+    scores = [[0.0] * len(row["tokens"]) for row in rows]
+
+    def unlabelled(tokens: Sequence[str], pieces: Pieces) -> dict[str, list[int]]:
+        return _feature(pieces, [0] * len(tokens))
+
+    limit = KnowFreeConfig(config).max_pieces
+    for parts in batches_of_parts(rows, tokenizer, limit, unlabelled, batch_size, silent):
+        columns, sure = _best_tags(network, collate([part.feature for part in parts]))
+        for i, part in enumerate(parts):
+            for unit in range(part.start, part.end):
+                if part.owns(unit, unit + 1):
+                    tags[part.row][unit] = config.id2label[columns[i][unit - part.start]]
+                    scores[part.row][unit] = sure[i][unit - part.start]
     found: list[list[FoundSpan]] = []
     for row_tags, row_scores in zip(tags, scores, strict=True):
         spans = [(span["start"], span["end"], span["label"]) for span in spans_of_tags(row_tags)]

@@ -25,14 +25,14 @@ from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.train import plan_schedule, read_splits
 from modeling_knowfree.units_knowfree import IGNORED, infer_unit
 
-from .bio_network import OUTSIDE, CrfTagger, FoundSpan, bio_features, bio_tags, emission_model, tag
+from .bio_network import OUTSIDE, CrfTagger, bio_features, bio_tags, emission_model, tag
 from .crf_head import FLAT_ONLY
 from .span_trainer import SpanTrainer
-from .tagger import outermost
+from .tagger import WEIGHTS, outermost
+from .windowed import FoundSpan
 
 logger = logging.getLogger(__name__)
 CRF_CONFIG = "bio_crf.json"  # not config.json: no other class may load the emissions and forget the transitions
-WEIGHTS = "model.safetensors"
 
 
 def train_bio(
@@ -136,6 +136,8 @@ def predict_bio(folder: str | Path, rows: Sequence[Row], batch_size: int = 32) -
 class BioTrainer(SpanTrainer):
     """Trainer of a token-classification model or a `CrfTagger`."""
 
+    find_spans = staticmethod(tag)
+
     def units_and_width(self) -> tuple[list[int], int | None]:
         """See `KnowFreeTrainer`; no span is too wide."""
         return [sum(label != IGNORED for label in item["labels"]) for item in self.train_dataset], None  # type: ignore[union-attr]
@@ -144,12 +146,6 @@ class BioTrainer(SpanTrainer):
         """See `KnowFreeTrainer`."""
         assert self.model is not None
         return name.removeprefix("emissions.").startswith(f"{emission_model(self.model).base_model_prefix}.")
-
-    def spans(self, network: Any, rows: Sequence[Row]) -> list[list[tuple[int, int, str]]]:
-        """See `SpanTrainer`."""
-        silent = bool(self.args.disable_tqdm)
-        found = tag(network, self.processing_class, rows, self.args.eval_batch_size, silent=silent)
-        return [[(span[0], span[1], span[2]) for span in spans] for spans in found]
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

@@ -9,7 +9,7 @@ from modeling_knowfree.data.formats.schemes import spans_of_tags
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.decoding_knowfree import Span
 
-from .tagger import exact
+from .tagger import Tagger, exact, real_units
 
 FORBIDDEN = -1e4  # a log score beside which no emission counts
 FLAT_ONLY = "BIO tags hold no nested or crossing spans and no second label: the outermost span is learnt"
@@ -63,6 +63,26 @@ class CrfHead(nn.Module):
             tags = ["O" if column == 0 else f"{'IB'[column % 2]}-{(column - 1) // 2}" for column in columns]
             found.append([Span(s["start"], s["end"], int(s["label"]), 1.0) for s in spans_of_tags(tags)])
         return found
+
+
+class CrfNetwork(Tagger):
+    """A `Tagger` that reads BIO tags under a CRF, `tags`, from what `states` makes of a batch."""
+
+    flat = True
+    cannot = FLAT_ONLY
+    tags: CrfHead
+
+    def states(self, batch: dict[str, Tensor]) -> Tensor:
+        """`[B, L, size of self.tags]`."""
+        raise NotImplementedError
+
+    def loss(self, batch: dict[str, Tensor]) -> Tensor:
+        states = self.states(batch)
+        return self.tags.loss(states, real_units(batch, states), batch["span_labels"])
+
+    def find(self, batch: dict[str, Tensor]) -> list[list[Span]]:
+        states = self.states(batch)
+        return self.tags.find(states, real_units(batch, states))
 
 
 def tags_of(span_labels: Tensor, length: int) -> Tensor:

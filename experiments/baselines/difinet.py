@@ -19,7 +19,7 @@ from modeling_knowfree.data.rows import Row
 from modeling_knowfree.decoding_knowfree import Span, find_hits
 from modeling_knowfree.training.start import set_start_bias
 
-from .tagger import Tagger, exact, real_units
+from .tagger import Tagger, biaffine, exact, real_units
 
 BY_END, BY_START = (1, 3), (3, 1)  # kernels: over neighbouring ends of one start, over neighbouring starts of one end
 
@@ -68,9 +68,7 @@ class DiFiNet(Tagger):
         """The biaffine `h_iᵀ U h_j + W[h_i; h_j] + b`: `[B, L, D]` -> `[B, L, L, c]`."""
         starts = self.dropout(F.leaky_relu(self.start(units)))
         ends = self.dropout(F.leaky_relu(self.end(units)))
-        by_start, by_end = self.linear.weight.split(starts.shape[-1], 1)
-        linear = F.linear(starts, by_start).unsqueeze(2) + F.linear(ends, by_end, self.linear.bias).unsqueeze(1)
-        return torch.einsum("bix,cxy,bjy->bijc", starts, self.bilinear, ends) + linear
+        return biaffine(starts, ends, self.bilinear, self.linear)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Binary cross-entropy of every span of the sentence against every label, summed."""

@@ -1,23 +1,21 @@
 """What the lexicon methods share: the words of a sentence in the batch, their vectors, BIO tags under a CRF."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.data.rows import Row
-from modeling_knowfree.decoding_knowfree import Span
 
-from .crf_head import FLAT_ONLY, CrfHead
+from .crf_head import FLAT_ONLY, CrfNetwork
 from .lexicon import AUGMENTATION, Lexicon, check_characters, read_lexicon, word_table
-from .tagger import Tagger, real_units
 
 MOST_WORDS_OF_A_UNIT = 5
 
 
-class LexiconTagger(Tagger):
+class LexiconTagger(CrfNetwork):
     """
     A network that reads characters and the lexicon's words among them. A batch has beside the pieces `words` `[B, M]`
     (rows of the word table, 0 is padding), `word_starts` and `word_ends` `[B, M]` (units, end exclusive).
@@ -27,8 +25,7 @@ class LexiconTagger(Tagger):
         vectors: pretrained ones by row of the table.
     """
 
-    flat: ClassVar[bool] = True
-    cannot: ClassVar[str] = f"{FLAT_ONLY}; words as units (Chinese characters alone)"
+    cannot = f"{FLAT_ONLY}; words as units (Chinese characters alone)"
 
     def __init__(
         self, config: KnowFreeConfig, lexicon: dict[str, Any], vectors: dict[int, list[float]] | None = None
@@ -62,20 +59,6 @@ class LexiconTagger(Tagger):
         )  # (B, M, 3)
         starts, ends, rows = padded.unbind(-1)
         return {"words": rows, "word_starts": starts, "word_ends": ends}
-
-    def states(self, batch: dict[str, Tensor]) -> Tensor:
-        """What the tags are read from: `[B, L, size of self.tags]`."""
-        raise NotImplementedError
-
-    tags: CrfHead
-
-    def loss(self, batch: dict[str, Tensor]) -> Tensor:
-        states = self.states(batch)
-        return self.tags.loss(states, real_units(batch, states), batch["span_labels"])
-
-    def find(self, batch: dict[str, Tensor]) -> list[list[Span]]:
-        states = self.states(batch)
-        return self.tags.find(states, real_units(batch, states))
 
 
 def words_of_units(batch: dict[str, Tensor], length: int) -> Tensor:

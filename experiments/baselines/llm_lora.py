@@ -26,12 +26,13 @@ from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.train import checkpoint_to_resume, parse_arguments, plan_schedule, read_splits
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
+from .windowed import FoundSpan
+
 logger = logging.getLogger(__name__)
 IGNORED = -100
 LORA_FILE = "llm_lora.json"
 OPTIONS = {"rank": int, "alpha": int, "learning_rate": float, "dtype": str, "quantization": str, "max_new_tokens": int}
 """What a run's `lora:` may say beside `model`."""
-FoundSpan = tuple[int, int, str, float]  # start, end (exclusive), label, score
 
 
 def train_llm_lora(

@@ -23,6 +23,7 @@ from modeling_knowfree.data.rows import Row
 from modeling_knowfree.training.tokenizer import load_tokenizer
 
 from .lebert import Lebert
+from .tagger import real_units
 
 IMPLICIT = "ENT:"
 MOST_LABELS = 24  # targets, then the most frequent implicit ones: each costs pieces of the parent's input
@@ -120,8 +121,7 @@ class Pcbert(Lebert):
         """The child's, and the parent's: which labels the sentence has, mean over labels."""
         masks = self.mask_states(batch)
         states = self.mixed(self.unit_states(batch), masks)
-        real = torch.arange(states.shape[1], device=states.device) < batch["num_units"][:, None]
-        child = self.tags.loss(states, real, batch["span_labels"])
+        child = self.tags.loss(states, real_units(batch, states), batch["span_labels"])
         columns = torch.arange(len(self.config.target_labels), device=states.device)
         targets = (batch["span_labels"][..., 2, None] == columns).any(1).to(masks.dtype)  # (B, targets)
         gold = torch.cat([targets, batch["implicit"].to(masks.dtype)], 1)

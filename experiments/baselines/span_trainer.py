@@ -1,21 +1,24 @@
 """What the Trainers of all baselines share: scores of decoded spans, and a whole training."""
 
-from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 
-from modeling_knowfree.data.rows import Row
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.training.trainer import KnowFreeTrainer
+
+from .windowed import FoundSpan
 
 TRANSITION_RATE = 50
 """The learning rate of a CRF's transitions in multiples of the head's, at which they hardly move in 400 updates."""
 
 
 class SpanTrainer(KnowFreeTrainer):
-    """A Trainer whose `eval_dataset` is a list of rows."""
+    """A Trainer whose `eval_dataset` is a list of rows. `find_spans(network, tokenizer, rows, batch_size, silent=…)` is
+    how a network is asked for the spans of each."""
+
+    find_spans: ClassVar[Callable[..., list[list[FoundSpan]]]]
 
     def group_of(self, name: str, parameter: torch.nn.Parameter) -> tuple[str, float, float]:
         """See `KnowFreeTrainer`; a CRF's transitions are a group of their own, without decay."""
@@ -23,15 +26,13 @@ class SpanTrainer(KnowFreeTrainer):
             return "transitions", TRANSITION_RATE * self.args.head_learning_rate, 0.0
         return super().group_of(name, parameter)
 
-    @abstractmethod
-    def spans(self, network: Any, rows: Sequence[Row]) -> list[list[tuple[int, int, str]]]:
-        """For each row the `(start, end, label)` that the network finds, long texts in windows."""
-
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """Scores of decoded spans."""
         rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
         gold = [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows]
-        scores = span_scores(gold, self.spans(self.accelerator.unwrap_model(self.model), rows))
+        network, silent = self.accelerator.unwrap_model(self.model), bool(self.args.disable_tqdm)
+        found = self.find_spans(network, self.processing_class, rows, self.args.eval_batch_size, silent=silent)
+        scores = span_scores(gold, [[span[:3] for span in spans] for spans in found])
         per_label = scores.pop("per_label")
         scores |= {f"f1_{label}": per_label[label]["f1"] for label in per_label}
         metrics = {f"{metric_key_prefix}_{name}": score for name, score in scores.items()}

@@ -3,15 +3,16 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from accelerate import PartialState
 from safetensors.torch import load_model
 from torch import Tensor, nn
-from tqdm import tqdm
 from transformers import set_seed
 
 from modeling_knowfree import loading
@@ -24,9 +25,10 @@ from modeling_knowfree.training.command_line import parse_arguments
 from modeling_knowfree.training.config import build_config
 from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.train import plan_schedule, read_splits
-from modeling_knowfree.units_knowfree import KnowFreeCollator, Pieces, cut, encode_units, infer_unit, owner, windows
+from modeling_knowfree.units_knowfree import KnowFreeCollator, Pieces, infer_unit
 
 from .span_trainer import SpanTrainer
+from .windowed import FoundSpan, batches_of_parts, beginnings
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +44,6 @@ TAGGERS = {
 """The networks: the file of this folder that each stands in, and its class."""
 TAGGER_FILE = "tagger.json"  # not config.json: no other class may load the encoder and forget the rest
 WEIGHTS = "model.safetensors"
-WINDOW_OVERLAP = 64  # units, as in the knowfree pipeline
-
-FoundSpan = tuple[int, int, str, float]  # start, end (exclusive), label, score
 
 
 class Tagger(nn.Module):
@@ -148,6 +147,13 @@ def real_units(batch: dict[str, Tensor], states: Tensor) -> Tensor:
     return torch.arange(states.shape[1], device=states.device) < batch["num_units"][:, None]
 
 
+def biaffine(left: Tensor, right: Tensor, weight: Tensor, linear: nn.Linear) -> Tensor:
+    """`l_iᵀ U r_j + W[l_i; r_j] + b`: `left`, `right` `[B, L, s]`, U `weight` `[n, s, s]` -> `[B, L, L, n]`."""
+    by_left, by_right = linear.weight.split(left.shape[-1], 1)
+    both = F.linear(left, by_left).unsqueeze(2) + F.linear(right, by_right, linear.bias).unsqueeze(1)
+    return torch.einsum("bix,nxy,bjy->bijn", left, weight, right) + both
+
+
 def outermost(rows: Sequence[Row]) -> tuple[list[Row], int]:
     """The rows with flat entities alone: of spans that share a unit the one that starts first, then the longest, then
     the first label; and how many entities that leaves out."""
@@ -239,18 +245,13 @@ def training_features(rows: Sequence[Row], tokenizer, network: Tagger, beta: flo
     elif network.one_label and (twice := sum(len(each) - len(set(each)) for each in map(_extents, rows))):
         logger.warning("train: %d gold spans have a label beside another one's: %s", twice, network.cannot)
     columns = {label: column for column, label in enumerate(config.target_labels)}
-    features, lost = [], 0
-    limit = config.max_pieces
-    for row, pieces in zip(rows, encode_units(tokenizer, [row["tokens"] for row in rows], limit), strict=True):
-        _, length = windows(pieces, limit, 0)[0]
-        spans = sorted((span["start"], span["end"], columns[span["label"]]) for span in row["entities"])
-        lost += sum(end > length for _, end, _ in spans)
-        feature = _feature(network, row["tokens"], pieces, 0, length) | network.gold_extra(row)
-        feature["span_labels"] = [span for span in spans if span[1] <= length]
+    features = []
+    for row, pieces in beginnings(rows, tokenizer, config.max_pieces):
+        feature = _feature(network, row["tokens"], pieces) | network.gold_extra(row)
+        spans = [(span["start"], span["end"], columns[span["label"]]) for span in row["entities"]]
+        feature["span_labels"] = sorted(spans)
         feature["loss_weights"] = beta if row.get("synthetic") else 1.0
         features.append(feature)
-    if lost:
-        logger.warning("train: %d gold spans lie beyond what the encoder reads (split the sentences)", lost)
     return features
 
 
@@ -258,14 +259,15 @@ def _extents(row: Row) -> list[tuple[int, int]]:
     return [(span["start"], span["end"]) for span in row["entities"]]
 
 
-def _feature(network: Tagger, tokens: Sequence[str], pieces: Pieces, start: int, end: int) -> dict[str, Any]:
-    part = pieces if (start, end) == (0, pieces.num_units) else cut(pieces, start, end)
-    known = {"input_ids": part.input_ids, "unit_ids": part.unit_ids, "num_units": part.num_units}
-    return known | network.extra(tokens[start:end])
+def _feature(network: Tagger, tokens: Sequence[str], pieces: Pieces) -> dict[str, Any]:
+    known = {"input_ids": pieces.input_ids, "unit_ids": pieces.unit_ids, "num_units": pieces.num_units}
+    return known | network.extra(tokens)
 
 
 @torch.inference_mode()
-def tag(network: Tagger, tokenizer, rows: Sequence[Row], batch_size: int, *, silent: bool = False) -> list[list[Span]]:
+def tag(
+    network: Tagger, tokenizer, rows: Sequence[Row], batch_size: int, *, silent: bool = False
+) -> list[list[FoundSpan]]:
     """
     Tag rows, texts longer than the encoder reads in overlapping windows: a span comes from the window that sees most
     around it. Of spans that cannot stand together (`config.decoding`) the better ones are kept.
@@ -274,32 +276,22 @@ def tag(network: Tagger, tokenizer, rows: Sequence[Row], batch_size: int, *, sil
         rows: only `tokens` is read.
 
     Returns:
-        For each row its spans, sorted by start, then end, then label column.
+        For each row its spans, sorted by start, then end, then label column of the network.
     """
     was_training = network.training
     network.eval()
     config, device = network.config, next(network.parameters()).device
-    encoded = encode_units(tokenizer, [row["tokens"] for row in rows], config.max_pieces)
-    ranges = [windows(pieces, config.max_pieces, WINDOW_OVERLAP) for pieces in encoded]
-    jobs = [
-        (at, window, _feature(network, rows[at]["tokens"], encoded[at], start, end))
-        for at, cuts in enumerate(ranges)
-        for window, (start, end) in enumerate(cuts)
-    ]
-    jobs.sort(key=lambda job: len(job[2]["input_ids"]), reverse=True)
     collate = TaggerCollator(tokenizer.pad_token_id or 0, network)
     hits: list[list[Span]] = [[] for _ in rows]
-    with tqdm(total=len(jobs), desc="tag", unit="sentence", disable=silent, leave=False) as bar:
-        for first in range(0, len(jobs), batch_size):
-            chunk = jobs[first : first + batch_size]
-            batch = {name: value.to(device) for name, value in collate([job[2] for job in chunk]).items()}
-            for (at, window, _), spans in zip(chunk, network.find(batch), strict=True):
-                left = ranges[at][window][0]
-                moved = (span._replace(start=span.start + left, end=span.end + left) for span in spans)
-                hits[at] += [span for span in moved if owner(span.start, span.end, ranges[at]) == window]
-            bar.update(len(chunk))
+    for parts in batches_of_parts(rows, tokenizer, config.max_pieces, partial(_feature, network), batch_size, silent):
+        batch = {name: value.to(device) for name, value in collate([part.feature for part in parts]).items()}
+        for part, spans in zip(parts, network.find(batch), strict=True):
+            moved = (span._replace(start=span.start + part.start, end=span.end + part.start) for span in spans)
+            hits[part.row] += [span for span in moved if part.owns(span.start, span.end)]
     network.train(was_training)
-    return [resolve(sorted(spans, key=best_first), config.decoding, config.multi_label) for spans in hits]
+    found = (resolve(sorted(spans, key=best_first), config.decoding, config.multi_label) for spans in hits)
+    labels = config.target_labels
+    return [[(span.start, span.end, labels[span.label], span.score) for span in spans] for spans in found]
 
 
 def predict_tagger(folder: str | Path, rows: Sequence[Row], batch_size: int = 32) -> list[list[FoundSpan]]:
@@ -313,9 +305,7 @@ def predict_tagger(folder: str | Path, rows: Sequence[Row], batch_size: int = 32
         InputError: nothing there that `train_tagger` wrote.
     """
     tokenizer, network = load_tagger(Path(folder))
-    labels = network.config.target_labels
-    found = tag(network.to(PartialState().device), tokenizer, rows, batch_size)
-    return [[(span.start, span.end, labels[span.label], span.score) for span in spans] for spans in found]
+    return tag(network.to(PartialState().device), tokenizer, rows, batch_size)
 
 
 def load_tagger(folder: Path) -> tuple[Any, Tagger]:
@@ -338,12 +328,7 @@ def load_tagger(folder: Path) -> tuple[Any, Tagger]:
 class TaggerTrainer(SpanTrainer):
     """Trainer of a `Tagger`."""
 
-    def spans(self, network: Any, rows: Sequence[Row]) -> list[list[tuple[int, int, str]]]:
-        """See `SpanTrainer`."""
-        silent = bool(self.args.disable_tqdm)
-        found = tag(network, self.processing_class, rows, self.args.eval_batch_size, silent=silent)
-        labels = network.config.target_labels
-        return [[(span.start, span.end, labels[span.label]) for span in spans] for spans in found]
+    find_spans = staticmethod(tag)
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

@@ -15,7 +15,7 @@ from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.decoding_knowfree import Span
 
 from .recurrent import BiLstm
-from .tagger import Tagger, exact, real_units
+from .tagger import Tagger, biaffine, exact, real_units
 
 NONE, NEXT, FIRST_TAIL_HEAD = 0, 1, 2
 DISTANCES = 20  # 0; ±1, ±2…3, ±4…7, … in powers of two
@@ -101,12 +101,7 @@ class W2Ner(Tagger):
         """`s_iᵀ U o_j + W[s_i; o_j] + b`, `[B, L, L, R]`."""
         tails = self.dropout(F.gelu(self.tail(states)))
         heads = self.dropout(F.gelu(self.head(states)))
-        bilinear = torch.einsum("bix,rxy,bjy->bijr", tails, self.biaffine, heads)
-        by_tail, by_head = self.biaffine_linear.weight.split(tails.shape[-1], 1)
-        linear = F.linear(tails, by_tail).unsqueeze(2) + F.linear(heads, by_head, self.biaffine_linear.bias).unsqueeze(
-            1
-        )
-        return bilinear + linear
+        return biaffine(tails, heads, self.biaffine, self.biaffine_linear)
 
     def loss(self, batch: dict[str, Tensor]) -> Tensor:
         """Cross-entropy, mean over the L² pairs of a sentence (eq 12)."""
