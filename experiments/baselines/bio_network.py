@@ -10,7 +10,7 @@ from transformers import DataCollatorForTokenClassification, PreTrainedModel
 
 from modeling_knowfree import KnowFreeConfig
 from modeling_knowfree.data.formats.schemes import spans_of_tags
-from modeling_knowfree.data.rows import Row
+from modeling_knowfree.data.rows import Row, triple
 from modeling_knowfree.units_knowfree import IGNORED, Pieces
 
 from .crf_head import tag_transitions
@@ -120,7 +120,7 @@ def tag(
                     scores[part.row][unit] = sure[i][unit - part.start]
     found: list[list[FoundSpan]] = []
     for row_tags, row_scores in zip(tags, scores, strict=True):
-        spans = [(span["start"], span["end"], span["label"]) for span in spans_of_tags(row_tags)]
+        spans = map(triple, spans_of_tags(row_tags))
         found.append([(a, b, label, sum(row_scores[a:b]) / (b - a)) for a, b, label in spans])
     return found
 

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from modeling_knowfree import loading
-from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, show_span
+from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, show_span, triple
 from modeling_knowfree.encoders import encoder_path
 from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments
 from modeling_knowfree.training.checkpoints import checkpoint_to_resume
@@ -156,8 +156,7 @@ class BioTrainer(SpanTrainer):
 
 def _check_one_tag_a_token(rows: Sequence[Row], path: str) -> None:
     for number, row in enumerate(rows, 1):
-        spans = sorted((span["start"], span["end"], span["label"]) for span in row["entities"])
-        for left, right in pairwise(spans):
+        for left, right in pairwise(sorted(map(triple, row["entities"]))):
             if right[0] < left[1]:
                 bad_input(
                     Place(path, number, row["id"], noun="row"),

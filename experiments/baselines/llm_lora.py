@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, set_seed
 from augmentation.llm.answers import AnswerError, parse
 from augmentation.llm.tasks import targets_request
 from augmentation.steps.alignment import UnitText, align_in_order
-from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.data.rows import InputError, Row, span_sets
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.train import checkpoint_to_resume, parse_arguments, plan_schedule, read_splits
@@ -101,7 +101,7 @@ def train_llm_lora(
     scores: dict[str, float] = {}
     if validation:
         found = tag_by_model(network, tokenizer, validation, told)
-        scored = span_scores(_gold(validation), [[span[:3] for span in spans] for spans in found])
+        scored = span_scores(span_sets(validation), [[span[:3] for span in spans] for spans in found])
         scores = {f"validation_{name}": value for name, value in scored.items() if name != "per_label"}
     return {"validation": scores, "curve": []}
 
@@ -279,7 +279,3 @@ def _with_adapter(network: Any, rank: int, alpha: int) -> Any:
         network = prepare_model_for_kbit_training(network)
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type="CAUSAL_LM")
     return get_peft_model(network, config)
-
-
-def _gold(rows: Sequence[Row]) -> list[list[tuple[int, int, str]]]:
-    return [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows]

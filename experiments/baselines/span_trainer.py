@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from modeling_knowfree.data.rows import span_sets
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 
@@ -29,10 +30,9 @@ class SpanTrainer(KnowFreeTrainer):
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """Scores of decoded spans."""
         rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
-        gold = [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows]
         network, silent = self.accelerator.unwrap_model(self.model), bool(self.args.disable_tqdm)
         found = self.find_spans(network, self.processing_class, rows, self.args.eval_batch_size, silent=silent)
-        scores = span_scores(gold, [[span[:3] for span in spans] for spans in found])
+        scores = span_scores(span_sets(rows), [[span[:3] for span in spans] for spans in found])
         per_label = scores.pop("per_label")
         scores |= {f"f1_{label}": per_label[label]["f1"] for label in per_label}
         metrics = {f"{metric_key_prefix}_{name}": score for name, score in scores.items()}

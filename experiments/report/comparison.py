@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import bootstrap
 
-from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.data.rows import InputError, span_sets
 from modeling_knowfree.metrics import LabelledSpan
 
-from .results import FinishedRun, Result, span_sets
+from .results import FinishedRun, Result
 
 RESAMPLES = 10_000
 LEVEL = 0.95

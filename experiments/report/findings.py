@@ -10,12 +10,12 @@ from typing import Any
 from augmentation.settings import COUNTS_FILE
 from augmentation.steps.teacher import TEACHER_FILE
 from modeling_knowfree.data.readers import InputError
-from modeling_knowfree.data.rows import Row, read_lines
+from modeling_knowfree.data.rows import Row, read_lines, span_sets
 
 from ..run.settings import ASKED_FILE, POOLED, augmented_folder
 from ..run.variants import BASELINE, VARIANTS, Variant
 from .comparison import Difference, Spread, spread
-from .results import FinishedRun, Result, span_sets
+from .results import FinishedRun, Result
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from modeling_knowfree.data.readers import InputError, read_file, read_rows
-from modeling_knowfree.data.rows import Row
-from modeling_knowfree.metrics import LabelledSpan, span_scores
+from modeling_knowfree.data.rows import Row, span_sets
+from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.settings import read_settings
 from modeling_knowfree.units_knowfree import infer_unit
 
@@ -244,11 +244,6 @@ class FinishedRun:
                 "trains and scores anew"
             )
         return rows
-
-
-def span_sets(rows: Iterable[Row]) -> list[set[LabelledSpan]]:
-    """The entities of each row as `(start, end, label)`."""
-    return [{(span["start"], span["end"], span["label"]) for span in row["entities"]} for row in rows]
 
 
 def read_run(folder: Path) -> FinishedRun:

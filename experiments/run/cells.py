@@ -22,7 +22,7 @@ from augmentation.pipeline import STORE_FILE
 from augmentation.settings import Settings as AugmentSettings
 from augmentation.settings import check_settings, state_of
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import InputError, Row, write_rows
+from modeling_knowfree.data.rows import InputError, Row, span_sets, write_rows
 from modeling_knowfree.encoders import E5, built_version, encoder_path
 from modeling_knowfree.inference.tag import load_pipeline, tag
 from modeling_knowfree.loading import load_config, told_in_one_line
@@ -284,19 +284,14 @@ def finish(cell: Cell, test: list[Row], budget: dict[str, Any] | None = None) ->
         finishers = {"bio": _finish_bio, "bio_crf": _finish_bio, "llm_lora": _finish_lora}
         dev_f1, curve, predicted = finishers.get(cell.definition.tagger, _finish_network)(cell, work, test)
     seconds = time.perf_counter() - started
-    write_rows(
-        work / PREDICTIONS_FILE,
-        (
-            {"id": row["id"], "tokens": row["tokens"], "entities": spans}
-            for row, spans in zip(test, predicted, strict=True)
-        ),
-    )
+    found = [
+        {"id": row["id"], "tokens": row["tokens"], "entities": spans}
+        for row, spans in zip(test, predicted, strict=True)
+    ]
+    write_rows(work / PREDICTIONS_FILE, found)
     with cell.train_file.open(encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    scores = span_scores(
-        [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in test],
-        [[(span["start"], span["end"], span["label"]) for span in spans] for spans in predicted],
-    )
+    scores = span_scores(span_sets(test), span_sets(found))
     synthetic = sum(bool(row.get("synthetic")) for row in rows)
     pool = sum(row.get("source") == "pool" for row in rows)
     result = {

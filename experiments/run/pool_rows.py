@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from augmentation.steps.annotator import annotate_by_model
-from modeling_knowfree.data.rows import Row
+from modeling_knowfree.data.rows import Row, triple
 from modeling_knowfree.decoding_knowfree import Span, resolve
 
 from .cells import tag_rows
@@ -46,8 +46,8 @@ def by_both(rows: Sequence[Row], predicted: Sequence[Spans]) -> list[Row]:
     """Pool rows where LLM and gold model agree; spans that one of them gives are left out of the loss."""
     confirmed = []
     for row, both in zip(rows, annotate_by_model(rows, predicted, "agree"), strict=True):
-        weights = {_key(span): span["weight"] for span in row["entities"] if "weight" in span}
-        entities = [span | {"weight": weights[_key(span)]} if weights else span for span in both["entities"]]
+        weights = {triple(span): span["weight"] for span in row["entities"] if "weight" in span}
+        entities = [span | {"weight": weights[triple(span)]} if weights else span for span in both["entities"]]
         confirmed.append(both | {"entities": entities, "annotator": "agree"})
     return confirmed
 
@@ -68,17 +68,17 @@ def without_disagreement(
     Returns:
         The rows, and how many cells were left out.
     """
-    scored = [{_key(span): span["score"] for span in spans} for spans in predicted]
+    scored = [{triple(span): span["score"] for span in spans} for spans in predicted]
     extents = [{(span["start"], span["end"]): span["score"] for span in spans} for spans in predicted]
     disbelieved: dict[str, list[tuple[float, int, tuple[int, int, str]]]] = {}
     totals: dict[str, int] = {}
     for at, row in enumerate(rows):
         for span in row["entities"]:
             totals[span["label"]] = totals.get(span["label"], 0) + 1
-            score = scored[at].get(_key(span), 0.0)
+            score = scored[at].get(triple(span), 0.0)
             another = 0.0 if score else extents[at].get((span["start"], span["end"]), 0.0)
             if score < DISBELIEVED and not DISBELIEVED <= another < INSISTED:
-                disbelieved.setdefault(span["label"], []).append((score, at, _key(span)))
+                disbelieved.setdefault(span["label"], []).append((score, at, triple(span)))
     out: list[set[tuple[int, int, str]]] = [set() for _ in rows]
     for label, found in disbelieved.items():
         allowed = int((1 - precision.get(label, 1.0)) * totals[label])
@@ -86,10 +86,10 @@ def without_disagreement(
             out[at].add(key)
     cleaned, count = [], 0
     for row, scores, left_out in zip(rows, scored, out, strict=True):
-        told = {_key(span) for span in row["entities"]}
+        told = {triple(span) for span in row["entities"]}
         insisted = {key for key, score in scores.items() if score >= INSISTED and key not in told}
-        doubtful = sorted(left_out | insisted | {_key(span) for span in row.get("uncertain", ())})
-        entities = [span for span in row["entities"] if _key(span) not in left_out]
+        doubtful = sorted(left_out | insisted | {triple(span) for span in row.get("uncertain", ())})
+        entities = [span for span in row["entities"] if triple(span) not in left_out]
         uncertain = [{"start": start, "end": end, "label": label} for start, end, label in doubtful]
         cleaned.append(row | {"entities": entities, "uncertain": uncertain})
         count += len(left_out) + len(insisted)
@@ -106,10 +106,6 @@ def cross_fitted(gold: Sequence[Row], pool: Sequence[Row], train: Train) -> list
         for at, one in zip(judged, spans, strict=True):
             found[at] = one
     return found
-
-
-def _key(span: Mapping[str, Any]) -> tuple[int, int, str]:
-    return span["start"], span["end"], span["label"]
 
 
 def _span(span: Mapping[str, Any]) -> dict[str, Any]:

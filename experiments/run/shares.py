@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from augmentation.steps.teacher import fold_of
-from modeling_knowfree.data.rows import Row
+from modeling_knowfree.data.rows import Row, span_sets, triple
 from modeling_knowfree.metrics import span_scores
 
 from .cells import tag_rows
@@ -81,12 +81,8 @@ def cross_fit(
             learnt = [row for row, of in zip(gold, folds, strict=True) if of != fold]
             apart = [row for row in others if fold_by_id.get(row.get("parent_id")) != fold]
             model = train([*learnt, *take(apart, candidate, seed)], f"share-{number}-{fold}")
-            told += [_triples(row["entities"]) for row in held_out]
-            found += [_triples(spans) for spans in tag_rows(model, held_out)]
+            told += span_sets(held_out)
+            found += [set(map(triple, spans)) for spans in tag_rows(model, held_out)]
         scores.append({**asdict(candidate), "f1": span_scores(told, found)["f1"]})
     best = max(range(len(CANDIDATES)), key=lambda at: (scores[at]["f1"], -at))
     return CANDIDATES[best], scores
-
-
-def _triples(spans: Sequence[dict]) -> list[tuple[int, int, str]]:
-    return [(span["start"], span["end"], span["label"]) for span in spans]

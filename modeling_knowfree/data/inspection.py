@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..units_knowfree import infer_unit, join_units
 from .readers import Reading
-from .rows import Row
+from .rows import Row, span_sets
 
 EXAMPLES = 3
 LISTED = 10  # findings of one kind that are shown; all are counted
@@ -174,8 +174,8 @@ def _findings(rows: Sequence[Row], unit: str) -> dict[str, Finding]:
         tokens = row["tokens"]
         twin = first.setdefault(tuple(tokens), row)
         if twin is not row:
-            same = _as_set(twin) == _as_set(row)
-            kind = "duplicate sentences" if same else "the same sentence with different labels"
+            before, now = span_sets((twin, row))
+            kind = "duplicate sentences" if before == now else "the same sentence with different labels"
             found[kind].add(f"{row['id']} and {twin['id']}")
         for span in row["entities"]:
             mention, _ = join_units(tokens[span["start"] : span["end"]], unit)
@@ -193,10 +193,6 @@ def _findings(rows: Sequence[Row], unit: str) -> dict[str, Finding]:
                 f"{mention!r:.60}: " + ", ".join(f"{label} in {row_id}" for label, row_id in labels.items())
             )
     return dict(found)
-
-
-def _as_set(row: Row) -> set[tuple[int, int, str]]:
-    return {(span["start"], span["end"], span["label"]) for span in row["entities"]}
 
 
 _MARKS_OF_MENTIONS = frozenset("#@$%&*+°§\"'“”‘’「」『』《》()（）[]【】<>〈〉.!?！？-–—")

@@ -171,7 +171,7 @@ class RowChecker:
             if not isinstance(span, Mapping) or not {"start", "end", "label"} <= span.keys():
                 allowed = '{"start": int, "end": int, "label": str}'
                 bad_input(place, f"{key} holds {show(span)}", allowed=allowed, mend="give each span these three keys")
-            start, end, label = span["start"], span["end"], span["label"]
+            start, end, label = triple(span)
             check_bounds(start, end, label, length, place)
             self._check_label(label, key, place)
             if (start, end, label) in seen:
@@ -203,9 +203,9 @@ class RowChecker:
 
 def _check_certain(row: Mapping[str, Any], place: Place) -> None:
     """A span cannot be gold and left out of the loss: its logit would rise without end."""
-    gold = {(span["start"], span["end"], span["label"]) for span in row["entities"]}
+    gold = set(map(triple, row["entities"]))
     for span in row.get("uncertain") or ():
-        if (key := (span["start"], span["end"], span["label"])) in gold:
+        if (key := triple(span)) in gold:
             problem = f"{show_span(*key)} is in entities and in uncertain"
             bad_input(place, problem, allowed="a span in one of them", mend="drop it from the other")
 
@@ -283,6 +283,16 @@ def check_encodable(text: str, what: str, place: Place) -> None:
     except UnicodeEncodeError as error:
         problem = f"{what}: {show(text[error.start])} is half a surrogate pair"
         bad_input(place, problem, allowed="text that UTF-8 can hold", mend="write the whole character, not half of it")
+
+
+def triple(span: Mapping[str, Any]) -> tuple[int, int, str]:
+    """Start, end (exclusive) and label of a span."""
+    return span["start"], span["end"], span["label"]
+
+
+def span_sets(rows: Iterable[Row]) -> list[set[tuple[int, int, str]]]:
+    """The entities of each row as triples."""
+    return [set(map(triple, row["entities"])) for row in rows]
 
 
 def show_span(start: int, end: int, label: Any) -> str:

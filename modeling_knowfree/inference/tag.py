@@ -16,7 +16,7 @@ from transformers import PreTrainedConfig
 
 from .. import KnowFreeConfig, KnowFreeForTokenClassification, KnowFreePipeline
 from ..data.readers import InputError, Row, read_rows
-from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show
+from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show, span_sets
 from ..loading import load_config, load_tokenizer, refuse_pickles, told_in_one_line
 from ..metrics import span_scores
 from ..units_knowfree import infer_unit, usual_length
@@ -181,8 +181,7 @@ def evaluate(
     ]
     if not main:
         return None
-    gold = [[(span["start"], span["end"], span["label"]) for span in row["entities"]] for row in rows]
-    scores = span_scores(gold, predicted)
+    scores = span_scores(span_sets(rows), predicted)
     if unknown:
         scores["unreachable_gold"] = unknown.total()
     if cuts:

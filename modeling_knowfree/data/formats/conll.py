@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
-from ..rows import InputError, Line, Place, Row, bad_input, bare, show, show_span
+from ..rows import InputError, Line, Place, Row, bad_input, bare, show, show_span, triple
 from .base import File, Format, Guess, Options, Placed, each, unit_of
 from .columns import GLOBAL_COLUMNS, Layout, Table, is_docstart, is_range
 from .files import write_text
@@ -220,14 +220,14 @@ class _Reader:
                     contrary.append((outer, inner, self.file.place(sentence[0][0])))
         if len(contrary) > nested and self.options.tag_column is None and self.table.remark(GLOBAL_COLUMNS) is None:
             *pair, place = contrary[0]
-            both = " and ".join(show_span(span["start"], span["end"], span["label"]) for span in pair)
+            both = " and ".join(show_span(*triple(span)) for span in pair)
             listed = ",".join(str(column + 1) for column in self.layout.tags)
             problem = f"tag columns contradict one another, {both}: annotation and prediction, or two annotators?"
             mend = f"name the one that counts: --tag_column {self.layout.tags[0] + 1}; or all of them: {listed}"
             bad_input(place, problem, allowed="layers that nest", mend=mend)
 
     def _refuse_twins(self, span: Row, place: Place) -> None:
-        both = show_span(span["start"], span["end"], span["label"])
+        both = show_span(*triple(span))
         problem = f"two tag columns both hold {both}: annotation and prediction, or two annotators?"
         mend = f"name the one that counts: --tag_column {self.layout.tags[0] + 1}"
         bad_input(place, problem, allowed="layers that differ", mend=mend)
@@ -302,7 +302,7 @@ def tags_of(spans: Sequence[Row], length: int, *, ends: bool) -> list[str]:
     """BIO tags, with `ends` BIOES, of spans that do not overlap."""
     tags = ["O"] * length
     for span in spans:
-        start, end, label = span["start"], span["end"], span["label"]
+        start, end, label = triple(span)
         tags[start:end] = [f"I-{label}"] * (end - start)
         tags[start] = f"B-{label}"
         if ends:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..rows import InputError, Place, Row, bad_input, check_keys, show, show_span, write_rows
+from ..rows import InputError, Place, Row, bad_input, check_keys, show, show_span, triple, write_rows
 from .annotators import annotators_of, decided_by_span
 from .base import File, Format, Guess, Options, Placed, attempt, each, identity, is_list_of_strings, need_list
 from .counting import Mention, align
@@ -185,10 +185,10 @@ class _Reader:
             elif all(isinstance(tag, str) for tag in tags) and looks_like_tags(Counter(tags)):
                 scheme = scheme_of(Counter(tags), named=self.options.scheme)
                 spans = [] if isinstance(scheme, str) else scheme.spans(tags)
-                said = [(span["start"], span["end"], span["label"]) for span in spans]
+                said = list(map(triple, spans))
                 if not isinstance(scheme, str) and scheme.name == "io" and entities:
                     continue  # neighbours of one label are one span in such tags
-                found = {repr((span["start"], span["end"], span["label"])) for span in entities}
+                found = {repr(triple(span)) for span in entities}
                 lost = next((show_span(*span) for span in said if repr(span) not in found), None)
             else:
                 continue

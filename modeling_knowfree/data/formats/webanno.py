@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
-from ..rows import Line, Place, Row, bad_input, show
+from ..rows import Line, Place, Row, bad_input, show, triple
 from .base import File, Format, Guess, Options, Placed, each
 
 _FORMAT = "#FORMAT=WebAnno TSV 3"
@@ -134,7 +134,7 @@ def _sentence(
     _check_numbers(
         {key: span for key, span in spans.items() if key.startswith("[")}, len(tokens), before, place, options
     )
-    distinct = {(span["start"], span["end"], span["label"]): span for span in spans.values()}
+    distinct = {triple(span): span for span in spans.values()}
     return {"id": None, "tokens": tokens, "entities": list(distinct.values())} if tokens else None
 
 
