@@ -10,7 +10,6 @@ this table. A new kind of `data` or `tagger` also needs its branch in `cells.py`
 (which file holds its rows).
 """
 
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -246,9 +245,9 @@ def paper_name(name: str) -> str | None:
     return VARIANTS[name].paper_name if name in VARIANTS else None
 
 
-def table(names: Iterable[str] = VARIANTS) -> str:
-    """Name, data, tagger, label and source of variants, a line each, for people."""
+def table() -> str:
+    """Name, data, tagger, label and source of the variants, a line each, for people."""
     heads = ("variant", "data", "tagger", "what it is", "source")
-    rows = [heads, *((name, v.data, v.tagger, v.label, v.source) for name in names if (v := VARIANTS[name]))]
+    rows = [heads, *((name, v.data, v.tagger, v.label, v.source) for name, v in VARIANTS.items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

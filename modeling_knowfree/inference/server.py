@@ -19,6 +19,7 @@ from .tag import load_pipeline
 MAX_TEXTS = 256
 MAX_CHARACTERS = 200_000
 MAX_BYTES = 4_000_000  # of a body: so many characters, each written as two escapes, and what is around them
+WAIT_SECONDS = 0.005  # that the first question of a batch waits for others
 
 
 class Question(BaseModel):
@@ -71,13 +72,11 @@ class Batcher:
         pipe: the tagger.
         batch_size: windows run together.
         queue_size: questions that may wait; one more is refused.
-        wait_seconds: how long the first of a batch waits for others.
     """
 
-    def __init__(self, pipe: Any, batch_size: int = 32, queue_size: int = 128, wait_seconds: float = 0.005):
+    def __init__(self, pipe: Any, batch_size: int = 32, queue_size: int = 128):
         self.pipe = pipe
         self.batch_size = batch_size
-        self.wait_seconds = wait_seconds
         self.queue: asyncio.Queue[_Job] = asyncio.Queue(queue_size)
         self.counts = Counter[str]()
 
@@ -91,7 +90,7 @@ class Batcher:
         """Answer questions until cancelled."""
         while True:
             jobs = [await self.queue.get()]
-            await asyncio.sleep(self.wait_seconds)
+            await asyncio.sleep(WAIT_SECONDS)
             while not self.queue.empty() and sum(len(job.question.texts) for job in jobs) < 4 * self.batch_size:
                 jobs.append(self.queue.get_nowait())
             by_options: dict[tuple, list[_Job]] = {}

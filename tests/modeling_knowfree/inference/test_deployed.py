@@ -154,7 +154,7 @@ def test_a_question_that_cannot_be_answered_fails_alone(trained):
         return pipe(texts, **options)
 
     async def ask() -> list:
-        batcher = Batcher(fails, wait_seconds=0.2)
+        batcher = Batcher(fails)
         worker = asyncio.create_task(batcher.run())
         asked = [batcher.ask(Question(texts=[text])) for text in (TEXT, "bad", TEXT)]
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -175,7 +175,7 @@ def test_questions_that_wait_together_are_tagged_together_and_too_many_are_refus
         return pipe(texts, **options)
 
     async def ask() -> tuple[list, int]:
-        batcher = Batcher(counted, queue_size=8, wait_seconds=0.2)
+        batcher = Batcher(counted, queue_size=8)
         worker = asyncio.create_task(batcher.run())
         asked = [batcher.ask(Question(texts=[TEXT])) for _ in range(6)]
         asked += [batcher.ask(Question(texts=[TEXT, ""], decoding="nested"))]
