@@ -34,7 +34,12 @@ MORE_KEYS = ("extensions", "uncertain", "has_extensions", "synthetic", "parent_i
 
 Row = dict[str, Any]
 
-_PACKED = {"xz": (0, b"\xfd7zXZ\0"), "bzip2": (4, b"1AY&SY"), "zstd": (0, b"\x28\xb5\x2f\xfd")}  # where, which bytes
+_PACKED = {  # where, which bytes
+    "gzip": (0, b"\x1f\x8b"),
+    "xz": (0, b"\xfd7zXZ\0"),
+    "bzip2": (4, b"1AY&SY"),
+    "zstd": (0, b"\x28\xb5\x2f\xfd"),
+}
 _SEVEN_BITS = re.compile(rb"\x1b\$[ -~]|~\{(?:[!-w][!-~])+~\}")  # what begins characters, where bytes have seven bits
 
 
@@ -355,19 +360,24 @@ def open_binary(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as file:
             first = file.read(10)
             file.seek(0)
-            packed = first.startswith(b"\x1f\x8b")
-            if packer := next((name for name, (at, mark) in _PACKED.items() if first[at:].startswith(mark)), None):
-                problem, mend = f"is packed by {packer}", f"unpack it first: {packer} -d {path}"
-                bad_input(place, problem, allowed="plain or gzipped files", mend=mend)
-            if packed:
+            packer = packer_of(first)
+            if packer == "gzip":
                 with gzip.open(file) as unpacked:
                     yield cast(IO[bytes], unpacked)
+            elif packer:
+                problem, mend = f"is packed by {packer}", f"unpack it first: {packer} -d {path}"
+                bad_input(place, problem, allowed="plain or gzipped files", mend=mend)
             else:
                 yield file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         bad_input(place, f"is gzipped and cannot be unpacked: {error}", allowed="a whole .gz", mend="copy it again")
     except OSError as error:
         bad_input(place, f"cannot be read: {error.strerror}", allowed="a readable file", mend="check its permissions")
+
+
+def packer_of(first: bytes) -> str | None:
+    """The program that packed a file whose first ten bytes are these; None for one that is not packed."""
+    return next((name for name, (at, mark) in _PACKED.items() if first[at:].startswith(mark)), None)
 
 
 def decode_lines(lines: Iterable[bytes], path: str) -> Iterator[Line]:

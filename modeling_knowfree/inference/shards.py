@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import fsspec
 
-from ..data.rows import InputError, Place, Row, bad_input
+from ..data.rows import InputError, Place, Row, bad_input, packer_of
 from .outputs import PARQUET, check_same_run, rows_of_parquet, write_parquet
 from .tag import checked, kinds_of_row, row_of_line, row_of_text
 
@@ -105,8 +105,8 @@ def make_plan(
         rows: of a shard; of lines about as many.
 
     Raises:
-        InputError: nothing there, an empty file, Parquet without `tokens` and `text`, a first line that is bad, files
-            of which some have tokens and some text.
+        InputError: nothing there, an empty or a packed file, Parquet without `tokens` and `text`, a first line that is
+            bad, files of which some have tokens and some text.
     """
     files, at = file_system(source, "--input")
     if not files.exists(at):
@@ -142,7 +142,11 @@ def make_plan(
 
 def _is_parquet(files: fsspec.AbstractFileSystem, path: str) -> bool:
     with files.open(path, "rb") as file:
-        return file.read(4) == b"PAR1"
+        first = file.read(10)
+    if packer := packer_of(first):
+        mend = f"unpack it first: {packer} -d {path}"
+        bad_input(path, f"is packed by {packer}, and shards are cut by bytes", allowed="plain files", mend=mend)
+    return first.startswith(b"PAR1")
 
 
 def _look(files: fsspec.AbstractFileSystem, path: str, kind: str) -> tuple[str | None, int, float]:

@@ -1,5 +1,6 @@
 """Shards: every line in exactly one, whole or absent in the output, on any fsspec path."""
 
+import gzip
 import json
 
 import fsspec
@@ -98,6 +99,10 @@ def test_a_shard_is_whole_or_absent_and_a_rerun_has_only_the_missing_ones(place)
     ("content", "told"),
     [
         (b"", "has no row"),
+        (
+            gzip.compress(b'{"text": "a"}\n', mtime=0),
+            r"in\.jsonl: is packed by gzip.* mend: unpack it first: gzip -d /",
+        ),
         (b'{"txt": "a"}\n', r"in\.jsonl, byte 0: .*txt"),
         (b'{"text": "a"}\n{"tokens": ["a"]}\n', r"in\.jsonl, byte 14: has 'tokens', the first line has 'text'"),
         (b'{"text": "a"}\n{"text": "\xff"}\n', r"in\.jsonl, byte 14: .*0xff"),
