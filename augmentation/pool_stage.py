@@ -1,6 +1,7 @@
 """The pool in a run folder (S11): probe, choose, ask, and the rows that come of it."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,13 +19,14 @@ from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import Annotation, AnnotationSettings
 from augmentation.steps.explanations import sentence_key
-from augmentation.steps.guideline import GUIDELINE_FILES, read_guidelines
+from augmentation.steps.guideline import GUIDELINE_FILES, MOST_CHARACTERS, Guideline, read_guidelines
 from augmentation.steps.picking import DOUBT_THRESHOLD, doubt_of, pick
 from augmentation.steps.pool import Pool
 from augmentation.steps.teacher import TEACHER_FILE, Teacher, label_precision, teacher_table
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.units_knowfree import join_units
 
+logger = logging.getLogger(__name__)
 PICKED_FILE = "picked.json"
 Stage = Callable[[str, Callable[[], Iterable[Work[Any]]]], None]
 PoolAnswer = tuple[Annotation, Annotation | None]
@@ -193,9 +195,19 @@ class PoolStage:
         if not missing:
             return
         stage("guideline", lambda: map(teacher.guideline_work, missing))
-        texts = [finished(teacher.guideline_work(part), self.runner).value for part in missing]
+        told = [finished(teacher.guideline_work(part), self.runner).value for part in missing]
         paths = [self.folder / GUIDELINE_FILES[part] for part in missing]
-        if not all(texts):
+        for path, guideline in zip(paths, told, strict=True):
+            if guideline and guideline.left_out is not None:
+                logger.warning(
+                    "%s: cut by max_tokens (guideline) or at %d characters; its unfinished last line is left out: "
+                    "%.200r",
+                    path,
+                    MOST_CHARACTERS,
+                    guideline.left_out,
+                )
+        texts = [guideline.text for guideline in told if guideline and guideline.text]
+        if len(texts) < len(paths):
             reason = f"the LLM gave no guideline: write one into {paths[0]}, or leave induce_guideline out"
             raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
         for path, text in zip(paths, texts, strict=True):
@@ -232,7 +244,7 @@ class PoolStage:
         """What the probe found, from stored answers."""
         return [finished(work, self.runner) for work in self.probe_works()]
 
-    def induced(self) -> list[Finished[str | None]]:
+    def induced(self) -> list[Finished[Guideline | None]]:
         """The guidelines that the LLM wrote, from stored answers."""
         assert self.teacher is not None
         parts = GUIDELINE_FILES if self.settings.induce_guideline else ()

@@ -1,10 +1,9 @@
 """A guideline that the LLM induces from the gold (S11): where spans of each label begin and end, in its own words. It
 is written into the run folder, for people to read and mend, before anything is tagged by it."""
 
-import logging
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from augmentation.llm.dialogue import Work
 from augmentation.llm.tasks import Example, guideline_request
@@ -17,14 +16,18 @@ GUIDELINE_FILES: dict[str | int, str] = {"all": "guideline.txt", 0: "guideline-f
 SENTENCES_SHOWN = 100
 MOST_CHARACTERS = 8000
 
-logger = logging.getLogger(__name__)
+
+class Guideline(NamedTuple):
+    """What the LLM wrote, in whole lines; `left_out` is the unfinished last line of one that a limit cut."""
+
+    text: str
+    left_out: str | None = None
 
 
 def induce_guideline(
     name: str, examples: Sequence[Example], annotation: AnnotationSettings, targets: TargetSettings
-) -> Work[str | None]:
-    """The LLM's guideline from these gold sentences, the first `SENTENCES_SHOWN` of them; None where it gave none. Of
-    one that a limit cut, the unfinished last line goes."""
+) -> Work[Guideline | None]:
+    """The LLM's guideline from these gold sentences, the first `SENTENCES_SHOWN` of them; None where it gave none."""
     [outcome] = yield [
         guideline_request(
             name,
@@ -40,19 +43,8 @@ def induce_guideline(
     text = outcome.parsed.value[:MOST_CHARACTERS]
     if outcome.parsed.cut or text != outcome.parsed.value:
         text, _, unfinished = text.rpartition("\n")
-        _tell_unfinished(name, unfinished)
-    return text.rstrip()
-
-
-@cache
-def _tell_unfinished(name: str, line: str) -> None:
-    """Once, however often the work is replayed."""
-    logger.warning(
-        "%s: cut by max_tokens (guideline) or at %d characters; its unfinished last line is left out: %.200r",
-        name,
-        MOST_CHARACTERS,
-        line,
-    )
+        return Guideline(text.rstrip(), unfinished)
+    return Guideline(text.rstrip())
 
 
 def read_guidelines(folder: Path) -> Mapping[str | int, str]:

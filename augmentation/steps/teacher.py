@@ -13,7 +13,7 @@ from augmentation.llm.dialogue import Work
 from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
 from augmentation.steps.asking import Annotation, AnnotationSettings
 from augmentation.steps.explanations import sentence_key
-from augmentation.steps.guideline import induce_guideline
+from augmentation.steps.guideline import Guideline, induce_guideline
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.metrics import LabelledSpan, span_scores
 from modeling_knowfree.units_knowfree import join_units
@@ -133,7 +133,7 @@ class Teacher:
         """Embed texts that will be asked about, where examples have to be chosen."""
         self._examples.know(self._text(row["tokens"]) for row in rows)
 
-    def guideline_work(self, part: str | int) -> Work[str | None]:
+    def guideline_work(self, part: str | int) -> Work[Guideline | None]:
         """What the LLM makes of all gold or of a fold of it, a key of `GUIDELINE_FILES`."""
         shown = [
             example for example, fold in zip(self._examples.gold, self.folds, strict=True) if part in ("all", fold)

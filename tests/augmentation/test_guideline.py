@@ -84,18 +84,29 @@ def test_it_is_written_read_mended_and_then_used(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("said", "cut", "kept"),
     [
-        ("No articles.\nNo titles, exc", True, "No articles."),
-        ("No articles.\nNo titles.", False, "No articles.\nNo titles."),
-        ("No articles.\n\n" + "x" * 9000, False, "No articles."),
-        ("No art", True, ""),
+        ("No articles.\nNo titles, exc", True, ("No articles.", "No titles, exc")),
+        ("No articles.\nNo titles.", False, ("No articles.\nNo titles.", None)),
+        ("No articles.\n\n" + "x" * 9000, False, ("No articles.", "x" * 7986)),
+        ("No art", True, ("", "No art")),
     ],
 )
-def test_a_cut_guideline_ends_with_a_whole_line(said, cut, kept, caplog):
+def test_a_cut_guideline_ends_with_a_whole_line(said, cut, kept):
     annotation = check_settings({"train_file": "gold.jsonl", "language": "en", "model": "m"}, "here").annotation("word")
     work = induce_guideline("guideline-all", [("a bear", ())], annotation, TargetSettings(("WILDLIFE",), ()))
     done = replay(work, lambda request: Outcome(request, None, Parsed(said, cut=cut)))
     assert isinstance(done, Finished) and done.value == kept
-    assert ("guideline-all: cut by max_tokens" in caplog.text) == (kept != said)
+
+
+def test_a_cut_guideline_is_told_of_when_it_is_written_alone(folder, caplog):
+    lines = (folder / "answers.jsonl").read_text(encoding="utf-8").replace("Of all.", "Of all.\\n" + "x" * 9000)
+    (folder / "answers.jsonl").write_text(lines, encoding="utf-8")
+    call("run", folder, code=3)
+    assert [message.partition(";")[0] for message in caplog.messages if "cut by" in message] == [
+        f"{folder / 'guideline.txt'}: cut by max_tokens (guideline) or at 8000 characters"
+    ]
+    call("run", folder)
+    call("plan", folder)
+    assert caplog.text.count("cut by") == 1
 
 
 @pytest.mark.parametrize(("content", "what"), [(b"\xff\xfe", "UTF-8"), (b"x" * 9000, "9000 characters")])
