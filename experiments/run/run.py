@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -48,7 +48,6 @@ from .cells import (
     check_arguments,
     encoder_fingerprint,
     finish,
-    fit,
     shaping_arguments,
     tag_rows,
     updates_of_recipe,
@@ -62,7 +61,7 @@ from .settings import (
     augmented_folder,
     run_text,
 )
-from .shares import SHARES_FILE, Candidate, cross_fit, take
+from .shares import share_of
 from .teaching import UNLABELED_FILE, annotated_pool, ask_teacher, hub_texts, open_pool
 from .variants import Variant
 
@@ -375,34 +374,9 @@ class Run:
         if pooled:
             parts[-1] = annotated_pool(self, cell, pooled, list(chain.from_iterable(parts[:-1])), parts[-1])
         if shared:
-            parts = [parts[0], self._share(cell, parts[0], list(chain.from_iterable(parts[1:])))]
+            parts = [parts[0], share_of(cell, parts[0], list(chain.from_iterable(parts[1:])))]
         write_rows(cell.train_file, chain.from_iterable(parts))
         write_atomically(stamp, key)
-
-    def _share(self, cell: Cell, gold: list[Row], others: list[Row]) -> list[Row]:
-        """The part of the rows beside the gold that a cell learns from."""
-        if self.settings.share != "cross_fitted":
-            return take(others, Candidate(self.settings.share), cell.seed)
-        folder = cell.folder.parent / f".shares-{cell.seed}"
-
-        def train(rows: Sequence[Row], name: str) -> Path:
-            logger.info("%s %s seed %d: training %s of %d rows", cell.subset, cell.variant, cell.seed, name, len(rows))
-            fit(cell, rows, folder / name)
-            return folder / name
-
-        best, scores = cross_fit(gold, others, cell.seed, train)
-        shutil.rmtree(folder, ignore_errors=True)
-        logger.info(
-            "%s %s seed %d: takes %.0f %% of %d rows",
-            cell.subset,
-            cell.variant,
-            cell.seed,
-            best.share * 100,
-            len(others),
-        )
-        taken = {"share": best.share, "weight": best.weight, "candidates": scores}
-        write_atomically(cell.folder.parent / SHARES_FILE.format(seed=cell.seed), json.dumps(taken, indent=2) + "\n")
-        return take(others, best, cell.seed)
 
     def finished_model(self, cell: Cell, variant: str) -> Cell:
         """The cell of another variant beside this one, trained if it is not."""

@@ -5,17 +5,22 @@ The larger the gold, the less synthetic text it takes (the paper's future work):
 models that learnt from the other half and from more or less of the rest; the best of both halves together is taken.
 """
 
+import json
+import logging
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from augmentation.llm.store import write_atomically
 from augmentation.steps.teacher import fold_of
 from modeling_knowfree.data.rows import Row, span_sets, triple
 from modeling_knowfree.metrics import span_scores
 
-from .cells import tag_rows
+from .cells import Cell, fit, tag_rows
 
+logger = logging.getLogger(__name__)
 SHARES_FILE = "shares-{seed}.json"
 """Beside a cell's training rows: F1 of each candidate, and which was taken."""
 
@@ -35,6 +40,27 @@ class Candidate:
 
 
 CANDIDATES = (Candidate(0.0), Candidate(0.5), Candidate(1.0), Candidate(1.0, 1.0))
+
+
+def share_of(cell: Cell, gold: Sequence[Row], others: Sequence[Row]) -> list[Row]:
+    """The part of the rows beside the gold that a cell learns from, as its settings say; what cross-fitting found lies
+    in `SHARES_FILE` then."""
+    if cell.settings.share != "cross_fitted":
+        return take(others, Candidate(cell.settings.share), cell.seed)
+    folder = cell.folder.parent / f".shares-{cell.seed}"
+
+    def train(rows: Sequence[Row], name: str) -> Path:
+        logger.info("%s %s seed %d: training %s of %d rows", cell.subset, cell.variant, cell.seed, name, len(rows))
+        fit(cell, rows, folder / name)
+        return folder / name
+
+    best, scores = cross_fit(gold, others, cell.seed, train)
+    shutil.rmtree(folder, ignore_errors=True)
+    taken = f"takes {best.share * 100:.0f} % of {len(others)} rows"
+    logger.info("%s %s seed %d: %s", cell.subset, cell.variant, cell.seed, taken)
+    told = {"share": best.share, "weight": best.weight, "candidates": scores}
+    write_atomically(cell.folder.parent / SHARES_FILE.format(seed=cell.seed), json.dumps(told, indent=2) + "\n")
+    return take(others, best, cell.seed)
 
 
 def take(rows: Sequence[Row], candidate: Candidate, seed: int) -> list[Row]:
