@@ -66,7 +66,9 @@ from .teaching import UNLABELED_FILE, annotated_pool, ask_teacher, hub_texts, op
 from .variants import Variant
 
 logger = logging.getLogger(__name__)
-NAMES_IN_RUN = (MODEL, AUGMENTED, RUN_FILE, RESULTS_FILE, REPORT_FILE)
+RECORDED_FILE = "recorded.jsonl"
+"""In a run folder, lines that results.jsonl had without a model: nothing else holds them while it leaves them out."""
+NAMES_IN_RUN = (MODEL, AUGMENTED, RUN_FILE, RESULTS_FILE, RECORDED_FILE, REPORT_FILE)
 
 
 class Run:
@@ -201,6 +203,9 @@ class Run:
         if self.pools and self.settings.unlabeled_dataset_name:
             keep_texts(self.folder / UNLABELED_FILE, hub_texts(self), accept_changes=accept_changes)
         self.folder.mkdir(parents=True, exist_ok=True)
+        models = {_name(result) for result in self._on_disk()}
+        if alone := [line for name, line in self._recorded.items() if name not in models]:
+            write_rows(self.folder / RECORDED_FILE, alone)
         here = {"called_from": os.path.relpath(Path.cwd(), self.folder.resolve())}
         write_atomically(self.folder / RUN_FILE, run_text(self.settings.model_copy(update=here)))
         for subset, rows in self.subsets.items():
@@ -432,9 +437,9 @@ class Run:
 
     @cached_property
     def _recorded(self) -> dict[tuple[str, str, int, str], dict[str, Any]]:
-        """The lines of results.jsonl as the call found them; what it adds lies in cells."""
-        lines = usable_results(self.folder / RESULTS_FILE)
-        return {(each["subset"], each["variant"], each["seed"], each["key"]): each for each in lines}
+        """The lines of `RECORDED_FILE` and of results.jsonl as the call found them; what it adds lies in cells."""
+        files = self.folder / RECORDED_FILE, self.folder / RESULTS_FILE
+        return {_name(line): line for path in files for line in usable_results(path)}
 
     def _on_disk(self) -> list[dict[str, Any]]:
         paths = sorted(self.folder.glob(f"*/*/seed-*/{CELL_FILE}"))
@@ -463,6 +468,10 @@ class Run:
         assert best is not None
         name, score = best
         return max(groups[name].values(), key=lambda cell: cell["dev_f1"]), score
+
+
+def _name(result: Mapping[str, Any]) -> tuple[str, str, int, str]:
+    return result["subset"], result["variant"], result["seed"], result["key"]
 
 
 def _synthetic(augmented: Path) -> Path:

@@ -187,6 +187,17 @@ def test_recorded_results_are_carried_on_without_their_models(finished, data, tm
     assert not (folder / "all" / "base" / "seed-1").exists()
 
 
+def test_a_line_without_its_model_outlives_a_call_with_other_settings(data, tmp_path):
+    folder = tmp_path / "run"
+    line = put(planned(data, folder), "base", 0)
+    write_rows(folder / "results.jsonl", [line])
+    shutil.rmtree(folder / "all" / "base")  # only the line was kept
+    longer = planned(data, folder, updates=9)
+    other = put(longer, "base", 0)
+    assert list(longer.go()) == [other] == lines_of(folder / "results.jsonl")
+    assert list(planned(data, folder).go()) == [line] == lines_of(folder / "results.jsonl")
+
+
 def test_subsets_are_drawn_and_budgets_stop_with_code_3(data, tmp_path):
     settings = data | {"variants": ["base", "f"], "subsets": ["k1", 4], "validation_file": None, "updates": 1}
     output = call(tmp_path / "run", settings, "--max-requests", 5, code=3)
