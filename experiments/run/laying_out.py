@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augmentation.pipeline import STORE_FILE
+from augmentation.review.decisions import DECISIONS_FILE
 from augmentation.settings import FILES, change_settings, load_settings
 from augmentation.steps.annotator import model_provenance
 from augmentation.steps.fusion import fused_rows
@@ -21,16 +23,25 @@ from .settings import AUGMENTED, MODEL
 if TYPE_CHECKING:
     from .run import Run
 
+logger = logging.getLogger(__name__)
+
 
 def lay_out(run: Run, result: Mapping[str, Any]) -> None:
-    """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them."""
+    """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them. What
+    people decided on the `augmented/` that lay there stays, unless later decisions come with what it learnt from."""
     cell = run.cell(result["subset"], result["variant"], result["seed"], result["updates"])
     _replace_folder(cell.folder, run.folder / MODEL)
-    shutil.rmtree(run.folder / AUGMENTED, ignore_errors=True)
+    target, decided = run.folder / AUGMENTED, run.folder / DECISIONS_FILE
+    _move_if_newer(target / DECISIONS_FILE, decided)
+    shutil.rmtree(target, ignore_errors=True)
     if cell.definition.data == "gold" and not cell.definition.pool:
+        if decided.exists():
+            logger.info("%s: decided on an augmentation; kept until one is laid out again", decided)
         return
-    source, target = run.augmented(cell.subset, cell.variant), run.folder / AUGMENTED
+    source = run.augmented(cell.subset, cell.variant)
     _replace_folder(source, target)
+    _move_if_newer(decided, target / DECISIONS_FILE)
+    decided.unlink(missing_ok=True)
     settings = load_settings(source)
     files = {name: getattr(settings, name) for name in (*FILES, "pick_model")}
     moved = {name: path_from(target, source / path) for name, path in files.items() if path}
@@ -54,13 +65,18 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
             write_rows(target / f"{part}.jsonl", [row for row in rows if row["source"] == part])
 
 
+def _move_if_newer(path: Path, place: Path) -> None:
+    if path.exists() and (not place.exists() or path.stat().st_mtime_ns > place.stat().st_mtime_ns):
+        os.replace(path, place)
+
+
 def _replace_folder(source: Path, target: Path) -> None:
     """A copy that takes no space: hard links where the file system has them. All that is linked is only ever replaced,
-    never changed in place; a data base is, its log beside it too, and is copied."""
+    never changed in place; a data base is, its log beside it too, and people's decisions may be: these are copied."""
 
     def link(path: str, copy: str) -> None:
         try:
-            if not Path(path).name.startswith(STORE_FILE):
+            if not Path(path).name.startswith((STORE_FILE, DECISIONS_FILE)):
                 return os.link(path, copy)
         except OSError:
             pass

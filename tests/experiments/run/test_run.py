@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -16,6 +17,7 @@ from knowfree_experiments.run.settings import VARIANTS, check_run
 from knowfree_hub_cards.facts import read_augmentation
 
 from augmentation.llm.store import hold
+from augmentation.review.decisions import read_decisions
 from modeling_knowfree.data.readers import read_rows, write_rows
 from modeling_knowfree.training.arguments import RECIPES
 from tests.support.forked import knowfree_forked
@@ -124,6 +126,28 @@ def test_a_model_that_annotated_stands_in_the_provenance(finished, data, tmp_pat
     assert line["prompt_sha256"] == hashlib.sha256(weights).hexdigest()
     facts = read_augmentation(augmented)
     assert facts.rows["train"] == 8 + facts.rows["synthetic"] == result["train_rows"]
+
+
+def test_what_people_decided_on_the_laid_out_augmentation_outlives_it(finished, data, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    run = Run(check_run(data | {"variants": FINISHED, "seeds": [0, 1]}, "test"), folder)
+    of = {result["variant"]: result for result in run.results()}
+    laid_out, source = folder / "augmented" / "decisions.json", folder / "all" / "augmented" / "decisions.json"
+    lay_out(run, of["f"])
+    assert not laid_out.exists()
+    laid_out.write_text('{"rows": {"a": {"sample": "rejected"}}}')
+    lay_out(run, of["f"])
+    assert "a" in read_decisions(laid_out).rows and not source.exists()
+    lay_out(run, of["base"])  # it learnt from gold alone
+    assert not (folder / "augmented").exists()
+    lay_out(run, of["fs"])
+    assert "a" in read_decisions(laid_out).rows and not (folder / "decisions.json").exists()
+    os.utime(laid_out, (1, 1))
+    source.write_text('{"rows": {"b": {"sample": "rejected"}}}')
+    lay_out(run, of["f"])
+    assert read_decisions(laid_out).rows.keys() == {"b"}  # decided later
+    assert not (folder / "decisions.json").exists()
 
 
 def test_what_a_review_rejected_is_not_learnt(finished, data, tmp_path):
