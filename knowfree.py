@@ -327,7 +327,14 @@ def _predict_here(
     source: str, output: Path | None, text: bool, output_format: str | None, resume: bool, **options: Any
 ) -> None:
     from modeling_knowfree.data.rows import InputError
-    from modeling_knowfree.inference.outputs import check_output, done_so_far, finish, format_of, write_lines
+    from modeling_knowfree.inference.outputs import (
+        check_output,
+        done_so_far,
+        finish,
+        format_of,
+        weights_of,
+        write_lines,
+    )
     from modeling_knowfree.inference.tag import predict as run
     from modeling_knowfree.inference.tag import processes, unit_of_model
 
@@ -338,6 +345,7 @@ def _predict_here(
     tags_with = {"model": os.path.abspath(model) if os.path.isdir(model) else model, "text": text}
     tags_with |= {name: options.get(name) for name in ("threshold", "decoding")}
     if output is not None:
+        tags_with["weights"] = weights_of(model)
         options["done"] = done = done_so_far(output, tags_with) if resume else (0, None)
         processes().wait_for_everyone()
         if resume:

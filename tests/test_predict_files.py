@@ -2,15 +2,18 @@
 
 import gzip
 import json
+import shutil
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
 
 from knowfree import cli
-from modeling_knowfree.data.readers import read_rows, write_rows
-from modeling_knowfree.inference.outputs import part_of, plan_of
+from modeling_knowfree.data.readers import InputError, read_rows, write_rows
+from modeling_knowfree.inference import shards
+from modeling_knowfree.inference.outputs import part_of, plan_of, weights_of
 
 TEXTS = ["left harrow creek trailhead at 5 am .", "the bear left at 4 am", "old axe in the snow", "crossed at 5 ."] * 2
 
@@ -81,7 +84,8 @@ def test_a_stopped_file_is_continued_and_is_the_same(trained, tokens, tmp_path):
 
 def stop(output, trained, lines, **changed):
     """Leaves what a kill would of a prediction into `output`; its part."""
-    run = {"model": str(trained), "text": False, "threshold": None, "decoding": None, **changed}
+    run = {"model": str(trained), "weights": weights_of(str(trained)), "text": False, "threshold": None}
+    run |= {"decoding": None, **changed}
     plan_of(output).write_text(json.dumps(run))
     part_of(output).write_bytes(lines)
     return part_of(output)
@@ -95,7 +99,7 @@ def stop(output, trained, lines, **changed):
         ({"threshold": 0.4}, [], "threshold"),
         ({}, ["--decoding", "all"], "decoding"),
         ({"text": True}, ["--threshold", 0.6], "text, threshold"),
-        (None, [], "model, text, threshold, decoding"),
+        (None, [], "model, text, threshold, decoding, weights"),
     ],
 )
 def test_what_was_tagged_with_something_else_is_not_continued(changed, options, differ, trained, tokens, tmp_path):
@@ -118,6 +122,20 @@ def test_a_run_leaves_what_the_next_one_goes_on_with(trained, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"tokens": ["axe"]}\n' * 41)
     call(*predict, "--resume")
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 41 and not list(tmp_path.glob(".*"))
+
+
+def test_a_model_trained_anew_at_its_place_is_another(trained, tokens, tmp_path):
+    model, output = tmp_path / "model", tmp_path / "out.jsonl"
+    shutil.copytree(trained, model, ignore=shutil.ignore_patterns("checkpoint-*"))
+    stop(output, model, b'{"id": "0", "tokens": ["left", "harrow"], "entities": []}\n')
+    ray = {"text": False, "output_format": None, "rows": 1, "options": {}, "model": str(model)}
+    assert shards.start(shards.make_plan(str(tokens), str(tmp_path / "shards"), **ray))
+    weights = load_file(model / "model.safetensors")
+    save_file({name: tensor + 1e-3 for name, tensor in weights.items()}, model / "model.safetensors", {"format": "pt"})
+    told = call("predict", "--model", model, "--input", tokens, "--output", output, "--resume", code=2)
+    assert "holds the output of another run (weights differ)" in told
+    with pytest.raises(InputError, match=r"another run \(weights differ\)"):
+        shards.start(shards.make_plan(str(tokens), str(tmp_path / "shards"), **ray))
 
 
 def test_another_input_is_not_continued(trained, tokens, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
@@ -71,6 +72,18 @@ def part_of(output: Path) -> Path:
 def plan_of(output: Path) -> Path:
     """Where it stands beside them with what they are made."""
     return output.with_name(f".{output.name}.plan")
+
+
+def weights_of(model: str) -> str | None:
+    """sha256 over configuration and weights in a model's folder: one trained anew at the same path is another model.
+    None for a Hub id."""
+    if not Path(model).is_dir():
+        return None
+    whole = hashlib.sha256()
+    for path in sorted(path for kind in ("config.json", "*.safetensors") for path in Path(model).glob(kind)):
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
 
 
 def check_same_run(was: Mapping[str, Any], now: Mapping[str, Any], output: object) -> None:

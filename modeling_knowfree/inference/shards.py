@@ -13,7 +13,7 @@ from uuid import uuid4
 import fsspec
 
 from ..data.rows import InputError, Place, Row, bad_input, packer_of
-from .outputs import PARQUET, check_same_run, rows_of_parquet, write_parquet
+from .outputs import PARQUET, check_same_run, rows_of_parquet, weights_of, write_parquet
 from .tag import checked, kinds_of_row, row_of_line, row_of_text
 
 PLAN_FILE = "plan.json"
@@ -51,7 +51,7 @@ class Plan:
         files: path and size of each input file, in the order of their names; sizes in bytes, of Parquet in rows.
         step: size of a shard, in the same.
         output_format: `jsonl` or `parquet`.
-        model, options: with what it is tagged.
+        model, weights, options: with what it is tagged; see `weights_of`.
     """
 
     source: str
@@ -62,6 +62,7 @@ class Plan:
     step: int
     output_format: str
     model: str
+    weights: str | None
     options: dict[str, Any]
 
     def shards(self) -> list[Shard]:
@@ -136,6 +137,7 @@ def make_plan(
         step=step,
         output_format=output_format or (PARQUET if kind == PARQUET else "jsonl"),
         model=model,
+        weights=weights_of(model),
         options=options,
     )
 
