@@ -6,10 +6,8 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
-TRAVELLING_FILES = tuple(
-    f"{part}_knowfree.py"
-    for part in ("configuration", "bands", "mixers", "modeling", "decoding", "units", "findings", "pipeline")
-)
+_PARTS = "configuration bands mixers votes tags modeling decoding units findings pipeline"
+TRAVELLING_FILES = tuple(f"{part}_knowfree.py" for part in _PARTS.split())
 """The code that every saved model carries, and all of it: these import torch, transformers and each other alone."""
 
 _CHOICES = {
@@ -81,6 +79,8 @@ class KnowFreeConfig(PretrainedConfig):
         attention_heads (`int`): K of eq 10; must divide `span_size`.
         attention_window (`int`): ω of eq 9, neighbours on each side along the end index.
         cnn_depth (`int`): blocks of the `"cnn"` mixer.
+        unit_votes (`bool`): whether the units in a span and those beside it have a say in its targets' logits too; not
+            in the paper, see `votes_knowfree`.
         formulation (`"paper"` or `"released"`): `W_O(H_B + LN(H_B + attn))` or `W_O(H_B + LN(attn))`.
         head_dropout (`float`): on unit states and on the inputs of the linear term.
         max_span_width (`int`, *optional*): widest span scored, in units; `None`: every span.
@@ -90,7 +90,9 @@ class KnowFreeConfig(PretrainedConfig):
         extension_limit (`float`, *optional*): most that the loss of all extension labels may be in a batch, in
             multiples of the targets'; where it is more it is scaled down. By default it may be anything, as in the
             paper.
-        loss_reduction (`"sum"` or `"mean"`): over the cells of a sentence.
+        tag_weight (`float`): weight of the loss of BIO tags beside that of the spans; not in the paper, see
+            `tags_knowfree`. 0: the model has no tags.
+        loss_reduction (`"sum"` or `"mean"`): over the cells of a sentence, and the tags of its units.
         threshold (`float`): a span is a hit where a target's probability exceeds it.
         decoding (`"flat"`, `"nested"`, `"all"`): which hits may stand together.
         multi_label (`bool`): whether one span may carry several target labels.
@@ -119,12 +121,14 @@ class KnowFreeConfig(PretrainedConfig):
         attention_heads: int = 10,
         attention_window: int = 3,
         cnn_depth: int = 3,
+        unit_votes: bool = False,
         formulation: str = "paper",
         head_dropout: float = 0.4,
         max_span_width: int | None = None,
         extension_labels: list[str] | None = None,
         extension_weights: list[float] | None = None,
         extension_limit: float | None = None,
+        tag_weight: float = 0.0,
         loss_reduction: str = "sum",
         threshold: float = 0.5,
         decoding: str = "flat",
@@ -150,12 +154,14 @@ class KnowFreeConfig(PretrainedConfig):
         self.attention_heads = attention_heads
         self.attention_window = attention_window
         self.cnn_depth = cnn_depth
+        self.unit_votes = unit_votes
         self.formulation = formulation
         self.head_dropout = head_dropout
         self.max_span_width = max_span_width
         self.extension_labels = _label_list("extension_labels", extension_labels or [])
         self.extension_weights = extension_weights or [1.0] * len(self.extension_labels)
         self.extension_limit = extension_limit
+        self.tag_weight = tag_weight
         self.loss_reduction = loss_reduction
         self.threshold = threshold
         self.decoding = decoding
@@ -195,14 +201,17 @@ class KnowFreeConfig(PretrainedConfig):
             )
         if self.extension_limit is not None and not _is_weight(self.extension_limit):
             raise ValueError(f"extension_limit={self.extension_limit!r:.80}: give a number, 0 or more, or null")
+        if not _is_weight(self.tag_weight):
+            raise ValueError(f"tag_weight={self.tag_weight!r:.80}: give a number, 0 or more")
         if self.max_span_width is not None:
             _check_whole("max_span_width", self.max_span_width, 1, _WIDEST_SPAN, "; null for no limit")
         for name, upper in (("threshold", 1.0), ("head_dropout", 1.0)):
             value = getattr(self, name)
             if not _is_weight(value) or not value < upper or (name == "threshold" and value == 0):
                 raise ValueError(f"{name}={value!r:.80}: give a probability between 0 and 1")
-        if not isinstance(self.multi_label, bool):
-            raise ValueError(f"multi_label={self.multi_label!r:.80}: give true or false")
+        for name in ("multi_label", "unit_votes"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name}={getattr(self, name)!r:.80}: give true or false")
         if self.train_lengths is not None:
             if not isinstance(self.train_lengths, Mapping) or not {"median", "p95", "max"} <= set(self.train_lengths):
                 raise ValueError(

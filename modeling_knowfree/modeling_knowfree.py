@@ -4,7 +4,8 @@ Letters in shape comments: B sentences, P pieces, L padded units (= P, since eve
 the batch without padding, D encoder size, D' = config.head_size, D̃ = config.span_size, W widths scored, N label
 columns, ω = config.attention_window, h heads.
 
-The spans of eq 8 are made in `bands_knowfree`, what they hear from their neighbours in `mixers_knowfree`.
+The spans of eq 8 are made in `bands_knowfree`, what they hear from their neighbours in `mixers_knowfree`, and what the
+units say of them in `votes_knowfree`; `tags_knowfree` has a second loss. These two are not in the paper.
 """
 
 import shutil
@@ -22,6 +23,8 @@ from transformers.utils import ModelOutput
 from .bands_knowfree import MultiHeadBiaffine, PackedBand, PackedBlock, Plane, TiledBand, TiledBlock
 from .configuration_knowfree import TRAVELLING_FILES, KnowFreeConfig
 from .mixers_knowfree import MIXERS
+from .tags_knowfree import UnitTags
+from .votes_knowfree import UnitVotes
 
 
 @dataclass
@@ -67,6 +70,8 @@ class KnowFreePreTrainedModel(PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
+        elif isinstance(module, UnitVotes):
+            nn.init.zeros_(module.weight)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, output_loading_info: bool = False, **kwargs):
@@ -231,6 +236,8 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         setattr(self, name, mixer(config))
         if config.span_mixer == "local_attention":
             self.norm = nn.LayerNorm(config.span_size)
+        self.votes = UnitVotes(config) if config.unit_votes else None
+        self.tags = UnitTags(config) if config.tag_weight else None
         self.classifier = nn.Linear(config.span_size, len(config.target_labels) + len(config.extension_labels))
         self.dropout = nn.Dropout(config.head_dropout)
         self.post_init()
@@ -272,10 +279,17 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         wanted = len(self.config.target_labels)
         if span_labels is not None or output_extension_logits:
             wanted += len(self.config.extension_labels)
-        logits = self.score(self.dropout(units), num_units, wanted)
+        units = self.dropout(units)
+        logits = self.score(units, num_units, wanted)
         loss = None
         if span_labels is not None:
             loss = self._loss(logits, num_units, span_labels, loss_weights, span_weights, has_extensions)
+            if self.tags is not None:
+                of_tags = self.tags.loss(units, num_units, span_labels, span_weights)  # (B,)
+                if self.config.loss_reduction == "mean":
+                    of_tags = of_tags / num_units.clamp(min=1)
+                scale = 1 if loss_weights is None else loss_weights
+                loss = loss + self.config.tag_weight * (of_tags * scale).mean()
         return KnowFreeOutput(loss=loss, logits=logits)
 
     def score(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:
@@ -296,6 +310,9 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
             spans = (PackedBand if units.device.type == "cpu" else TiledBand)(*given, reach)
         weight, bias = self.classifier.weight[:columns], self.classifier.bias[:columns]
         logits = spans.logits([F.linear(self._mixed(block), weight, bias) for block in spans])  # eq 12
+        if self.votes is not None:
+            votes = self.votes(units, limit).to(logits.dtype)
+            logits = logits + F.pad(votes, (0, columns - votes.shape[-1]))
         outside = ~band_mask(num_units, length, limit).unsqueeze(-1)
         return logits.masked_fill(outside, torch.finfo(logits.dtype).min)
 

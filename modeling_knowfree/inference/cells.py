@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..bands_knowfree import MAX_WIDTH, MIN_WIDTH, MultiHeadBiaffine
 from ..mixers_knowfree import LocalAttention
 from ..modeling_knowfree import KnowFreeForTokenClassification, pool_pieces
+from ..votes_knowfree import UnitVotes
 
 TILE = 16  # queries that attend together
 
@@ -55,15 +56,28 @@ class CellScores(nn.Module):
             sentence, start, end, _, _ = cells.unbind(1)
             at = (sentence * band.shape[1] + start) * band.shape[2] + end - start
             return F.embedding(at, band.flatten(0, 2))
+        votes = None if model.votes is None else voted(model.votes, units, cells)  # (M, n)
+        reach: int = model.mixer.reach  # type: ignore[assignment]
         units = units.flatten(0, 1)  # (B·P, D)
         starts, ends = F.leaky_relu(model.start_mlp(units)), F.leaky_relu(model.end_mlp(units))  # (B·P, D')
         spans = biaffine_cells(model.biaffine, starts, ends, block_starts, block_ends, cells)  # (M, D̃)
         if self.attention is not None:
-            reach = self.attention.reach
             heard = self.attention(spans, cells[:, 3], cells[:, 4])  # (M - 2ω, D̃)
             spans = spans[reach : spans.shape[0] - reach]
             spans = spans + model.norm(heard + spans if self.attention.adds_spans else heard)
-        return F.linear(spans, model.classifier.weight[:columns], model.classifier.bias[:columns])
+        logits = F.linear(spans, model.classifier.weight[:columns], model.classifier.bias[:columns])
+        return logits if votes is None else logits + votes[reach : votes.shape[0] - reach]
+
+
+def voted(votes: UnitVotes, units: Tensor, cells: Tensor) -> Tensor:
+    """What `votes` says of `cells` `[M, 5]`: `[M, n]`; `units` `[B, P, D]`."""
+    length = units.shape[1]
+    start, last = cells[:, 3], cells[:, 4]
+    # The tables have a row more a sentence than it has units.
+    start, end = start + start // length, last + last // length + 1
+    sums, before, after = (table.flatten(0, 1) for table in votes.by_unit(units))
+    mean = (F.embedding(end, sums) - F.embedding(start, sums)) / (end - start).clamp(min=1).unsqueeze(1)
+    return mean + F.embedding(start, before) + F.embedding(end, after)
 
 
 def biaffine_cells(

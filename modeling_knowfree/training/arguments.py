@@ -39,8 +39,8 @@ class ModelArguments:
         model_name_or_path (`str`): pretrained encoder: a folder, a Hub id, or a packaged one (`encoders.py`).
         vocabulary_files (`list[str]`): multilingual-e5-small keeps only the pieces that these files of rows have, and
             those of single characters. With character units nothing is lost by it, and it is always done.
-        pooling, span_mixer, formulation, attention_heads, attention_window, head_dropout, width_embedding_size,
-        max_span_width, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
+        pooling, span_mixer, unit_votes, formulation, attention_heads, attention_window, head_dropout,
+        width_embedding_size, max_span_width, tag_weight, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
         alpha_cap (`float`, *optional*): largest weight of an extension label (eq 15); 0 for none.
         extension_budget (`float`): most that the loss of all extension labels may be in a batch, in multiples of the
             targets' and for each hundred training sentences; 0 for no limit.
@@ -66,6 +66,10 @@ class ModelArguments:
         default="local_attention",
         metadata={"help": "What lets neighbouring spans see each other: local_attention, cnn or none."},
     )
+    unit_votes: bool = field(
+        default=False,
+        metadata={"help": "Units in a span and beside it have a say in its labels too, what long spans want."},
+    )
     formulation: str = field(
         default="paper", metadata={"help": "paper, or released: what the released checkpoints were trained with."}
     )
@@ -76,6 +80,10 @@ class ModelArguments:
     max_span_width: str | None = field(
         default=None,
         metadata={"help": "Widest span scored: units, or auto for what the training spans ask for; default: all."},
+    )
+    tag_weight: float = field(
+        default=0.0,
+        metadata={"help": "Weight of the loss of BIO tags, learnt beside the spans and not predicted; 0: none."},
     )
     loss_reduction: str = field(default="sum", metadata={"help": "Over the cells of a sentence: sum or mean."})
     threshold: float = field(default=0.5, metadata={"help": "A span is a hit above this probability."})
@@ -126,7 +134,7 @@ class ModelArguments:
                 weight or count.
         """
         check_start_bias(self.start_bias)
-        for name in ("alpha_cap", "extension_budget", "min_extension_count"):
+        for name in ("alpha_cap", "extension_budget", "min_extension_count", "tag_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")
         fields = {name: value for name, value in vars(self).items() if name not in _NOT_OF_THE_CONFIG}
@@ -297,6 +305,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "alpha_cap": 1.0,
         "extension_budget": 1.0,
         "start_bias": "prior",
+        "unit_votes": True,
+        "tag_weight": 1.0,
         "join_sentences": 0.25,
     },
     "paper": {
@@ -309,6 +319,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "alpha_cap": 0.0,
         "extension_budget": 0.0,
         "start_bias": "none",
+        "unit_votes": False,
+        "tag_weight": 0.0,
         "join_sentences": 0.0,
         "head_dropout": 0.0,
         "width_embedding_size": 0,

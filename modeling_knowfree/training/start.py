@@ -1,4 +1,5 @@
-"""How training starts: a classifier that expects of each label no more spans than the training rows have of it.
+"""How training starts: a classifier that expects of each label no more spans, and of each tag no more units, than the
+training rows have of it.
 
 With a bias of 0, each of a sentence's L² spans is a hit of every label with probability ½ at the first update: the loss
 of a sentence is in the thousands, clipping hands the step to the extension columns, which are many, and the encoder may
@@ -38,6 +39,21 @@ def prior_log_odds(rows: Iterable[Row], config: KnowFreeConfig) -> list[float]:
     return [math.log(share / (1 - share)) for share in (min(share, 0.5) for share in shares)]
 
 
+def prior_of_tags(rows: Iterable[Row], config: KnowFreeConfig) -> list[float]:
+    """The logarithms of the tags' shares among the rows' units, as `tags_knowfree.UnitTags` orders them, half a unit
+    added to every count."""
+    counts, labels = Counter[tuple[str, str]](), config.target_labels
+    for row in rows:
+        counts["O", ""] += len(row["tokens"])
+        for span in row["entities"]:
+            counts["B", span["label"]] += 1
+            counts["I", span["label"]] += span["end"] - span["start"] - 1
+            counts["O", ""] -= span["end"] - span["start"]
+    tags = [*(("B", label) for label in labels), *(("I", label) for label in labels), ("O", "")]
+    units = [max(0, counts[tag]) + 0.5 for tag in tags]
+    return [math.log(count / sum(units)) for count in units]
+
+
 def set_start_bias(model: Any, rows: Sequence[Row], start_bias: str | float) -> None:
     """
     Set the classifier's bias before the first update.
@@ -54,6 +70,8 @@ def set_start_bias(model: Any, rows: Sequence[Row], start_bias: str | float) -> 
     values = prior_log_odds(rows, model.config) if start_bias == "prior" else [float(start_bias)] * len(bias)
     with torch.no_grad():
         bias.copy_(torch.tensor(values))
+        if start_bias == "prior" and getattr(model, "tags", None) is not None:
+            model.tags.bias.copy_(torch.tensor(prior_of_tags(rows, model.config)))
 
 
 def check_start_bias(value: str | float) -> str | float:

@@ -20,6 +20,9 @@ VARIANTS = [
     {"max_span_width": 5, "formulation": "released", "attention_window": 6},
     {"max_span_width": 29},
     {"max_span_width": 400},
+    {"unit_votes": True},
+    {"unit_votes": True, "max_span_width": 5},
+    {"unit_votes": True, "span_mixer": "cnn", "pooling": "mean"},
 ]
 
 
@@ -120,7 +123,15 @@ def test_a_width_limit_changes_no_score(tiny_model, mixer, limit):
 
 @pytest.mark.parametrize(
     "variant",
-    [{}, {"formulation": "released"}, {"span_mixer": "none"}, {"max_span_width": 5}, {"loss_reduction": "mean"}],
+    [
+        {},
+        {"formulation": "released"},
+        {"span_mixer": "none"},
+        {"max_span_width": 5},
+        {"loss_reduction": "mean"},
+        {"unit_votes": True, "tag_weight": 0.5},
+        {"tag_weight": 2.0, "loss_reduction": "mean"},
+    ],
     ids=name_of,
 )
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-4)], ids=["f64", "f32"])
@@ -159,7 +170,7 @@ def test_gradients_flow_through_the_logits_too(tiny_model):
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_loss_is_the_same_under_padding_and_accumulation(tiny_model, reduction):
     lengths = [5, 12, 3, 8, 20, 1, 7, 7]
-    model = tiny_model(dtype=torch.float64, loss_reduction=reduction)
+    model = tiny_model(dtype=torch.float64, loss_reduction=reduction, unit_votes=True, tag_weight=1.0)
     names = ("span_labels", "loss_weights")
     with torch.no_grad():
         whole = model(**inputs(random_batch(lengths, labels=5), *names)).loss
@@ -168,6 +179,20 @@ def test_loss_is_the_same_under_padding_and_accumulation(tiny_model, reduction):
         one_by_one = [model(**{name: value[at : at + 1] for name, value in batch.items()}).loss for at in range(8)]
     assert padded.item() == pytest.approx(whole.item(), rel=1e-10)
     assert torch.stack(one_by_one).mean().item() == pytest.approx(whole.item(), rel=1e-10)
+
+
+def test_tags_of_units_in_several_spans_and_of_half_gold_ones(tiny_model):
+    """By hand: a unit in two spans has half of each tag, one in a span of weight 0.25 is outside by 0.75, and units in
+    a span that is left out, or beyond the sentence, count nothing."""
+    tags = tiny_model(dtype=torch.float64, tag_weight=1.0).tags
+    units = torch.randn(1, 8, tags.in_features, dtype=torch.float64)
+    spans = torch.tensor([[[0, 4, 1], [1, 2, 0], [4, 5, 2], [5, 6, ~0], [6, 9, 0], [2, 3, 3], [-100] * 3]])
+    weights = torch.tensor([[1.0, 1.0, 0.25, 1.0, 1.0, 1.0, 1.0]], dtype=torch.float64)
+    found = tags.loss(units, torch.tensor([7]), spans, weights)
+    odds = tags(units)[0].log_softmax(-1)  # B-0 B-1 B-2 I-0 I-1 I-2 O
+    expected = odds[0, 1] + (odds[1, 0] + odds[1, 4]) / 2 + odds[2, 4] + odds[3, 4]
+    expected = expected + 0.25 * odds[4, 2] + 0.75 * odds[4, 6] + odds[6, 6]
+    assert found.item() == pytest.approx(-expected.item(), rel=1e-12)
 
 
 def test_padded_and_unreachable_gold_is_left_out_of_the_loss(tiny_model):
@@ -183,7 +208,7 @@ def test_padded_and_unreachable_gold_is_left_out_of_the_loss(tiny_model):
 
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_every_parameter_moves_in_one_step(tiny_model, mixer):
-    model = tiny_model(span_mixer=mixer).train()
+    model = tiny_model(span_mixer=mixer, unit_votes=True, tag_weight=1.0).train()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     model(**inputs(random_batch(LENGTHS, labels=5), "span_labels", "loss_weights")).loss.backward()

@@ -17,7 +17,14 @@ from tests.support.reference import random_batch, reference_logits, reference_lo
 
 ONE_LAYER = {**TINY_BERT, "num_hidden_layers": 1}
 BATCHES = [LENGTHS, [12, 3], [40, 7, 7, 1]]
-HEADS = [{}, {"max_span_width": 5}, {"formulation": "released"}, {"span_mixer": "none"}, {"span_mixer": "cnn"}]
+HEADS = [
+    {},
+    {"max_span_width": 5},
+    {"formulation": "released"},
+    {"span_mixer": "none"},
+    {"span_mixer": "cnn"},
+    {"unit_votes": True},
+]
 LATER = pytest.mark.soak  # each compiles for ten seconds
 
 

@@ -72,17 +72,28 @@ def dense_scores(model, units: Tensor) -> Tensor:
             norm = (weights[f"cnn.norms.{block}.weight"], weights[f"cnn.norms.{block}.bias"])
             mixed = F.gelu(F.layer_norm(mixed + plane, mixed.shape[-1:], *norm))
         spans = spans + mixed
-    return linear(spans, "classifier")  # eq 12
+    scores = linear(spans, "classifier")  # eq 12
+    if config.unit_votes:
+        inside, before, after = units @ weights["votes.weight"].transpose(1, 2)  # (L, N_tgt) each
+        for start in range(length):
+            for last in range(start, length):
+                votes = inside[start : last + 1].mean(0)
+                if start > 0:
+                    votes = votes + before[start - 1]
+                if last + 1 < length:
+                    votes = votes + after[last + 1]
+                scores[start, last, : len(config.target_labels)] += votes
+    return scores
 
 
-def sentences_of(model, batch: dict[str, Tensor]) -> list[Tensor]:
-    """`dense_scores` of each sentence of a batch, cut out of its padding first."""
+def units_of(model, batch: dict[str, Tensor]) -> list[Tensor]:
+    """`unit_states` of each sentence of a batch, cut out of its padding first."""
     found = []
     for ids, mask, unit_ids, length in zip(
         batch["input_ids"], batch["attention_mask"], batch["unit_ids"], batch["num_units"].tolist(), strict=True
     ):
         real = mask.bool()
-        found.append(dense_scores(model, unit_states(model, ids[real], unit_ids[real], length)))
+        found.append(unit_states(model, ids[real], unit_ids[real], length))
     return found
 
 
@@ -90,7 +101,7 @@ def reference_logits(model, batch: dict[str, Tensor], columns: int) -> Tensor:
     """What `forward` must answer: `[B, L, W, columns]`, band layout."""
     longest = int(batch["num_units"].max())
     limit = min(longest, model.config.max_span_width or longest)
-    planes = sentences_of(model, batch)
+    planes = [dense_scores(model, units) for units in units_of(model, batch)]
     band = planes[0].new_full((len(planes), longest, limit, columns), torch.finfo(planes[0].dtype).min)
     for sentence, plane in enumerate(planes):
         for start in range(len(plane)):
@@ -113,14 +124,30 @@ def dense_loss(config, plane: Tensor, gold_spans: Tensor) -> Tensor:
     return cells[counted].sum() / (counted.sum() if config.loss_reduction == "mean" else 1)
 
 
+def tag_loss(model, units: Tensor, gold_spans: Tensor) -> Tensor:
+    """Cross-entropy of the BIO tags of one sentence's `units` `[L, D]`; those in several spans have the tags of all."""
+    targets = len(model.config.target_labels)
+    losses = []
+    for at, unit in enumerate(units):
+        shares = torch.zeros(2 * targets + 1, dtype=units.dtype)
+        for start, end, column in gold_spans.tolist():
+            if 0 <= column < targets and start <= at < end:
+                shares[column if at == start else targets + column] += 1
+        if not shares.any():
+            shares[-1] = 1
+        losses.append(F.cross_entropy(F.linear(unit, model.tags.weight, model.tags.bias), shares / shares.sum()))
+    total = torch.stack(losses).sum()
+    return total / len(units) if model.config.loss_reduction == "mean" else total
+
+
 def reference_loss(model, batch: dict[str, Tensor]) -> Tensor:
-    """Eqs 13-15: the mean over sentences of `dense_loss`, synthetic ones weighing β."""
-    losses = [
-        dense_loss(model.config, plane, gold) * weight
-        for plane, gold, weight in zip(
-            sentences_of(model, batch), batch["span_labels"], batch["loss_weights"], strict=True
-        )
-    ]
+    """Eqs 13-15 and the tags': the mean over sentences, synthetic ones weighing β."""
+    losses = []
+    for units, gold, weight in zip(units_of(model, batch), batch["span_labels"], batch["loss_weights"], strict=True):
+        loss = dense_loss(model.config, dense_scores(model, units), gold)
+        if model.config.tag_weight:
+            loss = loss + model.config.tag_weight * tag_loss(model, units, gold)
+        losses.append(loss * weight)
     return torch.stack(losses).mean()
 
 

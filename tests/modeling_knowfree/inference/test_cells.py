@@ -19,6 +19,10 @@ HEADS = [
     {"span_mixer": "none"},
     {"span_mixer": "none", "max_span_width": 5},
     {"span_mixer": "cnn", "max_span_width": 5},
+    {"unit_votes": True},
+    {"unit_votes": True, "max_span_width": 5},
+    {"unit_votes": True, "span_mixer": "none"},
+    {"unit_votes": True, "span_mixer": "cnn"},
 ]
 
 
