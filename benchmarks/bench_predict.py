@@ -78,7 +78,8 @@ def make_models(
     encoder = BertModel(encoder_config, add_pooling_layer=False)
 
     names = dict(enumerate(LABELS))
-    config = KnowFreeConfig(encoder_config, unit=unit, id2label=names, label2id={v: k for k, v in names.items()})
+    labels = {"id2label": names, "label2id": {label: column for column, label in names.items()}}
+    config = KnowFreeConfig(encoder_config, unit=unit, unit_votes=True, **labels)
     span_model = KnowFreeForTokenClassification(config).eval()
     span_model.knowfree.encoder.load_state_dict(encoder.state_dict())
     ours = KnowFreePipeline(model=span_model, tokenizer=tokenizer, task="knowfree", device=device)

@@ -128,7 +128,8 @@ def _resident(field: str) -> float:
 
 
 def bert_base_model(max_span_width: int | None = None) -> KnowFreeForTokenClassification:
-    """BERT-base with random weights and the span head at its published sizes, 8 targets and 32 extension labels."""
+    """BERT-base with random weights and the small recipe's span head: published sizes, votes of units; 8 targets and 32
+    extension labels."""
     torch.manual_seed(0)
     names = [f"T{column}" for column in range(TARGETS)]
     config = KnowFreeConfig(
@@ -136,6 +137,7 @@ def bert_base_model(max_span_width: int | None = None) -> KnowFreeForTokenClassi
         label2id={name: column for column, name in enumerate(names)},
         extension_labels=[f"ENT:{column}" for column in range(EXTENSIONS)],
         max_span_width=max_span_width,
+        unit_votes=True,
     )
     return KnowFreeForTokenClassification(config).eval()
 

@@ -311,8 +311,8 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         weight, bias = self.classifier.weight[:columns], self.classifier.bias[:columns]
         logits = spans.logits([F.linear(self._mixed(block), weight, bias) for block in spans])  # eq 12
         if self.votes is not None:
-            votes = self.votes(units, limit).to(logits.dtype)
-            logits = logits + F.pad(votes, (0, columns - votes.shape[-1]))
+            votes = self.votes(units, limit)
+            logits[..., : votes.shape[-1]].add_(votes)
         outside = ~band_mask(num_units, length, limit).unsqueeze(-1)
         return logits.masked_fill(outside, torch.finfo(logits.dtype).min)
 

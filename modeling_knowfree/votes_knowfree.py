@@ -30,13 +30,12 @@ class UnitVotes(nn.Module):
 
     def forward(self, units: Tensor, limit: int) -> Tensor:
         """`[B, L, D]` to what is added to the logits of spans up to `limit` wide, `[B, L, W, N_tgt]`; cells beyond the
-        sentence hold anything."""
+        sentence hold anything. In single precision at least."""
         batch, length, _ = units.shape
         sums, before, after = self.by_unit(units)
         widths = torch.arange(1, limit + 1, device=units.device)
         ends = (torch.arange(length, device=units.device)[:, None] + widths).clamp(max=length).flatten()
-        up_to, after = (
-            table.index_select(1, ends).view(batch, length, limit, -1) for table in (sums, after)
-        )  # (B, L, W, N_tgt) each
-        votes = (up_to - sums[:, :length, None]) / widths[:, None] + before[:, :length, None] + after
-        return votes.to(units.dtype)
+        # In place: a tensor of all spans is made twice, not six times.
+        votes = sums.index_select(1, ends).view(batch, length, limit, -1)  # (B, L, W, N_tgt)
+        votes.sub_(sums[:, :length, None]).div_(widths[:, None]).add_(before[:, :length, None])
+        return votes.add_(after.index_select(1, ends).view_as(votes))

@@ -75,14 +75,12 @@ def dense_scores(model, units: Tensor) -> Tensor:
     scores = linear(spans, "classifier")  # eq 12
     if config.unit_votes:
         inside, before, after = units @ weights["votes.weight"].transpose(1, 2)  # (L, N_tgt) each
-        for start in range(length):
-            for last in range(start, length):
-                votes = inside[start : last + 1].mean(0)
-                if start > 0:
-                    votes = votes + before[start - 1]
-                if last + 1 < length:
-                    votes = votes + after[last + 1]
-                scores[start, last, : len(config.target_labels)] += votes
+        start, last, unit = position[:, None, None], position[None, :, None], position
+        within = ((start <= unit) & (unit <= last)).to(units.dtype)  # (L, L, L)
+        votes = within @ inside / within.sum(-1, keepdim=True).clamp(min=1)
+        votes[1:] += before[:-1, None]
+        votes[:, :-1] += after[1:]
+        scores = torch.cat([scores[..., : votes.shape[-1]] + votes, scores[..., votes.shape[-1] :]], -1)
     return scores
 
 
