@@ -111,6 +111,10 @@ class Tagger(nn.Module):
         """`extra` of the sentences of a batch as tensors; `length` is L."""
         return {}
 
+    def sides(self, feature: dict[str, Any]) -> Sequence[int]:
+        """For networks whose memory grows with pairs of units: see `batches_of_parts`."""
+        return ()
+
     def settings(self) -> dict[str, Any]:
         """The arguments of `__init__` after the configuration, as JSON holds them."""
         return {}
@@ -283,7 +287,8 @@ def tag(
     config, device = network.config, next(network.parameters()).device
     collate = TaggerCollator(tokenizer.pad_token_id or 0, network)
     hits: list[list[Span]] = [[] for _ in rows]
-    for parts in batches_of_parts(rows, tokenizer, config.max_pieces, partial(_feature, network), batch_size, silent):
+    feature_of, limit = partial(_feature, network), config.max_pieces
+    for parts in batches_of_parts(rows, tokenizer, limit, feature_of, batch_size, silent, network.sides):
         batch = {name: value.to(device) for name, value in collate([part.feature for part in parts]).items()}
         for part, spans in zip(parts, network.find(batch), strict=True):
             moved = (span._replace(start=span.start + part.start, end=span.end + part.start) for span in spans)

@@ -5,11 +5,13 @@ import logging
 
 import pytest
 import torch
+from knowfree_experiments.baselines import windowed
 from knowfree_experiments.baselines.tagger import (
     TaggerCollator,
     load_tagger,
     outermost,
     predict_tagger,
+    tag,
     tagger_class,
     train_tagger,
     training_features,
@@ -221,6 +223,28 @@ def test_text_longer_than_the_encoder_reads_is_tagged_in_windows(of_words, engli
     tokens = english_rows[4]["tokens"]  # "the bear left at 4 am"
     found = found_in(folder, [{"id": "long", "tokens": tokens * 40, "entities": []}])[0]
     assert found[-1][1] > 200 and len(found) == len(set(found))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("w2ner", [1, 4, 3]), ("difinet", [1, 4, 3]), ("flat", [1, 2, 2, 3]), ("lebert", [8])]
+)
+def test_sentences_are_tagged_as_many_at_once_as_their_cells_let(name, sizes, network_and_batch, encoder, monkeypatch):
+    network, _ = network_and_batch(name)
+    network.double()
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    rows = [{"id": "long", "tokens": list("张三去北京大学" * 4), "entities": []}, *NESTED[:7]]
+    together = tag(network, tokenizer, rows, 8)
+    found, find = [], network.find
+
+    def counted(batch):
+        found.append(tuple(batch["input_ids"].shape))
+        return find(batch)
+
+    monkeypatch.setattr(network, "find", counted)
+    monkeypatch.setattr(windowed, "MOST_CELLS", 350)  # four sentences of 9 units have 324; three of 9 with 4 words, 507
+    again = tag(network, tokenizer, rows, 8)
+    assert [size for size, _ in found] == sizes and found[0][1] == 28 + 2
+    assert [[span[:3] for span in spans] for spans in again] == [[span[:3] for span in spans] for spans in together]
 
 
 def test_folders_that_hold_no_network_are_refused(encoder, tmp_path):
