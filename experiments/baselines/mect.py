@@ -62,8 +62,8 @@ class Mect(LexiconTagger):
         return settings | {"parts": sorted({part for row in rows for c in row["tokens"] for part in parts_of(c)})}
 
     @classmethod
-    def check(cls, rows: Sequence[Row], lexicon: str | None) -> None:
-        super().check(rows, lexicon)
+    def check(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> None:
+        super().check(rows, lexicon, encoder, labels)
         parts_of("一")
 
     def settings(self) -> dict[str, Any]:

@@ -90,7 +90,7 @@ class Tagger(nn.Module):
         return {}
 
     @classmethod
-    def check(cls, rows: Sequence[Row], lexicon: str | None) -> None:
+    def check(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> None:
         """Before a run starts: whether `prepare` will find what it needs; raises InputError where not."""
 
     def set_start(self, rows: Sequence[Row], start_bias: str) -> None:
@@ -334,6 +334,13 @@ class TaggerTrainer(SpanTrainer):
     """Trainer of a `Tagger`."""
 
     find_spans = staticmethod(tag)
+
+    def units_and_width(self) -> tuple[list[int], int | None]:
+        """See `KnowFreeTrainer`; of a lattice, words count as units do."""
+        network = self.accelerator.unwrap_model(self.model)
+        lengths, width = super().units_and_width()
+        sides = [sum(network.sides(item)) for item in self.train_dataset]  # type: ignore[union-attr]
+        return [max(pair) for pair in zip(lengths, sides, strict=True)], width
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

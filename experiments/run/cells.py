@@ -30,11 +30,12 @@ from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments, recipe_for
 from modeling_knowfree.training.command_line import Arguments, parse_arguments
-from modeling_knowfree.training.config import build_config
+from modeling_knowfree.training.config import build_config, target_labels
 from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
+from ..baselines.lexicon import AUGMENTATION, PACKAGED
 from ..baselines.tagger import TAGGERS, predict_tagger, tagger_class, train_tagger
 from ..report.results import PREDICTIONS_FILE, usable_results
 from .settings import RunSettings
@@ -189,10 +190,13 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         if settings.lexicon is None:
             words = "lexicon: FILE (a word a line, or word2vec's text format), lexicon: rjieba or lexicon: augmentation"
             raise InputError(f"{variant} needs words; give the run {words}")
-        tagger_class(definition.tagger).check(rows, settings.lexicon)
+        _check_lexicon_fits(settings, variant)
     encoder = encoder_path(settings.model_name_or_path, infer_unit(rows))
     with told_in_one_line(f"model_name_or_path {settings.model_name_or_path}"):
         load_config(encoder)
+        if definition.tagger in LEXICON_TAGGERS:
+            labels = settings.labels or target_labels(rows)
+            tagger_class(definition.tagger).check(rows, settings.lexicon, encoder, labels)
     try:
         model_args, data_args, args = _parse(settings, definition)
         plan_schedule(data_args, args, 1)
@@ -203,6 +207,20 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
             KnowFreeForTokenClassification(config)
     except (ValueError, ArithmeticError) as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _check_lexicon_fits(settings: RunSettings, variant: str) -> None:
+    if settings.language != "zh":
+        raise InputError(
+            f"{variant}: lexicon methods read Chinese characters, and language is {settings.language!r}; mend: leave "
+            "it out, or take a row of any language (bert_bilstm_crf, w2ner, difinet, …)"
+        )
+    kinds = (settings.augment | settings.known_variants[variant].augment).get("kinds")
+    if settings.lexicon == AUGMENTATION and kinds is not None and not {"segmentation", "pos"} & set(kinds):
+        raise InputError(
+            f"{variant}: lexicon: {AUGMENTATION} takes words from segmentation or parts of speech, and augment asks "
+            f"the LLM for kinds: {list(kinds)}; mend: add segmentation to kinds, or give lexicon: FILE or {PACKAGED}"
+        )
 
 
 def _unused(tagger: str) -> set[str]:

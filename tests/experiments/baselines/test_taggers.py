@@ -8,6 +8,7 @@ import torch
 from knowfree_experiments.baselines import windowed
 from knowfree_experiments.baselines.tagger import (
     TaggerCollator,
+    TaggerTrainer,
     load_tagger,
     outermost,
     predict_tagger,
@@ -245,6 +246,34 @@ def test_sentences_are_tagged_as_many_at_once_as_their_cells_let(name, sizes, ne
     again = tag(network, tokenizer, rows, 8)
     assert [size for size, _ in found] == sizes and found[0][1] == 28 + 2
     assert [[span[:3] for span in spans] for spans in again] == [[span[:3] for span in spans] for spans in together]
+
+
+def test_the_prompt_leaves_half_of_what_the_encoder_reads_to_the_sentence(encoder, lexicon):
+    kind = tagger_class("pcbert")
+    names = [f"label{number:02}" for number in range(8)]  # 7 pieces and a mask each, of 128 / 2
+    rows = [{**NESTED[0], "extensions": [{"start": 0, "end": 2, "label": f"ENT:kind{n}"}]} for n in range(3)]
+    fitting = kind.prepare(rows, lexicon, str(encoder), names[:7])
+    assert len(fitting["prompt"]) == 7 * 8 + 6 + 2 and fitting["implicit"] == ["ENT:kind0"]
+    kind.check(NESTED, lexicon, str(encoder), names[:7])
+    with pytest.raises(InputError, match=r"names of 8 labels are a prompt of 66 pieces, .* reads 128 at once.* mend"):
+        kind.check(NESTED, lexicon, str(encoder), names)
+
+
+def test_a_training_batch_of_a_lattice_costs_by_its_words_too(encoder, lexicon, tmp_path, monkeypatch):
+    lengths = []
+
+    def taken(trainer):
+        lengths.append(trainer.units_and_width()[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TaggerTrainer, "get_train_dataloader", taken)
+    for name in ("lebert", "flat"):
+        with pytest.raises(KeyboardInterrupt):
+            options = arguments(encoder, tmp_path / name, NESTED, task="nested_ner")
+            train_tagger(name, options, lexicon=lexicon, **SIZES[name])
+    units = [len(each["tokens"]) for each in NESTED]
+    words = [4, 4, 1, 3, 4, 0, 2, 3]
+    assert lengths == [units, [sum(pair) for pair in zip(units, words, strict=True)]]
 
 
 def test_folders_that_hold_no_network_are_refused(encoder, tmp_path):
