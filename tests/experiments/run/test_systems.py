@@ -142,7 +142,10 @@ def test_the_llm_is_told_what_the_labels_mean(asked, tmp_path):
             "llm_lora has no head_learning_rate",
         ),
         ({"variants": ["lebert"], "lexicon": "rjieba"}, "read Chinese characters, and language is 'en'"),
-        ({"variants": ["mect"], "lexicon": "rjieba", "language": "ko"}, "mect: lexicon methods read Chinese characters"),
+        (
+            {"variants": ["mect"], "lexicon": "rjieba", "language": "ko"},
+            "mect: lexicon methods read Chinese characters",
+        ),
         ({"variants": ["pcbert"], "lexicon": "none.txt", "language": "zh"}, "token of the training rows is"),
         ({"define": {"mine": {"tagger": "w3ner"}}, "variants": ["mine"]}, "w2ner"),
     ],
@@ -183,8 +186,14 @@ def chinese(encoder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"lexicon": "augmentation", "augment": {"kinds": ["entities"]}}, "augment asks the LLM for kinds: ['entities']"),
-        ({"labels": [*"PER LOC ORG".split(), *(f"label{n}" for n in range(9))], "variants": ["pcbert"]}, "of 12 labels"),
+        (
+            {"lexicon": "augmentation", "augment": {"kinds": ["entities"]}},
+            "augment asks the LLM for kinds: ['entities']",
+        ),
+        (
+            {"labels": [*"PER LOC ORG".split(), *(f"label{n}" for n in range(9))], "variants": ["pcbert"]},
+            "of 12 labels",
+        ),
     ],
 )
 def test_lexicon_rows_that_cannot_run_are_refused_before_anything_is_asked(changes, told, chinese, tmp_path):
