@@ -23,6 +23,7 @@ from modeling_knowfree.modeling_knowfree import KnowFreeModel
 from modeling_knowfree.training.checkpoints import checkpoint_to_resume
 from modeling_knowfree.training.command_line import parse_arguments
 from modeling_knowfree.training.config import build_config
+from modeling_knowfree.training.features import loss_weight
 from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.train import plan_schedule, read_splits
 from modeling_knowfree.units_knowfree import KnowFreeCollator, Pieces, infer_unit
@@ -254,7 +255,7 @@ def training_features(rows: Sequence[Row], tokenizer, network: Tagger, beta: flo
         feature = _feature(network, row["tokens"], pieces) | network.gold_extra(row)
         spans = [(span["start"], span["end"], columns[span["label"]]) for span in row["entities"]]
         feature["span_labels"] = sorted(spans)
-        feature["loss_weights"] = beta if row.get("synthetic") else 1.0
+        feature["loss_weights"] = loss_weight(row, beta)
         features.append(feature)
     return features
 

@@ -32,7 +32,13 @@ class Part(NamedTuple):
 
 
 def beginnings(rows: Sequence[Row], tokenizer, max_pieces: int | None) -> Iterator[tuple[Row, Pieces]]:
-    """Rows as far as the encoder reads them at once, with their pieces; how many gold spans that costs is told."""
+    """Rows as far as the encoder reads them at once, with their pieces; how many gold spans that costs is told,
+    and how many are weighted or uncertain, which no tags and no grid here can say."""
+    if soft := sum(map(_soft_spans, rows)):
+        logger.warning(
+            "train: %d spans have a weight of their own or are uncertain: the first count whole, the others as absent",
+            soft,
+        )
     lost = 0
     encoded = encode_units(tokenizer, [row["tokens"] for row in rows], max_pieces)
     for row, pieces in zip(rows, encoded, strict=True):
@@ -42,6 +48,11 @@ def beginnings(rows: Sequence[Row], tokenizer, max_pieces: int | None) -> Iterat
         yield {**row, "tokens": row["tokens"][:length], "entities": kept}, cut(pieces, 0, length)
     if lost:
         logger.warning("train: %d gold spans lie beyond what the encoder reads (split the sentences)", lost)
+
+
+def _soft_spans(row: Row) -> int:
+    weights = [span.get("weight") for span in row["entities"]]
+    return sum(weight not in (None, 1) for weight in weights) + len(row.get("uncertain") or ())
 
 
 def batches_of_parts(

@@ -192,6 +192,22 @@ def test_synthetic_sentences_weigh_beta(name, network_and_batch):
         assert float(network(**synthetic)["loss"]) == pytest.approx(0.5 * float(network(**gold)["loss"]), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_s_own_weight_goes_before_beta(name, network_and_batch):
+    network, batch = network_and_batch(name)
+    gold, weighted = batch(NESTED[:1]), batch([{**NESTED[0], "synthetic": True, "weight": 0.2}])
+    with torch.no_grad():
+        assert float(network(**weighted)["loss"]) == pytest.approx(0.2 * float(network(**gold)["loss"]), rel=1e-5)
+
+
+def test_weights_of_spans_and_uncertain_ones_are_told(network_and_batch, caplog):
+    entities = [{**NESTED[2]["entities"][0], "weight": 0.9}]
+    soft = {**NESTED[2], "entities": entities, "uncertain": [{"start": 0, "end": 2, "label": "PER"}]}
+    with caplog.at_level(logging.WARNING):
+        network_and_batch("w2ner")[1]([soft, NESTED[0]])
+    assert "2 spans have a weight of their own or are uncertain" in caplog.text
+
+
 def test_the_span_matrix_begins_with_the_share_of_each_label(network_and_batch):
     network, batch = network_and_batch("difinet")
     with torch.no_grad():
