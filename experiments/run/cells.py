@@ -117,6 +117,7 @@ class Cell:
         if self.definition.tagger == "llm_lora":
             model = settings.lora.get("model")
             shaping += [settings.lora, settings.language, model and encoder_fingerprint(model)]
+            shaping += [told] if any((told := self.told_labels()).values()) else []
         if vocabulary := arguments.get("vocabulary_files"):
             shaping.append([_file_hash(Path(path)) for path in vocabulary])
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
@@ -135,6 +136,11 @@ class Cell:
         if settings.label_descriptions:
             values["label_descriptions"] = settings.label_descriptions
         return check_settings(values, f"augment of {self.variant}")
+
+    def told_labels(self) -> dict[str, Any]:
+        """What `llm_lora` is told of the labels, as `llm_zero` is."""
+        told = self.llm_settings()
+        return {"guidelines": told.guidelines, "label_descriptions": told.label_descriptions}
 
     @property
     def asks_server(self) -> bool:
@@ -182,6 +188,11 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         if name in _unused(definition.tagger):
             what = "a BIO tagger" if definition.tagger in ("bio", "bio_crf") else definition.tagger
             raise InputError(f"{where}: {what} has no {name}; leave it out")
+    if definition.pool and definition.tagger != "span":
+        raise InputError(
+            f"{variant}: spans of the pool have weights and doubts, which {definition.tagger} cannot learn from; mend: "
+            "leave out pool, or tagger"
+        )
     if definition.tagger == "llm_lora":
         from ..baselines.llm_lora import check_lora
 
@@ -435,7 +446,11 @@ def _finish_lora(cell: Cell, work: Path, test: list[Row]) -> Finished:
     settings = cell.settings
     with redirect_stdout(sys.stderr):
         results = train_llm_lora(
-            cell.arguments(work), language=settings.language, flat=settings.task != "nested_ner", **settings.lora
+            cell.arguments(work),
+            language=settings.language,
+            flat=settings.task != "nested_ner",
+            **cell.told_labels(),
+            **settings.lora,
         )
     return results["validation"].get("validation_f1"), results["curve"], _spelt(test, predict_llm_lora(work, test))
 

@@ -129,6 +129,10 @@ def test_the_llm_is_told_what_the_labels_mean(asked, tmp_path):
             )
             for tagger, what in (("bio_crf", "a BIO tagger"), ("difinet", "difinet"), ("llm_lora", "llm_lora"))
         ),
+        (
+            {"define": {"mine": {"tagger": "w2ner", "pool": "gold"}}, "variants": ["mine"], "unlabeled_file": ""},
+            "mine: spans of the pool have weights and doubts, which w2ner cannot learn from",
+        ),
         ({"variants": ["flat"]}, "flat needs words"),
         ({"variants": ["llm_lora"]}, "lora: {model: ID"),
         ({"variants": ["llm_lora"], "lora": {"model": "m", "rank": "8"}}, "rank is '8'"),
@@ -151,6 +155,8 @@ def test_the_llm_is_told_what_the_labels_mean(asked, tmp_path):
     ],
 )
 def test_rows_that_cannot_run_are_refused_before_anything_starts(changes, told, asked, tmp_path):
+    (tmp_path / "texts.txt").write_text("deep snow again\n", encoding="utf-8")
+    changes = changes | ({"unlabeled_file": str(tmp_path / "texts.txt")} if "unlabeled_file" in changes else {})
     settings = asked | {"variants": ["llm_zero"]} | changes
     assert told in call(tmp_path / "run", settings, code=2)
     assert not (tmp_path / "run").exists()
