@@ -117,7 +117,8 @@ class Cell:
         if self.definition.tagger == "llm_lora":
             model = settings.lora.get("model")
             shaping += [settings.lora, settings.language, model and encoder_fingerprint(model)]
-            shaping += [told] if any((told := self.told_labels()).values()) else []
+            labels = self.told_labels()
+            shaping += [labels] if any(labels.values()) else []
         if vocabulary := arguments.get("vocabulary_files"):
             shaping.append([_file_hash(Path(path)) for path in vocabulary])
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
