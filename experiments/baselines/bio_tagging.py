@@ -25,7 +25,7 @@ from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.train import plan_schedule, read_splits
 from modeling_knowfree.units_knowfree import IGNORED, infer_unit
 
-from .bio_network import OUTSIDE, CrfTagger, bio_features, bio_tags, emission_model, tag
+from .bio_network import OUTSIDE, CrfTagger, bio_features, bio_tags, emission_model, tag, weighted_loss
 from .crf_head import FLAT_ONLY
 from .span_trainer import SpanTrainer
 from .tagger import WEIGHTS, outermost
@@ -57,8 +57,9 @@ def train_bio(
     Train a BIO tagger: a label on the first piece of each unit, none on its other pieces.
 
     Args:
-        train_file, validation_file: rows in any layout of `data.readers`; only `entities` count, synthetic rows
-            as much as gold ones. With a validation file the checkpoint best on it by span F1 is kept, of five.
+        train_file, validation_file: rows in any layout of `data.readers`; only `entities` and a row's own `weight`
+            count, synthetic rows without one as much as gold ones. With a validation file the checkpoint best on it by
+            span F1 is kept, of five.
         output_dir: new folder. The plain head is saved as any model of its class; with a CRF encoder, head and
             transitions lie in one safetensors file, their configuration in `bio_crf.json`.
         model_name_or_path: pretrained encoder, a folder or a Hub id.
@@ -137,6 +138,16 @@ class BioTrainer(SpanTrainer):
     """Trainer of a token-classification model or a `CrfTagger`."""
 
     find_spans = staticmethod(tag)
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.model_accepts_loss_kwargs = False  # `weighted_loss` is a mean, so accumulated ones are averaged
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """The mean over sentences of a CRF, over tags without one, each times the sentence's weight."""
+        crf = isinstance(self.accelerator.unwrap_model(model), CrfTagger)
+        loss = model(**inputs)["loss"] if crf else weighted_loss(model, **inputs)
+        return (loss, None) if return_outputs else loss
 
     def units_and_width(self) -> tuple[list[int], int | None]:
         """See `KnowFreeTrainer`; no span is too wide."""

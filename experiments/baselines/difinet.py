@@ -52,6 +52,9 @@ class DiFiNet(Tagger):
     def settings(self) -> dict[str, Any]:
         return self.sizes
 
+    def sides(self, feature: dict[str, Any]) -> tuple[int]:
+        return (feature["num_units"],)
+
     def span_logits(self, batch: dict[str, Tensor]) -> Tensor:
         """`[B, L, L, N]`, entry (i, j) is the span `[i, j + 1)`."""
         units = self.unit_states(batch)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 
 from .crf_head import CrfHead
-from .lattice import LatticeLayer, LatticePositions, lattice_spans
+from .lattice import LatticeLayer, LatticePositions, lattice_sides, lattice_spans
 from .lexicon_tagger import LexiconTagger
 
 
@@ -38,6 +38,9 @@ class Flat(LexiconTagger):
 
     def settings(self) -> dict[str, Any]:
         return super().settings() | self.sizes
+
+    def sides(self, feature: dict[str, Any]) -> tuple[int, int]:
+        return lattice_sides(feature)
 
     def states(self, batch: dict[str, Tensor]) -> Tensor:
         """`[B, L, H]`: the characters' nodes after attention to all nodes."""

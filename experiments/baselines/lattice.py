@@ -4,6 +4,7 @@ Shapes: B sentences, T nodes (the L units, then the M words), H size, K heads, c
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,11 @@ def lattice_spans(batch: dict[str, Tensor], length: int) -> tuple[Tensor, Tensor
     first = torch.cat([unit, batch["word_starts"]], 1)
     last = torch.cat([unit, (batch["word_ends"] - 1).clamp(min=0)], 1)
     return first, last, torch.cat([unit < count[:, None], words > 0], 1)
+
+
+def lattice_sides(feature: dict[str, Any]) -> tuple[int, int]:
+    """L and M of a sentence, see `Tagger.sides`."""
+    return feature["num_units"], len(feature["words"])
 
 
 class LatticePositions(nn.Module):

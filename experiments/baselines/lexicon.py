@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, read_
 PACKAGED = "rjieba"
 AUGMENTATION = "augmentation"
 UNKNOWN, FIRST_WORD = 1, 2  # rows of the word table; row 0 is padding
+ALLOWED = "a word, then nothing or its vector"
 WORD_LABELS = ("SEG:", "POS:")
 MOST_CHARACTERS = 10  # of a word: what is longer is no word that a sentence shares with another
+LARGEST = 1e6  # number of a vector: beyond any that words were given, far from where a network overflows
 
 
 @dataclass
@@ -51,8 +54,10 @@ class Lexicon:
         return max([UNKNOWN, *self.words.values()]) + 1
 
     def matches(self, characters: Sequence[str]) -> list[tuple[int, int, int]]:
-        """Every word in a sentence: `(start, end, row)`, units, end exclusive, sorted; words may overlap."""
+        """Every word in a sentence: `(start, end, row)`, units, end exclusive, sorted; words may overlap. A unit of
+        several characters is part of a word as a whole or not at all."""
         text = "".join(characters)
+        unit_at = {at: unit for unit, at in enumerate(accumulate(map(len, characters), initial=0))}
         known = self.words
         if self.packaged:
             named = _packaged_words(text)
@@ -64,8 +69,8 @@ class Lexicon:
         for start, character in enumerate(text):
             for end in range(start + 2, min(len(text), start + longest.get(character, 0)) + 1):
                 row = known.get(text[start:end])
-                if row is not None:
-                    found.append((start, end, row))
+                if row is not None and start in unit_at and end in unit_at:
+                    found.append((unit_at[start], unit_at[end], row))
         return found
 
     def to_json(self) -> dict[str, Any]:
@@ -99,8 +104,8 @@ def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> 
         the lexicon, and the vectors of its words by row.
 
     Raises:
-        InputError: units are words; no such file; a line of it that holds no word; vectors of different sizes; no
-            word at all; no `rjieba`.
+        InputError: units are words; no such file; a line of it that holds no word; vectors of different sizes, or of
+            numbers that are none; a file of frequencies or of CSV; no word that a row has; no `rjieba`.
     """
     check_characters(rows)
     vectors: dict[str, list[float]] = {}
@@ -121,6 +126,11 @@ def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> 
     size = len(next(iter(vectors.values()))) if vectors else size
     everything = Lexicon(dict.fromkeys(sorted(named), UNKNOWN), size)
     seen = Counter("".join(row["tokens"][a:b]) for row in rows for a, b, _ in everything.matches(row["tokens"]))
+    if not seen:
+        raise InputError(
+            f"lexicon: {source}: no word of two characters and more in it stands in any training sentence; mend: give "
+            f"words of the sentences' language and domain, or lexicon: {PACKAGED}"
+        )
     own = sorted(vectors or (word for word, times in seen.items() if times > 1))
     words: dict[str, int] = dict.fromkeys(sorted(named), UNKNOWN) | {
         word: FIRST_WORD + at for at, word in enumerate(own)
@@ -157,15 +167,15 @@ def words_of_rows(rows: Iterable[Row]) -> set[str]:
 
 def _read_words(path: Path) -> Iterator[tuple[str, list[float]]]:
     size: int | None = None
+    lines = with_commas = 0
     for number, text in read_lines(path):
         word, *numbers = re.split("[ \t]+", text.rstrip())  # other white space may be a word of its own
         place = Place(str(path), number)
         if not word or (number == 1 and len(numbers) == 1 and word.isdecimal()):
             continue  # a blank line, or the head of word2vec's format: how many words, how large
-        try:
-            vector = [float(value) for value in numbers]
-        except ValueError:
-            bad_input(place, f"{show(text)}", allowed="a word, then nothing or its vector", mend="part them by spaces")
+        lines += 1
+        with_commas += "," in word
+        vector = _vector(numbers, text, place, first=size is None)
         if size is not None and len(vector) != size:
             problem = f"{len(vector)} numbers after {show(word)}, {size} in the lines before"
             bad_input(place, problem, allowed="vectors of one size", mend="mend or drop the line")
@@ -174,6 +184,29 @@ def _read_words(path: Path) -> Iterator[tuple[str, list[float]]]:
             yield word, vector
     if size is None:
         bad_input(Place(str(path)), "no words", allowed="a word a line", mend="write a word a line")
+    if 2 * with_commas > lines:
+        problem = f"commas in {with_commas} of {lines} words: this looks like CSV"
+        bad_input(Place(str(path)), problem, allowed=ALLOWED, mend=f"cut the words out: cut -d, -f1 {path} > words.txt")
+
+
+def _vector(numbers: Sequence[str], line: str, place: Place, *, first: bool) -> list[float]:
+    """What stands after a word; the first word says how much that is."""
+    cut_out = f"cut the words out: tr '\\t' ' ' < {place.path} | cut -d' ' -f1 > words.txt"
+    try:
+        vector = [float(number) for number in numbers]
+    except ValueError:
+        bad_input(place, show(line), allowed=ALLOWED, mend=f"part word and vector by spaces, or {cut_out}")
+    if len(vector) == 1 and first:
+        bad_input(place, f"{show(line)}: one number looks like a frequency", allowed=ALLOWED, mend=cut_out)
+    for number, value in zip(numbers, vector, strict=True):
+        if not abs(value) <= LARGEST:
+            bad_input(
+                place,
+                f"{show(number)} in the vector of {show(line.split()[0])}",
+                allowed=f"numbers between -{LARGEST:g} and {LARGEST:g}",
+                mend="drop the line, or train the vectors anew",
+            )
+    return vector
 
 
 def _packaged_words(text: str) -> set[str]:

@@ -41,7 +41,7 @@ class LexiconTagger(CrfNetwork):
         return {"lexicon": words.to_json(), "vectors": vectors}
 
     @classmethod
-    def check(cls, rows: Sequence[Row], lexicon: str | None) -> None:
+    def check(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> None:
         check_characters(rows)
         if lexicon != AUGMENTATION:
             read_lexicon(lexicon, rows)

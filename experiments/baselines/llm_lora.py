@@ -1,8 +1,8 @@
 """`llm_lora`: a causal language model tuned with LoRA to tag, on gold rows (Table 5) or synthetic ones too (Table 6).
 
-The question is the prompt `targets` without examples, as `llm_zero` asks it; the answer is the JSON list of entities in
-text order; the answer of the tuned model is parsed and aligned as every LLM's. Needs `peft`; `quantization: 4bit` needs
-`bitsandbytes` and a GPU.
+The question is the prompt `targets` without examples, as `llm_zero` asks it, guidelines and what labels mean included;
+the answer is the JSON list of entities in text order; the answer of the tuned model is parsed and aligned as every
+LLM's. Needs `peft`; `quantization: 4bit` needs `bitsandbytes` and a GPU.
 """
 
 import json
@@ -23,6 +23,7 @@ from augmentation.steps.alignment import UnitText, align_in_order
 from modeling_knowfree.data.rows import InputError, Row, span_sets
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.training.config import target_labels
+from modeling_knowfree.training.features import loss_weight
 from modeling_knowfree.training.train import checkpoint_to_resume, parse_arguments, plan_schedule, read_splits
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
@@ -47,6 +48,8 @@ def train_llm_lora(
     quantization: str | None = None,
     max_new_tokens: int = 512,
     flat: bool = True,
+    guidelines: str = "",
+    label_descriptions: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """
     Tune the adapter.
@@ -61,6 +64,7 @@ def train_llm_lora(
         quantization: `4bit`, or None.
         max_new_tokens: of an answer.
         flat: the task knows no overlapping spans.
+        guidelines, label_descriptions: of the prompt, as the augmentation's settings have them.
 
     Returns:
         `{"validation": {"validation_f1": …}, "curve": []}`; the last weights are kept, dev is looked at once.
@@ -88,6 +92,8 @@ def train_llm_lora(
         "quantization": quantization,
         "max_new_tokens": max_new_tokens,
         "flat": flat,
+        "guidelines": guidelines,
+        "label_descriptions": dict(label_descriptions or {}),
     }
     tokenizer, network = _load(told)
     network = _with_adapter(network, rank, alpha)
@@ -177,7 +183,16 @@ def tag_by_model(network: Any, tokenizer: Any, rows: Sequence[Row], told: Mappin
 
 def _question(row: Row, tokenizer: Any, told: Mapping[str, Any]) -> list[int]:
     text = join_units(row["tokens"], told["unit"])[0]
-    asked = targets_request("", text, told["labels"], [], language=told["language"]).messages[0][1]
+    request = targets_request(
+        "",
+        text,
+        told["labels"],
+        [],
+        language=told["language"],
+        guidelines=told.get("guidelines", ""),  # folders of 0.1.0 have none
+        descriptions=tuple(told.get("label_descriptions", {}).items()),
+    )
+    asked = request.messages[0][1]
     if tokenizer.chat_template:
         messages = [{"role": "user", "content": asked}]
         return list(tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)["input_ids"])
@@ -197,7 +212,7 @@ def _feature(row: Row, tokenizer: Any, told: Mapping[str, Any], beta: float) -> 
     return {
         "input_ids": question + answer,
         "labels": [IGNORED] * len(question) + answer,
-        "weight": beta if row.get("synthetic") else 1.0,
+        "weight": loss_weight(row, beta),
     }
 
 

@@ -31,7 +31,8 @@ class LlmTagging:
         spans: of each row, `(start, end, label)` in units, sorted.
         numbers: `texts`; `failed` texts without a usable answer; `unaligned` items that have no place in their text;
             `prompt_tokens`, `completion_tokens` and `usd` of all answers, None where the source does not tell them;
-            `seconds_per_text` of those asked in this call, `concurrency` at a time, None where all were stored.
+            `seconds_per_text`: the wall time over the number of those asked in this call, `concurrency` at a time
+            (throughput, no latency), None where all were stored.
     """
 
     spans: list[list[tuple[int, int, str]]]

@@ -15,7 +15,7 @@ from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.data.rows import InputError, Row
 
 from .crf_head import CrfHead
-from .lattice import LatticeLayer, LatticePositions, lattice_spans
+from .lattice import LatticeLayer, LatticePositions, lattice_sides, lattice_spans
 from .lexicon import UNKNOWN, VectorTable
 from .lexicon_tagger import LexiconTagger
 
@@ -62,12 +62,15 @@ class Mect(LexiconTagger):
         return settings | {"parts": sorted({part for row in rows for c in row["tokens"] for part in parts_of(c)})}
 
     @classmethod
-    def check(cls, rows: Sequence[Row], lexicon: str | None) -> None:
-        super().check(rows, lexicon)
+    def check(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> None:
+        super().check(rows, lexicon, encoder, labels)
         parts_of("一")
 
     def settings(self) -> dict[str, Any]:
         return super().settings() | self.more
+
+    def sides(self, feature: dict[str, Any]) -> tuple[int, int]:
+        return lattice_sides(feature)
 
     def extra(self, tokens: Sequence[str]) -> dict[str, Any]:
         rows = [[self.part_rows.get(part, UNKNOWN) for part in parts_of(character)] for character in tokens]

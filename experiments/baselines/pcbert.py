@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from transformers import AutoModel
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
-from modeling_knowfree.data.rows import Row
+from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.loading import load_config
 from modeling_knowfree.training.tokenizer import load_tokenizer
 
 from .lebert import Lebert
@@ -66,21 +67,12 @@ class Pcbert(Lebert):
                 counts[label] = counts.get(label, 0) + 1
         ordered = sorted(counts, key=lambda label: (-counts[label], label))
         implicit = ordered[: max(0, MOST_LABELS - len(labels))]
-        tokenizer = load_tokenizer(encoder, "character")
-        start, end = (
-            next((i for i in ids if i is not None), None)
-            for ids in (
-                (tokenizer.cls_token_id, tokenizer.bos_token_id),
-                (tokenizer.sep_token_id, tokenizer.eos_token_id),
-            )
-        )
-        prompt, masks = [] if start is None else [start], []
-        for label in [*labels, *implicit]:
-            name = label.removeprefix(IMPLICIT).replace(".", " ").replace("_", " ").lower()
-            prompt += tokenizer(name, add_special_tokens=False)["input_ids"]
-            masks.append(len(prompt))
-            prompt.append(tokenizer.mask_token_id)
-        return settings | {"prompt": prompt + ([] if end is None else [end]), "masks": masks, "implicit": implicit}
+        return settings | fitting_prompt(labels, implicit, encoder)
+
+    @classmethod
+    def check(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> None:
+        super().check(rows, lexicon, encoder, labels)
+        fitting_prompt(labels, [], encoder)
 
     def copy_encoder(self, encoder: nn.Module) -> None:
         """Give the parent the pretrained weights that the child begins with."""
@@ -127,3 +119,38 @@ class Pcbert(Lebert):
         gold = torch.cat([targets, batch["implicit"].to(masks.dtype)], 1)
         parent = F.binary_cross_entropy_with_logits(self.occurs(masks).squeeze(-1), gold, reduction="none").mean(1)
         return child + PARENT_WEIGHT * parent
+
+
+def fitting_prompt(labels: Sequence[str], implicit: Sequence[str], encoder: str) -> dict[str, Any]:
+    """
+    `prompt`, `masks` and `implicit` of `Pcbert`: the prompt has at most half of what the encoder reads at once, the
+    last implicit labels are left out for it.
+
+    Raises:
+        InputError: the names of the targets alone need more.
+    """
+    tokenizer, most = load_tokenizer(encoder, "character"), KnowFreeConfig(load_config(encoder)).max_pieces
+    for kept in range(len(implicit), -1, -1):
+        prompt, masks = prompt_of([*labels, *implicit[:kept]], tokenizer)
+        if most is None or len(prompt) <= most // 2:
+            return {"prompt": prompt, "masks": masks, "implicit": list(implicit[:kept])}
+    raise InputError(
+        f"pcbert: the names of {len(labels)} labels are a prompt of {len(prompt)} pieces, and the encoder reads {most} "
+        "at once, of which the sentence needs half; mend: give labels shorter names, take an encoder that reads more, "
+        "or the row lebert, which has no prompt"
+    )
+
+
+def prompt_of(labels: Sequence[str], tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The pieces of the labels' names with a mask behind each, and where the masks stand."""
+    start, end = (
+        next((i for i in ids if i is not None), None)
+        for ids in ((tokenizer.cls_token_id, tokenizer.bos_token_id), (tokenizer.sep_token_id, tokenizer.eos_token_id))
+    )
+    prompt, masks = [] if start is None else [start], []
+    for label in labels:
+        name = label.removeprefix(IMPLICIT).replace(".", " ").replace("_", " ").lower()
+        prompt += tokenizer(name, add_special_tokens=False)["input_ids"]
+        masks.append(len(prompt))
+        prompt.append(tokenizer.mask_token_id)
+    return prompt + ([] if end is None else [end]), masks

@@ -23,6 +23,7 @@ from modeling_knowfree.modeling_knowfree import KnowFreeModel
 from modeling_knowfree.training.checkpoints import checkpoint_to_resume
 from modeling_knowfree.training.command_line import parse_arguments
 from modeling_knowfree.training.config import build_config
+from modeling_knowfree.training.features import loss_weight
 from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.train import plan_schedule, read_splits
 from modeling_knowfree.units_knowfree import KnowFreeCollator, Pieces, infer_unit
@@ -90,7 +91,7 @@ class Tagger(nn.Module):
         return {}
 
     @classmethod
-    def check(cls, rows: Sequence[Row], lexicon: str | None) -> None:
+    def check(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> None:
         """Before a run starts: whether `prepare` will find what it needs; raises InputError where not."""
 
     def set_start(self, rows: Sequence[Row], start_bias: str) -> None:
@@ -110,6 +111,10 @@ class Tagger(nn.Module):
     def collate_extra(self, features: Sequence[dict[str, Any]], length: int) -> dict[str, Tensor]:
         """`extra` of the sentences of a batch as tensors; `length` is L."""
         return {}
+
+    def sides(self, feature: dict[str, Any]) -> Sequence[int]:
+        """For networks whose memory grows with pairs of units: see `batches_of_parts`."""
+        return ()
 
     def settings(self) -> dict[str, Any]:
         """The arguments of `__init__` after the configuration, as JSON holds them."""
@@ -250,7 +255,7 @@ def training_features(rows: Sequence[Row], tokenizer, network: Tagger, beta: flo
         feature = _feature(network, row["tokens"], pieces) | network.gold_extra(row)
         spans = [(span["start"], span["end"], columns[span["label"]]) for span in row["entities"]]
         feature["span_labels"] = sorted(spans)
-        feature["loss_weights"] = beta if row.get("synthetic") else 1.0
+        feature["loss_weights"] = loss_weight(row, beta)
         features.append(feature)
     return features
 
@@ -283,7 +288,8 @@ def tag(
     config, device = network.config, next(network.parameters()).device
     collate = TaggerCollator(tokenizer.pad_token_id or 0, network)
     hits: list[list[Span]] = [[] for _ in rows]
-    for parts in batches_of_parts(rows, tokenizer, config.max_pieces, partial(_feature, network), batch_size, silent):
+    feature_of, limit = partial(_feature, network), config.max_pieces
+    for parts in batches_of_parts(rows, tokenizer, limit, feature_of, batch_size, silent, network.sides):
         batch = {name: value.to(device) for name, value in collate([part.feature for part in parts]).items()}
         for part, spans in zip(parts, network.find(batch), strict=True):
             moved = (span._replace(start=span.start + part.start, end=span.end + part.start) for span in spans)
@@ -329,6 +335,13 @@ class TaggerTrainer(SpanTrainer):
     """Trainer of a `Tagger`."""
 
     find_spans = staticmethod(tag)
+
+    def units_and_width(self) -> tuple[list[int], int | None]:
+        """See `KnowFreeTrainer`; of a lattice, words count as units do."""
+        network = self.accelerator.unwrap_model(self.model)
+        lengths, width = super().units_and_width()
+        sides = [sum(network.sides(item)) for item in self.train_dataset]  # type: ignore[union-attr]
+        return [max(pair) for pair in zip(lengths, sides, strict=True)], width
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         super()._save(output_dir, state_dict)

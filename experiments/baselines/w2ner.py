@@ -75,6 +75,9 @@ class W2Ner(Tagger):
     def settings(self) -> dict[str, Any]:
         return self.sizes
 
+    def sides(self, feature: dict[str, Any]) -> tuple[int]:
+        return (feature["num_units"],)
+
     def relation_logits(self, batch: dict[str, Tensor]) -> Tensor:
         """`[B, L, L, R]`: y' + y'' of the paper's eqs 9-11; entry (i, j) is the relation from word i to word j."""
         states = self.lstm(self.unit_states(batch), batch["num_units"])  # (B, L, h)

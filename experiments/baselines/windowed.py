@@ -11,6 +11,8 @@ from modeling_knowfree.units_knowfree import Pieces, cut, encode_units, owner, w
 
 logger = logging.getLogger(__name__)
 WINDOW_OVERLAP = 64  # units, as in the knowfree pipeline
+MOST_CELLS = 200_000
+"""Of a batch that is tagged, where a network holds something for each pair of units: w2ner about 9 KB."""
 
 FoundSpan = tuple[int, int, str, float]  # start, end (exclusive), label, score
 
@@ -30,7 +32,13 @@ class Part(NamedTuple):
 
 
 def beginnings(rows: Sequence[Row], tokenizer, max_pieces: int | None) -> Iterator[tuple[Row, Pieces]]:
-    """Rows as far as the encoder reads them at once, with their pieces; how many gold spans that costs is told."""
+    """Rows as far as the encoder reads them at once, with their pieces; how many gold spans that costs is told,
+    and how many are weighted or uncertain, which no tags and no grid here can say."""
+    if soft := sum(map(_soft_spans, rows)):
+        logger.warning(
+            "train: %d spans have a weight of their own or are uncertain: the first count whole, the others as absent",
+            soft,
+        )
     lost = 0
     encoded = encode_units(tokenizer, [row["tokens"] for row in rows], max_pieces)
     for row, pieces in zip(rows, encoded, strict=True):
@@ -42,6 +50,11 @@ def beginnings(rows: Sequence[Row], tokenizer, max_pieces: int | None) -> Iterat
         logger.warning("train: %d gold spans lie beyond what the encoder reads (split the sentences)", lost)
 
 
+def _soft_spans(row: Row) -> int:
+    weights = [span.get("weight") for span in row["entities"]]
+    return sum(weight not in (None, 1) for weight in weights) + len(row.get("uncertain") or ())
+
+
 def batches_of_parts(
     rows: Sequence[Row],
     tokenizer,
@@ -49,9 +62,15 @@ def batches_of_parts(
     feature_of: Callable[[Sequence[str], Pieces], dict[str, Any]],
     batch_size: int,
     silent: bool,
+    sides_of: Callable[[dict[str, Any]], Sequence[int]] = lambda _: (),
 ) -> Iterator[list[Part]]:
-    """The windows of all rows, those with most pieces first; `feature_of` makes a window's feature of its tokens and
-    pieces, with `input_ids`."""
+    """
+    The windows of all rows, those with most pieces first, as many at once as `batch_size` and `MOST_CELLS` let.
+
+    Args:
+        feature_of: makes a window's feature of its tokens and pieces, with `input_ids`.
+        sides_of: lengths that a batch pads each by itself, of a feature; a sentence then costs the square of their sum.
+    """
     parts = []
     for at, pieces in enumerate(encode_units(tokenizer, [row["tokens"] for row in rows], max_pieces)):
         ranges = windows(pieces, max_pieces, WINDOW_OVERLAP)
@@ -60,7 +79,19 @@ def batches_of_parts(
             parts.append(Part(at, start, end, ranges, feature))
     parts.sort(key=lambda part: len(part.feature["input_ids"]), reverse=True)
     with tqdm(total=len(parts), desc="tag", unit="sentence", disable=silent, leave=False) as bar:
-        for first in range(0, len(parts), batch_size):
-            batch = parts[first : first + batch_size]
-            yield batch
-            bar.update(len(batch))
+        first = 0
+        while first < len(parts):
+            size = _fitting(parts[first : first + batch_size], sides_of)
+            yield parts[first : first + size]
+            bar.update(size)
+            first += size
+
+
+def _fitting(parts: Sequence[Part], sides_of: Callable[[dict[str, Any]], Sequence[int]]) -> int:
+    """How many of the first parts make a batch of at most `MOST_CELLS`; at least one."""
+    widest = sides_of(parts[0].feature)
+    for size, part in enumerate(parts[1:], 1):
+        widest = [max(pair) for pair in zip(widest, sides_of(part.feature), strict=True)]
+        if (size + 1) * sum(widest) ** 2 > MOST_CELLS:
+            return size
+    return len(parts)

@@ -53,7 +53,8 @@ class LlmCost(BaseModel):
         failed: texts without a usable answer; they count as without entities.
         unaligned: items of answers that have no place in their text.
         prompt_tokens, completion_tokens, usd: of all texts; null where the source does not tell (recorded answers).
-        seconds_per_text: mean wall time with `concurrency` texts in flight; null where nothing was asked anew.
+        seconds_per_text: wall time of all texts over their number, with `concurrency` in flight (throughput, no
+            latency); null where nothing was asked anew.
     """
 
     texts: Count

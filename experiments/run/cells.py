@@ -30,11 +30,12 @@ from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments, recipe_for
 from modeling_knowfree.training.command_line import Arguments, parse_arguments
-from modeling_knowfree.training.config import build_config
+from modeling_knowfree.training.config import build_config, target_labels
 from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
+from ..baselines.lexicon import AUGMENTATION, PACKAGED
 from ..baselines.tagger import TAGGERS, predict_tagger, tagger_class, train_tagger
 from ..report.results import PREDICTIONS_FILE, usable_results
 from .settings import RunSettings
@@ -116,6 +117,8 @@ class Cell:
         if self.definition.tagger == "llm_lora":
             model = settings.lora.get("model")
             shaping += [settings.lora, settings.language, model and encoder_fingerprint(model)]
+            labels = self.told_labels()
+            shaping += [labels] if any(labels.values()) else []
         if vocabulary := arguments.get("vocabulary_files"):
             shaping.append([_file_hash(Path(path)) for path in vocabulary])
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
@@ -134,6 +137,11 @@ class Cell:
         if settings.label_descriptions:
             values["label_descriptions"] = settings.label_descriptions
         return check_settings(values, f"augment of {self.variant}")
+
+    def told_labels(self) -> dict[str, Any]:
+        """What `llm_lora` is told of the labels, as `llm_zero` is."""
+        told = self.llm_settings()
+        return {"guidelines": told.guidelines, "label_descriptions": told.label_descriptions}
 
     @property
     def asks_server(self) -> bool:
@@ -181,6 +189,11 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         if name in _unused(definition.tagger):
             what = "a BIO tagger" if definition.tagger in ("bio", "bio_crf") else definition.tagger
             raise InputError(f"{where}: {what} has no {name}; leave it out")
+    if definition.pool and definition.tagger != "span":
+        raise InputError(
+            f"{variant}: spans of the pool have weights and doubts, which {definition.tagger} cannot learn from; mend: "
+            "leave out pool, or tagger"
+        )
     if definition.tagger == "llm_lora":
         from ..baselines.llm_lora import check_lora
 
@@ -189,10 +202,13 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
         if settings.lexicon is None:
             words = "lexicon: FILE (a word a line, or word2vec's text format), lexicon: rjieba or lexicon: augmentation"
             raise InputError(f"{variant} needs words; give the run {words}")
-        tagger_class(definition.tagger).check(rows, settings.lexicon)
+        _check_lexicon_fits(settings, variant)
     encoder = encoder_path(settings.model_name_or_path, infer_unit(rows))
     with told_in_one_line(f"model_name_or_path {settings.model_name_or_path}"):
         load_config(encoder)
+        if definition.tagger in LEXICON_TAGGERS:
+            labels = settings.labels or target_labels(rows)
+            tagger_class(definition.tagger).check(rows, settings.lexicon, encoder, labels)
     try:
         model_args, data_args, args = _parse(settings, definition)
         plan_schedule(data_args, args, 1)
@@ -203,6 +219,20 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
             KnowFreeForTokenClassification(config)
     except (ValueError, ArithmeticError) as error:
         raise InputError(f"{where}: {error}") from error
+
+
+def _check_lexicon_fits(settings: RunSettings, variant: str) -> None:
+    if settings.language != "zh":
+        raise InputError(
+            f"{variant}: lexicon methods read Chinese characters, and language is {settings.language!r}; mend: leave "
+            "it out, or take a row of any language (bert_bilstm_crf, w2ner, difinet, …)"
+        )
+    kinds = (settings.augment | settings.known_variants[variant].augment).get("kinds")
+    if settings.lexicon == AUGMENTATION and kinds is not None and not {"segmentation", "pos"} & set(kinds):
+        raise InputError(
+            f"{variant}: lexicon: {AUGMENTATION} takes words from segmentation or parts of speech, and augment asks "
+            f"the LLM for kinds: {list(kinds)}; mend: add segmentation to kinds, or give lexicon: FILE or {PACKAGED}"
+        )
 
 
 def _unused(tagger: str) -> set[str]:
@@ -417,7 +447,11 @@ def _finish_lora(cell: Cell, work: Path, test: list[Row]) -> Finished:
     settings = cell.settings
     with redirect_stdout(sys.stderr):
         results = train_llm_lora(
-            cell.arguments(work), language=settings.language, flat=settings.task != "nested_ner", **settings.lora
+            cell.arguments(work),
+            language=settings.language,
+            flat=settings.task != "nested_ner",
+            **cell.told_labels(),
+            **settings.lora,
         )
     return results["validation"].get("validation_f1"), results["curve"], _spelt(test, predict_llm_lora(work, test))
 

@@ -90,9 +90,14 @@ VARIANTS: dict[str, Variant] = {
         source="Table 3, w/o local attn & L.E.A.",
     ),
     "bio": Variant(
-        tagger="bio", recipe=TAG_RECIPE, label="gold only, token classification with BIO tags", source="ours"
+        tagger="bio",
+        recipe=TAG_RECIPE,
+        label="gold only, token classification with BIO tags; no nesting",
+        source="ours",
     ),
-    "bio_crf": Variant(tagger="bio_crf", recipe=TAG_RECIPE, label="gold only, BIO tags and a CRF", source="ours"),
+    "bio_crf": Variant(
+        tagger="bio_crf", recipe=TAG_RECIPE, label="gold only, BIO tags and a CRF; no nesting", source="ours"
+    ),
     "bert_bilstm_crf": Variant(
         tagger="bert_bilstm_crf",
         recipe=TAG_RECIPE,

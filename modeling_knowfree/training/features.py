@@ -99,7 +99,7 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
                 "unit_ids": pieces.unit_ids,
                 "num_units": pieces.num_units,
                 "span_labels": sorted(labelled | left_out),
-                "loss_weights": _loss_weight(row, beta),
+                "loss_weights": loss_weight(row, beta),
             }
         )
         if any(weight is not None for weight in weights.values()):
@@ -110,7 +110,8 @@ def build_features(rows: Sequence[Row], tokenizer, config: KnowFreeConfig, beta:
     return Features(items, gold + unknown.total(), cut_off, too_wide, unknown)
 
 
-def _loss_weight(row: Row, beta: float) -> float:
+def loss_weight(row: Row, beta: float) -> float:
+    """What a row counts in the loss: its own `weight`, or `beta` where it is synthetic."""
     if row.get("weight") is not None:
         return float(row["weight"])
     return beta if row.get("synthetic") else 1.0

@@ -307,6 +307,33 @@ def test_batches_by_cost_hold_sentences_of_one_length(head, encoder, tmp_path):
 
 
 @pytest.mark.parametrize("head", HEADS)
+def test_a_row_s_own_weight_is_its_share_of_the_loss(head, encoder, english_rows, tmp_path):
+    tokenizer, network = _build(str(encoder), "word", ["WILDLIFE"], settings(head, encoder, tmp_path)["crf"], 0.0)
+    collate = DataCollatorForTokenClassification(tokenizer)
+    learner = BioTrainer(
+        model=network.eval(), args=KnowFreeTrainingArguments(str(tmp_path / "out"), use_cpu=True, report_to="none")
+    )
+
+    def loss(*rows: dict) -> float:
+        with torch.no_grad():
+            return float(
+                learner.compute_loss(network, collate(bio_features(rows, tokenizer, emission_model(network).config)))
+            )
+
+    pair = [row("deep snow on the pass"), row("a bear left again", (1, 2, "WILDLIFE"))]
+    whole, first, second = loss(*pair), loss(pair[0]), loss(pair[1])
+    shares = (0.5, 0.5) if head == "bio_crf" else (5 / 9, 4 / 9)  # a mean over sentences, or over tags
+    assert whole == pytest.approx(shares[0] * first + shares[1] * second, rel=1e-5)
+    weighted = loss(pair[0], {**pair[1], "weight": 0.25})
+    assert weighted == pytest.approx(shares[0] * first + 0.25 * shares[1] * second, rel=1e-5)
+    if head == "bio":
+        batch = collate(bio_features(pair, tokenizer, network.config))
+        batch.pop("loss_weights")
+        with torch.no_grad():
+            assert whole == pytest.approx(float(network(**batch).loss), rel=1e-6)
+
+
+@pytest.mark.parametrize("head", HEADS)
 def test_an_interrupted_training_goes_on_to_the_same_tagger(head, encoder, english_rows, tmp_path):
     write_rows(tmp_path / "train.jsonl", english_rows)
     whole = settings(head, encoder, tmp_path, output_dir=str(tmp_path / "whole"), max_steps=10, save_total_limit=5)

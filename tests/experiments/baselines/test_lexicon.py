@@ -46,6 +46,12 @@ def test_a_word2vec_file_gives_words_and_vectors_with_or_without_its_head(text, 
     assert table.unknown_rate == 0.05
 
 
+def test_words_keep_their_places_beside_units_of_several_characters(tmp_path):
+    lexicon, _ = read_lexicon(write(tmp_path, "北京\n大学\n京大\niPhone\ne大\n"), ROWS)
+    tokens = ["iPhone", "大", "学", "北", "京", "大学", "北京", "大"]
+    assert [(start, end) for start, end, _ in lexicon.matches(tokens)] == [(0, 1), (1, 3), (3, 5), (5, 6), (6, 7)]
+
+
 def test_words_without_vectors_that_training_does_not_see_twice_share_a_row(tmp_path):
     rows = [*ROWS, row("北京大学")]
     lexicon, vectors = read_lexicon(write(tmp_path, "北京\n北京大学\n医院\n\n嘉鱼\n"), rows)
@@ -109,6 +115,17 @@ def test_the_packaged_dictionary_knows_words_that_training_never_saw():
         ("北京 x\n", ROWS, "a word, then nothing or its vector"),
         ("\n", ROWS, "no words"),
         ("北京\n", [row("deep snow on the pass")], "'deep'"),
+        ("北京 1 2\n大学 1 nan\n", ROWS, r"words\.txt, line 2: 'nan' in the vector of '大学'"),
+        ("北京 -inf 2\n", ROWS, "line 1: '-inf' in the vector of '北京'"),
+        ("在 1 1e400\n北京 1 2\n", ROWS, "line 1: '1e400' in the vector of '在'"),
+        ("北京 1 2\n大学 -1e39 2\n", ROWS, "line 2: '-1e39' in the vector of '大学'"),
+        ("北京 3\n昆明 3\n", ROWS, "line 1: '北京 3': one number looks like a frequency.* cut -d' ' -f1"),
+        ("2 1\n北京\t3\n", ROWS, "line 2: .*looks like a frequency"),
+        ("北京 3 ns\n", ROWS, "line 1: '北京 3 ns'; .* cut -d' ' -f1"),
+        ("北京,3\n大学,2\n医院\n", ROWS, r"words\.txt: commas in 2 of 3 words: this looks like CSV.* cut -d, -f1"),
+        ("北\n京\n", ROWS, "no word of two characters and more"),
+        ("昆明\n豌豆 尖\n", ROWS, "豌豆 尖"),
+        ("昆明\n豌豆尖\n", ROWS, "stands in any training sentence.* rjieba"),
     ],
 )
 def test_lexicons_that_cannot_be_used_are_refused_with_the_mend(source, rows, told, tmp_path):

@@ -16,10 +16,13 @@ from knowfree_experiments.baselines.llm_lora import (
     tag_by_model,
     train_llm_lora,
 )
+from knowfree_experiments.run.cells import Cell
+from knowfree_experiments.run.settings import check_run
 from safetensors.torch import load_file
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from augmentation.llm.tasks import targets_request
 from modeling_knowfree.data.readers import InputError, write_rows
 from tests.conftest import row
 
@@ -171,6 +174,20 @@ def test_only_the_answer_is_learnt_and_synthetic_sentences_weigh_beta(causal):
     ]
 
 
+def test_the_question_is_llm_zero_s_with_guidelines_and_meanings(causal):
+    told = {"model": str(causal), "dtype": "float32", "quantization": None, "language": "en", "unit": "word"}
+    told |= {"labels": ["GEAR"]}
+    tokenizer, _ = _load(told)
+    described = {"guidelines": "No articles.", "label_descriptions": {"GEAR": "what one carries"}}
+    meanings = (("GEAR", "what one carries"),)
+    for more, given in (({}, {}), (described, {"guidelines": "No articles.", "descriptions": meanings})):
+        feature = _feature(ROWS[0], tokenizer, told | more, 1.0)
+        question = [i for i, label in zip(feature["input_ids"], feature["labels"], strict=True) if label == IGNORED]
+        asked = targets_request("", "old axe in the snow", ["GEAR"], [], language="en", **given).messages[0][1]
+        assert tokenizer.decode(question) == asked + "\n"
+    assert "what one carries" in asked and "No articles." in asked
+
+
 def test_what_cannot_run_is_refused(causal, tmp_path):
     with pytest.raises(InputError, match="model nowhere"):
         train_llm_lora(arguments(tmp_path), "nowhere", language="en")
@@ -185,6 +202,13 @@ def test_it_is_a_row_of_a_run(causal, encoder, tmp_path):
     from tests.support.tiny_run import call, lines_of, tiny_settings
 
     settings = tiny_settings(tmp_path, encoder) | {"updates": 1, "lora": {"model": str(causal), "max_new_tokens": 4}}
+    settings["label_descriptions"] = {"GEAR": "what one carries"}
+    settings["augment"] |= {"guidelines": "No articles."}
     call(tmp_path / "run", settings, "--variants", "llm_lora")
+    told = json.loads((tmp_path / "run" / "all" / "llm_lora" / "seed-0" / LORA_FILE).read_text())
+    assert (told["guidelines"], told["label_descriptions"]) == ("No articles.", {"GEAR": "what one carries"})
     [line] = lines_of(tmp_path / "run" / "results.jsonl")
+    without = check_run({**settings, "label_descriptions": {}, "variants": ["llm_lora"]}, "test")
+    train_file = tmp_path / "run" / "all" / "gold.jsonl"
+    assert Cell(without, "all", "llm_lora", 0, train_file, tmp_path, 1).key() != line["key"]
     assert line["variant"] == "llm_lora" and line["updates"] == 1 and line["dev_f1"] == 0.0

@@ -5,11 +5,14 @@ import logging
 
 import pytest
 import torch
+from knowfree_experiments.baselines import windowed
 from knowfree_experiments.baselines.tagger import (
     TaggerCollator,
+    TaggerTrainer,
     load_tagger,
     outermost,
     predict_tagger,
+    tag,
     tagger_class,
     train_tagger,
     training_features,
@@ -189,6 +192,22 @@ def test_synthetic_sentences_weigh_beta(name, network_and_batch):
         assert float(network(**synthetic)["loss"]) == pytest.approx(0.5 * float(network(**gold)["loss"]), rel=1e-5)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_s_own_weight_goes_before_beta(name, network_and_batch):
+    network, batch = network_and_batch(name)
+    gold, weighted = batch(NESTED[:1]), batch([{**NESTED[0], "synthetic": True, "weight": 0.2}])
+    with torch.no_grad():
+        assert float(network(**weighted)["loss"]) == pytest.approx(0.2 * float(network(**gold)["loss"]), rel=1e-5)
+
+
+def test_weights_of_spans_and_uncertain_ones_are_told(network_and_batch, caplog):
+    entities = [{**NESTED[2]["entities"][0], "weight": 0.9}]
+    soft = {**NESTED[2], "entities": entities, "uncertain": [{"start": 0, "end": 2, "label": "PER"}]}
+    with caplog.at_level(logging.WARNING):
+        network_and_batch("w2ner")[1]([soft, NESTED[0]])
+    assert "2 spans have a weight of their own or are uncertain" in caplog.text
+
+
 def test_the_span_matrix_begins_with_the_share_of_each_label(network_and_batch):
     network, batch = network_and_batch("difinet")
     with torch.no_grad():
@@ -221,6 +240,56 @@ def test_text_longer_than_the_encoder_reads_is_tagged_in_windows(of_words, engli
     tokens = english_rows[4]["tokens"]  # "the bear left at 4 am"
     found = found_in(folder, [{"id": "long", "tokens": tokens * 40, "entities": []}])[0]
     assert found[-1][1] > 200 and len(found) == len(set(found))
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("w2ner", [1, 4, 3]), ("difinet", [1, 4, 3]), ("flat", [1, 2, 2, 3]), ("lebert", [8])]
+)
+def test_sentences_are_tagged_as_many_at_once_as_their_cells_let(name, sizes, network_and_batch, encoder, monkeypatch):
+    network, _ = network_and_batch(name)
+    network.double()
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    rows = [{"id": "long", "tokens": list("张三去北京大学" * 4), "entities": []}, *NESTED[:7]]
+    together = tag(network, tokenizer, rows, 8)
+    found, find = [], network.find
+
+    def counted(batch):
+        found.append(tuple(batch["input_ids"].shape))
+        return find(batch)
+
+    monkeypatch.setattr(network, "find", counted)
+    monkeypatch.setattr(windowed, "MOST_CELLS", 350)  # four sentences of 9 units have 324; three of 9 with 4 words, 507
+    again = tag(network, tokenizer, rows, 8)
+    assert [size for size, _ in found] == sizes and found[0][1] == 28 + 2
+    assert [[span[:3] for span in spans] for spans in again] == [[span[:3] for span in spans] for spans in together]
+
+
+def test_the_prompt_leaves_half_of_what_the_encoder_reads_to_the_sentence(encoder, lexicon):
+    kind = tagger_class("pcbert")
+    names = [f"label{number:02}" for number in range(8)]  # 7 pieces and a mask each, of 128 / 2
+    rows = [{**NESTED[0], "extensions": [{"start": 0, "end": 2, "label": f"ENT:kind{n}"}]} for n in range(3)]
+    fitting = kind.prepare(rows, lexicon, str(encoder), names[:7])
+    assert len(fitting["prompt"]) == 7 * 8 + 6 + 2 and fitting["implicit"] == ["ENT:kind0"]
+    kind.check(NESTED, lexicon, str(encoder), names[:7])
+    with pytest.raises(InputError, match=r"names of 8 labels are a prompt of 66 pieces, .* reads 128 at once.* mend"):
+        kind.check(NESTED, lexicon, str(encoder), names)
+
+
+def test_a_training_batch_of_a_lattice_costs_by_its_words_too(encoder, lexicon, tmp_path, monkeypatch):
+    lengths = []
+
+    def taken(trainer):
+        lengths.append(trainer.units_and_width()[0])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TaggerTrainer, "get_train_dataloader", taken)
+    for name in ("lebert", "flat"):
+        with pytest.raises(KeyboardInterrupt):
+            options = arguments(encoder, tmp_path / name, NESTED, task="nested_ner")
+            train_tagger(name, options, lexicon=lexicon, **SIZES[name])
+    units = [len(each["tokens"]) for each in NESTED]
+    words = [4, 4, 1, 3, 4, 0, 2, 3]
+    assert lengths == [units, [sum(pair) for pair in zip(units, words, strict=True)]]
 
 
 def test_folders_that_hold_no_network_are_refused(encoder, tmp_path):

@@ -285,7 +285,8 @@ def test_what_asking_the_llm_takes_stands_beside_its_f1(tmp_path):
     assert "k5 llm_zero 100.0 8 1 12,345 678 0.0625 1.50, 4 in flight" in seen
     assert f"k5 llm_few 0.0 8 1 {' '.join(['not recorded'] * 4)}" in seen
     text = report_markdown(tmp_path)
-    assert "| k5 | llm_zero | 100.0 | 8 | 1 | 12345 | 678 | 0.0625 | 1.50 |" in text
+    assert "| US$ | wall seconds a text |" in text and "throughput, not how long one answer takes" in text
+    assert "| k5 | llm_zero | 100.0 | 8 | 1 | 12345 | 678 | 0.0625 | 1.50, 4 in flight |" in text
     assert "| k5 | llm_few | 0.0 | 8 | 1 | not recorded | not recorded | not recorded | not recorded |" in text
 
 

@@ -129,6 +129,10 @@ def test_the_llm_is_told_what_the_labels_mean(asked, tmp_path):
             )
             for tagger, what in (("bio_crf", "a BIO tagger"), ("difinet", "difinet"), ("llm_lora", "llm_lora"))
         ),
+        (
+            {"define": {"mine": {"tagger": "w2ner", "pool": "gold"}}, "variants": ["mine"], "unlabeled_file": ""},
+            "mine: spans of the pool have weights and doubts, which w2ner cannot learn from",
+        ),
         ({"variants": ["flat"]}, "flat needs words"),
         ({"variants": ["llm_lora"]}, "lora: {model: ID"),
         ({"variants": ["llm_lora"], "lora": {"model": "m", "rank": "8"}}, "rank is '8'"),
@@ -141,12 +145,18 @@ def test_the_llm_is_told_what_the_labels_mean(asked, tmp_path):
             {"define": {"mine": {"tagger": "llm_lora", "train": {"head_learning_rate": 0.1}}}, "variants": ["mine"]},
             "llm_lora has no head_learning_rate",
         ),
-        ({"variants": ["lebert"], "lexicon": "rjieba"}, "lexicon methods read Chinese characters"),
-        ({"variants": ["pcbert"], "lexicon": "none.txt"}, "Chinese characters"),
+        ({"variants": ["lebert"], "lexicon": "rjieba"}, "read Chinese characters, and language is 'en'"),
+        (
+            {"variants": ["mect"], "lexicon": "rjieba", "language": "ko"},
+            "mect: lexicon methods read Chinese characters",
+        ),
+        ({"variants": ["pcbert"], "lexicon": "none.txt", "language": "zh"}, "token of the training rows is"),
         ({"define": {"mine": {"tagger": "w3ner"}}, "variants": ["mine"]}, "w2ner"),
     ],
 )
 def test_rows_that_cannot_run_are_refused_before_anything_starts(changes, told, asked, tmp_path):
+    (tmp_path / "texts.txt").write_text("deep snow again\n", encoding="utf-8")
+    changes = changes | ({"unlabeled_file": str(tmp_path / "texts.txt")} if "unlabeled_file" in changes else {})
     settings = asked | {"variants": ["llm_zero"]} | changes
     assert told in call(tmp_path / "run", settings, code=2)
     assert not (tmp_path / "run").exists()
@@ -177,6 +187,25 @@ def chinese(encoder, tmp_path):
         "lexicon": str(tmp_path / "words.txt"),
         "train": {"use_cpu": True, "learning_rate": "1e-3", "spans_per_batch": 60},
     }
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"lexicon": "augmentation", "augment": {"kinds": ["entities"]}},
+            "augment asks the LLM for kinds: ['entities']",
+        ),
+        (
+            {"labels": [*"PER LOC ORG".split(), *(f"label{n}" for n in range(9))], "variants": ["pcbert"]},
+            "of 12 labels",
+        ),
+    ],
+)
+def test_lexicon_rows_that_cannot_run_are_refused_before_anything_is_asked(changes, told, chinese, tmp_path):
+    settings = chinese | {"variants": ["f", "flat"]} | changes
+    assert told in call(tmp_path / "run", settings, code=2)
+    assert not (tmp_path / "run").exists()
 
 
 def test_rows_of_tags_have_a_recipe_of_their_own_unless_the_run_names_one(chinese):
