@@ -96,7 +96,7 @@ def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
     task = _chosen("task", given, TASK_PRESETS)
     recipe = recipe_for(_chosen("preset", given, RECIPES), given.get("model_name_or_path"))
     # Unless told that it is on a CPU, each of several processes there trains by itself.
-    values = {"use_cpu": not torch.accelerator.is_available()} | TASK_PRESETS[task] | recipe | given
+    values = {"use_cpu": not torch.accelerator.is_available()} | recipe | TASK_PRESETS[task] | given
     if missing := [f"--{name}" for name in parser.needed if name not in values]:
         parser.error(f"give {' and '.join(missing)}")
     try:

