@@ -46,6 +46,8 @@ def main() -> None:
         rows,
         alpha_cap=recipe["alpha_cap"],
         extension_budget=recipe["extension_budget"],
+        unit_votes=recipe["unit_votes"],
+        tag_weight=0.0 if options.nested else recipe["tag_weight"],
         decoding="nested" if options.nested else "flat",
     )
     model = build_model(encoder, config, rows)
