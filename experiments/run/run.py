@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -31,6 +31,7 @@ from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.fusion import fused_rows
 from augmentation.steps.guideline import GUIDELINE_FILES
 from augmentation.steps.pool import keep_texts
+from augmentation.strategies.melm import RESULT as MELM_FILE
 from augmentation.strategies.melm import open_masked_model
 from modeling_knowfree.data.readers import iterate_rows, read_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
@@ -294,8 +295,8 @@ class Run:
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._share_answers(folder)
-        if settings.induce_guideline:
-            self._share_guidelines(subset, folder)
+        self._share_files(subset, folder, GUIDELINE_FILES.values() if settings.induce_guideline else ())
+        self._share_files(subset, folder, [MELM_FILE] if settings.strategy == "melm" else ())
         silent = not (settings.extension_kinds or settings.explain or settings.pool_annotator == "llm")
         with open_run(folder, settings, offline=silent, budget=budget, accept_changes=accept_changes) as augmentation:
             counts.unlink(missing_ok=True)
@@ -314,9 +315,9 @@ class Run:
                 with Store(folder / STORE_FILE) as store:
                     store.take_from(paid)
 
-    def _share_guidelines(self, subset: str, folder: Path) -> None:
-        """Guidelines that the LLM wrote for another augmentation of this subset, as people mended them."""
-        for name in GUIDELINE_FILES.values():
+    def _share_files(self, subset: str, folder: Path, names: Iterable[str]) -> None:
+        """What another augmentation of this subset has: guidelines, as people mended them; melm's sentences."""
+        for name in names:
             others = sorted((self.folder / subset).glob(f"{AUGMENTED}*/{name}"))
             if others and not (folder / name).exists():
                 shutil.copyfile(others[0], folder / name)

@@ -198,6 +198,12 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     for name in settings.variants:
         if name not in settings.known_variants:
             raise InputError(f"{where}: no variant {name!r}; there are {', '.join(settings.known_variants)}")
+        own, annotator = settings.known_variants[name].augment.get("annotator"), settings.augment.get("annotator")
+        if annotator and own and annotator != own and name in VARIANTS and not name.endswith(f"_{own}"):
+            raise InputError(
+                f"{where}: augment: annotator: {annotator}: {name} has {own}, as in its paper's table; name "
+                f"{name}_{annotator} for yours, or leave annotator out (fs_{annotator} names it for explanations)"
+            )
     if settings.unlabeled_file and settings.unlabeled_dataset_name:
         raise InputError(f"{where}: unlabeled_file and unlabeled_dataset_name: give one of the two")
     pooled = [name for name in settings.variants if settings.pool_annotator(name)]
