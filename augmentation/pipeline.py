@@ -14,11 +14,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from augmentation.guideline_stage import GuidelineStage
 from augmentation.kept import Kept, Told, failures_of, provenance_of
 from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, both, finished
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
-from augmentation.llm.tasks import explanation_request
+from augmentation.llm.tasks import Example, explanation_request
 from augmentation.pool_stage import PoolAnswer, PoolStage
 from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, check_state
 from augmentation.steps.annotation import annotate
@@ -30,6 +31,7 @@ from augmentation.steps.fusion import fuse, fused_rows, label_counts
 from augmentation.steps.label_merging import LabelMap, TypeClass, new_classes, type_classes
 from augmentation.steps.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
 from augmentation.steps.pool import read_pool, windowed
+from augmentation.steps.teacher import fold_of
 from augmentation.strategies.opening import open_strategy
 from augmentation.strategies.seeds import SeedSentence
 from modeling_knowfree.data.readers import iterate_rows
@@ -91,7 +93,9 @@ class Augmentation:
                 examples.append((self.text(row["tokens"]), tuple(self._gold_pairs(row))))
         flat = settings.task != "nested_ner"
         described = tuple(settings.label_descriptions.items())
-        self.targets = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines, flat, described)
+        told = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines, flat, described)
+        self.guidelines = GuidelineStage(folder, runner, self.annotation, told, self._guideline_examples())
+        self.targets = told.guided(self.guidelines.told.get("all"))
         self.size = len(self._ids)
         self._source_keys = frozenset(source)
         held_out = {
@@ -102,14 +106,23 @@ class Augmentation:
         self._held_out_keys = frozenset().union(*held_out.values())
         self._style = TokenStyle.of(self.rows(), self.unit)
         self.strategy = open_strategy(settings, folder, map(self._seed_sentence, self.rows()), self.unit)
-        self.pool = self._open_pool(folder / settings.unlabeled_file, held_out) if settings.unlabeled_file else None
+        pool = settings.unlabeled_file
+        self.pool = self._open_pool(folder / pool, held_out, told) if pool else None
 
-    def _open_pool(self, path: Path, held_out: dict[str, frozenset[str]]) -> PoolStage:
+    def _guideline_examples(self) -> dict[str | int, list[Example]]:
+        """By part the gold that its guideline is induced from; nothing is read where none is wanted."""
+        parts = self.settings.guideline_parts
+        shown = [(self.text(row["tokens"]), self._gold_pairs(row)) for row in self.rows()] if parts else []
+        folds = fold_of([sentence_key(text) for text, _ in shown], self.settings.seed)
+        return {part: [one for one, fold in zip(shown, folds, strict=True) if part in ("all", fold)] for part in parts}
+
+    def _open_pool(self, path: Path, held_out: dict[str, frozenset[str]], targets: TargetSettings) -> PoolStage:
         gold = list(self.rows())
         pool = read_pool(path, gold=gold, held_out=held_out, unit=self.unit, language=self.settings.language)
         if pool.doubt:
             logger.warning(pool.doubt)
-        return PoolStage(self.folder, self.settings, self.runner, pool, gold, self.annotation, self.targets, self.embed)
+        given = (self.folder, self.settings, self.runner, pool, gold, self.annotation, targets)
+        return PoolStage(*given, self.embed, self.guidelines.told)
 
     def rows(self, *, quiet: bool = True) -> Iterator[Row]:
         """The gold rows, read anew; what there is to tell of them was told at first."""
@@ -177,6 +190,11 @@ class Augmentation:
         def stage(name: str, works: Callable[[], Iterable[Work[Any]]]) -> None:
             answer_all(works, self.runner, partial(on_progress, name) if on_progress else None)
 
+        if self.pool:
+            self.pool.check_picker()
+        if self.settings.induce_guideline and not self.settings.guideline_parts:
+            logger.warning("induce_guideline: the LLM puts targets on nothing in this run, so it writes no guideline")
+        self.guidelines.ask(stage)
         if self.pool:
             self.pool.ask(stage)
         stage("annotate", lambda: map(self.source_work, self.rows()))
@@ -287,7 +305,8 @@ class Augmentation:
             counts["pool"] |= {"texts": self.pool.pool.counts}
         if self.settings.explain:
             counts["synthesis"] = dict(sorted(synthesis.items()))
-        others = [*merges, *self._told_of_the_pool()]
+        probed = self.pool.probed() if self.pool and self.pool.teacher else []
+        others = [*merges, *self.guidelines.induced(), *probed]
         failures += [failure for done in others for failure in failures_of(done)]
         counts["failed"] = dict(Counter(failure["task"] for failure in failures))
 
@@ -370,10 +389,6 @@ class Augmentation:
                     parent_id=told.row["parent_id"],
                     has_extensions=self._looked_at(annotation),
                 )
-
-    def _told_of_the_pool(self) -> list[Finished[Any]]:
-        """Guidelines and probe of the LLM that tags the pool."""
-        return [*self.pool.induced(), *self.pool.probed()] if self.pool and self.pool.teacher else []
 
     @staticmethod
     def _provenance(gold: Kept, later: Mapping[str, Kept], others: Iterable[Finished[Any]]) -> Iterator[dict[str, Any]]:

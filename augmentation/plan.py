@@ -11,7 +11,6 @@ from augmentation.llm.dialogue import Unanswered, Work, replay
 from augmentation.llm.tasks import Request, merge_request, pos_request
 from augmentation.pipeline import Augmentation
 from augmentation.steps.annotator import ask_targets
-from augmentation.steps.guideline import GUIDELINE_FILES
 from augmentation.steps.label_merging import CHUNK_SIZE
 from augmentation.steps.windows import windows
 
@@ -81,13 +80,8 @@ def make_plan(run: Augmentation) -> Plan:
 
 def _works(run: Augmentation) -> Iterator[Work[Any]]:
     pool = chain(run.pool.probe_works() if run.pool.teacher else (), run.pool.works()) if run.pool else ()
-    return chain((run.source_work(row) for row in run.rows()), _synthetic_works(run), _guideline_works(run), pool)
-
-
-def _guideline_works(run: Augmentation) -> Iterator[Work[Any]]:
-    """Works of the guidelines that do not lie in the folder yet."""
-    if run.settings.induce_guideline and run.pool and (teacher := run.pool.teacher):
-        yield from (teacher.guideline_work(part) for part in GUIDELINE_FILES if part not in teacher.guidelines)
+    sources = (run.source_work(row) for row in run.rows())
+    return chain(sources, _synthetic_works(run), run.guidelines.works(), pool)
 
 
 def _synthetic_works(run: Augmentation) -> Iterator[Work[Any]]:
@@ -138,7 +132,7 @@ def _samples(run: Augmentation) -> Iterator[Request]:
             yield pos_request(row["id"], text, list(text[:4]), language=language, max_tokens=limits["pos"])
         if run.settings.explain and run.settings.asks_targets:
             works.append(ask_targets(row["id"], row["tokens"], run.annotation, run.targets))
-    works += islice(_guideline_works(run), 2)
+    works += islice(run.guidelines.works(), 2)
     works += islice(run.pool.works(), 2) if run.pool else ()
     for work in works:
         state = replay(work, lambda _: None)

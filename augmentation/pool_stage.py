@@ -1,7 +1,7 @@
 """The pool in a run folder (S11): probe, choose, ask, and the rows that come of it."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from augmentation.estimate import Tally
-from augmentation.llm.dialogue import Finished, StoppedError, Unanswered, Work, both, finished, replay
+from augmentation.llm.dialogue import Finished, Stage, StoppedError, Unanswered, Work, both, finished, replay
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
 from augmentation.settings import Settings
@@ -18,7 +18,6 @@ from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import Annotation, AnnotationSettings
 from augmentation.steps.explanations import sentence_key
-from augmentation.steps.guideline import GUIDELINE_FILES, read_guidelines
 from augmentation.steps.picking import DOUBT_THRESHOLD, doubt_of, pick
 from augmentation.steps.pool import Pool
 from augmentation.steps.teacher import TEACHER_FILE, Teacher, label_precision, teacher_table
@@ -26,7 +25,6 @@ from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.units_knowfree import join_units
 
 PICKED_FILE = "picked.json"
-Stage = Callable[[str, Callable[[], Iterable[Work[Any]]]], None]
 PoolAnswer = tuple[Annotation, Annotation | None]
 """Extension annotation (empty where none is wanted) and target spans (None where a model gives them)."""
 
@@ -40,6 +38,7 @@ class PoolStage:
         annotation: how rows are asked about.
         targets: what the annotator is told.
         embed: the sentence encoder, called only where examples or texts have to be chosen by it.
+        guidelines: that the LLM induced, see `Teacher`.
     """
 
     def __init__(
@@ -52,6 +51,7 @@ class PoolStage:
         annotation: AnnotationSettings,
         targets: TargetSettings,
         embed: Callable[[Sequence[str]], np.ndarray],
+        guidelines: Mapping[str | int, str],
     ) -> None:
         self.folder = folder
         self.settings = settings
@@ -64,8 +64,7 @@ class PoolStage:
         self.teacher: Teacher | None = None
         if settings.pool_annotator == "llm":
             limit, seed = settings.target_examples, settings.seed
-            told = read_guidelines(folder) if settings.induce_guideline else {}
-            self.teacher = Teacher(gold, annotation.unit, annotation, targets, limit, seed, embed, told)
+            self.teacher = Teacher(gold, annotation.unit, annotation, targets, limit, seed, embed, guidelines)
 
     # which texts
 
@@ -123,8 +122,13 @@ class PoolStage:
     def _needs_doubts(self) -> bool:
         return self.settings.pick in ("uncertain", "both")
 
-    def _check_picker(self) -> None:
-        """Before anything is paid for."""
+    def check_picker(self) -> None:
+        """
+        To be called before anything is paid for.
+
+        Raises:
+            InputError: the texts are picked by a model's doubts, and there is no model.
+        """
         missing = self.chooses and len(self._kept()) < (self.settings.ask or 0)
         if missing and self._needs_doubts and not (self.settings.pick_model and self._picker.is_dir()):
             told = f" and {self._picker} is no folder" if self.settings.pick_model else ""
@@ -169,14 +173,9 @@ class PoolStage:
         Probe, look at the result, choose, ask.
 
         Raises:
-            InputError: the texts are picked by a model's doubts, and there is no model.
-            StoppedError: budget or Ctrl-C; a guideline was induced and is to be read first; or the teacher is worse
-                than `min_teacher_f1`, or answers nothing.
+            StoppedError: budget or Ctrl-C; or the teacher is worse than `min_teacher_f1`, or answers nothing.
         """
-        self._check_picker()
         if self.teacher:
-            if self.settings.induce_guideline:
-                self._induce_guidelines(self.teacher, stage)
             self.teacher.know(self.teacher.gold)
             stage("probe", self.probe_works)
             report = self.write_teacher()
@@ -187,24 +186,6 @@ class PoolStage:
         finally:
             if self.teacher:
                 self.write_teacher()
-
-    def _induce_guidelines(self, teacher: Teacher, stage: Stage) -> None:
-        missing = [part for part in GUIDELINE_FILES if part not in teacher.guidelines]
-        if not missing:
-            return
-        stage("guideline", lambda: map(teacher.guideline_work, missing))
-        texts = [finished(teacher.guideline_work(part), self.runner).value for part in missing]
-        paths = [self.folder / GUIDELINE_FILES[part] for part in missing]
-        if not all(texts):
-            reason = f"the LLM gave no guideline: write one into {paths[0]}, or leave induce_guideline out"
-            raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
-        for path, text in zip(paths, texts, strict=True):
-            write_atomically(path, f"{text}\n")
-        reason = (
-            f"read {self.folder / GUIDELINE_FILES['all']}, which the LLM wrote from the gold, and mend it (the probe "
-            "goes by those beside it, each from one fold alone); then run the same command again to tag by it"
-        )
-        raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
 
     def _check_teacher(self, report: dict[str, Any]) -> None:
         least, f1 = self.settings.min_teacher_f1, report["f1"]
@@ -231,13 +212,6 @@ class PoolStage:
     def probed(self) -> list[Finished[Annotation]]:
         """What the probe found, from stored answers."""
         return [finished(work, self.runner) for work in self.probe_works()]
-
-    def induced(self) -> list[Finished[str | None]]:
-        """The guidelines that the LLM wrote, from stored answers."""
-        assert self.teacher is not None
-        parts = GUIDELINE_FILES if self.settings.induce_guideline else ()
-        told = [replay(self.teacher.guideline_work(part), self.runner.outcome) for part in parts]
-        return [done for done in told if not isinstance(done, Unanswered)]
 
     def write_teacher(self) -> dict[str, Any]:
         """Write teacher.json from the stored answers, and return what it holds."""

@@ -101,8 +101,8 @@ class Settings(BaseModel):
     guidelines: str = _field("", "annotation guidelines for the annotators llm and agree")
     induce_guideline: bool = _field(
         False,
-        "let the LLM write a guideline from the gold before it tags the pool; the run stops once it is there, for you "
-        "to read and mend guideline.txt",
+        "let the LLM write a guideline from the gold before it puts targets on synthetic sentences or the pool; the "
+        "run stops once it is there, for you to read and mend guideline.txt",
     )
     label_descriptions: dict[str, str] = _field(
         {}, "what the target labels mean, for whoever annotates, e.g. {PER.NOM: a person by a common noun}"
@@ -158,6 +158,14 @@ class Settings(BaseModel):
     def asks_targets(self) -> bool:
         """Whether the LLM is asked for the targets of synthetic sentences (S7)."""
         return self.annotator in ("llm", "agree")
+
+    @property
+    def guideline_parts(self) -> tuple[str | int, ...]:
+        """The guidelines to induce, keys of `GUIDELINE_FILES`: of all gold where the LLM puts targets on anything; of
+        the folds for the probe too."""
+        if self.induce_guideline and self.unlabeled_file and self.pool_annotator == "llm":
+            return tuple(GUIDELINE_FILES)
+        return ("all",) if self.induce_guideline and self.explain and self.asks_targets else ()
 
     @property
     def asks_llm(self) -> bool:
@@ -256,7 +264,7 @@ def change_settings(folder: Path, changes: Mapping[str, Any]) -> None:
 def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     """What a run's results are made from: sha256 of the input files and the settings that shape the results."""
     files = {name: getattr(settings, name) for name in FILES}
-    if settings.induce_guideline and settings.unlabeled_file:
+    if settings.induce_guideline and (settings.unlabeled_file or settings.guideline_parts):
         files |= {name: name for name in GUIDELINE_FILES.values() if (folder / name).is_file()}
     hashes = {name: hashlib.sha256((folder / path).read_bytes()).hexdigest() for name, path in files.items() if path}
     left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))

@@ -30,6 +30,10 @@ class TargetSettings:
     flat: bool = False
     descriptions: tuple[tuple[str, str], ...] = ()
 
+    def guided(self, guideline: str | None) -> "TargetSettings":
+        """With a guideline that the LLM induced before those that people gave."""
+        return replace(self, guidelines="\n".join(filter(None, (guideline, self.guidelines))))
+
 
 def ask_targets(
     row_id: str, tokens: Sequence[str], settings: AnnotationSettings, targets: TargetSettings

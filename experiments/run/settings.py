@@ -198,7 +198,13 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     for name in settings.variants:
         if name not in settings.known_variants:
             raise InputError(f"{where}: no variant {name!r}; there are {', '.join(settings.known_variants)}")
-        own, annotator = settings.known_variants[name].augment.get("annotator"), settings.augment.get("annotator")
+        one = settings.known_variants[name]
+        if one.asks_llm and (settings.augment | one.augment).get("induce_guideline"):
+            raise InputError(
+                f"{where}: augment: induce_guideline: {name} tags the test set without an induced guideline; run it in "
+                "a call without the setting, or give it one of your own (guidelines: text)"
+            )
+        own, annotator = one.augment.get("annotator"), settings.augment.get("annotator")
         if annotator and own and annotator != own and name in VARIANTS and not name.endswith(f"_{own}"):
             raise InputError(
                 f"{where}: augment: annotator: {annotator}: {name} has {own}, as in its paper's table; name "
