@@ -44,10 +44,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Explanation:
-    """The prose that explains a row, None where it failed; `cut` by the token limit."""
+    """The prose that explains a row, None where it failed; `cut` by the token limit; `sample`: which of the row's."""
 
     text: str | None
     cut: bool = False
+    sample: int = 0
 
 
 class Augmentation:
@@ -144,27 +145,32 @@ class Augmentation:
 
     # the questions
 
-    def source_work(self, row: Row) -> Work[tuple[Annotation, Explanation]]:
+    def source_work(self, row: Row) -> Work[tuple[Annotation, list[Explanation]]]:
         """All questions about a gold row that need no other row (S1-S3, S8)."""
         explain = self._explain(row) if self.settings.explain else _no_explanation()
         return (yield from both(annotate(row["id"], row["tokens"], self.annotation), explain))
 
-    def _explain(self, row: Row) -> Work[Explanation]:
+    def _explain(self, row: Row) -> Work[list[Explanation]]:
         if self.strategy is not None:
             sentences = yield from self.strategy(row["id"])
-            return Explanation("\n".join(" ".join(sentence.split()) for sentence in sentences))
+            return [Explanation("\n".join(" ".join(sentence.split()) for sentence in sentences))]
         pairs = list(dict.fromkeys(self._gold_pairs(row, self.settings.type_names)))
-        [outcome] = yield [
+        outcomes = yield [
             explanation_request(
                 row["id"],
                 self.text(row["tokens"]),
                 pairs,
                 language=self.settings.language,
                 seed=self.settings.seed,
+                sample=sample,
                 max_tokens=self.settings.max_tokens["explanation"],
             )
+            for sample in range(self.settings.explanations)
         ]
-        return Explanation(outcome.parsed.value, outcome.parsed.cut) if outcome.parsed else Explanation(None)
+        return [
+            Explanation(each.parsed.value, each.parsed.cut, sample) if each.parsed else Explanation(None)
+            for sample, each in enumerate(outcomes)
+        ]
 
     def synthetic_work(self, row: Row) -> Work[tuple[Annotation, Annotation | None]]:
         """Questions about a synthetic sentence (S9): extensions and, for the annotators `llm` and `agree`, targets."""
@@ -225,13 +231,13 @@ class Augmentation:
     def _finished(self, work: Work[Any]) -> Finished[Any]:
         return finished(work, self.runner)
 
-    def annotated(self) -> Iterator[tuple[Row, Finished[tuple[Annotation, Explanation]]]]:
-        """Gold rows with their annotation and explanation, from stored answers."""
+    def annotated(self) -> Iterator[tuple[Row, Finished[tuple[Annotation, list[Explanation]]]]]:
+        """Gold rows with their annotation and explanations, from stored answers."""
         return ((row, self._finished(self.source_work(row))) for row in self.rows())
 
     def explanations(self) -> Iterator[tuple[str, Explanation]]:
-        """The id of every gold row, and what explains it."""
-        return ((row["id"], done.value[1]) for row, done in self.annotated())
+        """The id of every gold row with each of its explanations."""
+        return ((row["id"], each) for row, done in self.annotated() for each in done.value[1])
 
     def sentences(
         self, explanations: Iterable[tuple[str, Explanation]] | None = None, counts: Counter[str] | None = None
@@ -243,7 +249,8 @@ class Augmentation:
         for row_id, explanation in self.explanations() if explanations is None else explanations:
             if explanation.text is not None:
                 lines = self.strategy is not None
-                yield from sentences.rows(row_id, explanation.text, cut=explanation.cut, lines=lines)
+                told: dict[str, Any] = {"cut": explanation.cut, "lines": lines, "sample": explanation.sample}
+                yield from sentences.rows(row_id, explanation.text, **told)
         if counts is not None:
             counts.update(sentences.counts)
 
@@ -264,7 +271,7 @@ class Augmentation:
             UnansweredError: `ask` has not finished.
             AllFailedError: every question failed; only `failed.jsonl` is written.
         """
-        gold = Kept(self.folder, self.annotated(), tuple[Annotation, Explanation])
+        gold = Kept(self.folder, self.annotated(), tuple[Annotation, list[Explanation]])
         source = _Survey(gold)
         if source.failures and not source.answered:
             write_rows(self.folder / "failed.jsonl", source.failures)
@@ -289,7 +296,7 @@ class Augmentation:
         if self.pool:
             kept["pool"] = Kept(self.folder, self.pool.annotated(), PoolAnswer)
         if self.settings.explain:
-            explanations = ((told.row["id"], told.value[1]) for told in gold)
+            explanations = ((told.row["id"], each) for told in gold for each in told.value[1])
             sentences = self.sentences(explanations, synthesis)
             kept["synthetic"] = Kept(self.folder, self.annotated_sentences(sentences), PoolAnswer)
         for part, rows_told in kept.items():
@@ -398,8 +405,8 @@ class Augmentation:
             yield from provenance_of(done)
 
 
-def _no_explanation() -> Work[Explanation]:
-    return Explanation(None)
+def _no_explanation() -> Work[list[Explanation]]:
+    return []
     yield
 
 

@@ -74,7 +74,8 @@ def make_plan(run: Augmentation) -> Plan:
         high += price(entry.prompt_tokens[1], entry.completion_tokens[1])
     plan.usd = (low, high)
     for request in _samples(run):
-        plan.prompts.setdefault(request.task, []).append("\n".join(content for _, content in request.messages))
+        if not request.sample:  # others say the same
+            plan.prompts.setdefault(request.task, []).append("\n".join(content for _, content in request.messages))
     return plan
 
 

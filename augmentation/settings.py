@@ -84,6 +84,9 @@ class Settings(BaseModel):
     singletons: Literal["keep", "split"] = _field("keep", "reference of one sample: keep the LLM's merge, or split")
 
     explain: bool = _field(True, "generate synthetic sentences by explanations")
+    explanations: int = Field(
+        1, ge=1, description="of each gold sentence by strategy explanation, each with its own seed"
+    )
     strategy: Literal["explanation", "melm", "llm_da", "progen"] = _field(
         "explanation", "what makes synthetic sentences: the paper's explanations, or another of augmentation.strategies"
     )
@@ -270,6 +273,7 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))
     left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
     left_out |= set() if settings.induce_guideline else {"induce_guideline"}
+    left_out |= {"explanations"} if settings.explanations == 1 else set()
     left_out |= {"strategy", "sentences_per_row", "melm_model"} if settings.strategy == "explanation" else set()
     shaping = settings.model_dump(mode="json", exclude=left_out)
     return {"input": hashes, "settings": shaping | {"model": settings.model_name}}

@@ -224,15 +224,24 @@ def merge_request(
 
 
 def explanation_request(
-    row_id: str, text: str, entities: Sequence[tuple[str, str]], *, language: str, seed: int = 0, max_tokens: int = 1024
+    row_id: str,
+    text: str,
+    entities: Sequence[tuple[str, str]],
+    *,
+    language: str,
+    seed: int = 0,
+    sample: int = 0,
+    max_tokens: int = 1024,
 ) -> Request:
     """S8: prose that explains `entities`, (surface, readable type) pairs, in `text`: P_exp (figure 11).
 
     Without entities P_ext (figure 12), which has the LLM find key phrases itself. Temperature and top-p 0.8; `seed` is
-    the run's, each row draws its own from it.
+    the run's, each row and each `sample` of it draws its own from it: the second explanation of row `r` is asked for as
+    `r#e2`, and so on.
     """
+    row_id = explained_as(row_id, sample)
     prompt = load_prompt("explanation" if entities else "description", language)
-    return _request(
+    request = _request(
         "explanation",
         row_id,
         text,
@@ -243,6 +252,12 @@ def explanation_request(
         top_p=0.8,
         seed=row_seed(seed, row_id),
     )
+    return replace(request, sample=sample)
+
+
+def explained_as(row_id: str, sample: int) -> str:
+    """What an explanation of a row is called in provenance and failures, and what ids of its sentences begin with."""
+    return f"{row_id}#e{sample + 1}" if sample else row_id
 
 
 def targets_request(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pysbd
 
+from augmentation.llm.tasks import explained_as
 from augmentation.steps.alignment import fold
 from modeling_knowfree.units_knowfree import join_units, split_text
 
@@ -212,16 +213,19 @@ class Sentences:
     counts: Counter[str] = field(default_factory=Counter)
     _seen: set[str] = field(default_factory=set)
 
-    def rows(self, parent_id: str, explanation: str, *, cut: bool = False, lines: bool = False) -> list[dict[str, Any]]:
+    def rows(
+        self, parent_id: str, explanation: str, *, cut: bool = False, lines: bool = False, sample: int = 0
+    ) -> list[dict[str, Any]]:
         """
         Synthetic rows `{"id", "tokens", "entities": [], "synthetic": true, "parent_id"}` of one explanation.
 
         Args:
-            parent_id: the explained row; ids are `parent_id#1`, `#2`, … in the order of the kept and dropped sentences,
-                or free ones beside these.
+            parent_id: the explained row; ids are `parent_id#1`, `#2`, … in the order of the kept and dropped sentences
+                (`parent_id#e2.1`, … of its second explanation), or free ones beside these.
             explanation: the model's prose, reasoning blocks off.
             cut: the token limit ended it; its last sentence goes.
             lines: each line is one sentence, whatever marks are in it.
+            sample: which of the row's explanations it is.
         """
         told = plain_paragraphs(explanation)
         paragraphs = [paragraph for paragraph in told if len(paragraph) <= MAX_PARAGRAPH_CHARACTERS]
@@ -239,7 +243,8 @@ class Sentences:
             reason = self._reason(tokens)
             self.counts[reason or "kept"] += 1
             if not reason:
-                identity = {"id": free_id(f"{parent_id}#{number}", self.taken), "tokens": tokens, "entities": []}
+                name = explained_as(parent_id, sample) + (f".{number}" if sample else f"#{number}")
+                identity = {"id": free_id(name, self.taken), "tokens": tokens, "entities": []}
                 rows.append(identity | {"synthetic": True, "parent_id": parent_id})
         return rows
 
