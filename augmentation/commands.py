@@ -12,7 +12,7 @@ from augmentation.session import ProgressLine, open_run
 
 UNLABELED_FILE = "unlabeled.jsonl"
 """In a run folder, the texts of a Hub data set."""
-ASKING = ("induce_guideline", "explanations")
+ASKING = ("induce_guideline", "verify", "explanations")
 BUDGET = ("max_requests", "max_total_tokens", "max_usd")
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 LANGUAGES = ["zh", "en", "ja", "ko"]
@@ -43,6 +43,11 @@ def asking_options(command: Any) -> Any:
     """What more the LLM is asked for; the settings of `ASKING`."""
     for each in (
         click.option("--explanations", type=click.IntRange(min=1), help="So many of each gold sentence.  [default: 1]"),
+        click.option(
+            "--verify/--no_verify",
+            default=None,
+            help="The LLM looks at each target that it put on a text a second time; what it rejects is left out.",
+        ),
         click.option(
             "--induce_guideline/--no_induce_guideline",
             default=None,

@@ -94,7 +94,8 @@ class Augmentation:
                 examples.append((self.text(row["tokens"]), tuple(self._gold_pairs(row))))
         flat = settings.task != "nested_ner"
         described = tuple(settings.label_descriptions.items())
-        told = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines, flat, described)
+        shown = tuple(sorted(labels)), tuple(examples)
+        told = TargetSettings(*shown, settings.guidelines, flat, described, settings.verify)
         self.guidelines = GuidelineStage(folder, runner, self.annotation, told, self._guideline_examples())
         self.targets = told.guided(self.guidelines.told.get("all"))
         self.size = len(self._ids)

@@ -10,8 +10,11 @@ from augmentation.estimate import COMPLETION_SHARE, Tally, tokens_of
 from augmentation.llm.dialogue import Unanswered, Work, replay
 from augmentation.llm.tasks import Request, merge_request, pos_request
 from augmentation.pipeline import Augmentation
+from augmentation.steps.alignment import EntitySpan
 from augmentation.steps.annotator import ask_targets
+from augmentation.steps.asking import Annotation
 from augmentation.steps.label_merging import CHUNK_SIZE
+from augmentation.steps.verification import verified
 from augmentation.steps.windows import windows
 
 SENTENCES_PER_EXPLANATION = (3, 8)
@@ -108,6 +111,8 @@ def _later(run: Augmentation, missing: Counter[str], cached: Counter[str]) -> di
         low, high = (pending * sentences for sentences in each)
         for task in asked + ["targets"] * run.settings.asks_targets:
             later[task] = (later[task][0] + low, later[task][1] + high)
+    if run.settings.verify:  # of a text without targets nothing is asked again
+        later["verify_targets"] = (0, missing["targets"] + later["targets"][1])
     if "entities" in kinds and run.settings.merge_labels and missing["entities"]:
         types = [run.size * share for share in TYPES_PER_ROW]
         later["merge"] = (max(1, int(types[0] / CHUNK_SIZE)), 1 + int(types[1] * (3 if pending else 1) / CHUNK_SIZE))
@@ -133,6 +138,10 @@ def _samples(run: Augmentation) -> Iterator[Request]:
             yield pos_request(row["id"], text, list(text[:4]), language=language, max_tokens=limits["pos"])
         if run.settings.explain and run.settings.asks_targets:
             works.append(ask_targets(row["id"], row["tokens"], run.annotation, run.targets))
+        if run.settings.verify:
+            spans = [EntitySpan(span["start"], span["end"], span["label"], "") for span in row["entities"]]
+            gold = Annotation(spans, [], [], [], {})
+            works.append(verified(row["id"], row["tokens"], gold, run.annotation, run.targets))
     works += islice(run.guidelines.works(), 2)
     works += islice(run.pool.works(), 2) if run.pool else ()
     for work in works:

@@ -1,6 +1,7 @@
 """The pool in a run folder (S11): probe, choose, ask, and the rows that come of it."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -216,9 +217,11 @@ class PoolStage:
     def write_teacher(self) -> dict[str, Any]:
         """Write teacher.json from the stored answers, and return what it holds."""
         assert self.teacher is not None
-        failed = sum(done.value.counts["targets"]["failed"] for done in self.probed())
-        report = self.teacher.report([done.value for done in self.probed()]) | {
-            "probe_failed": failed,
+        probed = [done.value for done in self.probed()]
+        verified = sum((found.counts.get("verify_targets", Counter()) for found in probed), Counter[str]())
+        report = self.teacher.report(probed) | ({"probe_verified": verified} if self.settings.verify else {})
+        report |= {
+            "probe_failed": sum(found.counts["targets"]["failed"] for found in probed),
             "pool": self.pool.counts,
             "pool_texts": len(self.pool.rows),
             "texts": len(self._to_ask()),
@@ -227,6 +230,8 @@ class PoolStage:
         tally = Tally.of(self.works(), lambda _: None)  # of all that is to be asked, answered or not
         if self.unit == "character" and "pos" in self.annotation.kinds:  # asked about the words of the segmentation
             tally.follow("segmentation", "pos")
+        if self.settings.verify:  # at most: a text without targets is not looked at twice
+            tally.follow("targets", "verify_targets")
         plan = tally.estimate(self.runner.purse.budget)
         report |= plan | {"plan": plan | {"tasks": dict(tally.missing)}}
         write_atomically(self.folder / TEACHER_FILE, json.dumps(report, ensure_ascii=False, indent=1) + "\n")

@@ -34,6 +34,7 @@ KINDS_BY_TASK: dict[str, tuple[Kind, ...]] = {
 }
 MAX_TOKENS = {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048}
 MAX_TOKENS |= {"guideline": 1024, "rewrite": 512, "terms": 2048, "attributes": 2048, "compose": 512, "verify": 1024}
+MAX_TOKENS |= {"verify_targets": 1024}
 
 
 def _field(default: Any, help: str) -> Any:
@@ -111,6 +112,11 @@ class Settings(BaseModel):
         {}, "what the target labels mean, for whoever annotates, e.g. {PER.NOM: a person by a common noun}"
     )
     target_examples: int = Field(64, ge=0, description="gold sentences shown to the annotators llm and agree")
+    verify: bool = _field(
+        False,
+        "ask the LLM a second time about each target that it put on synthetic sentences, on the pool and in the probe, "
+        "its label and its borders, and leave out what it rejects",
+    )
     min_targets: int = Field(0, ge=0, description="synthetic sentences with fewer targets are dropped")
 
     unlabeled_file: str | None = _field(None, "text without labels for the LLM to tag, from this folder: the pool")
@@ -273,6 +279,7 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))
     left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
     left_out |= set() if settings.induce_guideline else {"induce_guideline"}
+    left_out |= set() if settings.verify else {"verify"}
     left_out |= {"explanations"} if settings.explanations == 1 else set()
     left_out |= {"strategy", "sentences_per_row", "melm_model"} if settings.strategy == "explanation" else set()
     shaping = settings.model_dump(mode="json", exclude=left_out)

@@ -21,7 +21,8 @@ from modeling_knowfree.data.rows import Row
 class TargetSettings:
     """What the annotator `llm` is told (S7): the label set, guidelines, and gold sentences as examples.
 
-    `flat`: the task knows no overlapping targets. `descriptions`: (label, what it means).
+    `flat`: the task knows no overlapping targets. `descriptions`: (label, what it means). `verify`: it looks
+    at its spans a second time.
     """
 
     labels: tuple[str, ...]
@@ -29,6 +30,7 @@ class TargetSettings:
     guidelines: str = ""
     flat: bool = False
     descriptions: tuple[tuple[str, str], ...] = ()
+    verify: bool = False
 
     def guided(self, guideline: str | None) -> "TargetSettings":
         """With a guideline that the LLM induced before those that people gave."""

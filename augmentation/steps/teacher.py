@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from augmentation.llm.dialogue import Work
-from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
+from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import Annotation, AnnotationSettings
 from augmentation.steps.explanations import sentence_key
+from augmentation.steps.verification import annotate_targets
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.metrics import LabelledSpan, span_scores
 from modeling_knowfree.units_knowfree import join_units
@@ -135,8 +136,7 @@ class Teacher:
     def _work(self, row: Row, among: Sequence[int] | None, guideline: str | None) -> Work[Annotation]:
         examples = self._examples.of(self._text(row["tokens"]), among)
         targets = replace(self.targets.guided(guideline), examples=examples)
-        answers = yield from ask_targets(row["id"], row["tokens"], self.annotation, targets)
-        return align_targets(row["tokens"], answers, self.annotation, targets)
+        return annotate_targets(row["id"], row["tokens"], self.annotation, targets)
 
     def report(self, probed: Sequence[Annotation]) -> dict[str, Any]:
         """

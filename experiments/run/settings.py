@@ -199,11 +199,12 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
         if name not in settings.known_variants:
             raise InputError(f"{where}: no variant {name!r}; there are {', '.join(settings.known_variants)}")
         one = settings.known_variants[name]
-        if one.asks_llm and (settings.augment | one.augment).get("induce_guideline"):
-            raise InputError(
-                f"{where}: augment: induce_guideline: {name} tags the test set without an induced guideline; run it in "
-                "a call without the setting, or give it one of your own (guidelines: text)"
-            )
+        for setting, what in (("induce_guideline", "an induced guideline"), ("verify", "a second look")):
+            if one.asks_llm and (settings.augment | one.augment).get(setting):
+                raise InputError(
+                    f"{where}: augment: {setting}: {name} tags the test set without {what}; run it in a call without "
+                    "the setting (`guidelines: text` of your own it does read)"
+                )
         own, annotator = one.augment.get("annotator"), settings.augment.get("annotator")
         if annotator and own and annotator != own and name in VARIANTS and not name.endswith(f"_{own}"):
             raise InputError(
