@@ -12,6 +12,7 @@ from augmentation.session import ProgressLine, open_run
 
 UNLABELED_FILE = "unlabeled.jsonl"
 """In a run folder, the texts of a Hub data set."""
+ASKING = ("induce_guideline", "verify", "explanations", "swap_mentions")
 BUDGET = ("max_requests", "max_total_tokens", "max_usd")
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 LANGUAGES = ["zh", "en", "ja", "ko"]
@@ -33,6 +34,30 @@ def client_options(command: Any) -> Any:
         click.option("--base_url", help="Server; without one the Hub's providers are asked."),
         click.option("--model", help="Model id, or the name the server knows its model by."),
         click.option("--client", type=click.Choice(["hub", "tgi", "recorded"]), help="Who answers."),
+    ):
+        command = each(command)
+    return command
+
+
+def asking_options(command: Any) -> Any:
+    """What more the LLM is asked for; the settings of `ASKING`."""
+    for each in (
+        click.option("--explanations", type=click.IntRange(min=1), help="So many of each gold sentence.  [default: 1]"),
+        click.option(
+            "--verify/--no_verify",
+            default=None,
+            help="The LLM looks at each target that it put on a text a second time; what it rejects is left out.",
+        ),
+        click.option(
+            "--swap_mentions",
+            type=click.IntRange(min=0),
+            help="So many new sentences of each gold sentence with mentions that the LLM offers.  [default: 0]",
+        ),
+        click.option(
+            "--induce_guideline/--no_induce_guideline",
+            default=None,
+            help="The LLM writes a guideline from the gold before it puts targets on anything; you read it first.",
+        ),
     ):
         command = each(command)
     return command
@@ -141,6 +166,7 @@ def augment() -> None:
 )
 @click.option("--task", type=click.Choice(["ner", "nested_ner", "segmentation", "pos"]), help="The target task.")
 @client_options
+@asking_options
 @pool_options
 def init(folder: Path, **options: Any) -> None:
     """Make a run folder: FOLDER/augment.yaml with every setting and its meaning.
@@ -210,6 +236,7 @@ def _range(pair: tuple[int, int]) -> str:
 @augment.command()
 @_FOLDER
 @client_options
+@asking_options
 @pool_options
 @click.option(
     "--pick_model", type=click.Path(file_okay=False), help="Folder of the model that --pick uncertain and both follow."
@@ -220,7 +247,7 @@ def _range(pair: tuple[int, int]) -> str:
 def run(folder: Path, accept_changes: bool, as_json: bool, **options: Any) -> None:
     """Ask what is missing, then build the results. Safe to interrupt and to run again.
 
-    Client and pool options given here are written into FOLDER/augment.yaml. Results: fusion.jsonl, synthetic.jsonl,
+    Options given here, but for budgets, are written into FOLDER/augment.yaml. Results: fusion.jsonl, synthetic.jsonl,
     pool.jsonl, train.jsonl (their union), label_map.json, provenance.jsonl, failed.jsonl, counts.json; of a pool also
     teacher.json, how well the LLM tags the gold, written before anything of the pool is asked.
     """

@@ -15,6 +15,7 @@ COMPLETION_SHARE = {
     "segmentation": (1.0, 2.5),
     "pos": (3.0, 9.0),
     "targets": (0.1, 1.0),
+    "verify_targets": (0.1, 1.0),
     "explanation": (1.0, 8.0),
     "rewrite": (0.8, 2.0),
     "terms": (5.0, 40.0),

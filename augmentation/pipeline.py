@@ -14,15 +14,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from augmentation.guideline_stage import GuidelineStage
 from augmentation.kept import Kept, Told, failures_of, provenance_of
 from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, both, finished
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
-from augmentation.llm.tasks import explanation_request
+from augmentation.llm.tasks import Example, explanation_request
 from augmentation.pool_stage import PoolAnswer, PoolStage
 from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, check_state
 from augmentation.steps.annotation import annotate
-from augmentation.steps.annotator import TargetSettings
+from augmentation.steps.annotator import SWAPPED, TargetSettings
 from augmentation.steps.asking import Annotation
 from augmentation.steps.branches import annotate_synthetic
 from augmentation.steps.explanations import Sentences, TokenStyle, sentence_key
@@ -30,7 +31,8 @@ from augmentation.steps.fusion import fuse, fused_rows, label_counts
 from augmentation.steps.label_merging import LabelMap, TypeClass, new_classes, type_classes
 from augmentation.steps.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
 from augmentation.steps.pool import read_pool, windowed
-from augmentation.strategies.opening import open_strategy
+from augmentation.steps.teacher import fold_of
+from augmentation.strategies.opening import open_strategy, open_swaps
 from augmentation.strategies.seeds import SeedSentence
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import Row, write_rows
@@ -42,10 +44,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Explanation:
-    """The prose that explains a row, None where it failed; `cut` by the token limit."""
+    """The prose that explains a row, None where it failed; `cut` by the token limit; `sample`: which of the row's."""
 
     text: str | None
     cut: bool = False
+    sample: int = 0
 
 
 class Augmentation:
@@ -91,7 +94,10 @@ class Augmentation:
                 examples.append((self.text(row["tokens"]), tuple(self._gold_pairs(row))))
         flat = settings.task != "nested_ner"
         described = tuple(settings.label_descriptions.items())
-        self.targets = TargetSettings(tuple(sorted(labels)), tuple(examples), settings.guidelines, flat, described)
+        shown = tuple(sorted(labels)), tuple(examples)
+        told = TargetSettings(*shown, settings.guidelines, flat, described, settings.verify)
+        self.guidelines = GuidelineStage(folder, runner, self.annotation, told, self._guideline_examples())
+        self.targets = told.guided(self.guidelines.told.get("all"))
         self.size = len(self._ids)
         self._source_keys = frozenset(source)
         held_out = {
@@ -102,14 +108,24 @@ class Augmentation:
         self._held_out_keys = frozenset().union(*held_out.values())
         self._style = TokenStyle.of(self.rows(), self.unit)
         self.strategy = open_strategy(settings, folder, map(self._seed_sentence, self.rows()), self.unit)
-        self.pool = self._open_pool(folder / settings.unlabeled_file, held_out) if settings.unlabeled_file else None
+        self.swaps = open_swaps(settings, map(self._seed_sentence, self.rows()), self._style)
+        pool = settings.unlabeled_file
+        self.pool = self._open_pool(folder / pool, held_out, told) if pool else None
 
-    def _open_pool(self, path: Path, held_out: dict[str, frozenset[str]]) -> PoolStage:
+    def _guideline_examples(self) -> dict[str | int, list[Example]]:
+        """By part the gold that its guideline is induced from; nothing is read where none is wanted."""
+        parts = self.settings.guideline_parts
+        shown = [(self.text(row["tokens"]), self._gold_pairs(row)) for row in self.rows()] if parts else []
+        folds = fold_of([sentence_key(text) for text, _ in shown], self.settings.seed)
+        return {part: [one for one, fold in zip(shown, folds, strict=True) if part in ("all", fold)] for part in parts}
+
+    def _open_pool(self, path: Path, held_out: dict[str, frozenset[str]], targets: TargetSettings) -> PoolStage:
         gold = list(self.rows())
         pool = read_pool(path, gold=gold, held_out=held_out, unit=self.unit, language=self.settings.language)
         if pool.doubt:
             logger.warning(pool.doubt)
-        return PoolStage(self.folder, self.settings, self.runner, pool, gold, self.annotation, self.targets, self.embed)
+        given = (self.folder, self.settings, self.runner, pool, gold, self.annotation, targets)
+        return PoolStage(*given, self.embed, self.guidelines.told)
 
     def rows(self, *, quiet: bool = True) -> Iterator[Row]:
         """The gold rows, read anew; what there is to tell of them was told at first."""
@@ -131,32 +147,42 @@ class Augmentation:
 
     # the questions
 
-    def source_work(self, row: Row) -> Work[tuple[Annotation, Explanation]]:
+    def source_work(self, row: Row) -> Work[tuple[Annotation, list[Explanation]]]:
         """All questions about a gold row that need no other row (S1-S3, S8)."""
         explain = self._explain(row) if self.settings.explain else _no_explanation()
         return (yield from both(annotate(row["id"], row["tokens"], self.annotation), explain))
 
-    def _explain(self, row: Row) -> Work[Explanation]:
+    def _explain(self, row: Row) -> Work[list[Explanation]]:
         if self.strategy is not None:
             sentences = yield from self.strategy(row["id"])
-            return Explanation("\n".join(" ".join(sentence.split()) for sentence in sentences))
+            return [Explanation("\n".join(" ".join(sentence.split()) for sentence in sentences))]
         pairs = list(dict.fromkeys(self._gold_pairs(row, self.settings.type_names)))
-        [outcome] = yield [
+        outcomes = yield [
             explanation_request(
                 row["id"],
                 self.text(row["tokens"]),
                 pairs,
                 language=self.settings.language,
                 seed=self.settings.seed,
+                sample=sample,
                 max_tokens=self.settings.max_tokens["explanation"],
             )
+            for sample in range(self.settings.explanations)
         ]
-        return Explanation(outcome.parsed.value, outcome.parsed.cut) if outcome.parsed else Explanation(None)
+        return [
+            Explanation(each.parsed.value, each.parsed.cut, sample) if each.parsed else Explanation(None)
+            for sample, each in enumerate(outcomes)
+        ]
 
     def synthetic_work(self, row: Row) -> Work[tuple[Annotation, Annotation | None]]:
-        """Questions about a synthetic sentence (S9): extensions and, for the annotators `llm` and `agree`, targets."""
-        targets = self.targets if self.settings.asks_targets else None
+        """Questions about a synthetic sentence (S9): extensions and, for the annotators `llm` and `agree`, targets; one
+        with swapped mentions has them."""
+        targets = self.targets if self.settings.asks_targets and row.get("annotator") != SWAPPED else None
         return annotate_synthetic(row["id"], row["tokens"], self.annotation, targets)
+
+    def swap_works(self) -> list[Work[dict[str, list[list[str]]]]]:
+        """What is asked once for all swaps, if there are any."""
+        return [self.swaps.work()] if self.swaps else []
 
     def _propose(self, known: Proposal | None, classes: Sequence[TypeClass], name: str) -> Work[Proposal]:
         if not self.settings.merge_labels:
@@ -178,16 +204,23 @@ class Augmentation:
             answer_all(works, self.runner, partial(on_progress, name) if on_progress else None)
 
         if self.pool:
+            self.pool.check_picker()
+        if self.settings.induce_guideline and not self.settings.guideline_parts:
+            logger.warning("induce_guideline: the LLM puts targets on nothing in this run, so it writes no guideline")
+        self.guidelines.ask(stage)
+        if self.pool:
             self.pool.ask(stage)
         stage("annotate", lambda: map(self.source_work, self.rows()))
         classes = _classes(self.annotated())
         stage("merge", lambda: [self._propose(None, classes, "merge")])
         known = self._finished(self._propose(None, classes, "merge")).value
         keys = {type_class.key for type_class in classes}
+        if self.swaps:
+            stage("mentions", lambda: self.swap_works())
         later: list[tuple[str, Callable[[], Iterator[tuple[Row, Finished[Any]]]]]] = []
         if self.pool:
             later.append(("pool", self.pool.annotated))
-        if self.settings.explain:
+        if self.settings.synthesises:
             later.append(("synthetic", self.annotated_sentences))
         for part, annotated in later:
             if part == "synthetic":
@@ -207,25 +240,29 @@ class Augmentation:
     def _finished(self, work: Work[Any]) -> Finished[Any]:
         return finished(work, self.runner)
 
-    def annotated(self) -> Iterator[tuple[Row, Finished[tuple[Annotation, Explanation]]]]:
-        """Gold rows with their annotation and explanation, from stored answers."""
+    def annotated(self) -> Iterator[tuple[Row, Finished[tuple[Annotation, list[Explanation]]]]]:
+        """Gold rows with their annotation and explanations, from stored answers."""
         return ((row, self._finished(self.source_work(row))) for row in self.rows())
 
-    def explanations(self) -> Iterator[tuple[str, Explanation]]:
+    def explanations(self) -> Iterator[tuple[str, list[Explanation]]]:
         """The id of every gold row, and what explains it."""
         return ((row["id"], done.value[1]) for row, done in self.annotated())
 
     def sentences(
-        self, explanations: Iterable[tuple[str, Explanation]] | None = None, counts: Counter[str] | None = None
+        self, explanations: Iterable[tuple[str, list[Explanation]]] | None = None, counts: Counter[str] | None = None
     ) -> Iterator[Row]:
         """Synthetic rows without annotation, in the order of their parents (S8); of `explanations` where they are known
         already. `counts` is told what became of the sentences."""
         taken = self._ids | ({row["id"] for row in self.pool.pool.rows} if self.pool else set())
         sentences = Sentences(self.settings.language, self._style, self._source_keys, self._held_out_keys, taken)
-        for row_id, explanation in self.explanations() if explanations is None else explanations:
-            if explanation.text is not None:
-                lines = self.strategy is not None
-                yield from sentences.rows(row_id, explanation.text, cut=explanation.cut, lines=lines)
+        offered = self._finished(self.swaps.work()).value if self.swaps else {}
+        for row_id, explained in self.explanations() if explanations is None else explanations:
+            for each in explained:
+                if each.text is not None:
+                    told: dict[str, Any] = {"cut": each.cut, "lines": self.strategy is not None, "sample": each.sample}
+                    yield from sentences.rows(row_id, each.text, **told)
+            if self.swaps:
+                yield from sentences.swapped(row_id, self.swaps.sentences(row_id, offered))
         if counts is not None:
             counts.update(sentences.counts)
 
@@ -246,7 +283,7 @@ class Augmentation:
             UnansweredError: `ask` has not finished.
             AllFailedError: every question failed; only `failed.jsonl` is written.
         """
-        gold = Kept(self.folder, self.annotated(), tuple[Annotation, Explanation])
+        gold = Kept(self.folder, self.annotated(), tuple[Annotation, list[Explanation]])
         source = _Survey(gold)
         if source.failures and not source.answered:
             write_rows(self.folder / "failed.jsonl", source.failures)
@@ -270,7 +307,7 @@ class Augmentation:
         kept: dict[str, Kept] = {}
         if self.pool:
             kept["pool"] = Kept(self.folder, self.pool.annotated(), PoolAnswer)
-        if self.settings.explain:
+        if self.settings.synthesises:
             explanations = ((told.row["id"], told.value[1]) for told in gold)
             sentences = self.sentences(explanations, synthesis)
             kept["synthetic"] = Kept(self.folder, self.annotated_sentences(sentences), PoolAnswer)
@@ -285,15 +322,16 @@ class Augmentation:
             counts["types"][f"with_{part}"] = _type_counts(classes, label_map)
         if self.pool:
             counts["pool"] |= {"texts": self.pool.pool.counts}
-        if self.settings.explain:
+        if self.settings.synthesises:
             counts["synthesis"] = dict(sorted(synthesis.items()))
-        others = [*merges, *self._told_of_the_pool()]
+        probed = self.pool.probed() if self.pool and self.pool.teacher else []
+        others = [*merges, *self.guidelines.induced(), *probed, *map(self._finished, self.swap_works())]
         failures += [failure for done in others for failure in failures_of(done)]
         counts["failed"] = dict(Counter(failure["task"] for failure in failures))
 
         files = {"fusion": self._fused(gold, label_map)}
-        targeted = self.settings.asks_targets
-        if self.settings.explain:
+        targeted = self.settings.asks_targets or not self.settings.explain
+        if self.settings.synthesises:
             files["synthetic" if targeted else "sentences"] = self._synthetic(kept["synthetic"], label_map)
         if self.pool:
             files["pool"] = self._pool_rows(kept["pool"], label_map)
@@ -302,7 +340,7 @@ class Augmentation:
             write_rows(paths[name], rows)
             counts["labels"][name] = label_counts(fused_rows(paths[name]))
         union = [name for name in files if name != "sentences"]
-        whole = (targeted or not self.settings.explain) and (self.pool is None or self.pool.teacher is not None)
+        whole = targeted and (self.pool is None or self.pool.teacher is not None)
         if len(union) > 1 and whole:  # nothing that a model has to annotate first
             paths["train"] = self.folder / "train.jsonl"
             write_rows(paths["train"], chain.from_iterable(fused_rows(paths[name]) for name in union))
@@ -359,21 +397,17 @@ class Augmentation:
             annotation, targets = told.value
             if targets and targets.counts["targets"]["failed"]:  # without targets it would be a false negative
                 continue
-            entities = _target_spans(targets) if targets else []
+            entities = _target_spans(targets) if targets else told.row["entities"]
             if targets is None or len(entities) >= self.settings.min_targets:
                 extensions = self._extensions(annotation, label_map)
                 yield fuse(
                     told.row | {"entities": entities},
                     *extensions,
                     source="synthetic",
-                    annotator="llm" if targets else None,
+                    annotator="llm" if targets else told.row.get("annotator"),
                     parent_id=told.row["parent_id"],
                     has_extensions=self._looked_at(annotation),
                 )
-
-    def _told_of_the_pool(self) -> list[Finished[Any]]:
-        """Guidelines and probe of the LLM that tags the pool."""
-        return [*self.pool.induced(), *self.pool.probed()] if self.pool and self.pool.teacher else []
 
     @staticmethod
     def _provenance(gold: Kept, later: Mapping[str, Kept], others: Iterable[Finished[Any]]) -> Iterator[dict[str, Any]]:
@@ -383,8 +417,8 @@ class Augmentation:
             yield from provenance_of(done)
 
 
-def _no_explanation() -> Work[Explanation]:
-    return Explanation(None)
+def _no_explanation() -> Work[list[Explanation]]:
+    return []
     yield
 
 

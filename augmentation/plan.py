@@ -10,9 +10,11 @@ from augmentation.estimate import COMPLETION_SHARE, Tally, tokens_of
 from augmentation.llm.dialogue import Unanswered, Work, replay
 from augmentation.llm.tasks import Request, merge_request, pos_request
 from augmentation.pipeline import Augmentation
+from augmentation.steps.alignment import EntitySpan
 from augmentation.steps.annotator import ask_targets
-from augmentation.steps.guideline import GUIDELINE_FILES
+from augmentation.steps.asking import Annotation
 from augmentation.steps.label_merging import CHUNK_SIZE
+from augmentation.steps.verification import verified
 from augmentation.steps.windows import windows
 
 SENTENCES_PER_EXPLANATION = (3, 8)
@@ -75,25 +77,22 @@ def make_plan(run: Augmentation) -> Plan:
         high += price(entry.prompt_tokens[1], entry.completion_tokens[1])
     plan.usd = (low, high)
     for request in _samples(run):
-        plan.prompts.setdefault(request.task, []).append("\n".join(content for _, content in request.messages))
+        if not request.sample:  # others say the same
+            plan.prompts.setdefault(request.task, []).append("\n".join(content for _, content in request.messages))
     return plan
 
 
 def _works(run: Augmentation) -> Iterator[Work[Any]]:
     pool = chain(run.pool.probe_works() if run.pool.teacher else (), run.pool.works()) if run.pool else ()
-    return chain((run.source_work(row) for row in run.rows()), _synthetic_works(run), _guideline_works(run), pool)
-
-
-def _guideline_works(run: Augmentation) -> Iterator[Work[Any]]:
-    """Works of the guidelines that do not lie in the folder yet."""
-    if run.settings.induce_guideline and run.pool and (teacher := run.pool.teacher):
-        yield from (teacher.guideline_work(part) for part in GUIDELINE_FILES if part not in teacher.guidelines)
+    sources = (run.source_work(row) for row in run.rows())
+    return chain(sources, _synthetic_works(run), run.guidelines.works(), pool, run.swap_works())
 
 
 def _synthetic_works(run: Augmentation) -> Iterator[Work[Any]]:
     """Works of the synthetic sentences, once every explanation is there."""
-    if run.settings.explain and not any(
-        isinstance(replay(run.source_work(row), run.runner.outcome), Unanswered) for row in run.rows()
+    before = chain((run.source_work(row) for row in run.rows()), run.swap_works())
+    if run.settings.synthesises and not any(
+        isinstance(replay(work, run.runner.outcome), Unanswered) for work in before
     ):
         yield from (run.synthetic_work(row) for row in run.sentences())
 
@@ -113,6 +112,11 @@ def _later(run: Augmentation, missing: Counter[str], cached: Counter[str]) -> di
         low, high = (pending * sentences for sentences in each)
         for task in asked + ["targets"] * run.settings.asks_targets:
             later[task] = (later[task][0] + low, later[task][1] + high)
+    if run.swaps and (pending or missing["terms"]):
+        for task in asked:
+            later[task] = (later[task][0], later[task][1] + run.size * run.settings.swap_mentions)
+    if run.settings.verify:  # of a text without targets nothing is asked again
+        later["verify_targets"] = (0, missing["targets"] + later["targets"][1])
     if "entities" in kinds and run.settings.merge_labels and missing["entities"]:
         types = [run.size * share for share in TYPES_PER_ROW]
         later["merge"] = (max(1, int(types[0] / CHUNK_SIZE)), 1 + int(types[1] * (3 if pending else 1) / CHUNK_SIZE))
@@ -138,7 +142,14 @@ def _samples(run: Augmentation) -> Iterator[Request]:
             yield pos_request(row["id"], text, list(text[:4]), language=language, max_tokens=limits["pos"])
         if run.settings.explain and run.settings.asks_targets:
             works.append(ask_targets(row["id"], row["tokens"], run.annotation, run.targets))
-    works += islice(_guideline_works(run), 2)
+        if run.settings.verify:
+            spans = [EntitySpan(span["start"], span["end"], span["label"], "") for span in row["entities"]]
+            gold = Annotation(spans, [], [], [], {})
+            works.append(verified(row["id"], row["tokens"], gold, run.annotation, run.targets))
+    works += islice(run.guidelines.works(), 2)
+    for work in run.swap_works():
+        state = replay(work, lambda _: None)
+        yield from state.requests[:2] if isinstance(state, Unanswered) else ()
     works += islice(run.pool.works(), 2) if run.pool else ()
     for work in works:
         state = replay(work, lambda _: None)

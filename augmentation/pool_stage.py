@@ -1,8 +1,8 @@
 """The pool in a run folder (S11): probe, choose, ask, and the rows that come of it."""
 
 import json
-import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from augmentation.estimate import Tally
-from augmentation.llm.dialogue import Finished, StoppedError, Unanswered, Work, both, finished, replay
+from augmentation.llm.dialogue import Finished, Stage, StoppedError, Unanswered, Work, both, finished, replay
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.store import write_atomically
 from augmentation.settings import Settings
@@ -19,16 +19,13 @@ from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import Annotation, AnnotationSettings
 from augmentation.steps.explanations import sentence_key
-from augmentation.steps.guideline import GUIDELINE_FILES, MOST_CHARACTERS, Guideline, read_guidelines
 from augmentation.steps.picking import DOUBT_THRESHOLD, doubt_of, pick
 from augmentation.steps.pool import Pool
 from augmentation.steps.teacher import TEACHER_FILE, Teacher, label_precision, teacher_table
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.units_knowfree import join_units
 
-logger = logging.getLogger(__name__)
 PICKED_FILE = "picked.json"
-Stage = Callable[[str, Callable[[], Iterable[Work[Any]]]], None]
 PoolAnswer = tuple[Annotation, Annotation | None]
 """Extension annotation (empty where none is wanted) and target spans (None where a model gives them)."""
 
@@ -42,6 +39,7 @@ class PoolStage:
         annotation: how rows are asked about.
         targets: what the annotator is told.
         embed: the sentence encoder, called only where examples or texts have to be chosen by it.
+        guidelines: that the LLM induced, see `Teacher`.
     """
 
     def __init__(
@@ -54,6 +52,7 @@ class PoolStage:
         annotation: AnnotationSettings,
         targets: TargetSettings,
         embed: Callable[[Sequence[str]], np.ndarray],
+        guidelines: Mapping[str | int, str],
     ) -> None:
         self.folder = folder
         self.settings = settings
@@ -66,8 +65,7 @@ class PoolStage:
         self.teacher: Teacher | None = None
         if settings.pool_annotator == "llm":
             limit, seed = settings.target_examples, settings.seed
-            told = read_guidelines(folder) if settings.induce_guideline else {}
-            self.teacher = Teacher(gold, annotation.unit, annotation, targets, limit, seed, embed, told)
+            self.teacher = Teacher(gold, annotation.unit, annotation, targets, limit, seed, embed, guidelines)
 
     # which texts
 
@@ -125,8 +123,13 @@ class PoolStage:
     def _needs_doubts(self) -> bool:
         return self.settings.pick in ("uncertain", "both")
 
-    def _check_picker(self) -> None:
-        """Before anything is paid for."""
+    def check_picker(self) -> None:
+        """
+        To be called before anything is paid for.
+
+        Raises:
+            InputError: the texts are picked by a model's doubts, and there is no model.
+        """
         missing = self.chooses and len(self._kept()) < (self.settings.ask or 0)
         if missing and self._needs_doubts and not (self.settings.pick_model and self._picker.is_dir()):
             told = f" and {self._picker} is no folder" if self.settings.pick_model else ""
@@ -171,14 +174,9 @@ class PoolStage:
         Probe, look at the result, choose, ask.
 
         Raises:
-            InputError: the texts are picked by a model's doubts, and there is no model.
-            StoppedError: budget or Ctrl-C; a guideline was induced and is to be read first; or the teacher is worse
-                than `min_teacher_f1`, or answers nothing.
+            StoppedError: budget or Ctrl-C; or the teacher is worse than `min_teacher_f1`, or answers nothing.
         """
-        self._check_picker()
         if self.teacher:
-            if self.settings.induce_guideline:
-                self._induce_guidelines(self.teacher, stage)
             self.teacher.know(self.teacher.gold)
             stage("probe", self.probe_works)
             report = self.write_teacher()
@@ -189,34 +187,6 @@ class PoolStage:
         finally:
             if self.teacher:
                 self.write_teacher()
-
-    def _induce_guidelines(self, teacher: Teacher, stage: Stage) -> None:
-        missing = [part for part in GUIDELINE_FILES if part not in teacher.guidelines]
-        if not missing:
-            return
-        stage("guideline", lambda: map(teacher.guideline_work, missing))
-        told = [finished(teacher.guideline_work(part), self.runner).value for part in missing]
-        paths = [self.folder / GUIDELINE_FILES[part] for part in missing]
-        for path, guideline in zip(paths, told, strict=True):
-            if guideline and guideline.left_out is not None:
-                logger.warning(
-                    "%s: cut by max_tokens (guideline) or at %d characters; its unfinished last line is left out: "
-                    "%.200r",
-                    path,
-                    MOST_CHARACTERS,
-                    guideline.left_out,
-                )
-        texts = [guideline.text for guideline in told if guideline and guideline.text]
-        if len(texts) < len(paths):
-            reason = f"the LLM gave no guideline: write one into {paths[0]}, or leave induce_guideline out"
-            raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
-        for path, text in zip(paths, texts, strict=True):
-            write_atomically(path, f"{text}\n")
-        reason = (
-            f"read {self.folder / GUIDELINE_FILES['all']}, which the LLM wrote from the gold, and mend it (the probe "
-            "goes by those beside it, each from one fold alone); then run the same command again to tag by it"
-        )
-        raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
 
     def _check_teacher(self, report: dict[str, Any]) -> None:
         least, f1 = self.settings.min_teacher_f1, report["f1"]
@@ -244,19 +214,14 @@ class PoolStage:
         """What the probe found, from stored answers."""
         return [finished(work, self.runner) for work in self.probe_works()]
 
-    def induced(self) -> list[Finished[Guideline | None]]:
-        """The guidelines that the LLM wrote, from stored answers."""
-        assert self.teacher is not None
-        parts = GUIDELINE_FILES if self.settings.induce_guideline else ()
-        told = [replay(self.teacher.guideline_work(part), self.runner.outcome) for part in parts]
-        return [done for done in told if not isinstance(done, Unanswered)]
-
     def write_teacher(self) -> dict[str, Any]:
         """Write teacher.json from the stored answers, and return what it holds."""
         assert self.teacher is not None
-        failed = sum(done.value.counts["targets"]["failed"] for done in self.probed())
-        report = self.teacher.report([done.value for done in self.probed()]) | {
-            "probe_failed": failed,
+        probed = [done.value for done in self.probed()]
+        verified = sum((found.counts.get("verify_targets", Counter()) for found in probed), Counter[str]())
+        report = self.teacher.report(probed) | ({"probe_verified": verified} if self.settings.verify else {})
+        report |= {
+            "probe_failed": sum(found.counts["targets"]["failed"] for found in probed),
             "pool": self.pool.counts,
             "pool_texts": len(self.pool.rows),
             "texts": len(self._to_ask()),
@@ -265,6 +230,8 @@ class PoolStage:
         tally = Tally.of(self.works(), lambda _: None)  # of all that is to be asked, answered or not
         if self.unit == "character" and "pos" in self.annotation.kinds:  # asked about the words of the segmentation
             tally.follow("segmentation", "pos")
+        if self.settings.verify:  # at most: a text without targets is not looked at twice
+            tally.follow("targets", "verify_targets")
         plan = tally.estimate(self.runner.purse.budget)
         report |= plan | {"plan": plan | {"tasks": dict(tally.missing)}}
         write_atomically(self.folder / TEACHER_FILE, json.dumps(report, ensure_ascii=False, indent=1) + "\n")

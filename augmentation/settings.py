@@ -34,6 +34,7 @@ KINDS_BY_TASK: dict[str, tuple[Kind, ...]] = {
 }
 MAX_TOKENS = {"entities": 2048, "segmentation": 2048, "pos": 4096, "merge": 8192, "explanation": 1024, "targets": 2048}
 MAX_TOKENS |= {"guideline": 1024, "rewrite": 512, "terms": 2048, "attributes": 2048, "compose": 512, "verify": 1024}
+MAX_TOKENS |= {"verify_targets": 1024}
 
 
 def _field(default: Any, help: str) -> Any:
@@ -84,12 +85,21 @@ class Settings(BaseModel):
     singletons: Literal["keep", "split"] = _field("keep", "reference of one sample: keep the LLM's merge, or split")
 
     explain: bool = _field(True, "generate synthetic sentences by explanations")
+    explanations: int = Field(
+        1, ge=1, description="of each gold sentence by strategy explanation, each with its own seed"
+    )
     strategy: Literal["explanation", "melm", "llm_da", "progen"] = _field(
         "explanation", "what makes synthetic sentences: the paper's explanations, or another of augmentation.strategies"
     )
     sentences_per_row: int = Field(4, ge=1, description="of the strategies other than explanation")
     melm_model: str | None = _field(
         None, "masked language model, with its head, that melm tunes; `knowfree run` takes its encoder"
+    )
+    swap_mentions: int = Field(
+        0,
+        ge=0,
+        description="so many more sentences of each gold sentence: other mentions that the LLM offers, at one or more "
+        "targets, whose spans stay gold",
     )
     seed: int = _field(0, "of the synthetic sentences, and of the texts picked")
     type_names: dict[str, str] = _field({}, "readable names of labels for the explanation prompt, e.g. {PER: person}")
@@ -101,13 +111,18 @@ class Settings(BaseModel):
     guidelines: str = _field("", "annotation guidelines for the annotators llm and agree")
     induce_guideline: bool = _field(
         False,
-        "let the LLM write a guideline from the gold before it tags the pool; the run stops once it is there, for you "
-        "to read and mend guideline.txt",
+        "let the LLM write a guideline from the gold before it puts targets on synthetic sentences or the pool; the "
+        "run stops once it is there, for you to read and mend guideline.txt",
     )
     label_descriptions: dict[str, str] = _field(
         {}, "what the target labels mean, for whoever annotates, e.g. {PER.NOM: a person by a common noun}"
     )
     target_examples: int = Field(64, ge=0, description="gold sentences shown to the annotators llm and agree")
+    verify: bool = _field(
+        False,
+        "ask the LLM a second time about each target that it put on synthetic sentences, on the pool and in the probe, "
+        "its label and its borders, and leave out what it rejects",
+    )
     min_targets: int = Field(0, ge=0, description="synthetic sentences with fewer targets are dropped")
 
     unlabeled_file: str | None = _field(None, "text without labels for the LLM to tag, from this folder: the pool")
@@ -160,10 +175,24 @@ class Settings(BaseModel):
         return self.annotator in ("llm", "agree")
 
     @property
+    def guideline_parts(self) -> tuple[str | int, ...]:
+        """The guidelines to induce, keys of `GUIDELINE_FILES`: of all gold where the LLM puts targets on anything; of
+        the folds for the probe too."""
+        if self.induce_guideline and self.unlabeled_file and self.pool_annotator == "llm":
+            return tuple(GUIDELINE_FILES)
+        return ("all",) if self.induce_guideline and self.explain and self.asks_targets else ()
+
+    @property
     def asks_llm(self) -> bool:
         """Whether anything is asked of an LLM: not where melm writes the sentences and a model annotates them."""
         written = not self.explain or self.strategy == "melm"
-        return bool(self.extension_kinds or self.unlabeled_file) or self.asks_targets or not written
+        asked = self.extension_kinds or self.unlabeled_file or self.swap_mentions
+        return bool(asked) or self.asks_targets or not written
+
+    @property
+    def synthesises(self) -> bool:
+        """Whether there are synthetic sentences."""
+        return self.explain or bool(self.swap_mentions)
 
     @property
     def model_name(self) -> str:
@@ -256,12 +285,15 @@ def change_settings(folder: Path, changes: Mapping[str, Any]) -> None:
 def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     """What a run's results are made from: sha256 of the input files and the settings that shape the results."""
     files = {name: getattr(settings, name) for name in FILES}
-    if settings.induce_guideline and settings.unlabeled_file:
+    if settings.induce_guideline and (settings.unlabeled_file or settings.guideline_parts):
         files |= {name: name for name in GUIDELINE_FILES.values() if (folder / name).is_file()}
     hashes = {name: hashlib.sha256((folder / path).read_bytes()).hexdigest() for name, path in files.items() if path}
     left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))
     left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
     left_out |= set() if settings.induce_guideline else {"induce_guideline"}
+    left_out |= set() if settings.verify else {"verify"}
+    left_out |= set() if settings.swap_mentions else {"swap_mentions"}
+    left_out |= {"explanations"} if settings.explanations == 1 else set()
     left_out |= {"strategy", "sentences_per_row", "melm_model"} if settings.strategy == "explanation" else set()
     shaping = settings.model_dump(mode="json", exclude=left_out)
     return {"input": hashes, "settings": shaping | {"model": settings.model_name}}
@@ -303,6 +335,8 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
         before = json.loads(path.read_text(encoding="utf-8"))
         additions = {"ask"} | set(GUIDELINE_FILES.values()) - before.get("input", {}).keys()  # what is there stays
         additions |= {"explain"} if state["settings"]["explain"] else set()
+        if not before["settings"]["explain"]:  # synthetic sentences join what is there
+            additions |= {"swap_mentions"} - before["settings"].keys()
         changes = [
             f"{name} {show(before.get(part, {}).get(name))} -> {show(values.get(name))}"
             for part, values in state.items()

@@ -56,6 +56,14 @@ class AttributeItem(BaseModel):
     values: list[str]
 
 
+class VerdictItem(BaseModel):
+    """Whether the span of a number is right."""
+
+    model_config = ConfigDict(frozen=True)
+    number: int
+    right: bool
+
+
 PROSE = ("explanation", "guideline", "rewrite", "compose")
 """Tasks whose answers are no JSON."""
 
@@ -65,8 +73,9 @@ class Parsed:
     """The typed result of one answer.
 
     `value` is a list of `EntityItem` (entities, targets, verify), `str` (segmentation, terms), `PosItem` (pos),
-    `MergeGroup` (merge, merge_standard) or `AttributeItem` (attributes), or one `str` (`PROSE`). `repaired`: the JSON
-    was not valid as it stood. `cut`: the token limit ended the answer; of a list the last item was dropped.
+    `MergeGroup` (merge, merge_standard), `AttributeItem` (attributes) or `VerdictItem` (verify_targets), or one `str`
+    (`PROSE`). `repaired`: the JSON was not valid as it stood. `cut`: the token limit ended the answer; of a list the
+    last item was dropped.
     """
 
     value: Any
@@ -84,6 +93,7 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "terms": TypeAdapter(list[str], config=ConfigDict(coerce_numbers_to_str=True)),
     "attributes": TypeAdapter(list[AttributeItem]),
     "verify": TypeAdapter(list[EntityItem]),
+    "verify_targets": TypeAdapter(list[VerdictItem]),
 }
 _ITEM_KEYS = {
     "entities": {"entity", "type"},
@@ -95,6 +105,7 @@ _ITEM_KEYS = {
     "terms": set[str](),
     "attributes": {"attribute", "values"},
     "verify": {"entity", "type"},
+    "verify_targets": {"number", "right"},
 }
 _WRAPPERS = (["items"], ["groups"], ["result"])  # what models name a list that holds everything
 

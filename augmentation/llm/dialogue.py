@@ -16,6 +16,8 @@ from augmentation.llm.tasks import Request
 T = TypeVar("T")
 U = TypeVar("U")
 Work = Generator[list[Request], list[Outcome], T]
+Stage = Callable[[str, Callable[[], Iterable[Work[Any]]]], None]
+"""Asks what works need, under a name that progress is told by."""
 
 
 def together(works: Sequence[Work[T]]) -> Work[list[T]]:

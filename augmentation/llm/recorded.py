@@ -33,7 +33,8 @@ def type_form(name: str) -> str:
 
 
 class RecordedClient:
-    """Answers from JSON lines `{"task", "id", "input", "completion"}`.
+    """Answers from JSON lines `{"task", "id", "input", "completion"}`; `sample` (0 by default) tells several about
+    one input apart: the second explanation of a sentence has `"sample": 1`.
 
     A merge request is answered with the recorded groups, restricted to its types; in a second pass over standard names
     each name stands alone.
@@ -51,7 +52,7 @@ class RecordedClient:
                 text differently.
             InputError: a file cannot be read, or is not UTF-8.
         """
-        self._completions: dict[tuple[str, str], tuple[str, Path]] = {}
+        self._completions: dict[tuple[str, str, int], tuple[str, Path]] = {}
         self._groups: list[tuple[str, list[str]]] = []
         for path in paths:
             self._read(Path(path))
@@ -68,9 +69,9 @@ class RecordedClient:
                 else:
                     self._keep(record, path, number)
 
-    def _keep(self, record: dict[str, str], path: Path, number: int) -> None:
+    def _keep(self, record: dict[str, Any], path: Path, number: int) -> None:
         """Of one task and text the last answer of a file stands; another file may only say the same."""
-        key = record["task"], squeeze(record["input"])
+        key = record["task"], squeeze(record["input"]), record.get("sample", 0)
         completion, other = self._completions.get(key, (record["completion"], path))
         if other != path and _value(completion) != _value(record["completion"]):
             raise RecordedAnswersError(
@@ -101,9 +102,10 @@ class RecordedClient:
             return _merge_text([(name, [name]) for name in json.loads(request.input)])
         if request.task == "merge":
             return self._merge(json.loads(request.input))
-        found = self._completions.get((request.task, squeeze(request.input)))
+        found = self._completions.get((request.task, squeeze(request.input), request.sample))
         if found is None:
-            raise RowError(f"no recorded answer for task {request.task!r} and the text {request.input[:60]!r}")
+            which = f", sample {request.sample}" if request.sample else ""
+            raise RowError(f"no recorded answer for task {request.task!r} and the text {request.input[:60]!r}{which}")
         return found[0]
 
     def _merge(self, types: list[str]) -> str:
@@ -131,13 +133,17 @@ def _value(completion: str) -> Any:
         return completion
 
 
-def _record(line: str, place: str) -> dict[str, str]:
+def _record(line: str, place: str) -> dict[str, Any]:
     try:
         record: Any = json.loads(line)
     except ValueError as error:
         raise RecordedAnswersError(f"{place}: not JSON ({error})") from error
     if not isinstance(record, dict) or not all(isinstance(record.get(name), str) for name in _FIELDS):
         raise RecordedAnswersError(f"{place}: a recorded answer is an object with the strings {', '.join(_FIELDS)}")
+    if type(record.get("sample", 0)) is not int:
+        raise RecordedAnswersError(
+            f"{place}: sample is {record['sample']!r}; it is a whole number, 0 for the first answer"
+        )
     return record
 
 

@@ -17,7 +17,7 @@ from augmentation.llm.prompts import Prompt, load_prompt
 
 Task = Literal[
     "entities", "segmentation", "pos", "merge", "merge_standard", "explanation", "targets",
-    "guideline", "rewrite", "terms", "attributes", "compose", "verify",
+    "guideline", "rewrite", "terms", "attributes", "compose", "verify", "verify_targets",
 ]  # fmt: skip
 TASKS: tuple[Task, ...] = get_args(Task)
 
@@ -64,6 +64,7 @@ SCHEMAS: dict[Task, dict[str, Any] | None] = {
     "attributes": _items(_record(attribute=_STRING, values={"type": "array", "items": _STRING})),
     "compose": None,
     "verify": _ENTITY,
+    "verify_targets": _items(_record(number={"type": "integer"}, right={"type": "boolean"})),
 }
 """JSON schema of each task's answer; TGI demands an object with `properties` at the root. None: prose."""
 
@@ -224,15 +225,24 @@ def merge_request(
 
 
 def explanation_request(
-    row_id: str, text: str, entities: Sequence[tuple[str, str]], *, language: str, seed: int = 0, max_tokens: int = 1024
+    row_id: str,
+    text: str,
+    entities: Sequence[tuple[str, str]],
+    *,
+    language: str,
+    seed: int = 0,
+    sample: int = 0,
+    max_tokens: int = 1024,
 ) -> Request:
     """S8: prose that explains `entities`, (surface, readable type) pairs, in `text`: P_exp (figure 11).
 
     Without entities P_ext (figure 12), which has the LLM find key phrases itself. Temperature and top-p 0.8; `seed` is
-    the run's, each row draws its own from it.
+    the run's, each row and each `sample` of it draws its own from it: the second explanation of row `r` is asked for as
+    `r#e2`, and so on.
     """
+    row_id = explained_as(row_id, sample)
     prompt = load_prompt("explanation" if entities else "description", language)
-    return _request(
+    request = _request(
         "explanation",
         row_id,
         text,
@@ -243,6 +253,12 @@ def explanation_request(
         top_p=0.8,
         seed=row_seed(seed, row_id),
     )
+    return replace(request, sample=sample)
+
+
+def explained_as(row_id: str, sample: int) -> str:
+    """What an explanation of a row is called in provenance and failures, and what ids of its sentences begin with."""
+    return f"{row_id}#e{sample + 1}" if sample else row_id
 
 
 def targets_request(
@@ -267,6 +283,36 @@ def targets_request(
         load_prompt("targets", language),
         {
             "text": text,
+            "labels": list(labels),
+            "examples": _shown(examples),
+            "guidelines": guidelines,
+            "descriptions": [{"label": label, "meaning": meaning} for label, meaning in descriptions],
+        },
+        max_tokens=max_tokens,
+    )
+
+
+def verify_targets_request(
+    row_id: str,
+    text: str,
+    spans: Sequence[tuple[str, str]],
+    labels: Sequence[str],
+    examples: Sequence[Example],
+    *,
+    language: str,
+    guidelines: str = "",
+    descriptions: Sequence[tuple[str, str]] = (),
+    max_tokens: int = 1024,
+) -> Request:
+    """S7 (ours): a second look at `spans`, (surface, label) pairs of `text` in order; the rest as `targets_request`."""
+    return _request(
+        "verify_targets",
+        row_id,
+        text,
+        load_prompt("verify_targets", language),
+        {
+            "text": text,
+            "spans": [{"number": n, "entity": e, "type": t} for n, (e, t) in enumerate(spans, start=1)],
             "labels": list(labels),
             "examples": _shown(examples),
             "guidelines": guidelines,

@@ -4,17 +4,15 @@ from collections.abc import Sequence
 
 from augmentation.llm.dialogue import Work, both
 from augmentation.steps.annotation import annotate
-from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
+from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import Annotation, AnnotationSettings
+from augmentation.steps.verification import annotate_targets
 
 
 def annotate_synthetic(
     row_id: str, tokens: Sequence[str], settings: AnnotationSettings, targets: TargetSettings | None
 ) -> Work[tuple[Annotation, Annotation | None]]:
-    """Extensions of a synthetic row and, with `targets`, its target spans by the LLM, aligned as in S5."""
+    """Extensions of a synthetic row and, with `targets`, its target spans by the LLM."""
     if targets is None:
         return (yield from annotate(row_id, tokens, settings)), None
-    annotation, answers = yield from both(
-        annotate(row_id, tokens, settings), ask_targets(row_id, tokens, settings, targets)
-    )
-    return annotation, align_targets(tokens, answers, settings, targets)
+    return (yield from both(annotate(row_id, tokens, settings), annotate_targets(row_id, tokens, settings, targets)))

@@ -10,9 +10,12 @@ from typing import Any
 
 import pysbd
 
+from augmentation.llm.tasks import explained_as
 from augmentation.steps.alignment import fold
+from augmentation.steps.annotator import SWAPPED
 from modeling_knowfree.units_knowfree import join_units, split_text
 
+Span = tuple[int, int, str]
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$")
 _HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]")
 _LIST_MARK = re.compile(
@@ -212,16 +215,19 @@ class Sentences:
     counts: Counter[str] = field(default_factory=Counter)
     _seen: set[str] = field(default_factory=set)
 
-    def rows(self, parent_id: str, explanation: str, *, cut: bool = False, lines: bool = False) -> list[dict[str, Any]]:
+    def rows(
+        self, parent_id: str, explanation: str, *, cut: bool = False, lines: bool = False, sample: int = 0
+    ) -> list[dict[str, Any]]:
         """
         Synthetic rows `{"id", "tokens", "entities": [], "synthetic": true, "parent_id"}` of one explanation.
 
         Args:
-            parent_id: the explained row; ids are `parent_id#1`, `#2`, … in the order of the kept and dropped sentences,
-                or free ones beside these.
+            parent_id: the explained row; ids are `parent_id#1`, `#2`, … in the order of the kept and dropped sentences
+                (`parent_id#e2.1`, … of its second explanation), or free ones beside these.
             explanation: the model's prose, reasoning blocks off.
             cut: the token limit ended it; its last sentence goes.
             lines: each line is one sentence, whatever marks are in it.
+            sample: which of the row's explanations it is.
         """
         told = plain_paragraphs(explanation)
         paragraphs = [paragraph for paragraph in told if len(paragraph) <= MAX_PARAGRAPH_CHARACTERS]
@@ -239,8 +245,22 @@ class Sentences:
             reason = self._reason(tokens)
             self.counts[reason or "kept"] += 1
             if not reason:
-                identity = {"id": free_id(f"{parent_id}#{number}", self.taken), "tokens": tokens, "entities": []}
+                name = explained_as(parent_id, sample) + (f".{number}" if sample else f"#{number}")
+                identity = {"id": free_id(name, self.taken), "tokens": tokens, "entities": []}
                 rows.append(identity | {"synthetic": True, "parent_id": parent_id})
+        return rows
+
+    def swapped(self, parent_id: str, sentences: Iterable[tuple[list[str], list[Span]]]) -> list[dict[str, Any]]:
+        """Synthetic rows of gold sentences with other mentions, tokens and moved spans; ids are `parent_id#m1`, …"""
+        rows = []
+        for number, (tokens, spans) in enumerate(sentences, start=1):
+            reason = self._reason(tokens)
+            self.counts["swapped"] += 1
+            self.counts[reason or "kept"] += 1
+            if not reason:
+                entities = [{"start": start, "end": end, "label": label} for start, end, label in spans]
+                identity = {"id": free_id(f"{parent_id}#m{number}", self.taken), "tokens": tokens, "entities": entities}
+                rows.append(identity | {"synthetic": True, "parent_id": parent_id, "annotator": SWAPPED})
         return rows
 
     def _reason(self, tokens: Sequence[str]) -> str | None:

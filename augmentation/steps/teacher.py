@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from augmentation.llm.dialogue import Work
-from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
+from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import Annotation, AnnotationSettings
 from augmentation.steps.explanations import sentence_key
-from augmentation.steps.guideline import Guideline, induce_guideline
+from augmentation.steps.verification import annotate_targets
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.metrics import LabelledSpan, span_scores
 from modeling_knowfree.units_knowfree import join_units
@@ -133,19 +133,10 @@ class Teacher:
         """Embed texts that will be asked about, where examples have to be chosen."""
         self._examples.know(self._text(row["tokens"]) for row in rows)
 
-    def guideline_work(self, part: str | int) -> Work[Guideline | None]:
-        """What the LLM makes of all gold or of a fold of it, a key of `GUIDELINE_FILES`."""
-        shown = [
-            example for example, fold in zip(self._examples.gold, self.folds, strict=True) if part in ("all", fold)
-        ]
-        return induce_guideline(f"guideline-{part}", shown, self.annotation, self.targets)
-
     def _work(self, row: Row, among: Sequence[int] | None, guideline: str | None) -> Work[Annotation]:
         examples = self._examples.of(self._text(row["tokens"]), among)
-        told = "\n".join(filter(None, (guideline, self.targets.guidelines)))
-        targets = replace(self.targets, examples=examples, guidelines=told)
-        answers = yield from ask_targets(row["id"], row["tokens"], self.annotation, targets)
-        return align_targets(row["tokens"], answers, self.annotation, targets)
+        targets = replace(self.targets.guided(guideline), examples=examples)
+        return annotate_targets(row["id"], row["tokens"], self.annotation, targets)
 
     def report(self, probed: Sequence[Annotation]) -> dict[str, Any]:
         """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from augmentation.commands import budget_of, budget_options, client_options, pool_options
+from augmentation.commands import ASKING, asking_options, budget_of, budget_options, client_options, pool_options
 
 if TYPE_CHECKING:
     from .run import Run
@@ -51,6 +51,7 @@ def _list_variants(context: click.Context, _: click.Parameter, value: str | None
 @click.option("--seeds", help="Of the trainings; with commas.  [default: 0]")
 @click.option("--updates", type=click.IntRange(min=1), help="Of every training.  [default: what the largest set wants]")
 @client_options
+@asking_options
 @pool_options
 @click.option("--rounds", type=click.IntRange(min=1), help="Train, pick, ask, train: ask in so many rounds.")
 @click.option(
@@ -85,11 +86,12 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
     disable_progress_bar()  # of loading weights
     budget = budget_of(options)
     client = ("client", "model", "base_url", "provider", "token_env", "answers", "concurrency", "max_wait_seconds")
-    asked = {name: value for name in client if (value := options.pop(name)) not in (None, ())}
+    asked = {name: value for name in (*client, *ASKING) if (value := options.pop(name)) not in (None, ())}
     values = read_settings(config, options)
-    values["augment"] = values.get("augment") or {}
+    given = values.get("augment") or {}
+    values["augment"] = given | asked if isinstance(given, dict) else given
     settings = check_run(values, str(config or "the command line"))
-    whole = Run(settings.model_copy(update={"augment": settings.augment | asked}), output_dir)
+    whole = Run(settings, output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     with hold(output_dir / RUN_FILE):
         _go(whole, budget, accept_changes)

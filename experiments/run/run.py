@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -31,6 +31,7 @@ from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.fusion import fused_rows
 from augmentation.steps.guideline import GUIDELINE_FILES
 from augmentation.steps.pool import keep_texts
+from augmentation.strategies.melm import RESULT as MELM_FILE
 from augmentation.strategies.melm import open_masked_model
 from modeling_knowfree.data.readers import iterate_rows, read_rows
 from modeling_knowfree.data.rows import InputError, Row, write_rows
@@ -269,7 +270,7 @@ class Run:
             else:
                 values.setdefault("pool_extensions", annotator != "gold")
         if not self._explains(subset, folder):
-            values["explain"] = False
+            values |= {"explain": False, "swap_mentions": 0}
         return values | {"task": settings.task, "language": settings.language, "unit": self.unit}
 
     def _explains(self, subset: str, folder: Path) -> bool:
@@ -278,7 +279,8 @@ class Run:
         if any(known[v].data == "train" and self.augmented(subset, v) == folder for v in self._augmented_variants()):
             return True
         state = folder / STATE_FILE
-        return state.is_file() and bool(json.loads(state.read_text(encoding="utf-8"))["settings"]["explain"])
+        told = json.loads(state.read_text(encoding="utf-8"))["settings"] if state.is_file() else {}
+        return bool(told.get("explain") or told.get("swap_mentions"))
 
     def augment(
         self,
@@ -298,9 +300,9 @@ class Run:
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._share_answers(folder)
-        if settings.induce_guideline:
-            self._share_guidelines(subset, folder)
-        silent = not (settings.extension_kinds or settings.explain or settings.pool_annotator == "llm")
+        self._share_files(subset, folder, GUIDELINE_FILES.values() if settings.induce_guideline else ())
+        self._share_files(subset, folder, [MELM_FILE] if settings.strategy == "melm" else ())
+        silent = not (settings.extension_kinds or settings.synthesises or settings.pool_annotator == "llm")
         with open_run(folder, settings, offline=silent, budget=budget, accept_changes=accept_changes) as augmentation:
             counts.unlink(missing_ok=True)
             write_atomically(folder / SETTINGS_FILE, settings_text(settings))
@@ -318,9 +320,9 @@ class Run:
                 with Store(folder / STORE_FILE) as store:
                     store.take_from(paid)
 
-    def _share_guidelines(self, subset: str, folder: Path) -> None:
-        """Guidelines that the LLM wrote for another augmentation of this subset, as people mended them."""
-        for name in GUIDELINE_FILES.values():
+    def _share_files(self, subset: str, folder: Path, names: Iterable[str]) -> None:
+        """What another augmentation of this subset has: guidelines, as people mended them; melm's sentences."""
+        for name in names:
             others = sorted((self.folder / subset).glob(f"{AUGMENTED}*/{name}"))
             if others and not (folder / name).exists():
                 shutil.copyfile(others[0], folder / name)

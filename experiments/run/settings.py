@@ -198,6 +198,19 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     for name in settings.variants:
         if name not in settings.known_variants:
             raise InputError(f"{where}: no variant {name!r}; there are {', '.join(settings.known_variants)}")
+        one = settings.known_variants[name]
+        for setting, what in (("induce_guideline", "an induced guideline"), ("verify", "a second look")):
+            if one.asks_llm and (settings.augment | one.augment).get(setting):
+                raise InputError(
+                    f"{where}: augment: {setting}: {name} tags the test set without {what}; run it in a call without "
+                    "the setting (`guidelines: text` of your own it does read)"
+                )
+        own, annotator = one.augment.get("annotator"), settings.augment.get("annotator")
+        if annotator and own and annotator != own and name in VARIANTS and not name.endswith(f"_{own}"):
+            raise InputError(
+                f"{where}: augment: annotator: {annotator}: {name} has {own}, as in its paper's table; name "
+                f"{name}_{annotator} for yours, or leave annotator out (fs_{annotator} names it for explanations)"
+            )
     if settings.unlabeled_file and settings.unlabeled_dataset_name:
         raise InputError(f"{where}: unlabeled_file and unlabeled_dataset_name: give one of the two")
     pooled = [name for name in settings.variants if settings.pool_annotator(name)]

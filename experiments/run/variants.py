@@ -181,16 +181,22 @@ VARIANTS: dict[str, Variant] = {
         source="ours (S7)",
     ),
     **{
-        name: Variant(
+        strategy + suffix: Variant(
             data="train",
-            augment={"strategy": name, "annotator": "gold", "kinds": []},
-            label=f"gold and synthetic sentences by {what}, targets by the gold-only model",
-            source=f"Table 2 and Figure 6, {paper}",
+            augment={"strategy": strategy, "annotator": annotator, "kinds": []},
+            label=f"gold and synthetic sentences by {what}, targets {by}",
+            source=f"{'Table 2 and Figure 6,' if annotator == 'gold' else 'ours (S7), after'} {paper}",
         )
-        for name, what, paper in (
+        for strategy, what, paper in (
             ("melm", "masked entity language modelling (no LLM)", "Zhou et al., ACL 2022"),
             ("llm_da", "rewritten contexts and replaced entities", "Ye et al. 2024"),
             ("progen", "attributes, terms and verification", "Heng et al., ACL 2024"),
+        )
+        for suffix, annotator, by in (
+            ("", "gold", "by the gold-only model"),
+            ("_llm", "llm", "by the LLM"),
+            ("_fusion", "fusion", "by the fused model"),
+            ("_agree", "agree", "where fused model and LLM agree"),
         )
     },
     "f_cnn": Variant(

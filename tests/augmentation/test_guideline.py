@@ -19,6 +19,7 @@ from augmentation.steps.teacher import fold_of
 from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.units_knowfree import join_units
 from tests.support.pool_files import pool_files
+from tests.support.tiny_run import DEMO
 
 
 def call(*arguments, code=0):
@@ -79,6 +80,66 @@ def test_it_is_written_read_mended_and_then_used(folder, monkeypatch):
     (folder / "guideline.txt").write_text("All articles.\n", encoding="utf-8")
     assert "guideline.txt" in call("run", folder, code=2)  # the pool would be paid for again
     call("run", folder, "--accept_changes")
+
+
+@pytest.fixture
+def without_pool(folder):
+    """The same without texts: the LLM explains the gold, and puts targets on what it wrote."""
+    settings = yaml.safe_load((folder / "augment.yaml").read_text(encoding="utf-8"))
+    settings |= {"unlabeled_file": None, "explain": True, "answers": ["answers.jsonl", "all.jsonl"]}
+    demo = (DEMO / "answers.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "all.jsonl").write_text("".join(line for line in demo if '"task": "targets"' not in line), "utf-8")
+    targets = [line for line in demo if '"task": "targets"' in line]
+    guidelines = [
+        line for line in (folder / "answers.jsonl").read_text("utf-8").splitlines(True) if "guideline" in line
+    ]
+    (folder / "answers.jsonl").write_text("".join([*targets, *guidelines]), encoding="utf-8")
+    (folder / "augment.yaml").write_text(yaml.safe_dump(settings | {"induce_guideline": False}), encoding="utf-8")
+    return folder
+
+
+def test_without_a_pool_it_leads_the_targets_of_synthetic_sentences(without_pool, monkeypatch):
+    folder, asked = without_pool, []
+    answer = RecordedClient.completion_text
+
+    def heard(client, request):
+        asked.append(request)
+        return answer(client, request)
+
+    monkeypatch.setattr(RecordedClient, "completion_text", heard)
+    call("run", folder)
+    before = (folder / "synthetic.jsonl").read_bytes()
+    plain = [request for request in asked if request.task == "targets"]
+    assert plain and not any("Guidelines:" in request.messages[0][1] for request in plain)
+    asked.clear()
+    assert "induce_guideline" in call("run", folder, "--induce_guideline", code=2)
+    said = call("run", folder, "--induce_guideline", "--accept_changes", code=3)
+    assert "guideline.txt" in said and "probe" not in said and [request.task for request in asked] == ["guideline"]
+    assert not (folder / "guideline-fold-0.txt").exists()
+    (folder / "guideline.txt").write_text("No articles.\n", encoding="utf-8")
+    asked.clear()
+    call("run", folder)
+    assert len(asked) == len(plain) and all("Guidelines: No articles.\n" in each.messages[0][1] for each in asked)
+    assert (folder / "synthetic.jsonl").read_bytes() == before  # the recorded LLM does not listen
+    assert '"task": "guideline"' in (folder / "provenance.jsonl").read_text(encoding="utf-8")
+    asked.clear()
+    call("run", folder, "--no_induce_guideline", "--accept_changes")
+    assert asked == []  # answers without a guideline are still those of the same questions
+
+
+def test_where_the_llm_puts_targets_on_nothing_it_writes_none_and_says_so(without_pool, caplog):
+    settings = yaml.safe_load((without_pool / "augment.yaml").read_text(encoding="utf-8"))
+    settings |= {"induce_guideline": True, "annotator": "gold"}
+    (without_pool / "augment.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    call("run", without_pool)
+    assert "writes no guideline" in caplog.text and not (without_pool / "guideline.txt").exists()
+
+
+def test_plan_counts_the_one_that_synthetic_sentences_want(without_pool):
+    settings = (without_pool / "augment.yaml").read_text(encoding="utf-8")
+    settings = settings.replace("induce_guideline: false", "induce_guideline: true")
+    (without_pool / "augment.yaml").write_text(settings, encoding="utf-8")
+    assert json.loads(call("plan", without_pool, "--json"))["tasks"]["guideline"]["missing"] == 1
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ SEEDS: dict[Task, str] = {
     "attributes": "```json\n" + json.dumps([{"attribute": "mood", "values": ["calm", "angry"]}]) + "\n```",
     "compose": "<think>shorter?</think>The mill of 嘉鱼 burnt down [1].",
     "verify": json.dumps(ENTITIES[:2], ensure_ascii=False),
+    "verify_targets": json.dumps({"items": [{"number": 1, "right": True}, {"number": 2, "right": False}]}),
 }
 VALUES = [
     "null",

@@ -20,6 +20,7 @@ from augmentation.llm.tasks import (
     segmentation_request,
     strategy_request,
     targets_request,
+    verify_targets_request,
 )
 
 NASTY = "{{ 7 * 7 }} {% raw %} {# x #} </think> \"quoted\" 'single' \\ \n{{ ''.__class__ }}"
@@ -74,6 +75,7 @@ def rendered(name: str, language: str, text: str = "x y") -> str:
             "compose", "r", text, **settings, text=text, entities=known, attributes={"mood": "calm"}
         ),
         "verify": lambda: strategy_request("verify", "r", text, **settings, text=text, entities=known),
+        "verify_targets": lambda: verify_targets_request("r", text, [("x", "A")], ["A"], [], language=language),
     }
     return make[name]().messages[0][1]
 

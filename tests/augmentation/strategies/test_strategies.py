@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from knowfree_experiments.run.settings import check_run
+from knowfree_experiments.run.variants import VARIANTS
 from transformers import AutoConfig, AutoTokenizer, BertForMaskedLM
 
 from augmentation.llm.answers import parse
@@ -24,8 +26,10 @@ from augmentation.strategies.seeds import Asking, SeedSentence
 from modeling_knowfree.data.readers import write_rows
 from modeling_knowfree.data.rows import InputError
 from tests.conftest import letter_counts, row
+from tests.support.llm_server import LLMServer
 from tests.support.tiny_run import call, lines_of, tiny_settings
 
+SUFFIXES = ("_llm", "_fusion", "_agree")
 LIMITS = dict.fromkeys(("rewrite", "terms", "attributes", "compose", "verify"), 256)
 TERMS = {"PLACE": ["Loch Ard", "the summit", "Glen Coe"], "GEAR": ["ice axe", "rope"]}
 
@@ -202,3 +206,43 @@ def test_melm_is_a_row_of_a_run_without_any_llm(encoder, masked, tmp_path: Path)
     base, line = lines_of(tmp_path / "run" / "results.jsonl")
     assert (base["variant"], line["variant"]) == ("base", "melm")  # base annotates
     assert line["gold_rows"] == 8 and line["synthetic_rows"] > 8
+
+
+class Lasts:
+    """Answers that are recorded for every text: its last word is a place."""
+
+    def completion_text(self, request: Request) -> str:
+        assert request.task == "targets"
+        return json.dumps([{"entity": request.input.split()[-1], "type": "PLACE"}])
+
+
+def test_the_name_of_a_row_says_who_annotates_its_sentences(encoder, masked, tmp_path):
+    settings = tiny_settings(tmp_path, encoder) | {"updates": 2}
+    with LLMServer(Lasts()) as server:
+        there = {"client": "hub", "base_url": f"{server.url}/v1", "model": "m", "encoder": str(encoder)}
+        settings["augment"] = there | {"kinds": [], "sentences_per_row": 2, "melm_model": str(masked)}
+        call(tmp_path / "run", settings, "--variants", "melm,melm_llm,melm_agree")
+    results = lines_of(tmp_path / "run" / "results.jsonl")
+    assert [line["variant"] for line in results] == ["base", "melm", "melm_llm", "f", "melm_agree"]  # f's model agrees
+    subset = tmp_path / "run" / "all"
+    made = [(subset / f"augmented-{name}" / RESULT).read_bytes() for name in ("melm", "melm_llm", "melm_agree")]
+    assert made[0] == made[1] == made[2]  # tuned once
+    by_llm = [row for row in lines_of(subset / "augmented-melm_llm" / "train.jsonl") if row["synthetic"]]
+    assert by_llm and all([s["end"] for s in row["entities"]] == [len(row["tokens"])] for row in by_llm)
+    both = [row for row in lines_of(subset / "melm_agree" / "train-0.jsonl") if row["synthetic"]]
+    assert len(both) == len(by_llm) and all("uncertain" in row for row in both)
+    alone = [row for row in lines_of(subset / "melm" / "train-0.jsonl") if row["synthetic"]]
+    assert len(alone) == len(by_llm) and not any("uncertain" in row for row in alone)
+
+
+def test_strategies_have_a_row_for_each_annotator_and_override_none_in_silence():
+    plain = {"train_file": "t", "test_file": "t", "language": "en", "model_name_or_path": "m"}
+    names = [strategy + suffix for strategy in ("melm", "llm_da", "progen") for suffix in ("", *SUFFIXES)]
+    assert [name for name in VARIANTS if "strategy" in VARIANTS[name].augment] == names
+    settings = check_run(plain | {"variants": names}, "test")
+    assert [settings.annotator_of(name) for name in names] == ["base", None, "f", "f"] * 3
+    check_run(plain | {"variants": ["fs_gold", "melm_llm", "f"], "augment": {"annotator": "agree"}}, "test")
+    check_run(plain | {"variants": ["melm"], "augment": {"annotator": "gold"}}, "test")
+    for name in ("melm", "llm_da", "progen"):
+        with pytest.raises(InputError, match=f"annotator: agree: {name} has gold.*name {name}_agree for yours"):
+            check_run(plain | {"variants": [name], "augment": {"annotator": "agree"}}, "test")

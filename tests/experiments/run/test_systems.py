@@ -114,6 +114,8 @@ def test_the_llm_is_told_what_the_labels_mean(asked, tmp_path):
         ({"augment": {"client": "recorded"}}, "needs answers"),
         ({"augment": {"client": "recorded", "answers": ["none.jsonl"]}}, "none.jsonl: no such file"),
         ({"augment": {}}, "name the LLM"),
+        ({"augment": {"induce_guideline": True}}, "induce_guideline: llm_zero tags the test set without"),
+        ({"augment": {"verify": True}}, "verify: llm_zero tags the test set without a second look"),
         (
             {"define": {"mine": {"tagger": "llm_zero", "train": {"beta": 1}}}, "variants": ["mine"]},
             "nothing is trained",
