@@ -12,7 +12,7 @@ from augmentation.session import ProgressLine, open_run
 
 UNLABELED_FILE = "unlabeled.jsonl"
 """In a run folder, the texts of a Hub data set."""
-ASKING = ("induce_guideline", "verify", "explanations")
+ASKING = ("induce_guideline", "verify", "explanations", "swap_mentions")
 BUDGET = ("max_requests", "max_total_tokens", "max_usd")
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 LANGUAGES = ["zh", "en", "ja", "ko"]
@@ -47,6 +47,11 @@ def asking_options(command: Any) -> Any:
             "--verify/--no_verify",
             default=None,
             help="The LLM looks at each target that it put on a text a second time; what it rejects is left out.",
+        ),
+        click.option(
+            "--swap_mentions",
+            type=click.IntRange(min=0),
+            help="So many new sentences of each gold sentence with mentions that the LLM offers.  [default: 0]",
         ),
         click.option(
             "--induce_guideline/--no_induce_guideline",

@@ -23,7 +23,7 @@ from augmentation.llm.tasks import Example, explanation_request
 from augmentation.pool_stage import PoolAnswer, PoolStage
 from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, check_state
 from augmentation.steps.annotation import annotate
-from augmentation.steps.annotator import TargetSettings
+from augmentation.steps.annotator import SWAPPED, TargetSettings
 from augmentation.steps.asking import Annotation
 from augmentation.steps.branches import annotate_synthetic
 from augmentation.steps.explanations import Sentences, TokenStyle, sentence_key
@@ -32,7 +32,7 @@ from augmentation.steps.label_merging import LabelMap, TypeClass, new_classes, t
 from augmentation.steps.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
 from augmentation.steps.pool import read_pool, windowed
 from augmentation.steps.teacher import fold_of
-from augmentation.strategies.opening import open_strategy
+from augmentation.strategies.opening import open_strategy, open_swaps
 from augmentation.strategies.seeds import SeedSentence
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import Row, write_rows
@@ -108,6 +108,7 @@ class Augmentation:
         self._held_out_keys = frozenset().union(*held_out.values())
         self._style = TokenStyle.of(self.rows(), self.unit)
         self.strategy = open_strategy(settings, folder, map(self._seed_sentence, self.rows()), self.unit)
+        self.swaps = open_swaps(settings, map(self._seed_sentence, self.rows()), self._style)
         pool = settings.unlabeled_file
         self.pool = self._open_pool(folder / pool, held_out, told) if pool else None
 
@@ -174,9 +175,14 @@ class Augmentation:
         ]
 
     def synthetic_work(self, row: Row) -> Work[tuple[Annotation, Annotation | None]]:
-        """Questions about a synthetic sentence (S9): extensions and, for the annotators `llm` and `agree`, targets."""
-        targets = self.targets if self.settings.asks_targets else None
+        """Questions about a synthetic sentence (S9): extensions and, for the annotators `llm` and `agree`, targets; one
+        with swapped mentions has them."""
+        targets = self.targets if self.settings.asks_targets and row.get("annotator") != SWAPPED else None
         return annotate_synthetic(row["id"], row["tokens"], self.annotation, targets)
+
+    def swap_works(self) -> list[Work[dict[str, list[list[str]]]]]:
+        """What is asked once for all swaps, if there are any."""
+        return [self.swaps.work()] if self.swaps else []
 
     def _propose(self, known: Proposal | None, classes: Sequence[TypeClass], name: str) -> Work[Proposal]:
         if not self.settings.merge_labels:
@@ -209,10 +215,12 @@ class Augmentation:
         stage("merge", lambda: [self._propose(None, classes, "merge")])
         known = self._finished(self._propose(None, classes, "merge")).value
         keys = {type_class.key for type_class in classes}
+        if self.swaps:
+            stage("mentions", lambda: self.swap_works())
         later: list[tuple[str, Callable[[], Iterator[tuple[Row, Finished[Any]]]]]] = []
         if self.pool:
             later.append(("pool", self.pool.annotated))
-        if self.settings.explain:
+        if self.settings.synthesises:
             later.append(("synthetic", self.annotated_sentences))
         for part, annotated in later:
             if part == "synthetic":
@@ -236,22 +244,25 @@ class Augmentation:
         """Gold rows with their annotation and explanations, from stored answers."""
         return ((row, self._finished(self.source_work(row))) for row in self.rows())
 
-    def explanations(self) -> Iterator[tuple[str, Explanation]]:
-        """The id of every gold row with each of its explanations."""
-        return ((row["id"], each) for row, done in self.annotated() for each in done.value[1])
+    def explanations(self) -> Iterator[tuple[str, list[Explanation]]]:
+        """The id of every gold row, and what explains it."""
+        return ((row["id"], done.value[1]) for row, done in self.annotated())
 
     def sentences(
-        self, explanations: Iterable[tuple[str, Explanation]] | None = None, counts: Counter[str] | None = None
+        self, explanations: Iterable[tuple[str, list[Explanation]]] | None = None, counts: Counter[str] | None = None
     ) -> Iterator[Row]:
         """Synthetic rows without annotation, in the order of their parents (S8); of `explanations` where they are known
         already. `counts` is told what became of the sentences."""
         taken = self._ids | ({row["id"] for row in self.pool.pool.rows} if self.pool else set())
         sentences = Sentences(self.settings.language, self._style, self._source_keys, self._held_out_keys, taken)
-        for row_id, explanation in self.explanations() if explanations is None else explanations:
-            if explanation.text is not None:
-                lines = self.strategy is not None
-                told: dict[str, Any] = {"cut": explanation.cut, "lines": lines, "sample": explanation.sample}
-                yield from sentences.rows(row_id, explanation.text, **told)
+        offered = self._finished(self.swaps.work()).value if self.swaps else {}
+        for row_id, explained in self.explanations() if explanations is None else explanations:
+            for each in explained:
+                if each.text is not None:
+                    told: dict[str, Any] = {"cut": each.cut, "lines": self.strategy is not None, "sample": each.sample}
+                    yield from sentences.rows(row_id, each.text, **told)
+            if self.swaps:
+                yield from sentences.swapped(row_id, self.swaps.sentences(row_id, offered))
         if counts is not None:
             counts.update(sentences.counts)
 
@@ -296,8 +307,8 @@ class Augmentation:
         kept: dict[str, Kept] = {}
         if self.pool:
             kept["pool"] = Kept(self.folder, self.pool.annotated(), PoolAnswer)
-        if self.settings.explain:
-            explanations = ((told.row["id"], each) for told in gold for each in told.value[1])
+        if self.settings.synthesises:
+            explanations = ((told.row["id"], told.value[1]) for told in gold)
             sentences = self.sentences(explanations, synthesis)
             kept["synthetic"] = Kept(self.folder, self.annotated_sentences(sentences), PoolAnswer)
         for part, rows_told in kept.items():
@@ -311,16 +322,16 @@ class Augmentation:
             counts["types"][f"with_{part}"] = _type_counts(classes, label_map)
         if self.pool:
             counts["pool"] |= {"texts": self.pool.pool.counts}
-        if self.settings.explain:
+        if self.settings.synthesises:
             counts["synthesis"] = dict(sorted(synthesis.items()))
         probed = self.pool.probed() if self.pool and self.pool.teacher else []
-        others = [*merges, *self.guidelines.induced(), *probed]
+        others = [*merges, *self.guidelines.induced(), *probed, *map(self._finished, self.swap_works())]
         failures += [failure for done in others for failure in failures_of(done)]
         counts["failed"] = dict(Counter(failure["task"] for failure in failures))
 
         files = {"fusion": self._fused(gold, label_map)}
-        targeted = self.settings.asks_targets
-        if self.settings.explain:
+        targeted = self.settings.asks_targets or not self.settings.explain
+        if self.settings.synthesises:
             files["synthetic" if targeted else "sentences"] = self._synthetic(kept["synthetic"], label_map)
         if self.pool:
             files["pool"] = self._pool_rows(kept["pool"], label_map)
@@ -329,7 +340,7 @@ class Augmentation:
             write_rows(paths[name], rows)
             counts["labels"][name] = label_counts(fused_rows(paths[name]))
         union = [name for name in files if name != "sentences"]
-        whole = (targeted or not self.settings.explain) and (self.pool is None or self.pool.teacher is not None)
+        whole = targeted and (self.pool is None or self.pool.teacher is not None)
         if len(union) > 1 and whole:  # nothing that a model has to annotate first
             paths["train"] = self.folder / "train.jsonl"
             write_rows(paths["train"], chain.from_iterable(fused_rows(paths[name]) for name in union))
@@ -386,14 +397,14 @@ class Augmentation:
             annotation, targets = told.value
             if targets and targets.counts["targets"]["failed"]:  # without targets it would be a false negative
                 continue
-            entities = _target_spans(targets) if targets else []
+            entities = _target_spans(targets) if targets else told.row["entities"]
             if targets is None or len(entities) >= self.settings.min_targets:
                 extensions = self._extensions(annotation, label_map)
                 yield fuse(
                     told.row | {"entities": entities},
                     *extensions,
                     source="synthetic",
-                    annotator="llm" if targets else None,
+                    annotator="llm" if targets else told.row.get("annotator"),
                     parent_id=told.row["parent_id"],
                     has_extensions=self._looked_at(annotation),
                 )

@@ -85,13 +85,14 @@ def make_plan(run: Augmentation) -> Plan:
 def _works(run: Augmentation) -> Iterator[Work[Any]]:
     pool = chain(run.pool.probe_works() if run.pool.teacher else (), run.pool.works()) if run.pool else ()
     sources = (run.source_work(row) for row in run.rows())
-    return chain(sources, _synthetic_works(run), run.guidelines.works(), pool)
+    return chain(sources, _synthetic_works(run), run.guidelines.works(), pool, run.swap_works())
 
 
 def _synthetic_works(run: Augmentation) -> Iterator[Work[Any]]:
     """Works of the synthetic sentences, once every explanation is there."""
-    if run.settings.explain and not any(
-        isinstance(replay(run.source_work(row), run.runner.outcome), Unanswered) for row in run.rows()
+    before = chain((run.source_work(row) for row in run.rows()), run.swap_works())
+    if run.settings.synthesises and not any(
+        isinstance(replay(work, run.runner.outcome), Unanswered) for work in before
     ):
         yield from (run.synthetic_work(row) for row in run.sentences())
 
@@ -111,6 +112,9 @@ def _later(run: Augmentation, missing: Counter[str], cached: Counter[str]) -> di
         low, high = (pending * sentences for sentences in each)
         for task in asked + ["targets"] * run.settings.asks_targets:
             later[task] = (later[task][0] + low, later[task][1] + high)
+    if run.swaps and (pending or missing["terms"]):
+        for task in asked:
+            later[task] = (later[task][0], later[task][1] + run.size * run.settings.swap_mentions)
     if run.settings.verify:  # of a text without targets nothing is asked again
         later["verify_targets"] = (0, missing["targets"] + later["targets"][1])
     if "entities" in kinds and run.settings.merge_labels and missing["entities"]:
@@ -143,6 +147,9 @@ def _samples(run: Augmentation) -> Iterator[Request]:
             gold = Annotation(spans, [], [], [], {})
             works.append(verified(row["id"], row["tokens"], gold, run.annotation, run.targets))
     works += islice(run.guidelines.works(), 2)
+    for work in run.swap_works():
+        state = replay(work, lambda _: None)
+        yield from state.requests[:2] if isinstance(state, Unanswered) else ()
     works += islice(run.pool.works(), 2) if run.pool else ()
     for work in works:
         state = replay(work, lambda _: None)

@@ -95,6 +95,12 @@ class Settings(BaseModel):
     melm_model: str | None = _field(
         None, "masked language model, with its head, that melm tunes; `knowfree run` takes its encoder"
     )
+    swap_mentions: int = Field(
+        0,
+        ge=0,
+        description="so many more sentences of each gold sentence: other mentions that the LLM offers, at one or more "
+        "targets, whose spans stay gold",
+    )
     seed: int = _field(0, "of the synthetic sentences, and of the texts picked")
     type_names: dict[str, str] = _field({}, "readable names of labels for the explanation prompt, e.g. {PER: person}")
     annotator: Annotator = _field(
@@ -180,7 +186,13 @@ class Settings(BaseModel):
     def asks_llm(self) -> bool:
         """Whether anything is asked of an LLM: not where melm writes the sentences and a model annotates them."""
         written = not self.explain or self.strategy == "melm"
-        return bool(self.extension_kinds or self.unlabeled_file) or self.asks_targets or not written
+        asked = self.extension_kinds or self.unlabeled_file or self.swap_mentions
+        return bool(asked) or self.asks_targets or not written
+
+    @property
+    def synthesises(self) -> bool:
+        """Whether there are synthetic sentences."""
+        return self.explain or bool(self.swap_mentions)
 
     @property
     def model_name(self) -> str:
@@ -280,6 +292,7 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
     left_out |= set() if settings.induce_guideline else {"induce_guideline"}
     left_out |= set() if settings.verify else {"verify"}
+    left_out |= set() if settings.swap_mentions else {"swap_mentions"}
     left_out |= {"explanations"} if settings.explanations == 1 else set()
     left_out |= {"strategy", "sentences_per_row", "melm_model"} if settings.strategy == "explanation" else set()
     shaping = settings.model_dump(mode="json", exclude=left_out)
@@ -322,6 +335,8 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
         before = json.loads(path.read_text(encoding="utf-8"))
         additions = {"ask"} | set(GUIDELINE_FILES.values()) - before.get("input", {}).keys()  # what is there stays
         additions |= {"explain"} if state["settings"]["explain"] else set()
+        if not before["settings"]["explain"]:  # synthetic sentences join what is there
+            additions |= {"swap_mentions"} - before["settings"].keys()
         changes = [
             f"{name} {show(before.get(part, {}).get(name))} -> {show(values.get(name))}"
             for part, values in state.items()

@@ -225,10 +225,13 @@ def _creators(facts: AugmentationFacts, details: Details) -> list[str]:
 def _config_meanings(facts: AugmentationFacts) -> dict[str, str]:
     """What each config holds."""
     extended = bool(facts.settings.extension_kinds)
+    swapped = "gold sentences with other mentions that an LLM offered, their gold spans moved along"
+    made = [swapped] * bool(facts.settings.swap_mentions)
+    if facts.settings.explain:
+        made.append(f"{STRATEGIES[facts.settings.strategy]}, with machine-made target spans")
     return {
         "fusion": "the gold sentences, gold spans untouched" + (", with extension spans" if extended else ""),
-        "synthetic": f"{STRATEGIES[facts.settings.strategy]}, with machine-made target spans"
-        + (" and extension spans" if extended else ""),
+        "synthetic": " and ".join(made) + (" and extension spans" if extended else ""),
         "pool": "text without labels, with machine-made target spans",
         "train": f"{' and '.join(facts.parts)} together: what the model trains on",
         "label_map": "how the LLM's raw entity types became extension labels, one type a row",

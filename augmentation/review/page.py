@@ -87,7 +87,7 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
 
 
 def _reviewed(run: Augmentation) -> Iterable[tuple[Row, Finished[Any]]]:
-    synthetic = run.annotated_sentences() if run.settings.explain else ()
+    synthetic = run.annotated_sentences() if run.settings.synthesises else ()
     pool = run.pool.annotated() if run.pool and (run.folder / "pool.jsonl").exists() else ()
     return chain(run.annotated(), synthetic, pool)
 

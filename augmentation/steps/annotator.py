@@ -16,6 +16,9 @@ from augmentation.steps.asking import Annotation, AnnotationSettings, Range, ask
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.rows import Row
 
+SWAPPED = "mentions"
+"""The annotator of gold sentences with other mentions: their spans are gold's, and no model replaces them."""
+
 
 @dataclass(frozen=True)
 class TargetSettings:
@@ -95,10 +98,14 @@ def annotate_by_model(
         rows: fused synthetic rows; for `agree` their `entities` are the LLM's.
         predicted: by row the model's spans, with `start`, `end`, `label` and `score`.
         annotator: `fusion` or `gold`: the model's spans replace the row's, scores kept; `agree`: spans that both give
-            count, those that one gives become `uncertain` and are left out of the loss.
+            count, those that one gives become `uncertain` and are left out of the loss. Rows whose spans are gold's
+            (`SWAPPED`) stay as they are.
         min_targets: rows with fewer are dropped.
     """
     for row, spans in zip(rows, predicted, strict=True):
+        if row.get("annotator") == SWAPPED:
+            yield row
+            continue
         found = [{key: span[key] for key in ("start", "end", "label", "score")} for span in spans]
         if annotator == "agree":
             told = {(span["start"], span["end"], span["label"]): span for span in row["entities"]}

@@ -12,8 +12,10 @@ import pysbd
 
 from augmentation.llm.tasks import explained_as
 from augmentation.steps.alignment import fold
+from augmentation.steps.annotator import SWAPPED
 from modeling_knowfree.units_knowfree import join_units, split_text
 
+Span = tuple[int, int, str]
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$")
 _HEADING = re.compile(r"^[ \t]{0,3}#{1,6}[ \t]")
 _LIST_MARK = re.compile(
@@ -246,6 +248,19 @@ class Sentences:
                 name = explained_as(parent_id, sample) + (f".{number}" if sample else f"#{number}")
                 identity = {"id": free_id(name, self.taken), "tokens": tokens, "entities": []}
                 rows.append(identity | {"synthetic": True, "parent_id": parent_id})
+        return rows
+
+    def swapped(self, parent_id: str, sentences: Iterable[tuple[list[str], list[Span]]]) -> list[dict[str, Any]]:
+        """Synthetic rows of gold sentences with other mentions, tokens and moved spans; ids are `parent_id#m1`, …"""
+        rows = []
+        for number, (tokens, spans) in enumerate(sentences, start=1):
+            reason = self._reason(tokens)
+            self.counts["swapped"] += 1
+            self.counts[reason or "kept"] += 1
+            if not reason:
+                entities = [{"start": start, "end": end, "label": label} for start, end, label in spans]
+                identity = {"id": free_id(f"{parent_id}#m{number}", self.taken), "tokens": tokens, "entities": entities}
+                rows.append(identity | {"synthetic": True, "parent_id": parent_id, "annotator": SWAPPED})
         return rows
 
     def _reason(self, tokens: Sequence[str]) -> str | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from augmentation.llm.dialogue import Work
 from augmentation.llm.tasks import Request, row_seed, strategy_request
-from augmentation.strategies.seeds import Asking, SeedSentence, Strategy, usable_terms
+from augmentation.strategies.seeds import Asking, SeedSentence, Strategy, exchanged, usable_terms
 
 WAYS = (
     "make it longer",
@@ -83,22 +83,19 @@ def rewrite(asking: Asking, row_id: str, number: int, text: str, entities: Seque
 
 def replaced(seed: SeedSentence, terms: dict[str, list[str]], asking: Asking, dice) -> tuple[list[str], list[str]]:
     """Tokens with each outermost entity replaced by another of its type, where there is one; and the entities."""
-    tokens: list[str] = []
-    entities: list[str] = []
+    mentions: dict[tuple[int, int], list[str]] = {}
     at = 0
     for start, end, label in sorted(seed.spans, key=lambda span: (span[0], -span[1])):
         if start < at:
             continue
-        tokens += seed.tokens[at:start]
         own = list(seed.tokens[start:end])
         others = [term for term in terms.get(label, ()) if term != asking.join(own)]
         if others:
             chosen = dice.choice(others)
             own = list(chosen) if asking.unit == "character" else chosen.split()
-        tokens += own
-        entities.append(asking.join(own))
+        mentions[start, end] = own
         at = end
-    return [*tokens, *seed.tokens[at:]], entities
+    return exchanged(seed, mentions)[0], list(map(asking.join, mentions.values()))
 
 
 def misspelt(text: str, dice) -> str:

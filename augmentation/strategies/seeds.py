@@ -1,7 +1,7 @@
 """The gold sentences that strategies start from, and what all strategies share."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from augmentation.llm.dialogue import Work
@@ -62,6 +62,23 @@ class Asking:
             number=TERMS_ASKED,
             examples=list(known)[:EXAMPLES_SHOWN],
         )
+
+
+def exchanged(
+    seed: SeedSentence, mentions: Mapping[tuple[int, int], Sequence[str]]
+) -> tuple[list[str], list[tuple[int, int, str]]]:
+    """The tokens of a sentence with others at places `(start, end)` that do not overlap, and its spans, which move
+    along; those that only cross a place's border, or lie inside it, mean nothing then."""
+    tokens: list[str] = []
+    at = 0
+    for (start, end), mention in sorted(mentions.items()):
+        tokens += [*seed.tokens[at:start], *mention]
+        at = end
+
+    def moved(border: int) -> int:
+        return border + sum(len(mention) - (end - start) for (start, end), mention in mentions.items() if end <= border)
+
+    return [*tokens, *seed.tokens[at:]], [(moved(start), moved(end), label) for start, end, label in seed.spans]
 
 
 def usable_terms(values: Sequence[str]) -> list[str]:

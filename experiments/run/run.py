@@ -266,7 +266,7 @@ class Run:
             else:
                 values.setdefault("pool_extensions", annotator != "gold")
         if not self._explains(subset, folder):
-            values["explain"] = False
+            values |= {"explain": False, "swap_mentions": 0}
         return values | {"task": settings.task, "language": settings.language, "unit": self.unit}
 
     def _explains(self, subset: str, folder: Path) -> bool:
@@ -275,7 +275,8 @@ class Run:
         if any(known[v].data == "train" and self.augmented(subset, v) == folder for v in self._augmented_variants()):
             return True
         state = folder / STATE_FILE
-        return state.is_file() and bool(json.loads(state.read_text(encoding="utf-8"))["settings"]["explain"])
+        told = json.loads(state.read_text(encoding="utf-8"))["settings"] if state.is_file() else {}
+        return bool(told.get("explain") or told.get("swap_mentions"))
 
     def augment(
         self,
@@ -297,7 +298,7 @@ class Run:
         self._share_answers(folder)
         self._share_files(subset, folder, GUIDELINE_FILES.values() if settings.induce_guideline else ())
         self._share_files(subset, folder, [MELM_FILE] if settings.strategy == "melm" else ())
-        silent = not (settings.extension_kinds or settings.explain or settings.pool_annotator == "llm")
+        silent = not (settings.extension_kinds or settings.synthesises or settings.pool_annotator == "llm")
         with open_run(folder, settings, offline=silent, budget=budget, accept_changes=accept_changes) as augmentation:
             counts.unlink(missing_ok=True)
             write_atomically(folder / SETTINGS_FILE, settings_text(settings))

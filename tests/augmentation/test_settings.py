@@ -20,7 +20,8 @@ def test_a_run_of_an_older_version_goes_on_while_newer_settings_are_at_their_def
     assert sorted(state["settings"]) == sorted(OF_THE_FIRST_VERSION)
     (tmp_path / "state.json").write_text(json.dumps(state))
     check_state(tmp_path, check_settings(values, "t"))
-    for newer in ({"induce_guideline": True}, {"label_descriptions": {"PER": "a person"}}, {"strategy": "melm"}):
+    by_asking_more = ({"induce_guideline": True}, {"explanations": 2}, {"verify": True}, {"swap_mentions": 1})
+    for newer in (*by_asking_more, {"label_descriptions": {"PER": "a person"}}, {"strategy": "melm"}):
         with pytest.raises(InputError, match=next(iter(newer))):
             check_state(tmp_path, check_settings(values | newer, "t"))
 

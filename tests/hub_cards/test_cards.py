@@ -186,6 +186,18 @@ def dataset_card_of(augmented, details=DETAILS) -> DatasetCard:
     )
 
 
+@pytest.mark.parametrize(("explain", "swap_mentions"), [(True, 0), (True, 2), (False, 2)])
+def test_dataset_card_says_what_the_synthetic_sentences_are(augmented, explain, swap_mentions):
+    facts = read_augmentation(augmented)
+    facts = replace(
+        facts, settings=facts.settings.model_copy(update={"explain": explain, "swap_mentions": swap_mentions})
+    )
+    features = dict.fromkeys(("synthetic", "train"), row_features())
+    text = dataset_card("org/trail-aug", facts, DETAILS, features, dict.fromkeys(features, SIZE)).content
+    assert ("explanations of the gold entities" in text) == explain
+    assert ("other mentions that an LLM offered" in text) == bool(swap_mentions)
+
+
 def test_dataset_card_has_what_the_hub_asks_for(augmented):
     card = dataset_card_of(augmented)
     read = DatasetCard(str(card)).data
