@@ -192,7 +192,8 @@ def test_dataset_card_says_what_the_synthetic_sentences_are(augmented, explain, 
     facts = replace(
         facts, settings=facts.settings.model_copy(update={"explain": explain, "swap_mentions": swap_mentions})
     )
-    text = dataset_card("org/trail-aug", facts, DETAILS, {"synthetic": row_features()}, {"synthetic": SIZE}).content
+    features = dict.fromkeys(("synthetic", "train"), row_features())
+    text = dataset_card("org/trail-aug", facts, DETAILS, features, dict.fromkeys(features, SIZE)).content
     assert ("explanations of the gold entities" in text) == explain
     assert ("other mentions that an LLM offered" in text) == bool(swap_mentions)
 
