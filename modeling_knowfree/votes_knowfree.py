@@ -23,10 +23,10 @@ class UnitVotes(nn.Module):
     def by_unit(self, units: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Unit states `[B, L, D]`, zero where there is no unit, to tables `[B, L + 1, N_tgt]`, by the unit before which
         a span starts or ends: sums of the units before; what the one before says; what the one after says."""
-        votes = F.linear(units, self.weight.flatten(0, 1)).unflatten(2, (3, -1))
+        votes = F.pad(F.linear(units, self.weight.flatten(0, 1)), (0, 0, 1, 1)).unflatten(2, (3, -1))
         votes = votes.to(torch.promote_types(votes.dtype, torch.float32))  # half precision is too coarse for sums
         inside, before, after = votes.unbind(2)
-        return F.pad(inside.cumsum(1), (0, 0, 1, 0)), F.pad(before, (0, 0, 1, 0)), F.pad(after, (0, 0, 0, 1))
+        return inside[:, :-1].cumsum(1), before[:, :-1], after[:, 1:]
 
     def forward(self, units: Tensor, limit: int) -> Tensor:
         """`[B, L, D]` to what is added to the logits of spans up to `limit` wide, `[B, L, W, N_tgt]`; cells beyond the
@@ -35,7 +35,9 @@ class UnitVotes(nn.Module):
         sums, before, after = self.by_unit(units)
         widths = torch.arange(1, limit + 1, device=units.device)
         ends = (torch.arange(length, device=units.device)[:, None] + widths).clamp(max=length).flatten()
-        # In place: a tensor of all spans is made twice, not six times.
-        votes = sums.index_select(1, ends).view(batch, length, limit, -1)  # (B, L, W, N_tgt)
-        votes.sub_(sums[:, :length, None]).div_(widths[:, None]).add_(before[:, :length, None])
-        return votes.add_(after.index_select(1, ends).view_as(votes))
+        # In place: a tensor of all spans is made twice.
+        inside, outside = (
+            table.index_select(1, ends).view(batch, length, limit, -1) for table in (sums, after)
+        )  # (B, L, W, N_tgt) each
+        inside.sub_(sums[:, :length, None]).div_(widths[:, None])
+        return outside.add_(before[:, :length, None]).add_(inside)

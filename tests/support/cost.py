@@ -6,11 +6,13 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+NO_KERNELS = ("aten::empty", "aten::_unsafe_view", "aten::detach", "aten::lift_fresh", "aten::promote_types")
+
 
 class Cost(TorchDispatchMode):
     """
-    Within it every operator that is no view and no bare allocation is one kernel, and moves the bytes of its tensors in
-    and out.
+    Within it every operator that is no view, no bare allocation and no question of types is one kernel, and moves the
+    bytes of its tensors in and out.
 
     Attributes:
         kernels: how many.
@@ -25,7 +27,7 @@ class Cost(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         name = func._schema.name
-        if not (func.is_view or name in ("aten::empty", "aten::_unsafe_view", "aten::detach", "aten::lift_fresh")):
+        if not (func.is_view or name in NO_KERNELS):
             self.add(name, *(leaf for leaf in tree_leaves((args, kwargs, result)) if isinstance(leaf, torch.Tensor)))
         return result
 
