@@ -4,9 +4,7 @@ import json
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-import knowfree
 from augmentation.llm.answers import Parsed
 from augmentation.llm.dialogue import Finished, replay
 from augmentation.llm.outcome import Outcome
@@ -18,14 +16,9 @@ from augmentation.steps.guideline import induce_guideline
 from augmentation.steps.teacher import fold_of
 from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.units_knowfree import join_units
+from tests.support.augment_call import call
 from tests.support.pool_files import pool_files
 from tests.support.tiny_run import DEMO
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result.output
 
 
 @pytest.fixture

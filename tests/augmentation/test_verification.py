@@ -4,9 +4,7 @@ import json
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-import knowfree
 from augmentation.llm.answers import AnswerError, parse
 from augmentation.llm.dialogue import Finished, replay
 from augmentation.llm.outcome import Outcome
@@ -16,6 +14,7 @@ from augmentation.settings import check_settings
 from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.verification import annotate_targets
 from modeling_knowfree.data.readers import read_rows
+from tests.support.augment_call import call
 from tests.support.llm_server import LLMServer
 from tests.support.pool_files import pool_files
 from tests.support.tiny_run import DEMO, lines_of
@@ -105,12 +104,6 @@ def test_every_language_has_the_prompt(language):
     known = {"labels": ["A"], "examples": [], "guidelines": "", "descriptions": [], "text": "x"}
     prompt = load_prompt("verify_targets", language).render(spans=[{"number": 1, "entity": "y", "type": "A"}], **known)
     assert '[{"number": 1, "entity": "y", "type": "A"}]' in prompt and "[{number: 1, right: true}]" in prompt
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result.output
 
 
 @pytest.fixture

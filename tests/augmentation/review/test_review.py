@@ -13,6 +13,7 @@ from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from augmentation.pipeline import Augmentation
 from augmentation.settings import check_settings, settings_text
+from tests.support.augment_call import call
 from tests.support.browser import chromium, playwright_api
 
 CHROMIUM_ARGUMENTS = [
@@ -32,12 +33,6 @@ ENTITIES = {
     WOLF: [("wolf", "Animal"), ("cubs", "Animal")],
     TENT: [("bear", "Animal"), ("tent", "<u>Shelter</u>")],
 }
-
-
-def call(*arguments):
-    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
-    assert result.exit_code == 0, result.output + repr(result.exception)
-    return result.output
 
 
 def lines_of(path):

@@ -4,9 +4,7 @@ import json
 
 import pytest
 import yaml
-from click.testing import CliRunner
 
-import knowfree
 from augmentation.llm.answers import parse
 from augmentation.llm.dialogue import Finished, replay
 from augmentation.llm.outcome import Outcome
@@ -15,6 +13,7 @@ from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.explanations import Sentences, TokenStyle, sentence_key
 from augmentation.strategies.mentions import Swaps, free_spans
 from augmentation.strategies.seeds import Asking, SeedSentence, exchanged
+from tests.support.augment_call import call
 from tests.support.llm_server import LLMServer
 from tests.support.tiny_run import DEMO, lines_of, tiny_settings
 from tests.support.tiny_run import call as call_run
@@ -105,12 +104,6 @@ def test_no_model_replaces_spans_that_are_gold():
     found = [{"start": 1, "end": 2, "label": "Y", "score": 0.9}]
     for annotator in ("gold", "fusion", "agree"):
         assert next(iter(annotate_by_model([gold, other], [found, found], annotator, min_targets=2))) == gold
-
-
-def call(*arguments, code=0):
-    result = CliRunner().invoke(knowfree.cli, ["augment", *[str(argument) for argument in arguments]])
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result.output
 
 
 class Offers(RecordedClient):
