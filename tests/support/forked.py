@@ -15,6 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryFile
+from threading import RLock
+
+from tqdm import tqdm
 
 from tests.support import ROOT
 
@@ -45,6 +48,9 @@ class Forked:
             os.dup2(stream.fileno(), number)
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
         logging.getLogger().handlers.clear()  # those of pytest
+        tqdm.set_lock(
+            RLock()
+        )  # the test's is shared by all its forks: one killed while it draws would hold it for ever
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.environ.update({"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | environment)
         os.chdir(ROOT)
