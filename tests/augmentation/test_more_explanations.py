@@ -7,7 +7,7 @@ import yaml
 
 from augmentation.llm.recorded import RecordedAnswersError, RecordedClient
 from augmentation.llm.tasks import explanation_request
-from tests.support.augment_call import call
+from tests.support.augment_call import call, three_sentences
 from tests.support.llm_server import LLMServer
 from tests.support.tiny_run import DEMO, lines_of
 
@@ -17,14 +17,7 @@ RESULTS = ("fusion.jsonl", "synthetic.jsonl", "train.jsonl", "counts.json", "lab
 @pytest.fixture
 def folder(tmp_path):
     """A run folder of three gold sentences, explained once by the recorded LLM."""
-    folder = tmp_path / "run"
-    folder.mkdir()
-    gold = (DEMO / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:3]
-    (folder / "gold.jsonl").write_text("".join(gold), encoding="utf-8")
-    settings = {"train_file": "gold.jsonl", "language": "en", "client": "recorded", "kinds": []}
-    settings |= {"answers": [str(DEMO / "answers.jsonl")]}
-    (folder / "augment.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return folder
+    return three_sentences(tmp_path / "run", client="recorded", answers=[str(DEMO / "answers.jsonl")])
 
 
 def test_each_is_another_question_and_the_first_is_the_old_one():

@@ -48,9 +48,8 @@ class Forked:
             os.dup2(stream.fileno(), number)
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
         logging.getLogger().handlers.clear()  # those of pytest
-        tqdm.set_lock(
-            RLock()
-        )  # the test's is shared by all its forks: one killed while it draws would hold it for ever
+        # The test's is shared by all its forks: one killed while it draws would hold it for ever.
+        tqdm.set_lock(RLock())
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.environ.update({"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | environment)
         os.chdir(ROOT)

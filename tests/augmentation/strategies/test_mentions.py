@@ -13,7 +13,7 @@ from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.explanations import Sentences, TokenStyle, sentence_key
 from augmentation.strategies.mentions import Swaps, free_spans
 from augmentation.strategies.seeds import Asking, SeedSentence, exchanged
-from tests.support.augment_call import call
+from tests.support.augment_call import call, three_sentences
 from tests.support.llm_server import LLMServer
 from tests.support.tiny_run import DEMO, lines_of, tiny_settings
 from tests.support.tiny_run import call as call_run
@@ -122,13 +122,7 @@ def offering(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = tmp_path / "run"
-    folder.mkdir()
-    gold = (DEMO / "train.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)[:3]
-    (folder / "gold.jsonl").write_text("".join(gold), encoding="utf-8")
-    settings = {"train_file": "gold.jsonl", "language": "en", "kinds": [], "explain": False, "swap_mentions": 3}
-    (folder / "augment.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
-    return folder
+    return three_sentences(tmp_path / "run", explain=False, swap_mentions=3)
 
 
 def test_a_run_of_swaps_alone_asks_a_question_a_label_and_goes_on_after_a_stop(folder):
