@@ -28,7 +28,13 @@ from modeling_knowfree.inference.tag import load_pipeline, tag
 from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
-from modeling_knowfree.training.arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments, recipe_for
+from modeling_knowfree.training.arguments import (
+    TASK_PRESETS,
+    DataArguments,
+    KnowFreeTrainingArguments,
+    ModelArguments,
+    recipe_for,
+)
 from modeling_knowfree.training.command_line import Arguments, parse_arguments
 from modeling_knowfree.training.config import build_config, target_labels
 from modeling_knowfree.training.train import plan_schedule, train
@@ -105,9 +111,11 @@ class Cell:
         files = [self.train_file, settings.validation_file, settings.test_file]
         arguments = shaping_arguments(settings, self.definition)
         recipe = recipe_for(arguments.get("preset", DataArguments.preset), settings.model_name_or_path)
+        unused = _unused(self.definition.tagger)
+        used = {name: value for name, value in (recipe | TASK_PRESETS[settings.task]).items() if name not in unused}
         shaping: list[Any] = [
             self.definition.tagger,
-            recipe | arguments,
+            used | arguments,
             [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
             [_file_hash(Path(path)) for path in files if path],
         ]

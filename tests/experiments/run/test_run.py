@@ -19,7 +19,7 @@ from knowfree_hub_cards.facts import read_augmentation
 from augmentation.llm.store import hold
 from augmentation.review.decisions import read_decisions
 from modeling_knowfree.data.readers import read_rows, write_rows
-from modeling_knowfree.training.arguments import RECIPES
+from modeling_knowfree.training.arguments import RECIPES, TASK_PRESETS
 from tests.support.forked import knowfree_forked
 from tests.support.tiny_run import DEMO, call, lines_of, tiny_settings
 
@@ -347,6 +347,22 @@ def test_a_row_of_another_recipe_is_another(data, tmp_path, monkeypatch, variant
     assert planned(data, tmp_path / "run", variants=[variant]).cell("all", variant, 0, 3).result()
     monkeypatch.setitem(RECIPES["small"], "warmup_steps", 0.2)
     assert planned(data, tmp_path / "run", variants=[variant]).cell("all", variant, 0, 3).result() is None
+
+
+@pytest.mark.parametrize("variant", ["bio_crf", "w2ner", "bert_bilstm_crf"])
+def test_a_row_stays_where_the_recipe_changes_what_it_does_not_have(data, tmp_path, monkeypatch, variant):
+    cell = planned(data, tmp_path / "run", variants=[variant]).cell("all", variant, 0, 3)
+    before = cell.key()
+    monkeypatch.setitem(RECIPES["small"], "tag_weight", 7.0)
+    monkeypatch.setitem(RECIPES["small"], "extension_budget", 7.0)
+    assert cell.key() == before
+
+
+def test_the_preset_of_the_task_shapes_a_cell(data, tmp_path, monkeypatch):
+    cell = planned(data, tmp_path / "run", variants=["base"]).cell("all", "base", 0, 3)
+    before = cell.key()
+    monkeypatch.setitem(TASK_PRESETS[cell.settings.task], "weight_decay", 0.5)
+    assert cell.key() != before
 
 
 @pytest.mark.parametrize(
