@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
 from functools import cache
@@ -171,17 +171,18 @@ def shaping_arguments(settings: RunSettings, variant: Variant) -> dict[str, Any]
     return {name: value for name, value in (arguments | settings.train | variant.train).items() if value is not None}
 
 
-def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> None:
+def check_arguments(settings: RunSettings, variant: str, subsets: Mapping[str, list[Row]]) -> None:
     """
     Check the encoder and what a variant's training is told.
 
     Args:
-        rows: of training; one is enough.
+        subsets: the gold sentences of each.
 
     Raises:
         InputError: no such encoder, an argument that `knowfree train` does not know, that the run itself sets or that
-            the variant has no use for, or a value that it refuses.
+            the variant has no use for, or a value that it refuses; no word of the lexicon in a subset.
     """
+    rows = next(iter(subsets.values()))
     definition = settings.known_variants[variant]
     where = f"train of {variant}"
     for name in settings.train | definition.train:
@@ -215,8 +216,12 @@ def check_arguments(settings: RunSettings, variant: str, rows: list[Row]) -> Non
     with told_in_one_line(f"model_name_or_path {settings.model_name_or_path}"):
         load_config(encoder)
         if definition.tagger in LEXICON_TAGGERS:
-            labels = settings.labels or target_labels(rows)
-            tagger_class(definition.tagger).check(rows, settings.lexicon, encoder, labels)
+            for subset, gold in subsets.items():
+                labels = settings.labels or target_labels(gold)
+                try:
+                    tagger_class(definition.tagger).check(gold, settings.lexicon, encoder, labels)
+                except InputError as error:
+                    raise InputError(f"{variant} on {subset}: {error}") from error
     try:
         model_args, data_args, args = _parse(settings, definition)
         plan_schedule(data_args, args, 1)

@@ -113,7 +113,7 @@ class Run:
         for model in {one.melm_model for one in asked if one.strategy == "melm" and one.melm_model}:
             open_masked_model(model, unit)
         for variant in self.settings.all_variants:
-            check_arguments(self.settings, variant, self.train_rows)
+            check_arguments(self.settings, variant, self.subsets)
             if self.settings.known_variants[variant].asks_llm:
                 self._check_llm(variant)
 

@@ -194,6 +194,7 @@ def chinese(encoder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
+        ({"subsets": ["all", "wordless"]}, "flat on wordless: lexicon: "),
         (
             {"lexicon": "augmentation", "augment": {"kinds": ["entities"]}},
             "augment asks the LLM for kinds: ['entities']",
@@ -205,7 +206,10 @@ def chinese(encoder, tmp_path):
     ],
 )
 def test_lexicon_rows_that_cannot_run_are_refused_before_anything_is_asked(changes, told, chinese, tmp_path):
+    wordless = tmp_path / "wordless.jsonl"
+    write_rows(wordless, [row("王五走了", (0, 2, "PER"))])
     settings = chinese | {"variants": ["f", "flat"]} | changes
+    settings["subsets"] = [str(wordless) if one == "wordless" else one for one in settings.get("subsets", ["all"])]
     assert told in call(tmp_path / "run", settings, code=2)
     assert not (tmp_path / "run").exists()
 
