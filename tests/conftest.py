@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 from transformers import BertConfig, BertModel
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
@@ -15,6 +16,9 @@ from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from tests.support import ROOT, SHARED
 
 torch.set_num_threads(1)
+# Machines are shared: how long an example takes says nothing of the code.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

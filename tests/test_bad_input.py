@@ -77,7 +77,7 @@ changes = st.dictionaries(
 formats = st.sampled_from([None, *FORMATS])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(values | changes.map(lambda changed: {**GOOD_ROWS[0], **changed}) | changes, formats)
 def test_any_json_is_read_or_refused(tmp_path_factory, value, layout):
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
@@ -85,7 +85,7 @@ def test_any_json_is_read_or_refused(tmp_path_factory, value, layout):
     read_or_refused(path, layout)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60) | st.text("我们aB-OI/_\t \r\n#1{}[\"'", max_size=60).map(str.encode), formats)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content: bytes, layout):
     path = tmp_path_factory.getbasetemp() / "any.txt"

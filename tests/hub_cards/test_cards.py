@@ -150,7 +150,7 @@ def test_awkward_labels_stay_text():
 LABELS = st.text(st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(LABELS.filter(lambda label: inert(label) and " ".join(label.split()) == label), min_size=1, max_size=3))
 def test_any_label_gives_a_card_that_parses_back(labels):
     card = ModelCard(str(model_card("org/m", facts_with(labels), SCORED)))

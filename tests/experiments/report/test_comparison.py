@@ -70,7 +70,7 @@ def test_interval_is_that_of_plain_resampling():
     assert high == pytest.approx(differences[3900], abs=0.01)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_turning_the_pair_round_turns_the_interval_round(data):
     row = st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)).map(

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from modeling_knowfree.data.readers import InputError, read_rows
@@ -89,7 +89,6 @@ labelled_rows = st.lists(st.text("abcd", max_size=5), min_size=1, max_size=30).m
 )
 
 
-@settings(deadline=None)
 @given(labelled_rows.filter(count), st.integers(0, 99))
 def test_k_shot_holds_for_any_rows(rows: list[dict], seed: int):
     total = count(rows)

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modeling_knowfree.data.formats import WRITERS, format_named, write_rows_as
@@ -62,7 +62,7 @@ def as_sets(rows: list[dict]) -> list:
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60)
 @given(rows=rows_of(), number=st.integers())
 def test_what_is_written_is_read(tmp_path_factory, name: str, rows: list[dict], number: int):
     if name == "spacy":
