@@ -206,7 +206,7 @@ spans_option = click.option(
 )
 
 
-@cli.command(cls=Reading, context_settings=CONTEXT)
+@cli.command(cls=Reading)
 @click.option("--train_file", required=True, help="Annotated sentences, any format that `train` reads.")
 @click.option(
     "--output_dir", required=True, type=click.Path(path_type=Path), help="Folder for train_250.jsonl, k5.jsonl …"
@@ -236,7 +236,7 @@ def sample(
         click.echo(f"{output_dir / name}: {', '.join(f'{number} {what}' for what, number in count.items())}")
 
 
-@cli.command(cls=Reading, context_settings=CONTEXT)
+@cli.command(cls=Reading)
 @model_option
 @click.option("--data", required=True, help="Annotated file, any format that `train` reads.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
@@ -267,7 +267,7 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: A
         click.echo(f"{label:<{width}}  {ratios}  {row['support']:>5}  {row['predicted']:>5}")
 
 
-@cli.command(context_settings=CONTEXT)
+@cli.command()
 @model_option
 @click.option("--input", "source", required=True, help="File, or - for standard input, answered batch by batch.")
 @click.option("--text", is_flag=True, help="Lines are raw text, not JSON.")
@@ -387,7 +387,7 @@ def _begins(path: Path, magic: bytes) -> bool:
         return file.read(len(magic)) == magic
 
 
-@cli.command(context_settings=CONTEXT)
+@cli.command()
 @click.option("--input", "source", required=True, type=click.Path(path_type=Path), help="Released folder.")
 @click.option("--labels", required=True, type=click.Path(path_type=Path), help="Its label file, txt or json.")
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="New folder.")

@@ -96,6 +96,7 @@ setup(
         "accelerate>=1.1",
         "click>=8.1",
         "conllu>=6.0",
+        "httpx2>=2.0",
         "jinja2>=3.1",
         "pyarrow>=15.0",
         "pyyaml>=6.0",

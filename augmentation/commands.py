@@ -15,7 +15,6 @@ UNLABELED_FILE = "unlabeled.jsonl"
 ASKING = ("induce_guideline", "verify", "explanations", "swap_mentions")
 BUDGET = ("max_requests", "max_total_tokens", "max_usd")
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-LANGUAGES = ["zh", "en", "ja", "ko"]
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 _FILE = click.Path(dir_okay=False)
 
@@ -100,7 +99,7 @@ def _pool_changes(folder: Path, values: dict[str, Any], *, accept_changes: bool 
         train_file = values.get("train_file") or load_settings(folder).train_file
         gold = read_rows(folder / train_file)
         unit = infer_unit(gold)
-        texts = list(read_hub_texts(name, None, TokenStyle.of(gold, unit).tokens, unit))
+        texts = list(read_hub_texts(name, TokenStyle.of(gold, unit).tokens, unit))
         keep_texts(folder / UNLABELED_FILE, texts, accept_changes=accept_changes)
         return values | {"unlabeled_file": UNLABELED_FILE}
     if values.get("unlabeled_file"):
@@ -140,7 +139,7 @@ def _from_folder(folder: Path, path: str) -> str:
     return path_from(folder, path)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group()
 def augment() -> None:
     """Let an LLM annotate what your gold data leave unused.
 
@@ -173,10 +172,10 @@ def init(folder: Path, **options: Any) -> None:
 
     Checks the data, sends nothing. Then edit the file, or go on with `plan` and `run`.
     """
-    from augmentation.llm.store import write_atomically
     from augmentation.settings import SETTINGS_FILE, check_files, check_settings, settings_text
     from modeling_knowfree.data.readers import read_rows
     from modeling_knowfree.data.rows import InputError
+    from modeling_knowfree.files import write_whole
     from modeling_knowfree.units_knowfree import infer_unit
 
     path = folder / SETTINGS_FILE
@@ -194,7 +193,7 @@ def init(folder: Path, **options: Any) -> None:
     values = _pool_changes(folder, values)
     settings = check_settings(values, str(path))
     check_files(folder, settings)
-    write_atomically(path, settings_text(settings))
+    write_whole(path, settings_text(settings))
     click.echo(f"{path}: {found}. Next: knowfree augment plan {folder}")
 
 
@@ -444,15 +443,15 @@ def review(folder: Path, output: Path | None, start: int, limit: int) -> None:
 
     Save the page's decisions as FOLDER/decisions.json; `export` honours them.
     """
-    from augmentation.llm.store import write_atomically
     from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
     from augmentation.review.page import review_page
     from augmentation.settings import load_settings
+    from modeling_knowfree.files import write_whole
 
     path = folder / DECISIONS_FILE
     decisions = read_decisions(path) if path.exists() else Decisions()
     with open_run(folder, load_settings(folder), offline=True) as run:
         page = review_page(run, decisions, start=start, limit=limit)
     output = output or folder / "review.html"
-    write_atomically(output, page)
+    write_whole(output, page)
     click.echo(f"open {output} in a browser")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from augmentation.llm.dialogue import Finished, Stage, StoppedError, Unanswered, Work, finished, replay
 from augmentation.llm.runner import Progress, Runner
-from augmentation.llm.store import write_atomically
 from augmentation.llm.tasks import Example
 from augmentation.steps.annotator import TargetSettings
 from augmentation.steps.asking import AnnotationSettings
@@ -17,6 +16,7 @@ from augmentation.steps.guideline import (
     induce_guideline,
     read_guidelines,
 )
+from modeling_knowfree.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class GuidelineStage:
             reason = f"the LLM gave no guideline: write one into {paths[0]}, or leave induce_guideline out"
             raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
         for path, text in zip(paths, texts, strict=True):
-            write_atomically(path, f"{text}\n")
+            write_whole(path, f"{text}\n")
         probe = " (the probe goes by those beside it, each from one fold alone)" if len(self.shown) > 1 else ""
         reason = (
             f"read {self.folder / GUIDELINE_FILES['all']}, which the LLM wrote from the gold, and mend it{probe}; then "

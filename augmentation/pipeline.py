@@ -18,7 +18,6 @@ from augmentation.guideline_stage import GuidelineStage
 from augmentation.kept import Kept, Told, failures_of, provenance_of
 from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, both, finished
 from augmentation.llm.runner import Progress, Runner
-from augmentation.llm.store import write_atomically
 from augmentation.llm.tasks import Example, explanation_request
 from augmentation.pool_stage import PoolAnswer, PoolStage
 from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, check_state
@@ -27,7 +26,7 @@ from augmentation.steps.annotator import SWAPPED, TargetSettings
 from augmentation.steps.asking import Annotation
 from augmentation.steps.branches import annotate_synthetic
 from augmentation.steps.explanations import Sentences, TokenStyle, sentence_key
-from augmentation.steps.fusion import fuse, fused_rows, label_counts
+from augmentation.steps.fusion import fuse, label_counts
 from augmentation.steps.label_merging import LabelMap, TypeClass, new_classes, type_classes
 from augmentation.steps.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
 from augmentation.steps.pool import read_pool, windowed
@@ -35,7 +34,8 @@ from augmentation.steps.teacher import fold_of
 from augmentation.strategies.opening import open_strategy, open_swaps
 from augmentation.strategies.seeds import SeedSentence
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import Row, write_rows
+from modeling_knowfree.data.rows import Row, stored_rows, write_rows
+from modeling_knowfree.files import write_whole
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 STORE_FILE = "answers.sqlite"
@@ -233,7 +233,7 @@ class Augmentation:
 
     def record_state(self) -> None:
         """Note in `state.json` which input and settings the results are made from."""
-        write_atomically(self.folder / STATE_FILE, json.dumps(self.state, ensure_ascii=False, indent=1) + "\n")
+        write_whole(self.folder / STATE_FILE, json.dumps(self.state, ensure_ascii=False, indent=1) + "\n")
 
     # the answers
 
@@ -338,21 +338,21 @@ class Augmentation:
         paths = {name: self.folder / f"{name}.jsonl" for name in files}
         for name, rows in files.items():
             write_rows(paths[name], rows)
-            counts["labels"][name] = label_counts(fused_rows(paths[name]))
+            counts["labels"][name] = label_counts(stored_rows(paths[name]))
         union = [name for name in files if name != "sentences"]
         whole = targeted and (self.pool is None or self.pool.teacher is not None)
         if len(union) > 1 and whole:  # nothing that a model has to annotate first
             paths["train"] = self.folder / "train.jsonl"
-            write_rows(paths["train"], chain.from_iterable(fused_rows(paths[name]) for name in union))
+            write_rows(paths["train"], chain.from_iterable(stored_rows(paths[name]) for name in union))
         for name in RESULTS:
             if self.folder / name not in paths.values():  # of an earlier run with other settings
                 (self.folder / name).unlink(missing_ok=True)
 
         repairs = [repair for merge in merges for repair in merge.value.repairs]
-        write_atomically(self.folder / "label_map.json", label_map_json(label_map, self.settings.encoder, repairs))
+        write_whole(self.folder / "label_map.json", label_map_json(label_map, self.settings.encoder, repairs))
         write_rows(self.folder / "provenance.jsonl", self._provenance(gold, kept, others))
         write_rows(self.folder / "failed.jsonl", failures)
-        write_atomically(self.folder / COUNTS_FILE, json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
+        write_whole(self.folder / COUNTS_FILE, json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
         return counts
 
     def _fused(self, gold: Iterable[Told], label_map: LabelMap) -> Iterator[Row]:

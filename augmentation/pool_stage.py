@@ -13,7 +13,6 @@ import numpy as np
 from augmentation.estimate import Tally
 from augmentation.llm.dialogue import Finished, Stage, StoppedError, Unanswered, Work, both, finished, replay
 from augmentation.llm.runner import Progress, Runner
-from augmentation.llm.store import write_atomically
 from augmentation.settings import Settings
 from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import TargetSettings
@@ -23,6 +22,7 @@ from augmentation.steps.picking import DOUBT_THRESHOLD, doubt_of, pick
 from augmentation.steps.pool import Pool
 from augmentation.steps.teacher import TEACHER_FILE, Teacher, label_precision, teacher_table
 from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.files import write_whole
 from modeling_knowfree.units_knowfree import join_units
 
 PICKED_FILE = "picked.json"
@@ -117,7 +117,7 @@ class PoolStage:
             "ids": [self.pool.rows[at]["id"] for at in (*kept, *new)],
             "texts": [self._keys[at] for at in (*kept, *new)],
         }
-        write_atomically(self.folder / PICKED_FILE, json.dumps(picked, ensure_ascii=False, indent=1) + "\n")
+        write_whole(self.folder / PICKED_FILE, json.dumps(picked, ensure_ascii=False, indent=1) + "\n")
 
     @property
     def _needs_doubts(self) -> bool:
@@ -234,7 +234,7 @@ class PoolStage:
             tally.follow("targets", "verify_targets")
         plan = tally.estimate(self.runner.purse.budget)
         report |= plan | {"plan": plan | {"tasks": dict(tally.missing)}}
-        write_atomically(self.folder / TEACHER_FILE, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
+        write_whole(self.folder / TEACHER_FILE, json.dumps(report, ensure_ascii=False, indent=1) + "\n")
         return report
 
     def table(self) -> str:

@@ -42,7 +42,7 @@ def _field(default: Any, help: str) -> Any:
 
 
 class Settings(BaseModel):
-    """Every setting of a run; the descriptions are the comments of `augment.yaml` and the help of the command line."""
+    """Every setting of a run; the descriptions are the comments of `augment.yaml`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -4,8 +4,8 @@
     python -m benchmarks.bench_forward --device cuda --dtype bfloat16 [--compile]
 
 BERT-base with random weights, fp32 unless told, 40 labels of which 8 targets. `dense` is the plain L×L reference of the
-tests. Memory is the rise of resident memory in a fresh process, less the encoder's own. On a GPU the cases and aims are
-those of issue 18, batches included, and memory is what the caching allocator gave out at once.
+tests. Memory is the rise of resident memory in a fresh process, less the encoder's own. On a GPU the cases are batches
+too, with aims of their own, and memory is what the caching allocator gave out at once.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.side_by_side import (
 )
 from tests.support.reference import dense_scores
 
-# (L, width limit) -> ratio and extra MB to reach (issue 6)
+# (L, width limit) -> ratio and extra MB to reach
 AIMS = {
     (32, None): (1.10, None),
     (128, None): (1.25, None),
@@ -43,7 +43,7 @@ AIMS = {
 }
 
 
-# (sentences, L, width limit) -> ratio to reach in bf16, eager and compiled (issue 18)
+# (sentences, L, width limit) -> ratio to reach in bf16, eager and compiled
 GPU_AIMS = {
     (1, 32, None): (1.5, 1.5),
     (1, 128, None): (1.5, 1.5),
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def on_device(options: argparse.Namespace) -> None:
-    """Issue 18's table: every case whose length is asked for, on any device and in any precision."""
+    """Every case whose length is asked for, on any device and in any precision."""
     rows = []
     for (size, length, limit), aims in GPU_AIMS.items():
         if length not in options.lengths or (size > 1 and options.device == "cpu" and not options.large):

@@ -107,7 +107,7 @@ def main(arguments: Sequence[str]) -> None:
     print(f"largest gradient difference, relative: {difference:.1e} (aim 1e-4); aim 0.25 ÷ dense head, ÷ dense extra")
 
 
-# (L, sentences) -> step ÷ encoder step to reach in bf16 (issue 18)
+# (L, sentences) -> step ÷ encoder step to reach in bf16
 GPU_AIMS = {(64, 8): None, (128, 8): None, (128, 32): 1.7}
 
 

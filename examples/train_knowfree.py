@@ -4,6 +4,8 @@
 
 Rows are JSON lines: {"id": "1", "tokens": ["我", "们"], "entities": [{"start": 0, "end": 2, "label": "PER"}]}, `end`
 exclusive. Rows may carry "extensions" (spans with other labels, which only training sees) and "synthetic": true.
+`knowfree train` does more: it shows a quarter of the sentences amid parts of others, for the sake of long texts
+(modeling_knowfree/training/joining.py).
 """
 
 import argparse
@@ -14,7 +16,7 @@ from transformers import set_seed
 from modeling_knowfree import KnowFreePipeline
 from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.encoders import encoder_path
-from modeling_knowfree.training.arguments import KnowFreeTrainingArguments, recipe_for
+from modeling_knowfree.training.arguments import TASK_PRESETS, KnowFreeTrainingArguments, recipe_for
 from modeling_knowfree.training.config import build_config, build_model, target_labels
 from modeling_knowfree.training.features import build_features
 from modeling_knowfree.training.tokenizer import load_tokenizer
@@ -37,7 +39,7 @@ def main() -> None:
     dev = read_rows(options.dev, flat=not options.nested, labels=target_labels(rows)) if options.dev else None
 
     set_seed(options.seed)  # before the model: its head starts from random weights
-    recipe = recipe_for("small", options.encoder)
+    recipe = recipe_for("small", options.encoder) | TASK_PRESETS["nested_ner" if options.nested else "ner"]
     unit = infer_unit(rows)
     encoder = encoder_path(options.encoder, unit)
     tokenizer = load_tokenizer(encoder, unit)
@@ -47,11 +49,11 @@ def main() -> None:
         alpha_cap=recipe["alpha_cap"],
         extension_budget=recipe["extension_budget"],
         unit_votes=recipe["unit_votes"],
-        tag_weight=0.0 if options.nested else recipe["tag_weight"],
-        decoding="nested" if options.nested else "flat",
+        tag_weight=recipe["tag_weight"],
+        decoding=recipe["decoding"],
     )
     model = build_model(encoder, config, rows)
-    train_features = build_features(rows, tokenizer, config, beta=0.4)
+    train_features = build_features(rows, tokenizer, config, beta=recipe["beta"])
     dev_features = build_features(dev, tokenizer, config) if dev else None
     if lost := train_features.losses():
         print(lost)
@@ -65,7 +67,7 @@ def main() -> None:
         learning_rate=recipe["learning_rate"],
         head_learning_rate=recipe["head_learning_rate"],
         warmup_steps=recipe["warmup_steps"],
-        weight_decay=1e-3,
+        weight_decay=recipe["weight_decay"],
         per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=32,
         eval_strategy="steps" if dev else "no",

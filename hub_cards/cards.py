@@ -190,7 +190,7 @@ def dataset_card(
         pretty_name=f"{name}, augmented (KnowFREE)",
         language=list(details.language) or [facts.settings.language],
         license=details.dataset_license,
-        annotations_creators=_creators(facts, details),
+        annotations_creators=_creators(details),
         size_categories=[next((size for limit, size in SIZES if rows < limit), "n>1M")],
         source_datasets=[details.source.dataset_id] if details.source.dataset_id else None,
         task_categories=["token-classification"],
@@ -217,7 +217,7 @@ def dataset_card(
     return DatasetCard(content)
 
 
-def _creators(facts: AugmentationFacts, details: Details) -> list[str]:
+def _creators(details: Details) -> list[str]:
     """Who annotated, as far as it is known: machines in any case, and whoever the card file names."""
     return list(dict.fromkeys([*filter(None, [details.source.annotated_by]), "machine-generated"]))
 

@@ -238,9 +238,9 @@ class AugmentationFacts:
         return self.settings.client == "recorded"
 
     def entity_losses(self) -> dict[str, dict[str, int]]:
-        """By part (`source`, `synthetic`): entities that the LLM `named`, and of these `aligned` and dropped ones."""
+        """Entities that the LLM `named` in `source`, `pool`, `synthetic`, and of these `aligned` and dropped ones."""
         losses = {}
-        for part in ("source", "synthetic"):
+        for part in ("source", "pool", "synthetic"):
             if numbers := self.counts.get(part, {}).get("entities"):
                 named = {name: numbers.get(name, 0) for name in ("hallucinated", "off_border", "empty", "ambiguous")}
                 aligned = numbers.get("exact", 0) + numbers.get("normalised", 0)

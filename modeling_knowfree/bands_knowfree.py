@@ -113,12 +113,10 @@ class PackedBand:
         self.starts, self.ends = starts[real], ends[real]  # (U, D')
         self.terms = biaffine.terms(self.starts, self.ends)
         self.slots = real.flatten().nonzero() * limit  # (U, 1)
-        position = torch.arange(real.shape[1], device=real.device)
-        before = [position[own] for own in real]
-        self.lengths = [len(own) for own in before]
         # Of each unit, how many of its sentence lie before and after it, itself included.
-        self.before = torch.cat(before)  # (U)
-        self.after = torch.cat([len(own) - own for own in before])
+        self.before = torch.arange(real.shape[1], device=real.device).expand_as(real)[real]  # (U)
+        lengths = real.sum(1)
+        self.after = lengths.repeat_interleave(lengths) - self.before
         self.cells: list[Tensor] = []
 
     def __iter__(self) -> Iterator[PackedBlock]:
@@ -138,8 +136,8 @@ class PackedBand:
         """Lists of `(rows, longest, shortest)`: flat unit indices to start spans from, widest first, and their largest
         and smallest width, at most `limit`. A list has about `STARTS_AT_ONCE` rows. A block has about `CELLS_PER_BLOCK`
         cells, and ends sooner where its narrower rows would waste more than a new block's start costs."""
-        order = self.after.clamp(max=limit).sort(descending=True, stable=True).indices
-        longest = sorted((min(limit, left) for n in self.lengths for left in range(1, n + 1)), reverse=True)
+        widths, order = self.after.clamp(max=limit).sort(descending=True, stable=True)
+        longest = widths.tolist()
         area = [0, *accumulate(longest)]
         start = 0
         while start < len(longest):

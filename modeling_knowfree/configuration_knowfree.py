@@ -158,7 +158,7 @@ class KnowFreeConfig(PretrainedConfig):
         self.formulation = formulation
         self.head_dropout = head_dropout
         self.max_span_width = max_span_width
-        self.extension_labels = _label_list("extension_labels", extension_labels or [])
+        self.extension_labels = _extension_labels(extension_labels or [])
         self.extension_weights = extension_weights or [1.0] * len(self.extension_labels)
         self.extension_limit = extension_limit
         self.tag_weight = tag_weight
@@ -205,9 +205,9 @@ class KnowFreeConfig(PretrainedConfig):
             raise ValueError(f"tag_weight={self.tag_weight!r:.80}: give a number, 0 or more")
         if self.max_span_width is not None:
             _check_whole("max_span_width", self.max_span_width, 1, _WIDEST_SPAN, "; null for no limit")
-        for name, upper in (("threshold", 1.0), ("head_dropout", 1.0)):
+        for name in ("threshold", "head_dropout"):
             value = getattr(self, name)
-            if not _is_weight(value) or not value < upper or (name == "threshold" and value == 0):
+            if not _is_weight(value) or not value < 1 or (name == "threshold" and value == 0):
                 raise ValueError(f"{name}={value!r:.80}: give a probability between 0 and 1")
         for name in ("multi_label", "unit_votes"):
             if not isinstance(getattr(self, name), bool):
@@ -266,11 +266,11 @@ def _check_whole(name: str, value: Any, lowest: int, highest: int, more: str = "
         raise ValueError(f"{name}={value!r:.80}: give a whole number from {lowest} to {highest}{more}")
 
 
-def _label_list(name: str, labels: Any) -> list[str]:
+def _extension_labels(labels: Any) -> list[str]:
     if not isinstance(labels, (list, tuple)) or not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"{name}={labels!r:.80}: give a list of names")
+        raise ValueError(f"extension_labels={labels!r:.80}: give a list of names")
     if len(labels) > _MOST_LABELS:
-        raise ValueError(f"{name} has {len(labels):,} names: at most {_MOST_LABELS:,} labels can be scored")
+        raise ValueError(f"extension_labels has {len(labels):,} names: at most {_MOST_LABELS:,} labels can be scored")
     return list(labels)
 
 

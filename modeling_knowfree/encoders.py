@@ -50,7 +50,7 @@ def encoder_path(name: str, unit: str | None = None, texts: Iterable[str] | None
 
     Args:
         name: a packaged encoder, a folder or a Hub id.
-        unit: `"character"`: multilingual-e5-small keeps only the pieces that single characters can become, 20,000 of
+        unit: `"character"`: multilingual-e5-small keeps only the pieces that single characters can become, 16,000 of
             250,000; every text of such units is read as by the whole.
         texts: multilingual-e5-small keeps only the pieces of these texts and those of single characters; a word that
             they lack is read in smaller pieces. A fifth of the memory, and the optimiser's time with it.

@@ -86,12 +86,14 @@ def sync(path: Path) -> None:
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     A path to write to, which becomes `path` in one step when the block ends well; an older file stays whole until then.
+    A missing folder is made.
 
     Raises:
         OSError: the file cannot be written; it names `path`.
     """
     path = Path(path)
     work = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
     with as_os_error(path):
         try:
             yield work

@@ -94,6 +94,8 @@ def load_encoder(name: str, config: PretrainedConfig, auto: Any = AutoModel, *, 
             f"{name}: {len(missing)} weights are missing, such as {missing[0]}; name a folder or Hub id "
             f"that holds a whole {config.model_type} model"
         )
+    if getattr(model, "pooler", None) is not None:  # of a bare encoder; nothing here reads it
+        model.pooler = None
     return model
 
 

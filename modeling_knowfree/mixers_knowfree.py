@@ -28,9 +28,9 @@ class BandAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, queries: Tensor, keys_values: Tensor, borders: list[tuple[int, Tensor]], reach: int, step: int):
-        near_keys, near_values = (_neighbours(part, reach, step, queries.shape[-1]) for part in keys_values)
-        scores = queries.new_empty(reach, len(queries), queries.shape[-1])
+    def forward(ctx, queries: Tensor, keys_values: Tensor, borders: list[tuple[int, Tensor]], shifts: int, step: int):
+        near_keys, near_values = (_neighbours(part, shifts, step, queries.shape[-1]) for part in keys_values)
+        scores = queries.new_empty(shifts, len(queries), queries.shape[-1])
         product = torch.empty_like(queries)
         for score, keys in zip(scores, near_keys, strict=True):
             torch.mul(_as_many(queries, keys), keys, out=_as_many(product, keys))
@@ -52,10 +52,10 @@ class BandAttention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad: Tensor):
         queries, keys_values, weights = ctx.saved_tensors
-        shifts = len(weights), ctx.step, queries.shape[-1]
+        seen = len(weights), ctx.step, queries.shape[-1]
         grad_queries, grad_keys_values = torch.zeros_like(queries), torch.zeros_like(keys_values)
-        near_keys, near_values = (_neighbours(part, *shifts) for part in keys_values)
-        near_grad_keys, near_grad_values = (_neighbours(part, *shifts) for part in grad_keys_values)
+        near_keys, near_values = (_neighbours(part, *seen) for part in keys_values)
+        near_grad_keys, near_grad_values = (_neighbours(part, *seen) for part in grad_keys_values)
         grad_weights, product = torch.zeros_like(weights), torch.empty_like(queries)
         parts = zip(weights.unsqueeze(2), grad_weights, near_values, near_grad_values, strict=True)
         for weight, grad_weight, values, grad_values in parts:
@@ -72,10 +72,10 @@ class BandAttention(torch.autograd.Function):
 
 
 # `narrow` costs less than an index, and a block has some hundred slices: 2 % of a training step's head.
-def _neighbours(cells: Tensor, reach: int, step: int, count: int) -> list[Tensor]:
-    """`cells[…, s·step : s·step + count]` for the 2ω+1 shifts s; shorter where the cells end: what would lie beyond is
-    in no sentence."""
-    firsts = [min(shift * step, cells.shape[-1]) for shift in range(reach)]
+def _neighbours(cells: Tensor, shifts: int, step: int, count: int) -> list[Tensor]:
+    """`cells[…, s·step : s·step + count]` for each shift s of the 2ω+1; shorter where the cells end: what would lie
+    beyond is in no sentence."""
+    firsts = [min(shift * step, cells.shape[-1]) for shift in range(shifts)]
     return [cells.narrow(-1, first, min(count, cells.shape[-1] - first)) for first in firsts]
 
 

@@ -83,29 +83,22 @@ class Parsed:
     cut: bool = False
 
 
-_ADAPTERS: dict[str, TypeAdapter[Any]] = {
-    "entities": TypeAdapter(list[EntityItem]),
-    "targets": TypeAdapter(list[EntityItem]),
-    "segmentation": TypeAdapter(list[str], config=ConfigDict(coerce_numbers_to_str=True)),
-    "pos": TypeAdapter(list[PosItem]),
-    "merge": TypeAdapter(list[MergeGroup]),
-    "merge_standard": TypeAdapter(list[MergeGroup]),
-    "terms": TypeAdapter(list[str], config=ConfigDict(coerce_numbers_to_str=True)),
-    "attributes": TypeAdapter(list[AttributeItem]),
-    "verify": TypeAdapter(list[EntityItem]),
-    "verify_targets": TypeAdapter(list[VerdictItem]),
+_ITEMS: dict[str, type[BaseModel] | type[str]] = {
+    "entities": EntityItem,
+    "targets": EntityItem,
+    "segmentation": str,
+    "pos": PosItem,
+    "merge": MergeGroup,
+    "merge_standard": MergeGroup,
+    "terms": str,
+    "attributes": AttributeItem,
+    "verify": EntityItem,
+    "verify_targets": VerdictItem,
 }
-_ITEM_KEYS = {
-    "entities": {"entity", "type"},
-    "targets": {"entity", "type"},
-    "segmentation": set[str](),
-    "pos": {"word", "pos"},
-    "merge": {"standard", "synonyms"},
-    "merge_standard": {"standard", "synonyms"},
-    "terms": set[str](),
-    "attributes": {"attribute", "values"},
-    "verify": {"entity", "type"},
-    "verify_targets": {"number", "right"},
+_ITEM_KEYS = {task: set(getattr(item, "model_fields", ())) for task, item in _ITEMS.items()}
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {
+    task: TypeAdapter(list[item], config=ConfigDict(coerce_numbers_to_str=True) if item is str else None)  # type: ignore[valid-type]
+    for task, item in _ITEMS.items()
 }
 _WRAPPERS = (["items"], ["groups"], ["result"])  # what models name a list that holds everything
 

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
+from augmentation.llm.answers import replace_surrogates
 from augmentation.llm.protocol import Completion, RetryableError
 from augmentation.redaction import redact
 
@@ -17,7 +18,6 @@ MAX_WORD_CHARACTERS = 200
 MAX_COUNT = 2**31
 ACCEPTED_ENCODING = "gzip"  # asked for in every request: what is not asked for cannot be unpacked within bounds
 
-_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _TEXT_PARTS = (None, "text", "output_text")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -80,7 +80,7 @@ def read_json(body: bytes) -> Any:
 
 def prose(value: str) -> str:
     """A text without lone surrogates, which no UTF-8 file can hold (they become U+FFFD), and without secrets."""
-    return redact(_SURROGATE.sub("\ufffd", value))
+    return redact(replace_surrogates(value))
 
 
 def word(value: object) -> str:

@@ -51,7 +51,7 @@ class RowError(Exception):
 
 
 class StopRunError(Exception):
-    """No request will succeed until the user mends something (HTTP 401, 402, 403, 404): the run stops."""
+    """No request will succeed until the user mends something (HTTP 401 to 405, 407, 410): the run stops."""
 
     exit_code = 1
 

@@ -22,7 +22,6 @@ from filelock import FileLock, Timeout
 from augmentation.llm.door import prose
 from augmentation.llm.tasks import Answer, Request
 from augmentation.redaction import redact
-from modeling_knowfree.files import write_whole
 
 SCHEMA_VERSION = 1
 
@@ -482,9 +481,3 @@ def _set_aside(where: str, values: tuple[Any, ...]) -> list[_Statement]:
         (f"INSERT INTO superseded SELECT * FROM answers WHERE {where}", values),
         (f"DELETE FROM answers WHERE {where}", values),
     ]
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole: temporary file beside it, fsync, rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, text)

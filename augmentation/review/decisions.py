@@ -9,8 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from augmentation.steps.fusion import fused_rows
-from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.data.rows import InputError, Row, stored_rows
 
 DECISIONS_FILE = "decisions.json"
 REVIEWED = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "pool.jsonl")
@@ -81,7 +80,7 @@ def apply_decisions(rows: Iterable[Row], decisions: Decisions, counts: Counter[s
 def reviewed_rows(folder: Path) -> Iterator[Row]:
     """The rows of a run folder's results that people decide on, each once."""
     paths = (folder / name for name in REVIEWED)
-    return chain.from_iterable(fused_rows(path) for path in paths if path.exists())
+    return chain.from_iterable(stored_rows(path) for path in paths if path.exists())
 
 
 def unmatched(folder: Path, decisions: Decisions) -> str | None:

@@ -6,11 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augmentation.llm.store import write_atomically
 from augmentation.review.decisions import Decisions, apply_decisions
-from augmentation.steps.fusion import fused_rows
-from modeling_knowfree.data.rows import InputError, Row, read_lines, write_rows
-from modeling_knowfree.files import whole_file
+from modeling_knowfree.data.rows import InputError, Row, read_lines, stored_rows, write_rows
+from modeling_knowfree.files import whole_file, write_whole
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -20,7 +18,7 @@ CONFIGS = ("fusion", "synthetic", "pool", "train")
 
 def exported_rows(folder: Path, config: str, decisions: Decisions, counts: Counter[str]) -> Iterator[Row]:
     """Rows of one result file of a run, decisions applied."""
-    return apply_decisions(fused_rows(folder / f"{config}.jsonl"), decisions, counts)
+    return apply_decisions(stored_rows(folder / f"{config}.jsonl"), decisions, counts)
 
 
 def configs_of(folder: Path) -> list[str]:
@@ -36,7 +34,7 @@ def configs_of(folder: Path) -> list[str]:
 
 
 def export_jsonl(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:
-    """Write `fusion.jsonl`, `synthetic.jsonl`, `train.jsonl`; returns by config how much review left out."""
+    """Write `fusion.jsonl` and the other configs of `CONFIGS`; returns by config how much review left out."""
     counts = {}
     for config in configs_of(folder):
         counter: Counter[str] = Counter()
@@ -56,7 +54,7 @@ def export_conll(folder: Path, output: Path, decisions: Decisions) -> dict[str, 
     for config in configs_of(folder):
         counter: Counter[str] = Counter()
         sentences = [_columns(row, counter) for row in exported_rows(folder, config, decisions, counter)]
-        write_atomically(output / f"{config}.conll", "\n".join(sentences))
+        write_whole(output / f"{config}.conll", "\n".join(sentences))
         counts[config] = dict(counter)
     return counts
 
@@ -123,7 +121,8 @@ def provenance_features() -> Any:
 
 def build_datasets(folder: Path, decisions: Decisions) -> tuple[dict[str, "DatasetDict"], dict[str, dict[str, int]]]:
     """
-    The configs of the result, each with the split `train`: `fusion`, `synthetic`, `train`, `label_map`, `provenance`.
+    The configs of the result, each with the split `train`: `fusion`, `synthetic`, `pool`, `train`,
+    `label_map`, `provenance`; those that there are.
 
     Returns:
         data sets by config, and by config how much review left out.
@@ -161,7 +160,7 @@ def export_datasets(folder: Path, output: Path, decisions: Decisions) -> dict[st
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as temporary:
             splits["train"].to_parquet(str(temporary))
-    write_atomically(output / "README.md", _configs_header(list(built)))
+    write_whole(output / "README.md", _configs_header(list(built)))
     return counts
 
 

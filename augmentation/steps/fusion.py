@@ -1,9 +1,7 @@
 """Fusion (S6): gold ∪ ENT ∪ POS ∪ SEG as labelled spans. Gold passes through untouched."""
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from modeling_knowfree.data.rows import Row
@@ -67,12 +65,6 @@ def fuse(
         "annotator": annotator,
         "parent_id": parent_id,
     }
-
-
-def fused_rows(path: Path) -> Iterator[Row]:
-    """Rows of a file that `fuse` made, as they stand there; the file may be empty."""
-    with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
 
 
 def label_counts(rows: Iterable[Row]) -> dict[str, dict[str, int]]:

@@ -1,7 +1,7 @@
 """Which texts are worth a label next (S11): at random, where a model is in doubt, spread out, or both.
 
 The literature is sober: gains over chance do not carry over from model to model reliably (Lowell et al. 2019), so
-chance is the default.
+`augment`, which has no model to ask, picks by chance.
 """
 
 import random

@@ -233,7 +233,7 @@ def _units(tokens: Sequence[str], unit: str) -> list[str]:
     return list("".join(tokens)) if unit == "character" else list(tokens)
 
 
-def read_hub_texts(name: str, config: str | None, tokenise: Tokenise, unit: str) -> Iterator[Row]:
+def read_hub_texts(name: str, tokenise: Tokenise, unit: str) -> Iterator[Row]:
     """
     The texts of a Hub data set or folder: its split `unlabeled` or `train`, or the only one; columns `tokens` or
     `text`.
@@ -244,7 +244,7 @@ def read_hub_texts(name: str, config: str | None, tokenise: Tokenise, unit: str)
     from datasets import load_dataset
 
     try:
-        found = load_dataset(name, config)
+        found = load_dataset(name)
     except (OSError, ValueError) as error:
         raise InputError(f"--unlabeled_dataset_name {name}: {' '.join(str(error).split())}") from error
     split = next((split for split in ("unlabeled", "train", *found) if split in found), "")

@@ -19,6 +19,7 @@ from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, read_
 
 PACKAGED = "rjieba"
 AUGMENTATION = "augmentation"
+OWN_SIZE = 50  # of vectors that no file gives
 UNKNOWN, FIRST_WORD = 1, 2  # rows of the word table; row 0 is padding
 ALLOWED = "a word, then nothing or its vector"
 WORD_LABELS = ("SEG:", "POS:")
@@ -91,14 +92,13 @@ class Lexicon:
         return cls(words | dict.fromkeys(stored["unknown"], UNKNOWN), stored["size"], stored["packaged"])
 
 
-def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> tuple[Lexicon, dict[int, list[float]]]:
+def read_lexicon(source: str | None, rows: Sequence[Row]) -> tuple[Lexicon, dict[int, list[float]]]:
     """
     The lexicon for a training.
 
     Args:
         source: a file, `rjieba`, or None or `augmentation`: the words of the rows' `SEG:` and `POS:` extensions.
         rows: of training, all of single characters.
-        size: of the vectors, where the file has none.
 
     Returns:
         the lexicon, and the vectors of its words by row.
@@ -123,7 +123,7 @@ def read_lexicon(source: str | None, rows: Sequence[Row], *, size: int = 50) -> 
         vectors = dict(_read_words(Path(str(source))))
         named = set(vectors)
         vectors = {word: vector for word, vector in vectors.items() if vector}
-    size = len(next(iter(vectors.values()))) if vectors else size
+    size = len(next(iter(vectors.values()))) if vectors else OWN_SIZE
     everything = Lexicon(dict.fromkeys(sorted(named), UNKNOWN), size)
     seen = Counter("".join(row["tokens"][a:b]) for row in rows for a, b, _ in everything.matches(row["tokens"]))
     if not seen:

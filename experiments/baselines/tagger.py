@@ -207,7 +207,7 @@ def train_tagger(
         config = build_config(encoder, gold, labels=data_args.labels, **model_args.config_fields(rows))
         prepared = kind.prepare(rows, lexicon, encoder, labels=config.target_labels)
         network = kind(config, **{**prepared, **settings})
-        network.knowfree.encoder = _pretrained(encoder, network.knowfree.encoder.config)
+        network.knowfree.encoder = loading.load_encoder(encoder, network.knowfree.encoder.config)
         network.copy_encoder(network.knowfree.encoder)
         network.set_start(gold, model_args.start_bias)
     except InputError:
@@ -230,13 +230,6 @@ def train_tagger(
 def tagger_class(name: str) -> type[Tagger]:
     """The network called `name`; its file is imported now."""
     return getattr(import_module(f".{name}", __package__), TAGGERS[name])
-
-
-def _pretrained(encoder: str, config: Any) -> nn.Module:
-    model = loading.load_encoder(encoder, config)
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None
-    return model
 
 
 def training_features(rows: Sequence[Row], tokenizer, network: Tagger, beta: float) -> list[dict[str, Any]]:

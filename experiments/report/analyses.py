@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from augmentation.llm.store import write_atomically
 from augmentation.steps.normalisation import sentence_encoder
 from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.data.rows import Row
+from modeling_knowfree.files import write_whole
 from modeling_knowfree.inference.tag import load_pipeline
 from modeling_knowfree.units_knowfree import join_units
 
@@ -61,7 +61,7 @@ class Analyses:
             result = json.loads(json.dumps(compute()))
             self._kept[name] = {"inputs": key.hexdigest(), "result": result}
             try:
-                write_atomically(self.path, json.dumps(self._kept, ensure_ascii=False) + "\n")
+                write_whole(self.path, json.dumps(self._kept, ensure_ascii=False) + "\n")
             except OSError as error:
                 logger.warning("%s: not kept (%s); the next report will take as long", self.path, error.strerror)
         return self._kept[name]["result"]

@@ -124,13 +124,13 @@ def line_chart(
     )
 
 
-def round_numbers(low: float, high: float, *, count: int = 5, outside: bool = False) -> list[float]:
-    """About `count` round numbers from `low` to `high`, steps 1, 2 or 5 times a power of ten; with `outside` the first
+def round_numbers(low: float, high: float, *, outside: bool = False) -> list[float]:
+    """About five round numbers from `low` to `high`, steps 1, 2 or 5 times a power of ten; with `outside` the first
     and the last enclose them. At least two."""
     if high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
-    power = 10 ** math.floor(math.log10((high - low) / count))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * count >= (high - low) * (1 - 1e-9))
+    power = 10 ** math.floor(math.log10((high - low) / 5))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor * 5 >= (high - low) * (1 - 1e-9))
     first, last = (math.floor, math.ceil) if outside else (math.ceil, math.floor)
     begin, end = first(low / step + (0 if outside else -1e-9)), last(high / step + (0 if outside else 1e-9))
     if end <= begin:

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), help="HTML file.  [default: RUN/report.html]")
 @click.option("--markdown", is_flag=True, help="Print the tables as Markdown instead, for a card.")

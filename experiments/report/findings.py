@@ -322,6 +322,7 @@ _NAMED = (
     ("exact", "normalised"),
     ("hallucinated", "off_border", "empty", "unknown_label", "out_of_order"),
 )
+_PARTS = {"source": "gold sentences", "pool": "texts of the pool", "synthetic": "synthetic sentences"}
 _LOSSES = {  # task: what there was, what came through, and why the rest did not
     "entities": ("entity mentions", *_NAMED),
     "targets": ("target mentions", *_NAMED),
@@ -354,7 +355,7 @@ def losses(folder: Path) -> dict[str, Any] | None:
     counts = _json(path)
     try:
         lines = []
-        for part, where in (("source", "gold sentences"), ("synthetic", "synthetic sentences")):
+        for part, where in _PARTS.items():
             for task, (what, total, kept, reasons) in _LOSSES.items():
                 if numbers := counts.get(part, {}).get(task):
                     lines.append(

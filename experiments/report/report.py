@@ -14,10 +14,10 @@ from knowfree_hub_cards.cards import inert
 from markupsafe import Markup
 from tqdm import tqdm
 
-from augmentation.llm.store import write_atomically
 from augmentation.review.span_html import STYLE, Look, drawn_spans, key, looks, render, visible
 from augmentation.settings import load_settings
 from modeling_knowfree.data.readers import InputError, read_rows
+from modeling_knowfree.files import write_whole
 
 from ..run.settings import GOLD_FILE
 from ..run.variants import BASELINE, label_of
@@ -79,7 +79,7 @@ def write_report(run: Path, output: Path | None = None) -> Path:
         raise InputError(f"--output {output}: is a folder; name a file, for example {output / REPORT_FILE}")
     page = report_html(run)
     try:
-        write_atomically(output, page)
+        write_whole(output, page)
     except OSError as error:
         raise InputError(f"--output {output}: {error.strerror}; name a file that can be written") from error
     return output
@@ -108,7 +108,6 @@ def report_html(folder: Path) -> str:
         .get_template("report.html.j2")
         .render(
             title=f"KnowFREE on {run.cells[0].dataset}",
-            language=run.settings.get("language") or "en",
             overview=_overview(run),
             variants=[(name, label_of(name)) for name in run.variants()],
             table=scores(run, differences),
@@ -209,8 +208,8 @@ def _known(value: float | None, shown: str) -> str:
     return "not recorded" if value is None else shown.format(value)
 
 
-def _several(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def _several(number: int, one: str) -> str:
+    return f"{number:,} {one}{'' if number == 1 else 's'}"
 
 
 def _overview(run: FinishedRun) -> list[tuple[str, str]]:

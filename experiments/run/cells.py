@@ -22,9 +22,9 @@ from augmentation.pipeline import STORE_FILE
 from augmentation.settings import Settings as AugmentSettings
 from augmentation.settings import check_settings, state_of
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import InputError, Row, span_sets, write_rows
+from modeling_knowfree.data.rows import InputError, Row, span_sets, stored_rows, write_rows
 from modeling_knowfree.encoders import E5, built_version, encoder_path
-from modeling_knowfree.inference.tag import load_pipeline, tag
+from modeling_knowfree.inference.tag import entities_of, load_pipeline, tag
 from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
@@ -332,8 +332,7 @@ def finish(cell: Cell, test: list[Row], budget: dict[str, Any] | None = None) ->
         for row, spans in zip(test, predicted, strict=True)
     ]
     write_rows(work / PREDICTIONS_FILE, found)
-    with cell.train_file.open(encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = list(stored_rows(cell.train_file))
     scores = span_scores(span_sets(test), span_sets(found))
     synthetic = sum(bool(row.get("synthetic")) for row in rows)
     pool = sum(row.get("source") == "pool" for row in rows)
@@ -409,10 +408,7 @@ def tag_rows(model: Path, rows: Sequence[Row], **options: Any) -> Iterator[list[
     `tag`."""
     tokens = ({"tokens": row["tokens"]} for row in rows)
     for _, spans in tag(load_pipeline(str(model)), tokens, batch_size=BATCH_SIZE, **options):
-        yield [
-            {"start": s["start"], "end": s["end"], "label": s["entity_group"], "score": s["score"], "word": s["word"]}
-            for s in spans
-        ]
+        yield entities_of(spans)
 
 
 def _finish_bio(cell: Cell, work: Path, test: list[Row]) -> Finished:

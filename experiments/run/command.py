@@ -26,7 +26,7 @@ def _list_variants(context: click.Context, _: click.Parameter, value: str | None
     return value
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command()
 @click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="YAML file with settings.")
 @click.option(
     "--output_dir", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder of the run."

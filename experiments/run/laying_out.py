@@ -14,8 +14,7 @@ from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE
 from augmentation.settings import FILES, change_settings, load_settings
 from augmentation.steps.annotator import model_provenance
-from augmentation.steps.fusion import fused_rows
-from modeling_knowfree.data.rows import write_rows
+from modeling_knowfree.data.rows import stored_rows, write_rows
 from modeling_knowfree.files import path_from
 
 from .settings import AUGMENTED, MODEL
@@ -56,9 +55,9 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
             answers.append(model_provenance(f"{name} seed {cell.seed}", weights))
         write_rows(target / "provenance.jsonl", answers)
     if annotator or pooled or run.settings.shared(cell.variant):
-        rows = list(fused_rows(cell.train_file))
+        rows = list(stored_rows(cell.train_file))
         if cell.definition.data == "gold":  # gold rows as they stand in every other config
-            rows = list(fused_rows(source / "fusion.jsonl")) + [row for row in rows if row.get("source") == "pool"]
+            rows = list(stored_rows(source / "fusion.jsonl")) + [row for row in rows if row.get("source") == "pool"]
         (target / "sentences.jsonl").unlink(missing_ok=True)
         write_rows(target / "train.jsonl", rows)
         for part in ["synthetic"] * (cell.definition.data == "train") + ["pool"] * bool(pooled):

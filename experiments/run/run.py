@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from augmentation.llm.store import Store, write_atomically
+from augmentation.llm.store import Store
 from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions, unmatched
 from augmentation.session import ProgressLine, open_run
@@ -28,14 +28,13 @@ from augmentation.settings import (
     state_of,
 )
 from augmentation.steps.annotator import annotate_by_model
-from augmentation.steps.fusion import fused_rows
 from augmentation.steps.guideline import GUIDELINE_FILES
 from augmentation.steps.pool import keep_texts
 from augmentation.strategies.melm import RESULT as MELM_FILE
 from augmentation.strategies.melm import open_masked_model
 from modeling_knowfree.data.readers import iterate_rows, read_rows
-from modeling_knowfree.data.rows import InputError, Row, write_rows
-from modeling_knowfree.files import path_from
+from modeling_knowfree.data.rows import InputError, Row, stored_rows, write_rows
+from modeling_knowfree.files import path_from, write_whole
 from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets
 from modeling_knowfree.units_knowfree import infer_unit
@@ -208,7 +207,7 @@ class Run:
         if alone := [line for name, line in self._recorded.items() if name not in models]:
             write_rows(self.folder / RECORDED_FILE, alone)
         here = {"called_from": os.path.relpath(Path.cwd(), self.folder.resolve())}
-        write_atomically(self.folder / RUN_FILE, run_text(self.settings.model_copy(update=here)))
+        write_whole(self.folder / RUN_FILE, run_text(self.settings.model_copy(update=here)))
         for subset, rows in self.subsets.items():
             write_rows(self.gold(subset), rows)
             for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
@@ -305,7 +304,7 @@ class Run:
         silent = not (settings.extension_kinds or settings.synthesises or settings.pool_annotator == "llm")
         with open_run(folder, settings, offline=silent, budget=budget, accept_changes=accept_changes) as augmentation:
             counts.unlink(missing_ok=True)
-            write_atomically(folder / SETTINGS_FILE, settings_text(settings))
+            write_whole(folder / SETTINGS_FILE, settings_text(settings))
             line = ProgressLine()
             try:
                 augmentation.ask(line)
@@ -335,7 +334,7 @@ class Run:
             folder = self.augmented(subset, variant)
             files = [_synthetic(folder)] * (self.settings.known_variants[variant].data == "train")
             files += [folder / "pool.jsonl"] * bool(self.settings.pool_annotator(variant))
-            sizes.append(gold + sum(1 for path in files for _ in fused_rows(path)))
+            sizes.append(gold + sum(1 for path in files for _ in stored_rows(path)))
         return max(sizes)
 
     def _make_rows(self, cell: Cell) -> None:
@@ -373,7 +372,7 @@ class Run:
             return
         if told := unmatched(folder, decisions):
             logger.warning("%s: %s", reviewed, told)
-        parts = [list(apply_decisions(fused_rows(path), decisions, Counter())) for path in files]
+        parts = [list(apply_decisions(stored_rows(path), decisions, Counter())) for path in files]
         if annotator:
             model = self.finished_model(cell, annotator)
             predicted = tag_rows(model.folder, parts[1])
@@ -383,7 +382,7 @@ class Run:
         if shared:
             parts = [parts[0], share_of(cell, parts[0], list(chain.from_iterable(parts[1:])))]
         write_rows(cell.train_file, chain.from_iterable(parts))
-        write_atomically(stamp, key)
+        write_whole(stamp, key)
 
     def finished_model(self, cell: Cell, variant: str) -> Cell:
         """The cell of another variant beside this one, trained if it is not."""

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from augmentation.llm.store import write_atomically
 from augmentation.steps.teacher import fold_of
 from modeling_knowfree.data.rows import Row, span_sets, triple
+from modeling_knowfree.files import write_whole
 from modeling_knowfree.metrics import span_scores
 
 from .cells import Cell, fit, tag_rows
@@ -59,7 +59,7 @@ def share_of(cell: Cell, gold: Sequence[Row], others: Sequence[Row]) -> list[Row
     taken = f"takes {best.share * 100:.0f} % of {len(others)} rows"
     logger.info("%s %s seed %d: %s", cell.subset, cell.variant, cell.seed, taken)
     told = {"share": best.share, "weight": best.weight, "candidates": scores}
-    write_atomically(cell.folder.parent / SHARES_FILE.format(seed=cell.seed), json.dumps(told, indent=2) + "\n")
+    write_whole(cell.folder.parent / SHARES_FILE.format(seed=cell.seed), json.dumps(told, indent=2) + "\n")
     return take(others, best, cell.seed)
 
 

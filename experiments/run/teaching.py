@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 from augmentation.pool_stage import PICKED_FILE
 from augmentation.settings import COUNTS_FILE, STATE_FILE
 from augmentation.steps.explanations import TokenStyle, sentence_key
-from augmentation.steps.fusion import fused_rows
 from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
 from augmentation.steps.teacher import TEACHER_FILE, label_precision
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import Row, write_rows
+from modeling_knowfree.data.rows import Row, stored_rows, write_rows
 from modeling_knowfree.files import path_from
 from modeling_knowfree.units_knowfree import join_units
 
@@ -62,7 +61,7 @@ def hub_texts(run: Run) -> list[Row]:
 
 @cache
 def _hub_texts(name: str, style: TokenStyle) -> list[Row]:
-    return list(read_hub_texts(name, None, style.tokens, style.unit))
+    return list(read_hub_texts(name, style.tokens, style.unit))
 
 
 def ask_teacher(run: Run, subset: str, variant: str, budget: dict[str, Any], accept_changes: bool) -> None:
@@ -106,7 +105,7 @@ def _picked(folder: Path) -> int:
 def _picking_model(run: Run, subset: str, variant: str, number: int) -> Path:
     """The model whose doubts choose the texts of a round: trained on gold, later on what was asked so far too."""
     rows = list(iterate_rows(run.gold(subset)))
-    asked = list(fused_rows(run.augmented(subset, variant) / "pool.jsonl")) if number > 1 else []
+    asked = list(stored_rows(run.augmented(subset, variant) / "pool.jsonl")) if number > 1 else []
     updates = run.settings.updates or updates_of_recipe(run.settings, Variant(), len(rows) + len(asked))
     cell = run.cell(subset, "base", run.settings.seeds[0], updates)
     if not asked and run.settings.updates:
@@ -117,7 +116,7 @@ def _picking_model(run: Run, subset: str, variant: str, number: int) -> Path:
     logger.info("%s: training on %d sentences and %d texts, to pick by", subset, len(rows), len(asked))
     dev_f1 = fit(cell, [*rows, *asked], folder)
     curve = run.folder / subset / ASKED_FILE
-    points = list(fused_rows(curve)) if curve.is_file() else []
+    points = list(stored_rows(curve)) if curve.is_file() else []
     points = [point for point in points if (point["variant"], point["asked"]) != (variant, len(asked))]
     write_rows(curve, [*points, {"variant": variant, "asked": len(asked), "dev_f1": dev_f1}])
     return folder

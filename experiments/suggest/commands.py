@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command()
 @click.argument("pool", type=click.Path(path_type=Path))
 @click.option("--model", required=True, help="Folder that `knowfree train` wrote, or a Hub id.")
 @click.option("--number", required=True, type=click.IntRange(min=1), help="How many texts.")
@@ -34,20 +34,16 @@ def suggest(
     \b
       knowfree suggest texts.txt --model runs/mine --number 50 --to doccano --output next.jsonl
     """
-    from modeling_knowfree.data.formats import WRITERS, format_named, write_rows_as
-    from modeling_knowfree.data.rows import InputError, write_rows
+    from modeling_knowfree.data.formats import write_rows_as, writer_named
+    from modeling_knowfree.data.rows import InputError
     from modeling_knowfree.files import is_taken
 
     from .suggest import suggest as run
 
-    if to != "jsonl" and format_named(to, "--to").name not in WRITERS:
-        raise InputError(f"--to {to}: is read, not written; name one of jsonl, {', '.join(WRITERS)}")
+    writer_named(to)
     if is_taken(output):
         raise InputError(f"--output {output}: exists already; name another file, or delete it")
     rows = run(pool, model=model, number=number, how=pick, labelled=labelled, **options)  # type: ignore[arg-type]
-    if to == "jsonl":
-        write_rows(output, rows)
-    else:
-        write_rows_as(rows, to, output)
+    write_rows_as(rows, to, output)
     fewer = "" if len(rows) == number else f" ({number} were asked for; the pool has no more that differ)"
     click.echo(f"{output}: {len(rows)} texts{fewer}")

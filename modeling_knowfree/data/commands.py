@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 TASKS = ("ner", "nested_ner", "segmentation", "pos")
 
 
-@click.group(context_settings=CONTEXT)
+@click.group()
 def data() -> None:
     """Look at, turn, list and fetch annotated data."""
 
@@ -22,7 +21,10 @@ def reading_options(command: Callable) -> Callable:
     for option in reversed(
         (
             click.option("--format", help="Format of the file; `knowfree data formats` lists them.  [default: auto]"),
-            click.option("--scheme", help="Scheme of the tags: bio, bioes, bmes, bilou, suffix, io (whole labels)."),
+            click.option(
+                "--scheme",
+                help="Scheme of the tags: bio, iob1, iob2, bioes, bmes, bilou, suffix, io, each (one a token).",
+            ),
             click.option("--tag_column", help="The column of tags that counts: a number from 1, or a name."),
             click.option("--tag_names", help="File with the names of integer tags: a list, or dataset_info.json."),
             click.option("--annotator", help="Whose annotation counts where several differ on one sentence."),
@@ -47,7 +49,7 @@ def given_options(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value not in (None, False)}
 
 
-@data.command(context_settings=CONTEXT)
+@data.command()
 @click.argument("files", metavar="FILE…", nargs=-1, required=True)
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with all of it drawn.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
@@ -116,7 +118,7 @@ def _visible(text: str) -> str:
     return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
-@data.command(context_settings=CONTEXT)
+@data.command()
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--to", default="jsonl", show_default=True, help="Format of OUT; `knowfree data formats` lists them.")
@@ -126,13 +128,11 @@ def _visible(text: str) -> str:
 def convert(source: str, output: Path, to: str, **options: Any) -> None:
     """Turn an annotated file or folder into another format."""
     from ..files import is_taken
-    from .formats import WRITERS, format_named, write_rows_as
+    from .formats import write_rows_as, writer_named
     from .readers import read_file
     from .rows import InputError
 
-    target = format_named(to, "--to")
-    if target.write is None:
-        raise InputError(f"--to {to}: is read, not written; allowed: {', '.join(WRITERS)}; mend: name one of these")
+    target = writer_named(to)
     if output.exists() and Path(source).exists() and output.samefile(source):
         raise InputError(f"{output}: is IN itself; allowed: another file; mend: name a new one")
     if is_taken(output):
@@ -148,7 +148,7 @@ def convert(source: str, output: Path, to: str, **options: Any) -> None:
     click.echo(f"{output}: {len(reading.rows)} sentences, {entities} entities, {target.name}", err=True)
 
 
-@data.command(context_settings=CONTEXT)
+@data.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 def formats(as_json: bool) -> None:
     """List the formats that --format and --to know."""
@@ -172,7 +172,7 @@ def formats(as_json: bool) -> None:
         click.echo(f"{'':<{width}}  mind: {format.trap}")
 
 
-@data.command(context_settings=CONTEXT)
+@data.command()
 @click.argument("dataset", metavar="DATASET")
 @click.argument("output_dir", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--config", "config_name", help="Configuration of the data set.")
@@ -190,14 +190,12 @@ def get(dataset: str, output_dir: Path, config_name: str | None, revision: str |
     from datasets import get_dataset_split_names, load_dataset
 
     from ..files import is_taken
-    from .formats import WRITERS, format_named, write_rows_as
+    from .formats import write_rows_as, writer_named
     from .known import known_set
     from .readers import read_dataset
     from .rows import InputError
 
-    target = format_named(to, "--to")
-    if target.write is None:
-        raise InputError(f"--to {to}: is read, not written; allowed: {', '.join(WRITERS)}; mend: name one of these")
+    target = writer_named(to)
     if is_taken(output_dir):
         raise InputError(f"{output_dir}: exists and is not empty; allowed: a new folder; mend: name another one")
     said = given_options(options)

@@ -19,7 +19,19 @@ from .formats.schemes import SCHEMES
 from .formats.tags_json import read_tag_names
 from .labels import read_labels
 from .oddities import Oddities
-from .rows import InputError, Place, Row, RowChecker, bad_input, bare, check_rows, no_rows, show, write_rows
+from .rows import (
+    SOURCES,
+    InputError,
+    Place,
+    Row,
+    RowChecker,
+    bad_input,
+    bare,
+    check_rows,
+    no_rows,
+    show,
+    write_rows,
+)
 
 __all__ = [
     "InputError",
@@ -246,6 +258,8 @@ class _Job:
             clean["uncertain"] = [{key: span[key] for key in ("start", "end", "label")} for span in row["uncertain"]]
         kept = ("has_extensions", "synthetic", "parent_id", "weight")
         clean.update((key, row[key]) for key in kept if row.get(key) is not None)
+        if row.get("source") in SOURCES:  # otherwise columns of the file that mean something else
+            clean.update((key, row[key]) for key in ("source", "annotator") if isinstance(row.get(key), str))
         return clean
 
     def tell(self, quiet: bool) -> list[str]:

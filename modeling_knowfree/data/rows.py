@@ -2,9 +2,10 @@
 
 A row is `{"id": str, "tokens": [str], "entities": [{"start": int, "end": int, "label": str}]}`: tokens are units,
 spans count in units, `end` is exclusive, `label` is a target label. A row may carry `extensions` (spans with a
-namespaced label and a `source`), `synthetic`, `parent_id`, and `uncertain`: target spans of a synthetic row on which
-its annotators disagree, which training counts neither as there nor as absent. `has_extensions` false: nobody looked for
-extension labels in it. `weight`, of the row or of one of its entities, 0 to 1: what it counts in training.
+namespaced label and a `source`), `source` (one of `SOURCES`), `synthetic`, `parent_id`, `annotator` (who set its target
+spans), and `uncertain`: target spans of a synthetic row on which its annotators disagree, which training counts neither
+as there nor as absent. `has_extensions` false: nobody looked for extension labels in it. `weight`, of the row or of one
+of its entities, 0 to 1: what it counts in training.
 
 Training only: this file is never pushed to the Hub.
 """
@@ -30,7 +31,9 @@ LONGEST = 100_000  # tokens of a row: no encoder reads so many, and more would f
 NAMESPACES = ("ENT:", "POS:", "SEG:")
 WORD_LABEL = "WORD"  # the label of a word in a segmentation file, and of a bare B, I, E, M or S tag
 A_ROW = '{"id": "1", "tokens": ["in", "Rome"], "entities": [{"start": 1, "end": 2, "label": "LOC"}]}'
-MORE_KEYS = ("extensions", "uncertain", "has_extensions", "synthetic", "parent_id", "weight")  # what a row may carry
+SOURCES = ("gold", "synthetic", "pool")
+# What a row may carry.
+MORE_KEYS = ("extensions", "uncertain", "has_extensions", "synthetic", "source", "annotator", "parent_id", "weight")
 
 Row = dict[str, Any]
 
@@ -310,11 +313,15 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Row]) -> None:
 
     Raises OSError where the folder cannot be written; an older file at `path` is then still whole.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as work, work.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def stored_rows(path: Path) -> Iterator[Row]:
+    """The rows that `write_rows` wrote, as they stand there; the file may be empty."""
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
 
 
 class Line(NamedTuple):

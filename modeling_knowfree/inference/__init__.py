@@ -1,1 +1,1 @@
-"""What uses a trained model: tag and evaluate."""
+"""What uses a trained model: tag, evaluate, export, serve."""

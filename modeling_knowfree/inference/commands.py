@@ -6,10 +6,8 @@ from pathlib import Path
 
 import click
 
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
-
-@click.command(context_settings=CONTEXT)
+@click.command()
 @click.argument("model")
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--to", type=click.Choice(["onnx"]), default="onnx", show_default=True, help="What to export to.")
@@ -31,7 +29,7 @@ def export(model: str, output: Path, to: str, int8: bool) -> None:
     click.echo(f"{folder}: {'8-bit ' if int8 else ''}ONNX, {size:.0f} MB; OnnxTagger in {folder / 'onnx_tagger.py'}")
 
 
-@click.command(context_settings=CONTEXT)
+@click.command()
 @click.argument("model")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)

@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..data.rows import InputError, Row
+from ..data.rows import InputError, Row, stored_rows
 from ..files import write_whole
 from ..units_knowfree import split_text
 
@@ -168,7 +168,7 @@ def finish(output: Path, output_format: str, unit: str) -> None:
         made = part.with_suffix(".made")
         shutil.rmtree(made, ignore_errors=True)  # of a run that was killed here: some formats are folders
         if output_format == PARQUET:
-            write_parquet(_lines_of(part), made, {name for row in _lines_of(part) for name in row} | {"entities"})
+            write_parquet(stored_rows(part), made, {name for row in stored_rows(part) for name in row} | {"entities"})
         else:
             _write_rows(output, output_format, unit, made)
         os.replace(made, output)
@@ -179,7 +179,7 @@ def finish(output: Path, output_format: str, unit: str) -> None:
 def _write_rows(output: Path, output_format: str, unit: str, made: Path) -> None:
     from ..data.formats import write_rows_as
 
-    rows = [as_row(row, unit, at) for at, row in enumerate(_lines_of(part_of(output)), 1)]
+    rows = [as_row(row, unit, at) for at, row in enumerate(stored_rows(part_of(output)), 1)]
     kept = [row for row in rows if row["tokens"]]
     try:
         write_rows_as(kept, output_format, made)
@@ -193,11 +193,6 @@ def _write_rows(output: Path, output_format: str, unit: str, made: Path) -> None
         raise InputError(told) from error
     if len(kept) < len(rows):
         logger.warning("%s: %d rows without a token are left out", output, len(rows) - len(kept))
-
-
-def _lines_of(part: Path) -> Iterator[Row]:
-    with part.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
 
 
 def as_row(row: Row, unit: str, number: int) -> Row:

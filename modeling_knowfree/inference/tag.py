@@ -95,7 +95,7 @@ def tag(
         batches_at_once: how many batches of rows each process reads before it tags any. More than one: and so many
             again, which become pieces while the model works.
         cuts: at the end gets added what the pipeline's option of that name counts, of all processes.
-        options: `threshold`, `decoding`.
+        options: `threshold`, `decoding`, `spans_per_batch`.
     """
     state = processes()
     share = batches_at_once * batch_size
@@ -156,7 +156,7 @@ def evaluate(
         model: folder or Hub id.
         data: file in any layout of `data.readers`.
         reading: how the file is read, what `read_rows` takes.
-        options: `threshold`, `decoding`.
+        options: `threshold`, `decoding`, `spans_per_batch`.
 
     Returns:
         `span_scores` of the file, with `reason` where F1 is 0: why; `unreachable_gold` where gold has labels that the
@@ -257,7 +257,7 @@ def predict(
             file with such columns.
         name: what errors call the input; `-` for standard input, which is answered batch by batch.
         done: so many rows are done already, and the last of them.
-        options: `threshold`, `decoding`.
+        options: `threshold`, `decoding`, `spans_per_batch`.
 
     Yields:
         `{"id", "tokens" | "text", "entities": [{"start", "end", "label", "score", "word"}]}`, offsets in units for

@@ -41,7 +41,7 @@ class ModelArguments:
             those of single characters. With character units nothing is lost by it, and it is always done.
         pooling, span_mixer, unit_votes, formulation, attention_heads, attention_window, head_dropout,
         width_embedding_size, max_span_width, tag_weight, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
-        alpha_cap (`float`, *optional*): largest weight of an extension label (eq 15); 0 for none.
+        alpha_cap (`float`): largest weight of an extension label (eq 15); 0 for none.
         extension_budget (`float`): most that the loss of all extension labels may be in a batch, in multiples of the
             targets' and for each hundred training sentences; 0 for no limit.
         min_extension_count (`int`): an extension label with fewer spans gets no column.
@@ -188,7 +188,10 @@ class DataArguments:
         default=None, metadata={"help": "Format of the files; `knowfree data formats` lists them. Default: recognised."}
     )
     scheme: str | None = field(
-        default=None, metadata={"help": "Scheme of the tags: bio, bioes, bmes, bilou, suffix, io. Default: recognised."}
+        default=None,
+        metadata={
+            "help": "Scheme of the tags: bio, iob1, iob2, bioes, bmes, bilou, suffix, io, each. Default: recognised."
+        },
     )
     tag_column: str | None = field(
         default=None, metadata={"help": "The column of tags that counts: a number from 1, or a name."}

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -279,7 +278,7 @@ def _lacking(checkpoint: Path) -> list[str]:
     return lacking
 
 
-def check_fits(checkpoint: str, config: Any, fields: Sequence[str] = _SHAPING) -> None:
+def check_fits(checkpoint: str, config: Any) -> None:
     """
     Raises:
         InputError: the checkpoint was trained as another model than `config` describes.
@@ -288,7 +287,7 @@ def check_fits(checkpoint: str, config: Any, fields: Sequence[str] = _SHAPING) -
     if not path.exists():
         return
     was, now = json.loads(path.read_text(encoding="utf-8")), json.loads(config.to_json_string(use_diff=False))
-    for name in fields:
+    for name in _SHAPING:
         if name in was and name in now and was[name] != now[name]:
             raise InputError(
                 f"--resume_from_checkpoint {checkpoint}: was trained with {name} {json.dumps(was[name])[:100]}, this "

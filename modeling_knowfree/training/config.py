@@ -63,9 +63,12 @@ def extension_weights(
     return weights
 
 
-def auto_span_width(
-    rows: Iterable[Row], coverage: float = 0.999, margin: float = 1.5, minimum: int = 16
-) -> tuple[int, int]:
+# Of `auto_span_width`: the share of the target spans that must fit even without the margin, as the widest few may be
+# slips; the factor for wider spans in text not seen yet; the narrowest limit, as a few sentences say little.
+COVERAGE, MARGIN, NARROWEST = 0.999, 1.5, 16
+
+
+def auto_span_width(rows: Iterable[Row]) -> tuple[int, int]:
     """
     A width limit for `max_span_width="auto"`, and what it costs.
 
@@ -73,18 +76,15 @@ def auto_span_width(
 
     Args:
         rows: training rows; their target spans count, extension spans do not.
-        coverage: share of the target spans that must fit even without the margin; the widest few may be slips.
-        margin: factor for wider spans in text not seen yet.
-        minimum: narrowest limit, in units: a few sentences say little.
 
     Returns:
         The limit in units, and how many of the rows' target spans are wider.
     """
     widths = sorted(span["end"] - span["start"] for row in rows for span in row["entities"])
     if not widths:
-        return minimum, 0
-    covering = widths[math.ceil(coverage * len(widths)) - 1]
-    limit = max(minimum, math.ceil(margin * covering))
+        return NARROWEST, 0
+    covering = widths[math.ceil(COVERAGE * len(widths)) - 1]
+    limit = max(NARROWEST, math.ceil(MARGIN * covering))
     return limit, sum(width > limit for width in widths)
 
 
@@ -175,8 +175,6 @@ def build_model(
         encoder = load_encoder(model_name_or_path, model.knowfree.encoder.config)
     finally:
         transformers.utils.logging.set_verbosity(told)
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None
     model.knowfree.encoder = encoder
     # Drawn anew, the classifier last: making it has drawn as often as it has columns.
     torch.manual_seed(torch.initial_seed())

@@ -16,6 +16,7 @@ import torch
 
 from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import Row
+from ..units_knowfree import span_count
 
 
 def prior_log_odds(rows: Iterable[Row], config: KnowFreeConfig) -> list[float]:
@@ -31,9 +32,7 @@ def prior_log_odds(rows: Iterable[Row], config: KnowFreeConfig) -> list[float]:
     """
     cells, counts = 0, Counter[str]()
     for row in rows:
-        length = len(row["tokens"])
-        width = min(length, config.max_span_width or length)
-        cells += width * length - width * (width - 1) // 2
+        cells += span_count(len(row["tokens"]), config.max_span_width)
         counts.update(span["label"] for span in [*row["entities"], *row.get("extensions", ())])
     shares = [(counts[label] + 0.5) / (cells + 1) for label in [*config.target_labels, *config.extension_labels]]
     return [math.log(share / (1 - share)) for share in (min(share, 0.5) for share in shares)]

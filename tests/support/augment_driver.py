@@ -5,7 +5,8 @@ from pathlib import Path
 
 from augmentation.llm.clients import HubClient
 from augmentation.llm.runner import Runner
-from augmentation.llm.store import Store, write_atomically
+from augmentation.llm.store import Store
+from modeling_knowfree.files import write_whole
 from tests.support.augment_rows import requests, write_failed
 
 
@@ -21,6 +22,6 @@ def drive(url: str, rows: int, folder: Path, concurrency: int) -> None:
             if outcome is not None and outcome.parsed is not None:
                 items = [[item.entity, item.type] for item in outcome.parsed.value]
                 lines.append(json.dumps({"id": request.row_id, "entities": items}) + "\n")
-        write_atomically(folder / "rows.jsonl", "".join(lines))
+        write_whole(folder / "rows.jsonl", "".join(lines))
         write_failed(store, folder / "failed.jsonl")
         print(f"{progress.outcome}: {progress.done} done, {progress.failed} failed, {progress.requests} requests")

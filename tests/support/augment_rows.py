@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from augmentation.llm.store import Store, write_atomically
+from augmentation.llm.store import Store
 from augmentation.llm.tasks import Request, entities_request
+from modeling_knowfree.files import write_whole
 
 CITIES = ("Paris", "Oslo", "Lima", "Kyoto", "Accra")
 
@@ -42,5 +43,5 @@ def write_failed(store: Store, path: Path) -> int:
         json.dumps({"task": f.task, "id": f.row_id, "kind": f.kind, "reason": f.reason}, sort_keys=True) + "\n"
         for f in store.failures()
     ]
-    write_atomically(path, "".join(lines))
+    write_whole(path, "".join(lines))
     return len(lines)

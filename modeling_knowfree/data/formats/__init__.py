@@ -53,6 +53,7 @@ __all__ = [
     "format_named",
     "recognise",
     "write_rows_as",
+    "writer_named",
 ]
 
 AUTO = "auto"
@@ -112,6 +113,15 @@ def format_named(name: str, where: object = "--format") -> Format:
     return _BY_NAME[name]
 
 
+def writer_named(name: str) -> Format:
+    """The format that `--to` names. Raises InputError where there is none, or it is only read."""
+    format = format_named(name, "--to")
+    if format.write is None:
+        mend = "name one of these"
+        bad_input(f"--to {name}", "is read, not written", allowed=", ".join(WRITERS), mend=mend)
+    return format
+
+
 def recognise(file: File) -> tuple[Format, Guess]:
     """
     The format that a file is in, how sure that is, and why.
@@ -146,13 +156,10 @@ def write_rows_as(rows: Iterable[Row], name: str, path: str | os.PathLike[str]) 
     Raises:
         InputError: a format that is only read, a bad row, or one that the format cannot hold.
     """
-    format = format_named(name, "--to")
-    if format.write is None:
-        mend = "name one of these"
-        bad_input("--to", f"{format.name} is read, not written", allowed=", ".join(WRITERS), mend=mend)
+    format = writer_named(name)
     rows = list(rows)
     check_rows(rows, path="rows")
-    format.write(rows, Path(path))
+    WRITERS[format.name](rows, Path(path))
     return [] if format.whole else _not_held(rows, format)
 
 

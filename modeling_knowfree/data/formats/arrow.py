@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...files import whole_file
 from ..rows import Row, bad_input, open_binary
 from .base import File, Format, Guess, Options, Placed
-from .files import new_file
 from .tags_json import INFO, class_names
 
 _SPAN = ("start", "end", "label")
@@ -118,7 +118,7 @@ def write(rows: Sequence[Row], path: Path) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    with new_file(path) as temporary:
+    with whole_file(path) as temporary:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows), schema=_schema(rows)), temporary)
 
 
@@ -138,6 +138,8 @@ def _schema(rows: Sequence[Row]) -> Any:
         *((column, spans(column)) for column in ("entities", "extensions", "uncertain")),
         ("has_extensions", pyarrow.bool_()),
         ("synthetic", pyarrow.bool_()),
+        ("source", pyarrow.string()),
+        ("annotator", pyarrow.string()),
         ("parent_id", pyarrow.string()),
         ("weight", pyarrow.float64()),
     ]

@@ -341,11 +341,11 @@ def need_list(entry: dict, key: str, place: Place, items: str = "spans") -> list
     return entry[key]
 
 
-def need_text(entry: dict, place: Place, key: str = "text") -> str:
-    if not isinstance(entry.get(key), str):
+def need_text(entry: dict, place: Place) -> str:
+    if not isinstance(entry.get("text"), str):
         mend = "write the sentence as one string"
-        bad_input(place, f"{key} is {show(entry.get(key))}", allowed="a string", mend=mend)
-    return entry[key]
+        bad_input(place, f"text is {show(entry.get('text'))}", allowed="a string", mend=mend)
+    return entry["text"]
 
 
 def with_text(entry: Any) -> Any:

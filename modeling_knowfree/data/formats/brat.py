@@ -9,12 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...files import is_taken
+from ...files import is_taken, write_whole
 from ..rows import InputError, Place, Row, bad_input, read_lines, show
 from .base import File, Format, Guess, Options, Placed
 from .conll import refuse_breaks
 from .counting import COUNTINGS, USUAL, Borders, Counting, Mention, TextRow, joined_text, rows_of_texts, written_spans
-from .files import write_text
 
 _SPAN = re.compile(r"(T\S*)\t(\S.*?) (\d{1,9} \d{1,9}(?:;\d{1,9} \d{1,9})*+)(?:\t(.*))?", re.DOTALL)
 _OTHER = re.compile(r"[REAMNFSC#*]")
@@ -251,12 +250,12 @@ def write(rows: Sequence[Row], path: Path) -> None:
     labels = sorted({span["label"] for row in rows for span in row["entities"]})
     if is_taken(path):
         bad_input(path, "exists and is not empty", allowed="a new folder", mend="name another folder")
-    write_text(path / f"rows{TOKENS}", "".join(units))
-    write_text(
+    write_whole(path / f"rows{TOKENS}", "".join(units))
+    write_whole(
         path / "annotation.conf", "\n".join(["[entities]", *labels, "[relations]", "[events]", "[attributes]", ""])
     )
-    write_text(path / "rows.txt", "".join(lines))
-    write_text(path / "rows.ann", "".join(spans))
+    write_whole(path / "rows.txt", "".join(lines))
+    write_whole(path / "rows.ann", "".join(spans))
 
 
 FORMAT = Format(

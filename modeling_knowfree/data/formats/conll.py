@@ -14,10 +14,10 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
+from ...files import write_whole
 from ..rows import InputError, Line, Place, Row, bad_input, bare, show, show_span, triple
 from .base import File, Format, Guess, Options, Placed, each, unit_of
 from .columns import GLOBAL_COLUMNS, Layout, Table, is_docstart, is_range
-from .files import write_text
 from .schemes import Scheme, need_scheme, outside_of, read_tags, scheme_of
 
 SUFFIXES = (".bio", ".bioes", ".bmes", ".conll", ".iob", ".iob2", ".bilou")
@@ -326,7 +326,7 @@ def _write(rows: Sequence[Row], path: Path, *, ends: bool) -> None:
         parts.append(f"# id = {_written_id(row['id'])}\n")
         parts.extend("\t".join(line) + "\n" for line in zip(row["tokens"], *columns, strict=True))
         parts.append("\n")
-    write_text(path, "".join(parts))
+    write_whole(path, "".join(parts))
 
 
 def refuse_breaks(row: Row, path: Path, breaks: str) -> None:

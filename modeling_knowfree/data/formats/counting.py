@@ -27,7 +27,7 @@ class Mention(NamedTuple):
 
 @dataclass
 class TextRow:
-    """A text with mentions; `tokens` where the file gives them, `more` for what goes into the row as it is."""
+    """A text with mentions; `tokens` where the file gives them."""
 
     text: str
     mentions: list[Mention] = field(default_factory=list)
@@ -148,12 +148,12 @@ def _counting(
             return usual, f"; {spans} fit {found}: write code points, end exclusive"
         options.told.add(f"stated texts show that offsets count {found} here (usual: {usual})", count=len(stated))
         return found, ""
-    if not mentions or not any(_looks_wrong(b, m, text, usual, unit) for b, m, text in mentions):
+    if not mentions or not any(_looks_wrong(b, m, usual) for b, m, _ in mentions):
         if unit == "character" and not options.trim:
             _tell_doubts(mentions, candidates, unit, options)
         return usual, ""
     for counting in candidates[1:]:
-        if not any(_looks_wrong(b, m, text, counting, unit) for b, m, text in mentions):
+        if not any(_looks_wrong(b, m, counting) for b, m, _ in mentions):
             mend = "end + 1" if (usual, counting) == (USUAL, INCLUSIVE) else str(counting)
             return usual, f"; all {len(mentions)} spans of the file would fit {mend}: rewrite them if that is meant"
     return usual, ""
@@ -167,14 +167,14 @@ def _tell_doubts(
     usual = candidates[0]
     odd = [one for one in mentions if _has_marks(*one[:2], usual)]
     for counting in candidates[1:] if odd else ():
-        if not any(_looks_wrong(b, m, text, counting, unit) or _has_marks(b, m, counting) for b, m, text in mentions):
+        if not any(_looks_wrong(b, m, counting) or _has_marks(b, m, counting) for b, m, _ in mentions):
             borders, mention, _ = odd[0]
             example = f"{show(borders.text[slice(*borders.cut(mention, usual) or ())])} {show(mention.label)}"
             what = f"spans have punctuation at an edge, and all {len(mentions)} would fit {counting}: is that meant?"
             options.told.add(what, example, len(odd))
             return
     wide = [(b, m) for b, m, _ in mentions if b.cut(m, usual) != b.cut(m, Counting("UTF-16", usual.inclusive))]
-    if wide and not any(_looks_wrong(b, m, text, Counting("UTF-16", usual.inclusive), unit) for b, m, text in mentions):
+    if wide and not any(_looks_wrong(b, m, Counting("UTF-16", usual.inclusive)) for b, m, _ in mentions):
         borders, mention = wide[0]
         example = f"{show(borders.text[slice(*borders.cut(mention, usual) or ())])} {show(mention.label)}"
         options.told.add(
@@ -200,7 +200,7 @@ def _agrees(borders: Borders, mention: Mention, counting: Counting, exactly: boo
     return text == stated if exactly else "".join(text.split()) == "".join(stated.split())
 
 
-def _looks_wrong(borders: Borders, mention: Mention, row: TextRow, counting: Counting, unit: str) -> bool:
+def _looks_wrong(borders: Borders, mention: Mention, counting: Counting) -> bool:
     """Whether a span leaves its text, cuts a word of letters, or has white space at an edge."""
     found = borders.cut(mention, counting)
     if found is None:

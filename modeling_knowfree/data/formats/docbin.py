@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...files import whole_file
 from ..rows import Place, Row, bad_input, open_binary, show
 from .base import File, Format, Guess, Options, Placed, each
-from .files import new_file
 
 GROUP = "sc"  # the group that spaCy's own span categorizer reads
 
@@ -79,7 +79,7 @@ def write(rows: Sequence[Row], path: Path) -> None:
         doc.ents = filter_spans(spans)
         doc.user_data["id"] = row["id"]
         packed.add(doc)
-    with new_file(path) as temporary:
+    with whole_file(path) as temporary:
         temporary.write_bytes(packed.to_bytes())
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...files import write_whole
 from ..rows import Place, Row, bad_input, check_bounds, check_keys, show
 from .base import File, Format, Guess, Options, Placed, each, need_list
-from .files import write_text
 
 
 def detect(file: File) -> Guess | None:
@@ -58,7 +58,7 @@ def write(rows: Sequence[Row], path: Path) -> None:
         }
         for row in rows
     ]
-    write_text(path, json.dumps(entries, ensure_ascii=False))
+    write_whole(path, json.dumps(entries, ensure_ascii=False))
 
 
 FORMAT = Format(

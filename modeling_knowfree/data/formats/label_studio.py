@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...files import write_whole
 from ..rows import Place, Row, bad_input, show
 from .annotators import Annotation, decided
 from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, json_or_none, need_text
 from .counting import Mention, TextRow, joined_text, placed_texts, rows_of_texts, written_spans
-from .files import write_text
 
 _OWN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "annotation_text", "tokens")
 _LISTED = re.compile(r"\s*\[\s*\{")
@@ -236,7 +236,7 @@ def _regions_of(entry: dict, options: Options, name: str, place: Place) -> list[
 
 def write(rows: Sequence[Row], path: Path) -> None:
     """Tasks with predictions, for import: what a model found, for a person to accept or correct."""
-    write_text(path, json.dumps([_task(row) for row in rows], ensure_ascii=False, indent=1))
+    write_whole(path, json.dumps([_task(row) for row in rows], ensure_ascii=False, indent=1))
 
 
 def _task(row: Row) -> dict[str, Any]:

@@ -216,7 +216,7 @@ def _names_below(feature: Any) -> Iterator[list[str]]:
     yield from _names_below(feature.get("feature"))
 
 
-def read_tag_names(path: Path, key: str = "ner_tags") -> list[str]:
+def read_tag_names(path: Path) -> list[str]:
     """`--tag_names`: a JSON list, a dataset_info.json (or its `names`), or one name a line.
 
     Raises InputError for anything else.
@@ -231,7 +231,7 @@ def read_tag_names(path: Path, key: str = "ner_tags") -> list[str]:
             columns = class_names(names)
             by_id = names.get("id2label", names)
             if columns:
-                names = columns.get(key) or next(iter(columns.values()))
+                names = columns.get("ner_tags") or next(iter(columns.values()))
             elif isinstance(by_id, dict) and all(map(str.isdecimal, by_id)):
                 names = [by_id[number] for number in sorted(by_id, key=int)]
             elif isinstance(by_id, dict) and sorted(map(repr, by_id.values())) == sorted(map(repr, range(len(by_id)))):

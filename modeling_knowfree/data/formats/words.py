@@ -37,7 +37,7 @@ def separator_of(lines: Iterable[str]) -> str | None:
     return mark if fields and 2 * tagged[mark] >= len(fields) else None
 
 
-def _tags(file: File, separator: str, lines: Iterable[str]) -> Counter[str]:
+def _tags(separator: str, lines: Iterable[str]) -> Counter[str]:
     return Counter(
         field.rpartition(separator)[2].partition("]")[0] or "]"
         for text in lines
@@ -63,7 +63,7 @@ def _guess(file: File, entities: bool) -> Guess | None:
     separator = separator_of(file.first_lines)
     if separator is None:
         return None
-    tags = _tags(file, separator, file.first_lines)
+    tags = _tags(separator, file.first_lines)
     bio = _is_bio(tags)
     if (bio or _has_outside(tags)) != entities:
         return None
@@ -142,7 +142,7 @@ def _sentence(text: str, separator: str, place: Place) -> Tagged:
 def read_slashed(file: File, options: Options) -> Placed:
     separator = separator_of(file.first_lines) or "/"
     everything = [line.text for _, line in _placed(file)]
-    tags = _tags(file, separator, everything)
+    tags = _tags(separator, everything)
     fields = [field.rpartition(separator)[0] for text in everything for field in text.split()]
     words_of_characters = unit_of(fields) == "character" and any(len(word) > 1 for word in fields)
     # An entity of MSRA is one word; what has a character a tag joins its neighbours.
