@@ -346,10 +346,10 @@ def _predict_here(
     tags_with |= {name: options.get(name) for name in ("threshold", "decoding")}
     if output is not None:
         tags_with["weights"] = weights_of(model)
-        options["done"] = done = done_so_far(output, tags_with) if resume else (0, None)
+        count, options["done"] = done_so_far(output, tags_with) if resume else (0, ())
         processes().wait_for_everyone()
         if resume:
-            click.echo(f"{output}: {done[0]} rows are done already", err=True)
+            click.echo(f"{output}: {count} rows are done already", err=True)
     with contextlib.ExitStack() as opened:
         try:
             lines: Any = Path(source)

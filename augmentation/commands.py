@@ -400,7 +400,9 @@ def labels(folder: Path, as_json: bool, **options: Any) -> None:
     if as_json:
         click.echo((folder / "label_map.json").read_text(encoding="utf-8"))
         return
-    label_map = json.loads((folder / "label_map.json").read_text(encoding="utf-8"))
+    from modeling_knowfree.data.rows import stored_object
+
+    label_map = stored_object(folder / "label_map.json")
     for name in label_map["labels"]:
         raw = [raw for raw, entry in label_map["types"].items() if entry["standard"] == name]
         click.echo(f"{name}: {', '.join(raw)}")
@@ -420,7 +422,11 @@ def export(folder: Path, format_: str, output: Path, decisions: Path | None) -> 
     """
     from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions, unmatched
     from augmentation.review.export import export_conll, export_datasets, export_jsonl
+    from modeling_knowfree.data.rows import InputError
+    from modeling_knowfree.files import is_taken
 
+    if is_taken(output):
+        raise InputError(f"--output {output}: exists and is not empty; allowed: a new folder; mend: name another one")
     given = decisions or (folder / DECISIONS_FILE if (folder / DECISIONS_FILE).exists() else None)
     export_as = {"datasets": export_datasets, "jsonl": export_jsonl, "conll": export_conll}[format_]
     decided = read_decisions(given) if given else Decisions()

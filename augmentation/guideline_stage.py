@@ -81,7 +81,10 @@ class GuidelineStage:
                 )
         texts = [guideline.text for guideline in told if guideline and guideline.text]
         if len(texts) < len(paths):
-            reason = f"the LLM gave no guideline: write one into {paths[0]}, or leave induce_guideline out"
+            reason = (
+                f"the LLM gave no guideline: ask it again (knowfree augment retry-failed {self.folder}), write one "
+                f"into {paths[0]}, or leave induce_guideline out"
+            )
             raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
         for path, text in zip(paths, texts, strict=True):
             write_whole(path, f"{text}\n")

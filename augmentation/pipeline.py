@@ -31,6 +31,7 @@ from augmentation.steps.label_merging import LabelMap, TypeClass, new_classes, t
 from augmentation.steps.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
 from augmentation.steps.pool import read_pool, windowed
 from augmentation.steps.teacher import fold_of
+from augmentation.strategies.mentions import is_certain
 from augmentation.strategies.opening import open_strategy, open_swaps
 from augmentation.strategies.seeds import SeedSentence
 from modeling_knowfree.data.readers import iterate_rows
@@ -108,7 +109,7 @@ class Augmentation:
         self._held_out_keys = frozenset().union(*held_out.values())
         self._style = TokenStyle.of(self.rows(), self.unit)
         self.strategy = open_strategy(settings, folder, map(self._seed_sentence, self.rows()), self.unit)
-        self.swaps = open_swaps(settings, map(self._seed_sentence, self.rows()), self._style)
+        self.swaps = open_swaps(settings, map(self._seed_sentence, filter(is_certain, self.rows())), self._style)
         pool = settings.unlabeled_file
         self.pool = self._open_pool(folder / pool, held_out, told) if pool else None
 
@@ -149,8 +150,11 @@ class Augmentation:
 
     def source_work(self, row: Row) -> Work[tuple[Annotation, list[Explanation]]]:
         """All questions about a gold row that need no other row (S1-S3, S8)."""
-        explain = self._explain(row) if self.settings.explain else _no_explanation()
-        return (yield from both(annotate(row["id"], row["tokens"], self.annotation), explain))
+        return (yield from both(annotate(row["id"], row["tokens"], self.annotation), self.explanation_work(row)))
+
+    def explanation_work(self, row: Row) -> Work[list[Explanation]]:
+        """The questions about a gold row from whose answers synthetic sentences come (S8)."""
+        return self._explain(row) if self.settings.explain else _no_explanation()
 
     def _explain(self, row: Row) -> Work[list[Explanation]]:
         if self.strategy is not None:
@@ -261,7 +265,7 @@ class Augmentation:
                 if each.text is not None:
                     told: dict[str, Any] = {"cut": each.cut, "lines": self.strategy is not None, "sample": each.sample}
                     yield from sentences.rows(row_id, each.text, **told)
-            if self.swaps:
+            if self.swaps and row_id in self.swaps.seeds:
                 yield from sentences.swapped(row_id, self.swaps.sentences(row_id, offered))
         if counts is not None:
             counts.update(sentences.counts)

@@ -89,12 +89,12 @@ def _works(run: Augmentation) -> Iterator[Work[Any]]:
 
 
 def _synthetic_works(run: Augmentation) -> Iterator[Work[Any]]:
-    """Works of the synthetic sentences, once every explanation is there."""
-    before = chain((run.source_work(row) for row in run.rows()), run.swap_works())
-    if run.settings.synthesises and not any(
-        isinstance(replay(work, run.runner.outcome), Unanswered) for work in before
-    ):
-        yield from (run.synthetic_work(row) for row in run.sentences())
+    """Works of the synthetic sentences that are known: those of the explanations that are there."""
+    swaps = [replay(work, run.runner.outcome) for work in run.swap_works()]
+    if run.settings.synthesises and not any(isinstance(state, Unanswered) for state in swaps):
+        told = ((row["id"], replay(run.explanation_work(row), run.runner.outcome)) for row in run.rows())
+        explained = ((row_id, state.value) for row_id, state in told if not isinstance(state, Unanswered))
+        yield from (run.synthetic_work(row) for row in run.sentences(explained))
 
 
 def _later(run: Augmentation, missing: Counter[str], cached: Counter[str]) -> dict[str, tuple[int, int]]:
@@ -105,8 +105,9 @@ def _later(run: Augmentation, missing: Counter[str], cached: Counter[str]) -> di
         later["pos"] = (missing["segmentation"],) * 2
     asked = [task for task in ("entities", "segmentation", "pos") if missing[task] or cached[task] or later[task][1]]
     pending = missing["explanation"]
-    if run.strategy is not None and not any(cached[task] for task in ("targets", *kinds)):
-        pending = run.size
+    if run.strategy is not None:
+        states = (replay(run.explanation_work(row), run.runner.outcome) for row in run.rows())
+        pending = sum(isinstance(state, Unanswered) for state in states)
     if pending:
         each = SENTENCES_PER_EXPLANATION if run.strategy is None else (run.settings.sentences_per_row,) * 2
         low, high = (pending * sentences for sentences in each)

@@ -21,7 +21,7 @@ from augmentation.steps.explanations import sentence_key
 from augmentation.steps.picking import DOUBT_THRESHOLD, doubt_of, pick
 from augmentation.steps.pool import Pool
 from augmentation.steps.teacher import TEACHER_FILE, Teacher, label_precision, teacher_table
-from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.data.rows import InputError, Row, stored_object
 from modeling_knowfree.files import write_whole
 from modeling_knowfree.units_knowfree import join_units
 
@@ -82,7 +82,7 @@ class PoolStage:
         path = self.folder / PICKED_FILE
         if not path.is_file():
             return []
-        picked = json.loads(path.read_text(encoding="utf-8"))
+        picked = stored_object(path)
         names = self._keys if "texts" in picked else [row["id"] for row in self.pool.rows]  # older files have ids alone
         places = {name: at for at, name in enumerate(names)}
         return [places[name] for name in picked.get("texts", picked["ids"]) if name in places]
@@ -239,7 +239,7 @@ class PoolStage:
 
     def table(self) -> str:
         """teacher.json for people."""
-        return teacher_table(json.loads((self.folder / TEACHER_FILE).read_text(encoding="utf-8")))
+        return teacher_table(stored_object(self.folder / TEACHER_FILE))
 
     def annotated(self) -> Iterator[tuple[Row, Finished[PoolAnswer]]]:
         """The texts asked about with what the LLM says of them, from stored answers."""

@@ -15,7 +15,7 @@ from augmentation.steps.guideline import GUIDELINE_FILES
 from augmentation.steps.label_merging import MergeSettings
 from augmentation.steps.picking import Pick
 from modeling_knowfree import settings as yaml_settings
-from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.data.rows import InputError, stored_object
 from modeling_knowfree.encoders import sentence_encoder_of
 from modeling_knowfree.files import write_whole
 
@@ -332,7 +332,7 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
     state = state_of(folder, settings)
     path = folder / STATE_FILE
     if path.is_file() and not accept_changes:
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = stored_object(path)
         additions = {"ask"} | set(GUIDELINE_FILES.values()) - before.get("input", {}).keys()  # what is there stays
         additions |= {"explain"} if state["settings"]["explain"] else set()
         if not before["settings"]["explain"]:  # synthetic sentences join what is there

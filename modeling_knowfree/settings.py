@@ -133,7 +133,8 @@ def check_settings(kind: type[Model], values: Mapping[str, Any], where: str) -> 
         return kind.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
-        name = ".".join(map(str, first["loc"]))
+        # Without the members of unions, such as `constrained-float`, that pydantic names there.
+        name = ".".join(part for part in map(str, first["loc"]) if part.replace("_", "a").isalnum())
         if first["type"] in ("extra_forbidden", "invalid_key"):
             *group, unknown = first["loc"]
             inside = _group(kind, group)

@@ -40,7 +40,8 @@ def _gold(
     """How much of each label begins at a unit and goes on in it, `[B, L, N_tgt]` each, and the units in spans that are
     left out, `[B, L]`."""
     start, end, column = span_labels.unbind(-1)  # (B, S) each
-    known = (start >= 0) & (end <= num_units[:, None])
+    known = (start >= 0) & (start < num_units[:, None])
+    end = end.minimum(num_units[:, None])  # a span that the encoder's limit cuts is inside to the last unit
     left_out, label = known & (column < 0), torch.where(column < 0, ~column, column)
     known, left_out = known & (column >= 0) & (label < labels), left_out & (label < labels)
     weight = known.float() if span_weights is None else known * span_weights

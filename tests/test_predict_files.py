@@ -82,6 +82,19 @@ def test_a_stopped_file_is_continued_and_is_the_same(trained, tokens, tmp_path):
     assert "exists already" in call(*predict, stopped, "--resume", code=2)
 
 
+def test_another_input_is_not_continued_wherever_it_differs(trained, tokens, tmp_path):
+    output = tmp_path / "out.jsonl"
+    rows = [json.loads(line) for line in tokens.read_text(encoding="utf-8").splitlines()[:2]]
+    rows[0]["tokens"] = ["other", "words"]
+    lines = "".join(json.dumps(row | {"entities": []}) + "\n" for row in rows).encode()
+    part = stop(output, trained, lines)
+    told = call("predict", "--model", trained, "--input", tokens, "--output", output, "--resume", code=2)
+    assert "its row 1 is another" in told and part.read_bytes() == lines
+    part.write_bytes(b"not json\n")
+    told = call("predict", "--model", trained, "--input", tokens, "--output", output, "--resume", code=2)
+    assert f"{part}, line 1: not JSON" in told
+
+
 def stop(output, trained, lines, **changed):
     """Leaves what a kill would of a prediction into `output`; its part."""
     run = {"model": str(trained), "weights": weights_of(str(trained)), "text": False, "threshold": None}

@@ -1,13 +1,12 @@
 """Results leave the run folder: as a `datasets` folder, JSON lines, or CoNLL columns, without what review rejected."""
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augmentation.review.decisions import Decisions, apply_decisions
-from modeling_knowfree.data.rows import InputError, Row, read_lines, stored_rows, write_rows
+from modeling_knowfree.data.rows import InputError, Row, stored_object, stored_rows, write_rows
 from modeling_knowfree.files import whole_file, write_whole
 
 if TYPE_CHECKING:
@@ -35,12 +34,11 @@ def configs_of(folder: Path) -> list[str]:
 
 def export_jsonl(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:
     """Write `fusion.jsonl` and the other configs of `CONFIGS`; returns by config how much review left out."""
-    counts = {}
-    for config in configs_of(folder):
-        counter: Counter[str] = Counter()
-        write_rows(output / f"{config}.jsonl", exported_rows(folder, config, decisions, counter))
-        counts[config] = dict(counter)
-    return counts
+    counts: dict[str, Counter[str]] = {config: Counter() for config in configs_of(folder)}
+    rows = {config: list(exported_rows(folder, config, decisions, counter)) for config, counter in counts.items()}
+    for config, kept in rows.items():
+        write_rows(output / f"{config}.jsonl", kept)
+    return {config: dict(counter) for config, counter in counts.items()}
 
 
 def export_conll(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:
@@ -50,13 +48,14 @@ def export_conll(folder: Path, output: Path, decisions: Decisions) -> dict[str, 
     Columns hold one tag a token: extensions stay out, and of nested targets only the longest, which is counted as
     `nested_targets`. White space inside a token is written as U+2581 (▁).
     """
-    counts = {}
-    for config in configs_of(folder):
-        counter: Counter[str] = Counter()
-        sentences = [_columns(row, counter) for row in exported_rows(folder, config, decisions, counter)]
-        write_whole(output / f"{config}.conll", "\n".join(sentences))
-        counts[config] = dict(counter)
-    return counts
+    counts: dict[str, Counter[str]] = {config: Counter() for config in configs_of(folder)}
+    sentences = {
+        config: [_columns(row, counter) for row in exported_rows(folder, config, decisions, counter)]
+        for config, counter in counts.items()
+    }
+    for config, columns in sentences.items():
+        write_whole(output / f"{config}.conll", "\n".join(columns))
+    return {config: dict(counter) for config, counter in counts.items()}
 
 
 def _columns(row: Row, counts: Counter[str]) -> str:
@@ -139,17 +138,17 @@ def build_datasets(folder: Path, decisions: Decisions) -> tuple[dict[str, "Datas
         rows = [_with_scores(row) for row in exported_rows(folder, config, decisions, counter)]
         built[config] = split(rows, row_features())
         counts[config] = dict(counter)
-    types = json.loads((folder / "label_map.json").read_text(encoding="utf-8"))["types"]
+    types = stored_object(folder / "label_map.json")["types"]
     label_rows = [{"raw": raw, **entry} for raw, entry in types.items()]
     built["label_map"] = split(label_rows, label_map_features())
-    answers = [json.loads(line.text) for line in read_lines(folder / "provenance.jsonl")]
+    answers = list(stored_rows(folder / "provenance.jsonl"))
     built["provenance"] = split(answers, provenance_features())
     return built, counts
 
 
 def _with_scores(row: Row) -> Row:
     entities = [{"score": None, "weight": None, **entity} for entity in row["entities"]]
-    return {"uncertain": [], "weight": 1.0} | row | {"entities": entities}
+    return {"uncertain": [], "weight": None} | row | {"entities": entities}
 
 
 def export_datasets(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:

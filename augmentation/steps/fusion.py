@@ -28,7 +28,8 @@ def fuse(
     One fused row.
 
     Args:
-        row: `id`, `tokens`, `entities`; the row itself is not changed, its entities are passed on as they are.
+        row: `id`, `tokens`, `entities`; the row itself is not changed, its entities, `uncertain` and `weight`
+            are passed on as they are.
         entities: (start, end, standard label), without namespace.
         tags: (start, end, universal tag), without namespace.
         words: (start, end) of the segmented words; those without a tag become `SEG:WORD`.
@@ -55,6 +56,7 @@ def fuse(
         "id": row["id"],
         "tokens": list(row["tokens"]),
         "entities": [dict(entity) for entity in row["entities"]],
+        **{name: row[name] for name in ("uncertain", "weight") if row.get(name) is not None},
         "extensions": [
             {"start": start, "end": end, "label": label, "source": source}
             for (start, end, label), source in sorted(spans.items())

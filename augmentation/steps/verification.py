@@ -57,7 +57,9 @@ def verified(
     counts = Counter(answers=len(outcomes), failed=sum(outcome.parsed is None for outcome in outcomes))
     rejected = []
     for (_, spans), outcome in zip(asked, outcomes, strict=True):
-        verdicts = {item.number: item.right for item in outcome.parsed.value} if outcome.parsed else {}
+        verdicts: dict[int, bool | None] = {}
+        for item in outcome.parsed.value if outcome.parsed else ():  # of two that contradict each other none counts
+            verdicts[item.number] = item.right if verdicts.get(item.number, item.right) == item.right else None
         for number, span in enumerate(spans, start=1):
             right = verdicts.get(number)
             counts["unanswered" if right is None else "confirmed" if right else "rejected"] += 1

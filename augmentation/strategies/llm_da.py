@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from augmentation.llm.dialogue import Work
 from augmentation.llm.tasks import Request, row_seed, strategy_request
-from augmentation.strategies.seeds import Asking, SeedSentence, Strategy, exchanged, usable_terms
+from augmentation.strategies.seeds import Asking, SeedSentence, Strategy, exchanged
 
 WAYS = (
     "make it longer",
@@ -41,7 +41,7 @@ def llm_da(asking: Asking, seeds: Sequence[SeedSentence]) -> Strategy:
         labels = sorted({label for _, _, label in seed.spans})
         answers = yield [asking.terms(label, seeds) for label in labels]
         terms = {
-            label: usable_terms(outcome.parsed.value)
+            label: asking.offered(label, seeds, outcome.parsed.value)
             for label, outcome in zip(labels, answers, strict=True)
             if outcome.parsed
         }

@@ -3,9 +3,10 @@ move along, so nobody has to put targets on what comes of it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from augmentation.llm.dialogue import Work
-from augmentation.strategies.seeds import Asking, SeedSentence, exchanged, usable_terms
+from augmentation.strategies.seeds import Asking, SeedSentence, exchanged
 
 Span = tuple[int, int, str]
 
@@ -14,7 +15,7 @@ Span = tuple[int, int, str]
 class Swaps:
     """
     Args:
-        seeds: the gold sentences, by id.
+        seeds: the gold sentences that `is_certain` knows all about, by id.
         cut: a mention into tokens, as the data set cuts them.
         per_row: new sentences wanted for a gold sentence.
     """
@@ -32,7 +33,7 @@ class Swaps:
             return {}
         outcomes = yield [self.asking.terms(label, seeds) for label in labels]
         return {
-            label: [tokens for term in usable_terms(outcome.parsed.value) if (tokens := self.cut(term))]
+            label: [self.cut(term) for term in self.asking.offered(label, seeds, outcome.parsed.value)]
             for label, outcome in zip(labels, outcomes, strict=True)
             if outcome.parsed
         }
@@ -51,6 +52,12 @@ class Swaps:
             dice = self.asking.dice("mentions", row_id, number)
             chosen = dice.sample(places, dice.randint(1, len(places)))
             yield exchanged(seed, {place: dice.choice(others[place]) for place in chosen})
+
+
+def is_certain(row: Mapping[str, Any]) -> bool:
+    """Whether a gold row, and each span of it, counts in full: what is left out or weighed could not move along."""
+    weights = [row.get("weight"), *(span.get("weight") for span in row["entities"])]
+    return not row.get("uncertain") and all(weight is None for weight in weights)
 
 
 def free_spans(spans: Sequence[Span]) -> list[Span]:

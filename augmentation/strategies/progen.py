@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from augmentation.llm.dialogue import Work
 from augmentation.llm.tasks import row_seed, strategy_request
-from augmentation.strategies.seeds import Asking, SeedSentence, Strategy, usable_terms
+from augmentation.strategies.seeds import Asking, SeedSentence, Strategy
 
 SENTENCES_SHOWN = 12
 MOST_ATTRIBUTES = 3
@@ -39,7 +39,7 @@ def progen(asking: Asking, seeds: Sequence[SeedSentence]) -> Strategy:
             for item in (reflected.parsed.value if reflected.parsed else ())
         ]
         terms = {
-            label: usable_terms(outcome.parsed.value)
+            label: asking.offered(label, seeds, outcome.parsed.value)
             for label, outcome in zip(labels, answers, strict=True)
             if outcome.parsed
         }

@@ -3,12 +3,17 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import category
 
 from augmentation.llm.dialogue import Work
 from augmentation.llm.tasks import Request, row_seed, strategy_request
+from augmentation.steps.explanations import plain_paragraphs
 
 TERMS_ASKED = 40
+LONGER, LETTERS_MORE = 2, 10  # how much longer than the longest gold entity an offered one may be
 EXAMPLES_SHOWN = 10
+
+_UNSEEN = {"Cc", "Cf", "Cn", "Co", "Cs"}
 
 Strategy = Callable[[str], Work[list[str]]]
 """Row id -> the work that makes its new sentences, one string each."""
@@ -48,9 +53,28 @@ class Asking:
         """A label in words."""
         return self.type_names.get(label, label)
 
+    def mentions(self, label: str, seeds: Sequence[SeedSentence]) -> list[str]:
+        """The gold entities of a label, each once."""
+        found = (self.join(s.tokens[a:b]) for s in seeds for a, b, other in s.spans if other == label)
+        return list(dict.fromkeys(found))
+
+    def offered(self, label: str, seeds: Sequence[SeedSentence], values: Sequence[str]) -> list[str]:
+        """The terms among what the LLM answered to `terms`, each once: without marks of lists, with a letter or digit,
+        no character that nobody sees, and not much longer than the longest gold entity."""
+        longest = LONGER * max(map(len, self.mentions(label, seeds)), default=0) + LETTERS_MORE
+        terms = (" ".join(plain_paragraphs(value)) for value in values)
+        return [
+            term
+            for term in dict.fromkeys(terms)
+            if any(map(str.isalnum, term))
+            and len(term) <= longest
+            and "\ufffd" not in term
+            and not _UNSEEN.intersection(map(category, term))
+        ]
+
     def terms(self, label: str, seeds: Sequence[SeedSentence]) -> Request:
         """New entities of a label, in the style of the gold ones: one question for all rows."""
-        known = dict.fromkeys(self.join(s.tokens[a:b]) for s in seeds for a, b, other in s.spans if other == label)
+        known = self.mentions(label, seeds)
         return strategy_request(
             "terms",
             f"terms-{label}",
@@ -60,7 +84,7 @@ class Asking:
             seed=row_seed(self.seed, f"terms:{label}"),
             label=self.name(label),
             number=TERMS_ASKED,
-            examples=list(known)[:EXAMPLES_SHOWN],
+            examples=known[:EXAMPLES_SHOWN],
         )
 
 
@@ -79,8 +103,3 @@ def exchanged(
         return border + sum(len(mention) - (end - start) for (start, end), mention in mentions.items() if end <= border)
 
     return [*tokens, *seed.tokens[at:]], [(moved(start), moved(end), label) for start, end, label in seed.spans]
-
-
-def usable_terms(values: Sequence[str]) -> list[str]:
-    """Terms without line breaks and doubled ones, in order."""
-    return list(dict.fromkeys(" ".join(value.split()) for value in values if value.strip()))

@@ -114,7 +114,8 @@ def read_lexicon(source: str | None, rows: Sequence[Row]) -> tuple[Lexicon, dict
         named = words_of_rows(rows)
         if not named:
             raise InputError(
-                "a lexicon method needs words: give lexicon: FILE (a word a line, or word2vec's text format), "
+                "a lexicon method needs words, and no segmentation marks any in these rows (what the LLM failed at: "
+                "failed.jsonl of the augmentation); give lexicon: FILE (a word a line, or word2vec's text format), "
                 f"lexicon: {PACKAGED}, or lexicon: {AUGMENTATION} with an LLM's segmentation"
             )
     elif source == PACKAGED:
@@ -168,11 +169,15 @@ def words_of_rows(rows: Iterable[Row]) -> set[str]:
 def _read_words(path: Path) -> Iterator[tuple[str, list[float]]]:
     size: int | None = None
     lines = with_commas = 0
+    head: list[str] = []  # of word2vec's format: how many words, how large
     for number, text in read_lines(path):
         word, *numbers = re.split("[ \t]+", text.rstrip())  # other white space may be a word of its own
         place = Place(str(path), number)
-        if not word or (number == 1 and len(numbers) == 1 and word.isdecimal()):
-            continue  # a blank line, or the head of word2vec's format: how many words, how large
+        if number == 1 and len(numbers) == 1 and word.isdecimal():
+            head = [word, *numbers]
+            continue
+        if not word:
+            continue
         lines += 1
         with_commas += "," in word
         vector = _vector(numbers, text, place, first=size is None)
@@ -184,6 +189,10 @@ def _read_words(path: Path) -> Iterator[tuple[str, list[float]]]:
             yield word, vector
     if size is None:
         bad_input(Place(str(path)), "no words", allowed="a word a line", mend="write a word a line")
+    if head and (head[1] != str(size) or lines < int(head[0])):
+        problem = f"the head says {head[0]} words of {head[1]} numbers, and there are {lines} of {size}"
+        mend = "copy the whole file again, or correct its first line"
+        bad_input(Place(str(path), 1), problem, allowed="as many as the head says", mend=mend)
     if 2 * with_commas > lines:
         problem = f"commas in {with_commas} of {lines} words: this looks like CSV"
         bad_input(Place(str(path)), problem, allowed=ALLOWED, mend=f"cut the words out: cut -d, -f1 {path} > words.txt")

@@ -20,7 +20,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from augmentation.pipeline import STORE_FILE
 from augmentation.settings import Settings as AugmentSettings
-from augmentation.settings import check_settings, state_of
+from augmentation.settings import check_settings
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import InputError, Row, span_sets, stored_rows, write_rows
 from modeling_knowfree.encoders import E5, built_version, encoder_path
@@ -57,6 +57,9 @@ SET_BY_RUN = frozenset(
 
 ALSO_OF_NETWORKS = {"pooling", "head_dropout", "threshold", "decoding", "vocabulary_files"}
 """Model arguments of KnowFREE that the networks of `baselines.tagger` have too."""
+TOLD_THE_LLM = {"task", "language", "unit", "window_units", "guidelines", "label_descriptions"}
+TOLD_OF_EXAMPLES = {"target_examples", "encoder"}
+"""Settings of the augmentation that an LLM which tags the test set depends on; those of its examples."""
 ONLY_KNOWFREE = {"join_sentences", "extension_schedule", "lora_rank"}
 """Arguments of training that none but KnowFREE has."""
 
@@ -105,8 +108,12 @@ class Cell:
         """
         settings = self.settings
         if self.definition.asks_llm:
-            answers = [_file_hash(Path(path)) for path in self.llm_settings().answers]
-            told = [self.definition.tagger, settings.labels, state_of(Path(), self.llm_settings()), answers]
+            asked = self.llm_settings()
+            few = self.definition.tagger == "llm_few"
+            told_files = [*asked.answers, settings.test_file, str(self.train_file) if few else None]
+            prompts = asked.model_dump(mode="json", include=TOLD_THE_LLM | (TOLD_OF_EXAMPLES if few else set()))
+            hashes = [_file_hash(Path(path)) for path in told_files if path]
+            told = [self.definition.tagger, settings.labels, asked.model_name, prompts, hashes]
             return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         files = [self.train_file, settings.validation_file, settings.test_file]
         arguments = shaping_arguments(settings, self.definition)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
@@ -48,8 +47,7 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
     annotator, pooled = run.settings.annotator_of(cell.variant), run.settings.pool_annotator(cell.variant)
     models = dict.fromkeys([annotator] * bool(annotator) + ["base"] * (pooled in ("gold", "agree")))
     if models:
-        with (source / "provenance.jsonl").open(encoding="utf-8") as lines:
-            answers = [json.loads(line) for line in lines]
+        answers = list(stored_rows(source / "provenance.jsonl"))
         for name in models:
             weights = run.cell(cell.subset, str(name), cell.seed, cell.updates).folder / "model.safetensors"
             answers.append(model_provenance(f"{name} seed {cell.seed}", weights))

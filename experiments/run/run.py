@@ -33,7 +33,7 @@ from augmentation.steps.pool import keep_texts
 from augmentation.strategies.melm import RESULT as MELM_FILE
 from augmentation.strategies.melm import open_masked_model
 from modeling_knowfree.data.readers import iterate_rows, read_rows
-from modeling_knowfree.data.rows import InputError, Row, stored_rows, write_rows
+from modeling_knowfree.data.rows import InputError, Row, stored_object, stored_rows, write_rows
 from modeling_knowfree.files import path_from, write_whole
 from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets
@@ -111,6 +111,13 @@ class Run:
         ]
         for model in {one.melm_model for one in asked if one.strategy == "melm" and one.melm_model}:
             open_masked_model(model, unit)
+        for variant in filter(self.settings.shared, self.settings.all_variants):
+            for subset, rows in self.subsets.items() if self.settings.share == "cross_fitted" else ():
+                if len({tuple(row["tokens"]) for row in rows}) < 2:
+                    raise InputError(
+                        f"{variant} on {subset}: share: cross_fitted tags each half of the gold by the other, and "
+                        "there is one sentence; mend: give more, or a share from 0 to 1"
+                    )
         for variant in self.settings.all_variants:
             check_arguments(self.settings, variant, self.subsets)
             if self.settings.known_variants[variant].asks_llm:
@@ -278,7 +285,7 @@ class Run:
         if any(known[v].data == "train" and self.augmented(subset, v) == folder for v in self._augmented_variants()):
             return True
         state = folder / STATE_FILE
-        told = json.loads(state.read_text(encoding="utf-8"))["settings"] if state.is_file() else {}
+        told = stored_object(state)["settings"] if state.is_file() else {}
         return bool(told.get("explain") or told.get("swap_mentions"))
 
     def augment(
@@ -295,7 +302,7 @@ class Run:
         settings = check_settings(values, f"augment of {variant}")
         check_files(folder, settings)
         state, counts = folder / STATE_FILE, folder / COUNTS_FILE
-        if counts.exists() and json.loads(state.read_text(encoding="utf-8")) == state_of(folder, settings):
+        if counts.exists() and stored_object(state) == state_of(folder, settings):
             return
         folder.mkdir(parents=True, exist_ok=True)
         self._share_answers(folder)
@@ -357,14 +364,14 @@ class Run:
             if dev := self.settings.validation_file:
                 made_from.append(hashlib.sha256(Path(dev).read_bytes()).hexdigest())
         if annotator:
-            made_from.append(self.finished_model(cell, annotator).key())
+            made_from.append(self._beside(cell, annotator).key())
         base = self.gold(cell.subset) if cell.definition.data == "gold" else folder / "fusion.jsonl"
         files = [base] + [_synthetic(folder)] * (cell.definition.data == "train")
         if pooled:
             files.append(folder / "pool.jsonl")
             made_from += [pooled, self.settings.student_rounds, cell.updates]
             if pooled != "llm":
-                made_from.append(self.finished_model(cell, "base").key())
+                made_from.append(self._beside(cell, "base").key())
         made_from += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
         stamp = cell.train_file.with_suffix(".sha256")
         key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
@@ -386,10 +393,15 @@ class Run:
 
     def finished_model(self, cell: Cell, variant: str) -> Cell:
         """The cell of another variant beside this one, trained if it is not."""
-        model = self.cell(cell.subset, variant, cell.seed, cell.updates)
-        self._make_rows(model)
+        model = self._beside(cell, variant)
         if model.result() is None:
             finish(model, self.test)
+        return model
+
+    def _beside(self, cell: Cell, variant: str) -> Cell:
+        """The cell of another variant beside this one, with its training rows."""
+        model = self.cell(cell.subset, variant, cell.seed, cell.updates)
+        self._make_rows(model)
         return model
 
     # the results

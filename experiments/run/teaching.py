@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import shutil
@@ -17,7 +16,7 @@ from augmentation.steps.explanations import TokenStyle, sentence_key
 from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
 from augmentation.steps.teacher import TEACHER_FILE, label_precision
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import Row, stored_rows, write_rows
+from modeling_knowfree.data.rows import Row, stored_object, stored_rows, write_rows
 from modeling_knowfree.files import path_from
 from modeling_knowfree.units_knowfree import join_units
 
@@ -93,13 +92,13 @@ def _finished(folder: Path) -> float:
     """How many texts the augmentation in a folder wanted when it last came to its end; 0 where it was interrupted."""
     if not (folder / COUNTS_FILE).is_file():
         return 0
-    ask = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["settings"].get("ask")
+    ask = stored_object(folder / STATE_FILE)["settings"].get("ask")
     return math.inf if ask is None else ask
 
 
 def _picked(folder: Path) -> int:
     path = folder / PICKED_FILE
-    return len(json.loads(path.read_text(encoding="utf-8"))["ids"]) if path.is_file() else 0
+    return len(stored_object(path)["ids"]) if path.is_file() else 0
 
 
 def _picking_model(run: Run, subset: str, variant: str, number: int) -> Path:
@@ -150,7 +149,7 @@ def annotated_pool(run: Run, cell: Cell, annotator: str, others: list[Row], pool
             pool = by_gold_model(bare, list(tag_rows(student, bare, **low)), decoding)
     if annotator != "gold" and two_rounds:
         teacher = run.augmented(cell.subset, cell.variant) / TEACHER_FILE
-        precision = label_precision(json.loads(teacher.read_text(encoding="utf-8")), run.settings.labels or ())
+        precision = label_precision(stored_object(teacher), run.settings.labels or ())
         pool, count = without_disagreement(pool, cross_fitted(others, pool, train), precision)
         logger.info("%s %s: %d spans of the pool left out", cell.subset, cell.variant, count)
     shutil.rmtree(students, ignore_errors=True)

@@ -319,9 +319,35 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Row]) -> None:
 
 
 def stored_rows(path: Path) -> Iterator[Row]:
-    """The rows that `write_rows` wrote, as they stand there; the file may be empty."""
-    with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
+    """
+    The rows that `write_rows` wrote, as they stand there; the file may be empty.
+
+    Raises:
+        InputError: a line that is no JSON object.
+    """
+    for number, text in read_lines(path):
+        yield _json_object(text, Place(str(path), number))
+
+
+def stored_object(path: Path) -> dict[str, Any]:
+    """
+    The JSON object in a file that this package wrote.
+
+    Raises:
+        InputError: the file is missing, or holds none any more.
+    """
+    return _json_object("\n".join(line.text for line in read_lines(path)), Place(str(path)))
+
+
+def _json_object(text: str, place: Place) -> dict[str, Any]:
+    mend = "it was changed by hand or cut off: put it back, or delete it and have it made again"
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        bad_input(place, f"not JSON ({error})", allowed="what was written", mend=mend)
+    if not isinstance(value, dict):
+        bad_input(place, f"holds {show(value)}", allowed="a JSON object", mend=mend)
+    return value
 
 
 class Line(NamedTuple):

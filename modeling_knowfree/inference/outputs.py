@@ -7,13 +7,12 @@ import json
 import logging
 import os
 import shutil
-from collections import deque
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..data.rows import InputError, Row, stored_rows
+from ..data.rows import InputError, Row, stored_object, stored_rows
 from ..files import write_whole
 from ..units_knowfree import split_text
 
@@ -95,9 +94,9 @@ def check_same_run(was: Mapping[str, Any], now: Mapping[str, Any], output: objec
         )
 
 
-def done_so_far(output: Path, run: Mapping[str, Any]) -> tuple[int, Row | None]:
+def done_so_far(output: Path, run: Mapping[str, Any]) -> tuple[int, Iterator[Row]]:
     """
-    How many rows of an output are finished, and the last of them; a line that a kill cut off is taken away.
+    How many rows of an output are finished, and they themselves; a line that a kill cut off is taken away.
 
     Args:
         run: see `write_lines`.
@@ -107,32 +106,32 @@ def done_so_far(output: Path, run: Mapping[str, Any]) -> tuple[int, Row | None]:
     """
     part, plan = part_of(output), plan_of(output)
     if not part.exists():
-        return 0, None
-    check_same_run(json.loads(plan.read_text(encoding="utf-8")) if plan.exists() else {}, run, output)
+        return 0, iter(())
+    check_same_run(stored_object(plan) if plan.exists() else {}, run, output)
     count = whole = 0
-    last = b""
     with part.open("rb+") as file:
         for line in file:
             if not line.endswith(b"\n"):
                 break
-            count, whole, last = count + 1, whole + len(line), line
+            count, whole = count + 1, whole + len(line)
         file.truncate(whole)
-    return count, json.loads(last) if count else None
+    return count, islice(stored_rows(part), count)
 
 
-def after(rows: Iterator[Row], count: int, last: Row | None, name: str) -> Iterator[Row]:
+def after(rows: Iterator[Row], done: Iterable[Row], name: str) -> Iterator[Row]:
     """
-    The rows that are left of an input of which `count` are done.
+    The rows that are left of an input of which those are `done`.
 
     Raises:
         InputError: the input is another one than that of the run that was stopped.
     """
-    done = deque(islice(rows, count), maxlen=1)
-    if count and (not done or last is None or any(last.get(key) != value for key, value in done[0].items())):
-        raise InputError(
-            f"--resume: {name} is not what the stopped run read: its row {count} is another; give the same --input, or "
-            "leave --resume out and name another --output"
-        )
+    for number, before in enumerate(done, start=1):
+        row = next(rows, None)
+        if row is None or any(before.get(key) != value for key, value in row.items()):
+            raise InputError(
+                f"--resume: {name} is not what the stopped run read: its row {number} is another; give the same "
+                "--input, or leave --resume out and name another --output"
+            )
     return rows
 
 

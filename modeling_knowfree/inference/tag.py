@@ -245,7 +245,7 @@ def predict(
     text: bool,
     batch_size: int = 8,
     device: str | None = None,
-    done: tuple[int, Row | None] = (0, None),
+    done: Iterable[Row] = (),
     **options: Any,
 ) -> Generator[str, None, None]:
     """
@@ -256,7 +256,7 @@ def predict(
         source: lines in UTF-8, each a JSON object with `tokens` or `text`; with `text=True` each a text. Or a Parquet
             file with such columns.
         name: what errors call the input; `-` for standard input, which is answered batch by batch.
-        done: so many rows are done already, and the last of them.
+        done: the rows that are done already, which the input begins with.
         options: `threshold`, `decoding`, `spans_per_batch`.
 
     Yields:
@@ -277,7 +277,7 @@ def predict(
     else:
         numbered = decode_lines(source, name)
         rows = _raw(numbered, name) if text else _parse(numbered, name)
-    rows = after(rows, *done, name)
+    rows = after(rows, done, name)
     if not piped:  # what is wrong with its beginning is told before the model is loaded
         rows = chain(list(islice(rows, 1)), rows)
     pipe = load_pipeline(model, device)

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import InputError
 from ..files import as_os_error, sync
 
@@ -286,9 +287,11 @@ def check_fits(checkpoint: str, config: Any) -> None:
     path = Path(checkpoint) / _CONFIG
     if not path.exists():
         return
-    was, now = json.loads(path.read_text(encoding="utf-8")), json.loads(config.to_json_string(use_diff=False))
+    # What an older version did not write was as its default is.
+    was = KnowFreeConfig().to_dict() | json.loads(path.read_text(encoding="utf-8"))
+    now = json.loads(config.to_json_string(use_diff=False))
     for name in _SHAPING:
-        if name in was and name in now and was[name] != now[name]:
+        if was[name] != now[name]:
             raise InputError(
                 f"--resume_from_checkpoint {checkpoint}: was trained with {name} {json.dumps(was[name])[:100]}, this "
                 f"run has {json.dumps(now[name])[:100]}; give the data and options of the run that wrote it, or start "

@@ -7,7 +7,7 @@ import textwrap
 from argparse import SUPPRESS, Action, ArgumentTypeError
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, fields
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args, get_type_hints
 
 import torch
 from transformers import HfArgumentParser, TrainingArguments
@@ -60,6 +60,8 @@ class _Parser(HfArgumentParser):
         # Of `--x` and `--no_x` the first, which is typed.
         self.known: dict[str, Action] = {action.dest: action for action in reversed(self._actions)}
         self.needed = [name for name, action in self.known.items() if action.required]
+        hints = {name: hint for kind in KINDS for name, hint in get_type_hints(kind).items()}
+        self.optional = {name for name, hint in hints.items() if type(None) in get_args(hint)}
         for action in self._actions:
             action.default, action.required = SUPPRESS, False
         self.add_argument("--config", default=SUPPRESS)
@@ -84,7 +86,7 @@ def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
     """
     parser = _Parser()
     if isinstance(arguments, Mapping):
-        given = _typed(arguments, parser.known, "arguments")
+        given = _typed(arguments, parser, "arguments")
     else:
         told = vars(parser.parse_args(list(arguments)))
         if wanted := told.pop("help", None):
@@ -92,7 +94,7 @@ def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
             raise SystemExit(0)
         path = told.pop("config", None)
         where = f"--config {path}"
-        given = _typed(read_settings(path, name=where, like="argument: value"), parser.known, where) | told
+        given = _typed(read_settings(path, name=where, like="argument: value"), parser, where) | told
     task = _chosen("task", given, TASK_PRESETS)
     recipe = recipe_for(_chosen("preset", given, RECIPES), given.get("model_name_or_path"))
     # Unless told that it is on a CPU, each of several processes there trains by itself.
@@ -124,14 +126,17 @@ def _chosen(name: str, given: Mapping[str, Any], choices: Iterable[str]) -> str:
     return value
 
 
-def _typed(values: Mapping[str, Any], known: Mapping[str, Action], where: str) -> dict[str, Any]:
-    """The values in the types that the command line would give them."""
+def _typed(values: Mapping[str, Any], parser: _Parser, where: str) -> dict[str, Any]:
+    """The values in the types that the command line would give them; null is the default where it is no value."""
     typed: dict[str, Any] = {}
+    known = parser.known
     for name, value in values.items():
         if name not in known:
             near = str(unknown_setting(str(name), known, where)).partition("; there are")[0]
             near = near.replace("no setting", "no argument is called")
             raise InputError(f"{near}; `knowfree train --help` lists them")
+        if value is None and name not in parser.optional:
+            continue
         kind, many = known[name].type, isinstance(value, list) and known[name].nargs == "+"
         typed[name] = value
         if value is None or not callable(kind) or (kind is str and isinstance(value, (list, dict)) and not many):

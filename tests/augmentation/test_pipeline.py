@@ -182,6 +182,19 @@ def test_plan_of_a_finished_run_asks_nothing(demo, known):
     assert tasks["entities"]["cached"] == 10 + len(known["entities", True])
 
 
+def test_plan_of_more_kinds_counts_the_synthetic_sentences_that_are_there(tmp_path, gold_file, small_encoder):
+    folder = tmp_path / "run"
+    init(folder, gold_file)
+    set_line(folder, "encoder", small_encoder)
+    set_line(folder, "kinds", "[]")
+    call("run", folder)
+    sent = requests_sent(folder)
+    set_line(folder, "kinds", "[pos]")
+    planned = json.loads(call("plan", folder, "--json"))["tasks"]["pos"]
+    call("run", folder, "--accept_changes")
+    assert planned["missing"] == requests_sent(folder) - sent > 10 and planned["later"] == [0, 0]
+
+
 def test_labels_merges_anew_offline_and_back(demo):
     before, sent = bytes_of(demo), requests_sent(demo)
     call("labels", demo, "--epsilon", "0.5", "--singletons", "split")

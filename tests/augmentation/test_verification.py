@@ -65,6 +65,11 @@ ALL = [(1, 2, "WILDLIFE"), (4, 5, "WILDLIFE"), (7, 9, "PLACE")]
         ('[{"number": 3, "right": false}]', [0, 1], {"rejected": 1, "unanswered": 2}),
         ('[{"number": 9, "right": false}]', [0, 1, 2], {"unanswered": 3}),
         ("[]", [0, 1, 2], {"unanswered": 3}),
+        (
+            '[{"number": 1, "right": false}, {"number": 1, "right": true}, {"number": 1, "right": false}]',
+            [0, 1, 2],
+            {"unanswered": 3},
+        ),
         ("all of them look fine", [0, 1, 2], {"unanswered": 3, "failed": 1}),
         ('[{"number": 1, "right": "perhaps"}]', [0, 1, 2], {"unanswered": 3, "failed": 1}),
     ],

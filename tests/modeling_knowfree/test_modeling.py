@@ -182,8 +182,8 @@ def test_loss_is_the_same_under_padding_and_accumulation(tiny_model, reduction):
 
 
 def test_tags_of_units_in_several_spans_and_of_half_gold_ones(tiny_model):
-    """By hand: a unit in two spans has half of each tag, one in a span of weight 0.25 is outside by 0.75, and units in
-    a span that is left out, or beyond the sentence, count nothing."""
+    """By hand: a unit in two spans has half of each tag, one in a span of weight 0.25 is outside by 0.75, units in a span
+    that is left out count nothing, and a span that the encoder cuts goes on to the last unit."""
     tags = tiny_model(dtype=torch.float64, tag_weight=1.0).tags
     units = torch.randn(1, 8, tags.in_features, dtype=torch.float64)
     spans = torch.tensor([[[0, 4, 1], [1, 2, 0], [4, 5, 2], [5, 6, ~0], [6, 9, 0], [2, 3, 3], [-100] * 3]])
@@ -191,7 +191,7 @@ def test_tags_of_units_in_several_spans_and_of_half_gold_ones(tiny_model):
     found = tags.loss(units, torch.tensor([7]), spans, weights)
     odds = tags(units)[0].log_softmax(-1)  # B-0 B-1 B-2 I-0 I-1 I-2 O
     expected = odds[0, 1] + (odds[1, 0] + odds[1, 4]) / 2 + odds[2, 4] + odds[3, 4]
-    expected = expected + 0.25 * odds[4, 2] + 0.75 * odds[4, 6] + odds[6, 6]
+    expected = expected + 0.25 * odds[4, 2] + 0.75 * odds[4, 6] + odds[6, 0]
     assert found.item() == pytest.approx(-expected.item(), rel=1e-12)
 
 

@@ -13,6 +13,8 @@ from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from augmentation.pipeline import Augmentation
 from augmentation.settings import check_settings, settings_text
+from modeling_knowfree.data.readers import read_rows
+from modeling_knowfree.training.features import loss_weight
 from tests.support.augment_call import call
 from tests.support.browser import chromium, playwright_api
 
@@ -226,11 +228,11 @@ def test_decisions_that_match_nothing_are_told(run_folder, tmp_path):
         "r1#7": {"sample": "rejected"},
     }
     (run_folder / "decisions.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
-    told = call("export", run_folder, "--format", "jsonl", "--output", tmp_path)
+    told = call("export", run_folder, "--format", "jsonl", "--output", tmp_path / "one")
     assert "decisions unmatched: 2 rows have changed since, look at them again: r2, r1#7\n" in told
     del rows["r2"], rows["r1#7"]
     (run_folder / "decisions.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
-    assert "unmatched" not in call("export", run_folder, "--format", "jsonl", "--output", tmp_path)
+    assert "unmatched" not in call("export", run_folder, "--format", "jsonl", "--output", tmp_path / "two")
 
 
 @pytest.mark.parametrize(
@@ -246,3 +248,42 @@ def test_broken_decisions_file_is_an_error_and_writes_nothing(run_folder, tmp_pa
     result = CliRunner().invoke(knowfree.cli, ["augment", "export", str(run_folder), "--output", str(tmp_path / "out")])
     assert result.exit_code == 2 and told in result.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("format_", ["datasets", "jsonl", "conll"])
+def test_export_touches_nothing_that_is_there(run_folder, tmp_path, format_):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "README.md").write_text("mine")
+    for output in (run_folder, other):
+        before = {path: path.read_bytes() for path in output.iterdir()}
+        told = failing("export", run_folder, "--format", format_, "--output", output)
+        assert f"--output {output}: exists and is not empty" in told
+        assert {path: path.read_bytes() for path in output.iterdir()} == before
+
+
+@pytest.mark.parametrize("format_", ["datasets", "jsonl", "conll"])
+def test_a_damaged_result_is_named_before_anything_is_exported(run_folder, tmp_path, format_):
+    path = run_folder / "synthetic.jsonl"
+    path.write_text(path.read_text(encoding="utf-8")[:30], encoding="utf-8")
+    told = failing("export", run_folder, "--format", format_, "--output", tmp_path / "out")
+    assert f"{path}, line 1: not JSON" in told and not (tmp_path / "out").exists()
+
+
+def failing(*arguments):
+    """What a command says that ends with code 2."""
+    result = CliRunner().invoke(knowfree.cli, ["augment", *map(str, arguments)])
+    assert result.exit_code == 2
+    return result.output
+
+
+def test_synthetic_rows_weigh_the_same_however_they_are_exported(run_folder, tmp_path):
+    for format_ in ("datasets", "jsonl"):
+        call("export", run_folder, "--format", format_, "--output", tmp_path / format_)
+    rows = read_rows(tmp_path / "jsonl" / "train.jsonl")
+    assert [loss_weight(row, 0.4) for row in rows] == [1, 1, 0.4]
+    assert [loss_weight(row, 0.4) for row in read_rows(tmp_path / "datasets" / "train" / "train.parquet")] == [
+        1,
+        1,
+        0.4,
+    ]

@@ -82,3 +82,10 @@ def test_label_counts():
 def test_span_outside_the_row_is_an_error():
     with pytest.raises(ValueError, match=r"row r1: ENT:X \[2, 4\) lies outside its 3 units"):
         fuse(ROW, [(2, 4, "X")], [], [])
+
+
+def test_what_the_gold_leaves_out_or_weighs_stays_so():
+    doubt = [{"start": 1, "end": 2, "label": "PER"}]
+    fused = fuse(ROW | {"uncertain": doubt, "weight": 0.3}, [], [], [])
+    assert fused["uncertain"] == doubt and fused["weight"] == 0.3
+    assert not {"uncertain", "weight"} & fuse(ROW, [], [], []).keys()

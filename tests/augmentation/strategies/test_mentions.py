@@ -11,7 +11,7 @@ from augmentation.llm.outcome import Outcome
 from augmentation.llm.recorded import RecordedClient
 from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.explanations import Sentences, TokenStyle, sentence_key
-from augmentation.strategies.mentions import Swaps, free_spans
+from augmentation.strategies.mentions import Swaps, free_spans, is_certain
 from augmentation.strategies.seeds import Asking, SeedSentence, exchanged
 from tests.support.augment_call import call, three_sentences
 from tests.support.llm_server import LLMServer
@@ -74,6 +74,24 @@ def test_gold_spans_hold_another_mention_of_their_label_and_context_stays():
     assert list(swapping.sentences("bear left", terms)) == []
     assert list(swapping.sentences(nested.id, terms)) == list(swapping.sentences(nested.id, terms))
     assert list(swapping.sentences(plain.id, {})) == []  # the LLM offered nothing
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["...", "\u200b", "a\u200bb", "\x00", "\ufffd pass", "x" * 33, "long " * 3000, "a whole sentence of the dev set"],
+)
+def test_what_cannot_be_a_mention_is_never_swapped_in(bad):
+    swapping = swaps(seed("met at north pass", (2, 4, "PLACE")))
+    terms, _ = offered(swapping, {"PLACE": [bad, "- Loch\nArd", "**Glen**"]})
+    assert terms == {"PLACE": [["Loch", "Ard"], ["Glen"]]}
+
+
+def test_gold_that_is_left_out_or_weighed_is_not_swapped():
+    row = {"tokens": ["Rome"], "entities": [{"start": 0, "end": 1, "label": "LOC"}]}
+    assert is_certain(row)
+    assert not is_certain(row | {"weight": 0.5})
+    assert not is_certain(row | {"uncertain": [{"start": 0, "end": 1, "label": "PER"}]})
+    assert not is_certain(row | {"entities": [{"start": 0, "end": 1, "label": "LOC", "weight": 0.5}]})
 
 
 def test_mentions_are_cut_as_the_data_set_cuts():

@@ -211,6 +211,15 @@ def test_recorded_results_are_carried_on_without_their_models(finished, data, tm
     assert not (folder / "all" / "base" / "seed-1").exists()
 
 
+def test_nothing_is_trained_where_all_results_and_rows_are_kept(finished, data, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    for variant in ("base", "fs_gold"):
+        shutil.rmtree(folder / "all" / variant / "seed-0")
+    call(folder, data | {"variants": ["base", "fs_gold"], "seeds": [0]})
+    assert not any((folder / "all" / variant / "seed-0").exists() for variant in ("base", "fs_gold"))
+
+
 def test_a_line_without_its_model_outlives_a_call_with_other_settings(data, tmp_path):
     folder = tmp_path / "run"
     line = put(planned(data, folder), "base", 0)
@@ -379,6 +388,16 @@ def test_what_the_prompt_says_is_part_of_a_cell(data, tmp_path, changes, others)
         return planned(data, tmp_path / "run", **changes | more).cell("all", variant, 0, 3).key()
 
     assert key() == key() and all(key(**other) != key() for other in others)
+
+
+def test_an_llm_that_tags_the_test_set_knows_nothing_of_label_merging(data, tmp_path):
+    def key(**augment):
+        values = data["augment"] | augment
+        return (
+            planned(data, tmp_path / "run", variants=["llm_zero"], augment=values).cell("all", "llm_zero", 0, 3).key()
+        )
+
+    assert key() == key(epsilon=0.7, kinds=["pos"]) != key(window_units=64)
 
 
 def test_what_else_lies_in_files_is_part_of_a_cell(data, tmp_path):

@@ -1,6 +1,7 @@
 """How much of the synthetic rows and of the pool a cell learns from."""
 
 import json
+from pathlib import Path
 
 import pytest
 from knowfree_experiments.run import shares
@@ -79,6 +80,14 @@ def test_a_run_with_a_share(tmp_path, encoder, monkeypatch):
     assert [each["share"] for each in chosen["candidates"]] == [0, 1]
     [line] = lines_of(tmp_path / "run" / "results.jsonl")
     assert line["synthetic_rows"] == round(chosen["share"] * len(made))
+
+
+def test_one_sentence_is_refused_before_anything_is_asked(tmp_path, encoder):
+    settings = tiny_settings(tmp_path, encoder) | {"variants": ["fs"], "share": "cross_fitted"}
+    one = tmp_path / "one.jsonl"
+    one.write_text(Path(settings["train_file"]).read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    told = call(tmp_path / "run", settings | {"subsets": [str(one)]}, code=2)
+    assert "fs on one: share: cross_fitted" in told and not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("value", [1.5, -0.1, "best"])

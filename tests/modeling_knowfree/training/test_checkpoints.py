@@ -1,6 +1,7 @@
 """Checkpoints: when they are written and deleted, whole or absent, and equal weights after any interruption."""
 
 import errno
+import json
 import os
 import random
 import resource
@@ -239,6 +240,11 @@ def test_what_cannot_be_resumed_is_refused_by_name(undisturbed, command_line, tm
         "was trained with span_mixer .*local_attention.*, this run has .*none",
         *("--resume_from_checkpoint", str(undisturbed / "checkpoint-3"), "--span_mixer", "none"),
     )
+    older = tmp_path / "older" / "checkpoint-3"  # of a version that had no votes of units
+    shutil.copytree(undisturbed / "checkpoint-3", older)
+    config = json.loads((older / "config.json").read_text(encoding="utf-8"))
+    (older / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "unit_votes"}))
+    refused("trained with unit_votes false, this run has true", "--resume_from_checkpoint", str(older))
     refused("is not empty.*--resume_from_checkpoint True", folder=undisturbed)
 
 

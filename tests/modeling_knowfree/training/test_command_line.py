@@ -45,6 +45,12 @@ def test_an_argument_that_looks_like_a_value_is_read_once():
     assert (data.task, data.labels, args.seed, args.beta, model.alpha_cap) == ("pos", ["A"], 2, 1.0, 0.0)
 
 
+def test_null_is_the_default_where_it_is_no_value():
+    given = {"train_file": "t", "output_dir": "o", "model_name_or_path": "m"}
+    model, _, args = parse_arguments(given | {"tag_weight": None, "alpha_cap": None, "save_total_limit": None})
+    assert (model.tag_weight, model.alpha_cap, args.save_total_limit) == (1.0, 1.0, None)
+
+
 def test_lines_of_the_log():
     assert log_line({"loss": 1.23456, "grad_norm": 1.0}, 4, 8) == "update 4 of 8: loss 1.235"
     scores = {"eval_f1": 0.5, "eval_precision": 1.0, "eval_recall": 0.25, "eval_f1_PER": 0.1}

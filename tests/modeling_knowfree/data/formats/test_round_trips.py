@@ -90,6 +90,8 @@ def test_what_an_augmented_row_has_is_kept_or_told(tmp_path: Path, name: str):
         "uncertain": [{"start": 1, "end": 2, "label": "P"}],
         "has_extensions": True,
         "synthetic": True,
+        "source": "synthetic",
+        "annotator": "llm",
         "parent_id": "0",
         "weight": 0.25,
     }
@@ -98,7 +100,8 @@ def test_what_an_augmented_row_has_is_kept_or_told(tmp_path: Path, name: str):
     if name in ("jsonl", "parquet"):
         assert not told and read_rows(path)[0] == row
     else:
-        counts = {"extensions": 2, "uncertain": 2, "has_extensions": 2, "synthetic": 2, "parent_id": 2, "weight": 1}
+        counts = {"extensions": 2, "uncertain": 2, "has_extensions": 2, "synthetic": 2, "source": 2}
+        counts |= {"annotator": 2, "parent_id": 2, "weight": 1}
         counts["weight of an entity"] = 2
         assert told == [f"{count} {key} left out, which {name} does not hold" for key, count in counts.items()]
 
