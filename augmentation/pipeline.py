@@ -22,7 +22,7 @@ from augmentation.llm.tasks import Example, explanation_request
 from augmentation.pool_stage import PoolAnswer, PoolStage
 from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, check_state
 from augmentation.steps.annotation import annotate
-from augmentation.steps.annotator import SWAPPED, TargetSettings
+from augmentation.steps.annotator import SWAPPED, TargetSettings, gold_pairs
 from augmentation.steps.asking import Annotation
 from augmentation.steps.branches import annotate_synthetic
 from augmentation.steps.explanations import Sentences, TokenStyle, sentence_key
@@ -92,7 +92,7 @@ class Augmentation:
             labels.update(entity["label"] for entity in row["entities"])
             source.add(sentence_key(self.text(row["tokens"])))
             if len(examples) < settings.target_examples:
-                examples.append((self.text(row["tokens"]), tuple(self._gold_pairs(row))))
+                examples.append((self.text(row["tokens"]), gold_pairs(row, self.unit)))
         flat = settings.task != "nested_ner"
         described = tuple(settings.label_descriptions.items())
         shown = tuple(sorted(labels)), tuple(examples)
@@ -116,7 +116,7 @@ class Augmentation:
     def _guideline_examples(self) -> dict[str | int, list[Example]]:
         """By part the gold that its guideline is induced from; nothing is read where none is wanted."""
         parts = self.settings.guideline_parts
-        shown = [(self.text(row["tokens"]), self._gold_pairs(row)) for row in self.rows()] if parts else []
+        shown = [(self.text(row["tokens"]), gold_pairs(row, self.unit)) for row in self.rows()] if parts else []
         folds = fold_of([sentence_key(text) for text, _ in shown], self.settings.seed)
         return {part: [one for one, fold in zip(shown, folds, strict=True) if part in ("all", fold)] for part in parts}
 
@@ -141,11 +141,6 @@ class Augmentation:
         """Tokens as the LLM is shown them."""
         return join_units(tokens, self.unit)[0]
 
-    def _gold_pairs(self, row: Row, names: dict[str, str] | None = None) -> list[tuple[str, str]]:
-        ordered = sorted(row["entities"], key=lambda entity: (entity["start"], entity["end"]))
-        pairs = [(self.text(row["tokens"][e["start"] : e["end"]]), e["label"]) for e in ordered]
-        return [(text, (names or {}).get(label, label)) for text, label in pairs]
-
     # the questions
 
     def source_work(self, row: Row) -> Work[tuple[Annotation, list[Explanation]]]:
@@ -160,7 +155,8 @@ class Augmentation:
         if self.strategy is not None:
             sentences = yield from self.strategy(row["id"])
             return [Explanation("\n".join(" ".join(sentence.split()) for sentence in sentences))]
-        pairs = list(dict.fromkeys(self._gold_pairs(row, self.settings.type_names)))
+        names = self.settings.type_names
+        pairs = list(dict.fromkeys((text, names.get(label, label)) for text, label in gold_pairs(row, self.unit)))
         outcomes = yield [
             explanation_request(
                 row["id"],

@@ -10,11 +10,12 @@ from typing import Any
 
 from augmentation.llm.dialogue import Work, together
 from augmentation.llm.outcome import Outcome
-from augmentation.llm.tasks import Request, package_version, targets_request
+from augmentation.llm.tasks import Example, Request, package_version, targets_request
 from augmentation.steps.alignment import Dropped, EntitySpan, UnitText, align_in_order
 from augmentation.steps.asking import Annotation, AnnotationSettings, Range, asked
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.rows import Row
+from modeling_knowfree.units_knowfree import join_units
 
 SWAPPED = "mentions"
 """The annotator of gold sentences with other mentions: their spans are gold's, and no model replaces them."""
@@ -29,7 +30,7 @@ class TargetSettings:
     """
 
     labels: tuple[str, ...]
-    examples: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
+    examples: tuple[Example, ...]
     guidelines: str = ""
     flat: bool = False
     descriptions: tuple[tuple[str, str], ...] = ()
@@ -38,6 +39,12 @@ class TargetSettings:
     def guided(self, guideline: str | None) -> "TargetSettings":
         """With a guideline that the LLM induced before those that people gave."""
         return replace(self, guidelines="\n".join(filter(None, (guideline, self.guidelines))))
+
+
+def gold_pairs(row: Mapping[str, Any], unit: str) -> tuple[tuple[str, str], ...]:
+    """The targets of a row as text and label, in order of start and end."""
+    ordered = sorted(row["entities"], key=lambda span: (span["start"], span["end"]))
+    return tuple((join_units(row["tokens"][span["start"] : span["end"]], unit)[0], span["label"]) for span in ordered)
 
 
 def ask_targets(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from augmentation.llm.dialogue import Work
-from augmentation.steps.annotator import TargetSettings
+from augmentation.steps.annotator import TargetSettings, gold_pairs
 from augmentation.steps.asking import Annotation, AnnotationSettings
 from augmentation.steps.explanations import sentence_key
 from augmentation.steps.verification import annotate_targets
@@ -102,11 +102,7 @@ class Teacher:
 
     @cached_property
     def _examples(self) -> Examples:
-        shown = []
-        for row in self.gold:
-            ordered = sorted(row["entities"], key=lambda span: (span["start"], span["end"]))
-            pairs = tuple((self._text(row["tokens"][span["start"] : span["end"]]), span["label"]) for span in ordered)
-            shown.append((self._text(row["tokens"]), pairs))
+        shown = [(self._text(row["tokens"]), gold_pairs(row, self.unit)) for row in self.gold]
         return Examples(shown, self.limit, self.embed)
 
     @cached_property

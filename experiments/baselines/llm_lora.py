@@ -20,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, set_seed
 from augmentation.llm.answers import AnswerError, parse
 from augmentation.llm.tasks import targets_request
 from augmentation.steps.alignment import UnitText, align_in_order
+from augmentation.steps.annotator import gold_pairs
 from modeling_knowfree.data.rows import InputError, Row, span_sets
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.training.config import target_labels
@@ -202,11 +203,7 @@ def _question(row: Row, tokenizer: Any, told: Mapping[str, Any]) -> list[int]:
 def _feature(row: Row, tokenizer: Any, told: Mapping[str, Any], beta: float) -> dict[str, Any]:
     """Question and answer as one text; only the answer is learnt."""
     question = _question(row, tokenizer, told)
-    spans = sorted(row["entities"], key=lambda span: (span["start"], span["end"]))
-    pairs = [
-        {"entity": join_units(row["tokens"][span["start"] : span["end"]], told["unit"])[0], "type": span["label"]}
-        for span in spans
-    ]
+    pairs = [{"entity": text, "type": label} for text, label in gold_pairs(row, told["unit"])]
     text = json.dumps(pairs, ensure_ascii=False)
     answer = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
     return {

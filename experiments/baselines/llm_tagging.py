@@ -10,16 +10,17 @@ from typing import Any
 
 from augmentation.llm.dialogue import AllFailedError, Work, answer_all, finished
 from augmentation.llm.store import Store
+from augmentation.llm.tasks import Example
 from augmentation.session import ProgressLine, charge, client_of, limits_of, runner_of
 from augmentation.settings import Settings
 from augmentation.steps.annotation import Annotation
-from augmentation.steps.annotator import TargetSettings, align_targets, ask_targets
+from augmentation.steps.annotator import TargetSettings, gold_pairs
 from augmentation.steps.normalisation import sentence_encoder
+from augmentation.steps.verification import annotate_targets
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 logger = logging.getLogger(__name__)
-Example = tuple[str, tuple[tuple[str, str], ...]]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def tag_with_llm(
     def works() -> Iterable[Work[Annotation]]:
         for row, shown in zip(rows, chosen, strict=True):
             targets = TargetSettings(tuple(labels), shown, settings.guidelines, flat, described)
-            yield _targets(row, annotation, targets)
+            yield annotate_targets(row["id"], row["tokens"], annotation, targets)
 
     client = client_of(settings, Path())
     limits = limits_of(settings, budget, "budget")
@@ -123,11 +124,6 @@ def tag_with_llm(
     return LlmTagging(spans, numbers)
 
 
-def _targets(row: Row, annotation: Any, targets: TargetSettings) -> Work[Annotation]:
-    answers = yield from ask_targets(row["id"], row["tokens"], annotation, targets)
-    return align_targets(row["tokens"], answers, annotation, targets)
-
-
 def nearest_examples(
     rows: Sequence[Row], gold: Sequence[Row], number: int, encoder: str, unit: str
 ) -> list[tuple[Example, ...]]:
@@ -144,15 +140,10 @@ def nearest_examples(
         vectors = np.asarray(embed(some), dtype=np.float64)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
-    known = [(text, _pairs(row, unit)) for text, row in zip(shown, gold, strict=True)]
+    known = [(text, gold_pairs(row, unit)) for text, row in zip(shown, gold, strict=True)]
     similar = unit_vectors(texts) @ unit_vectors(shown).T  # (rows, gold)
     chosen = []
     for text, scores in zip(texts, similar, strict=True):
         order = [at for at in np.argsort(-scores, kind="stable") if shown[at] != text][:number]
         chosen.append(tuple(known[at] for at in reversed(order)))
     return chosen
-
-
-def _pairs(row: Row, unit: str) -> tuple[tuple[str, str], ...]:
-    ordered = sorted(row["entities"], key=lambda entity: (entity["start"], entity["end"]))
-    return tuple((join_units(row["tokens"][e["start"] : e["end"]], unit)[0], e["label"]) for e in ordered)
