@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,6 @@ import click
 
 from augmentation.session import ProgressLine, open_run
 
-UNLABELED_FILE = "unlabeled.jsonl"
-"""In a run folder, the texts of a Hub data set."""
 ASKING = ("induce_guideline", "verify", "explanations", "swap_mentions")
 BUDGET = ("max_requests", "max_total_tokens", "max_usd")
 _FOLDER = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
@@ -87,7 +86,7 @@ def _pool_changes(folder: Path, values: dict[str, Any], *, accept_changes: bool 
     """The options about the pool as settings of a run folder; a Hub data set is fetched into the folder."""
     from augmentation.settings import load_settings
     from augmentation.steps.explanations import TokenStyle
-    from augmentation.steps.pool import keep_texts, read_hub_texts
+    from augmentation.steps.pool import UNLABELED_FILE, keep_texts, read_hub_texts
     from modeling_knowfree.data.readers import read_rows
     from modeling_knowfree.data.rows import InputError
     from modeling_knowfree.units_knowfree import infer_unit
@@ -210,7 +209,7 @@ def plan(folder: Path, prompts: bool, as_json: bool) -> None:
     with open_run(folder, settings, offline=True, accept_changes=True) as run:
         result = make_plan(run)
     if as_json:
-        click.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+        click.echo(json.dumps(asdict(result), ensure_ascii=False))
         return
     if prompts:
         for task, texts in result.prompts.items():
@@ -322,7 +321,6 @@ def _tell(folder: Path, counts: dict[str, Any]) -> None:
 @_JSON
 def status(folder: Path, as_json: bool) -> None:
     """Show what is stored, what failed, what was spent, and which results are there. Sends nothing."""
-    from dataclasses import asdict
 
     from augmentation.llm.store import Store
     from augmentation.pipeline import STORE_FILE
@@ -359,7 +357,6 @@ def salvage(folder: Path, as_json: bool) -> None:
     The new store takes the place of the damaged one, which is kept beside it. What could not be read is asked again by
     the next `run`.
     """
-    from dataclasses import asdict
 
     from augmentation.llm.salvage import salvage as save
     from augmentation.pipeline import STORE_FILE

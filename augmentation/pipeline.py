@@ -95,8 +95,14 @@ class Augmentation:
                 examples.append((self.text(row["tokens"]), gold_pairs(row, self.unit)))
         flat = settings.task != "nested_ner"
         described = tuple(settings.label_descriptions.items())
-        shown = tuple(sorted(labels)), tuple(examples)
-        told = TargetSettings(*shown, settings.guidelines, flat, described, settings.verify)
+        told = TargetSettings(
+            labels=tuple(sorted(labels)),
+            examples=tuple(examples),
+            guidelines=settings.guidelines,
+            flat=flat,
+            descriptions=described,
+            verify=settings.verify,
+        )
         self.guidelines = GuidelineStage(folder, runner, self.annotation, told, self._guideline_examples())
         self.targets = told.guided(self.guidelines.told.get("all"))
         self.size = len(self._ids)
@@ -125,8 +131,17 @@ class Augmentation:
         pool = read_pool(path, gold=gold, held_out=held_out, unit=self.unit, language=self.settings.language)
         if pool.doubt:
             logger.warning(pool.doubt)
-        given = (self.folder, self.settings, self.runner, pool, gold, self.annotation, targets)
-        return PoolStage(*given, self.embed, self.guidelines.told)
+        return PoolStage(
+            folder=self.folder,
+            settings=self.settings,
+            runner=self.runner,
+            pool=pool,
+            gold=gold,
+            annotation=self.annotation,
+            targets=targets,
+            embed=self.embed,
+            guidelines=self.guidelines.told,
+        )
 
     def rows(self, *, quiet: bool = True) -> Iterator[Row]:
         """The gold rows, read anew; what there is to tell of them was told at first."""
@@ -216,7 +231,7 @@ class Augmentation:
         known = self._finished(self._propose(None, classes, "merge")).value
         keys = {type_class.key for type_class in classes}
         if self.swaps:
-            stage("mentions", lambda: self.swap_works())
+            stage("mentions", self.swap_works)
         later: list[tuple[str, Callable[[], Iterator[tuple[Row, Finished[Any]]]]]] = []
         if self.pool:
             later.append(("pool", self.pool.annotated))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
@@ -41,10 +41,6 @@ class Plan:
     tasks: dict[str, TaskPlan] = field(default_factory=dict)
     usd: tuple[float, float] = (0.0, 0.0)
     prompts: dict[str, list[str]] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON form."""
-        return asdict(self)
 
 
 def make_plan(run: Augmentation) -> Plan:

@@ -251,14 +251,8 @@ def check_settings(data: Mapping[str, Any], where: str) -> Settings:
 
 
 def settings_text(settings: Settings) -> str:
-    """The text of `augment.yaml`: every setting with its meaning."""
-    lines = ["# Settings of `knowfree augment`; files are named from this folder.", ""]
-    for name, info in Settings.model_fields.items():
-        value = getattr(settings, name)
-        plain = list(value) if isinstance(value, tuple) else value
-        dumped = yaml.safe_dump(plain, allow_unicode=True, default_flow_style=True, width=10**6).strip()
-        lines += [f"# {info.description}", f"{name}: {dumped.removesuffix('...').strip()}", ""]
-    return "\n".join(lines)
+    """The text of `augment.yaml`."""
+    return yaml_settings.settings_text(settings, "Settings of `knowfree augment`; files are named from this folder.")
 
 
 def change_settings(folder: Path, changes: Mapping[str, Any]) -> None:

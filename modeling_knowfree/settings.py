@@ -150,6 +150,23 @@ def check_settings(kind: type[Model], values: Mapping[str, Any], where: str) -> 
         raise InputError(f"{where}: {name} is {show(first['input'])}: {first['msg']}") from error
 
 
+def settings_text(settings: BaseModel, heading: str) -> str:
+    """A YAML file of settings: every one under its meaning.
+
+    Args:
+        heading: the first line, a comment.
+    """
+    lines = [f"# {heading}", ""]
+    for name, value in settings.model_dump(mode="json").items():
+        dumped = yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10**6).strip()
+        lines += [
+            f"# {type(settings).model_fields[name].description}",
+            f"{name}: {dumped.removesuffix('...').strip()}",
+            "",
+        ]
+    return "\n".join(lines)
+
+
 def _group(kind: type[BaseModel], names: Iterable[Any]) -> type[BaseModel] | None:
     """The model of a group of settings inside a model's; None where it is none."""
     from pydantic import BaseModel

@@ -8,7 +8,7 @@ from modeling_knowfree.data.rows import Row
 
 ENTITY_NAMESPACE = "ENT:"
 POS_NAMESPACE = "POS:"
-WORD_LABEL = "SEG:WORD"
+WORD_EXTENSION = "SEG:WORD"
 
 LabelledSpan = tuple[int, int, str]
 
@@ -47,7 +47,7 @@ def fuse(
     tagged = {(start, end) for start, end, _ in tags}
     spans = {(start, end, ENTITY_NAMESPACE + label): "entities" for start, end, label in entities}
     spans |= {(start, end, POS_NAMESPACE + tag): "pos" for start, end, tag in tags}
-    spans |= {(*word, WORD_LABEL): "segmentation" for word in words if word not in tagged}
+    spans |= {(*word, WORD_EXTENSION): "segmentation" for word in words if word not in tagged}
     length = len(row["tokens"])
     for start, end, label in spans:
         if not 0 <= start < end <= length:

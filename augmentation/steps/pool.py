@@ -31,6 +31,7 @@ from modeling_knowfree.data.rows import (
 from modeling_knowfree.units_knowfree import join_units
 
 logger = logging.getLogger(__name__)
+UNLABELED_FILE = "unlabeled.jsonl"  # of a run folder: texts that were fetched
 TEXT_SUFFIXES = (".txt", ".text", ".md", "")
 MOST_LINES_OF_A_PARAGRAPH = 12
 """Blocks between blank lines that are longer on average are lists of lines with a blank one between."""

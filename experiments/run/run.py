@@ -29,7 +29,7 @@ from augmentation.settings import (
 )
 from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.guideline import GUIDELINE_FILES
-from augmentation.steps.pool import keep_texts
+from augmentation.steps.pool import UNLABELED_FILE, keep_texts
 from augmentation.strategies.melm import RESULT as MELM_FILE
 from augmentation.strategies.melm import open_masked_model
 from modeling_knowfree.data.readers import iterate_rows, read_rows
@@ -62,7 +62,7 @@ from .settings import (
     run_text,
 )
 from .shares import share_of
-from .teaching import UNLABELED_FILE, annotated_pool, ask_teacher, hub_texts, open_pool
+from .teaching import annotated_pool, ask_teacher, hub_texts, open_pool
 from .variants import Variant
 
 logger = logging.getLogger(__name__)

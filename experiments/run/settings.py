@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augmentation.settings import check_settings as check_augmentation
 from augmentation.steps.picking import Pick
 from modeling_knowfree.data.rows import InputError
-from modeling_knowfree.settings import check_settings
+from modeling_knowfree.settings import check_settings, settings_text
 
 from .variants import ANNOTATORS, LEXICON_TAGGERS, VARIANTS, Variant
 
@@ -220,10 +219,6 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
 
 
 def run_text(settings: RunSettings) -> str:
-    """The text of `run.yaml`: every setting with its meaning."""
-    lines = ["# Settings of `knowfree run`; files are named from the directory it is called in (called_from).", ""]
-    for name, info in RunSettings.model_fields.items():
-        value = settings.model_dump(mode="json")[name]
-        dumped = yaml.safe_dump(value, allow_unicode=True, default_flow_style=True, width=10**6).strip()
-        lines += [f"# {info.description}", f"{name}: {dumped.removesuffix('...').strip()}", ""]
-    return "\n".join(lines)
+    """The text of `run.yaml`."""
+    heading = "Settings of `knowfree run`; files are named from the directory it is called in (called_from)."
+    return settings_text(settings, heading)

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from .run import Run
 
 logger = logging.getLogger(__name__)
-UNLABELED_FILE = "unlabeled.jsonl"
-"""In a run folder, the texts of a Hub data set."""
 
 
 def open_pool(run: Run, gold: Sequence[Row]) -> Pool:
