@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from safetensors.torch import load_model
 from torch import nn
@@ -80,6 +81,7 @@ def train_bio(
         InputError: bad files, rows or folders; spans that BIO cannot hold; no `pytorch-crf`. Nothing is written then.
     """
     settings: dict[str, Any] = {"warmup_steps": 0.1, "report_to": "none", **options}
+    settings.setdefault("use_cpu", not torch.accelerator.is_available())  # without it bf16 wants a GPU
     args = KnowFreeTrainingArguments(
         output_dir=output_dir,
         max_steps=max_steps,

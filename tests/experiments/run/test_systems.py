@@ -225,6 +225,12 @@ def test_rows_of_tags_have_a_recipe_of_their_own_unless_the_run_names_one(chines
     assert set(rates(preset="paper").values()) == {None}
 
 
+def test_rows_of_tags_learn_in_bf16_without_being_told_of_the_cpu(chinese, tmp_path):
+    settings = chinese | {"train": {"bf16": True}, "variants": ["bio", "bio_crf", "bert_bilstm_crf"]}
+    call(tmp_path / "run", settings)
+    assert len(lines_of(tmp_path / "run" / "results.jsonl")) == 3
+
+
 def test_every_system_that_needs_no_llm_runs_on_the_same_rows(chinese, tmp_path):
     names = ["base", "plain", "cnn", "bio", "bio_crf", "bert_bilstm_crf", "w2ner", "difinet", *LEXICON_TAGGERS]
     call(tmp_path / "run", chinese, "--variants", ",".join(names))
