@@ -409,7 +409,7 @@ def labels(folder: Path, as_json: bool, **options: Any) -> None:
 @augment.command()
 @_FOLDER
 @click.option("--format", "format_", type=click.Choice(["datasets", "jsonl", "conll"]), default="datasets")
-@click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write into.")
+@click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="A new folder.")
 @click.option("--decisions", type=click.Path(dir_okay=False, path_type=Path), help="By default FOLDER/decisions.json.")
 def export(folder: Path, format_: str, output: Path, decisions: Path | None) -> None:
     """Write the results for use elsewhere, without what the review rejected.
