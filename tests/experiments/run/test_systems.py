@@ -214,13 +214,13 @@ def test_lexicon_rows_that_cannot_run_are_refused_before_anything_is_asked(chang
     assert not (tmp_path / "run").exists()
 
 
-def test_rows_of_tags_have_a_recipe_of_their_own_unless_the_run_names_one(chinese):
+def test_some_baselines_have_a_recipe_of_their_own_unless_the_run_names_one(chinese):
     def rates(**train):
         settings = check_run(chinese | {"train": train}, "test")
         return {name: shaping_arguments(settings, one).get("learning_rate") for name, one in VARIANTS.items()}
 
     own = {name for name, rate in rates().items() if rate == 1e-4}
-    assert own == {"bio", "bio_crf", "bert_bilstm_crf", *LEXICON_TAGGERS}
+    assert own == {"bio", "bio_crf", "bert_bilstm_crf", "w2ner", *LEXICON_TAGGERS}
     assert set(rates(learning_rate=3e-4).values()) == {3e-4}
     assert set(rates(preset="paper").values()) == {None}
 
