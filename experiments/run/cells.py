@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, fields
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
@@ -23,7 +22,7 @@ from augmentation.settings import Settings as AugmentSettings
 from augmentation.settings import check_settings
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import InputError, Row, span_sets, stored_rows, write_rows
-from modeling_knowfree.encoders import E5, built_version, encoder_path
+from modeling_knowfree.encoders import encoder_path
 from modeling_knowfree.inference.tag import entities_of, load_pipeline, tag
 from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
@@ -44,6 +43,7 @@ from ..baselines.bio_tagging import predict_bio, train_bio
 from ..baselines.lexicon import AUGMENTATION, PACKAGED
 from ..baselines.tagger import TAGGERS, predict_tagger, tagger_class, train_tagger
 from ..report.results import PREDICTIONS_FILE, usable_results
+from .fingerprints import encoder_fingerprint, file_hash
 from .settings import RunSettings
 from .variants import LEXICON_TAGGERS, Variant
 
@@ -112,7 +112,7 @@ class Cell:
             few = self.definition.tagger == "llm_few"
             told_files = [*asked.answers, settings.test_file, str(self.train_file) if few else None]
             prompts = asked.model_dump(mode="json", include=TOLD_THE_LLM | (TOLD_OF_EXAMPLES if few else set()))
-            hashes = [_file_hash(Path(path)) for path in told_files if path]
+            hashes = [file_hash(Path(path)) for path in told_files if path]
             told = [self.definition.tagger, settings.labels, asked.model_name, prompts, hashes]
             return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         files = [self.train_file, settings.validation_file, settings.test_file]
@@ -124,18 +124,18 @@ class Cell:
             self.definition.tagger,
             used | arguments,
             [self.seed, self.updates, encoder_fingerprint(settings.model_name_or_path)],
-            [_file_hash(Path(path)) for path in files if path],
+            [file_hash(Path(path)) for path in files if path],
         ]
         if self.definition.tagger in LEXICON_TAGGERS:
             words = settings.lexicon
-            shaping.append(_file_hash(Path(words)) if words and Path(words).is_file() else words)
+            shaping.append(file_hash(Path(words)) if words and Path(words).is_file() else words)
         if self.definition.tagger == "llm_lora":
             model = settings.lora.get("model")
             shaping += [settings.lora, settings.language, model and encoder_fingerprint(model)]
             labels = self.told_labels()
             shaping += [labels] if any(labels.values()) else []
         if vocabulary := arguments.get("vocabulary_files"):
-            shaping.append([_file_hash(Path(path)) for path in vocabulary])
+            shaping.append([file_hash(Path(path)) for path in vocabulary])
         return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
 
     def llm_settings(self) -> AugmentSettings:
@@ -269,29 +269,6 @@ def _unused(tagger: str) -> set[str]:
 
 def _names(*kinds: type) -> set[str]:
     return {each.name for kind in kinds for each in fields(kind)}
-
-
-def encoder_fingerprint(name: str) -> str:
-    """The name of an encoder on the Hub, with its version of one that is built here; of one in a folder, the sha256
-    over names and contents of its files."""
-    if name == E5:
-        return built_version()
-    folder = Path(encoder_path(name))
-    if not folder.is_dir():
-        return name
-    files = sorted((path.name, _file_hash(path)) for path in folder.iterdir() if path.is_file())
-    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
-
-
-def _file_hash(path: Path) -> str:
-    stat = path.stat()
-    return _hash_once(path, stat.st_ino, stat.st_size, stat.st_mtime_ns)
-
-
-@cache
-def _hash_once(path: Path, *_state: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def updates_of_recipe(settings: RunSettings, variant: Variant, rows: int) -> int:

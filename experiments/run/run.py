@@ -46,12 +46,12 @@ from .cells import (
     CELL_FILE,
     Cell,
     check_arguments,
-    encoder_fingerprint,
     finish,
     shaping_arguments,
     tag_rows,
     updates_of_recipe,
 )
+from .fingerprints import encoder_fingerprint
 from .settings import (
     AUGMENTED,
     GOLD_FILE,

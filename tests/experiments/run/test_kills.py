@@ -1,0 +1,52 @@
+"""`knowfree run` killed at any moment goes on to the same results."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.forked import knowfree_forked
+from tests.support.tiny_run import call, lines_of, tiny_settings
+
+
+def comparable(folder: Path) -> list[dict]:
+    volatile = ("seconds", "tag_seconds")
+    return [{k: v for k, v in line.items() if k not in volatile} for line in lines_of(folder / "results.jsonl")]
+
+
+def entries(folder: Path) -> int:
+    """How many files and folders lie in a folder, which others write to and delete from meanwhile."""
+    return sum(len(folders) + len(files) for _, folders, files in os.walk(folder))
+
+
+@pytest.mark.soak
+def test_killed_at_random_points_it_ends_in_the_same_results(encoder, tmp_path):
+    settings = tiny_settings(tmp_path, encoder) | {"variants": ["base", "fs_fusion"], "updates": 4}
+    call(tmp_path / "whole", settings)
+    config, folder = tmp_path / "whole.yaml", tmp_path / "killed"
+    luck, kills = random.Random(0), 0
+    ended = 1
+    for attempt in range(6):
+        process = knowfree_forked("run", "--config", config, "--output_dir", folder)
+        before = entries(folder)
+        # killed a moment after it has left something new on disk: in a stage of its own each time
+        while attempt < 5 and process.poll() is None:
+            if entries(folder) != before:
+                time.sleep(luck.uniform(0, 1.5))
+                process.kill()
+                kills += 1
+                break
+            time.sleep(0.02)
+        ended = process.wait()
+        assert ended in (0, -signal.SIGKILL), process.errors().decode()
+    assert kills >= 3 and ended == 0
+    assert comparable(folder) == comparable(tmp_path / "whole")
+    for name in (
+        "augmented-fs_fusion/fusion.jsonl",
+        "fs_fusion/train-0.jsonl",
+        "fs_fusion/seed-0/test_predictions.jsonl",
+    ):
+        assert (folder / "all" / name).read_bytes() == (tmp_path / "whole" / "all" / name).read_bytes()
