@@ -321,7 +321,6 @@ def _tell(folder: Path, counts: dict[str, Any]) -> None:
 @_JSON
 def status(folder: Path, as_json: bool) -> None:
     """Show what is stored, what failed, what was spent, and which results are there. Sends nothing."""
-
     from augmentation.llm.store import Store
     from augmentation.pipeline import STORE_FILE
     from augmentation.settings import RESULTS, load_settings
@@ -357,7 +356,6 @@ def salvage(folder: Path, as_json: bool) -> None:
     The new store takes the place of the damaged one, which is kept beside it. What could not be read is asked again by
     the next `run`.
     """
-
     from augmentation.llm.salvage import salvage as save
     from augmentation.pipeline import STORE_FILE
 

@@ -14,7 +14,7 @@ from knowfree_experiments.run.variants import paper_name
 
 from augmentation.settings import COUNTS_FILE
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import InputError, read_lines
+from modeling_knowfree.data.rows import InputError, read_lines, stored_object
 from modeling_knowfree.units_knowfree import join_units
 
 SCORES = ("f1", "precision", "recall", "macro_f1")
@@ -116,7 +116,7 @@ def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
     """
     from safetensors import SafetensorError, safe_open
 
-    config = read_json(folder / "config.json")
+    config = stored_object(folder / "config.json")
     if config.get("model_type") != "knowfree":
         raise InputError(
             f"{folder}: holds a {config.get('model_type')} model; give a folder that `knowfree train` wrote"
@@ -133,9 +133,9 @@ def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
         path = folder / f"{split}_results.json"
         if path.exists():
             prefix = f"{split}_"
-            scores[split] = {name.removeprefix(prefix): value for name, value in read_json(path).items()}
+            scores[split] = {name.removeprefix(prefix): value for name, value in stored_object(path).items()}
     training, origin, cell = (
-        read_json(folder / name) if (folder / name).exists() else {}
+        stored_object(folder / name) if (folder / name).exists() else {}
         for name in ("training_args.json", "data_args.json", "cell.json")
     )
     if cell:  # measured through the pipeline
@@ -260,7 +260,7 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
     from augmentation.settings import load_settings
 
     settings = load_settings(folder)
-    counts = read_json(folder / COUNTS_FILE)
+    counts = stored_object(folder / COUNTS_FILE)
     reviewed = (folder / DECISIONS_FILE).exists()
     decisions = read_decisions(folder / DECISIONS_FILE) if reviewed else Decisions()
     rows, rejected, keys, annotator = {}, {}, {}, None
@@ -285,12 +285,12 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
         counts,
         rows,
         _prompts(folder / "provenance.jsonl"),
-        read_json(folder / "label_map.json")["shares"],
+        stored_object(folder / "label_map.json")["shares"],
         overlaps,
         rejected if reviewed else None,
         _spent(folder) if _priced(settings) else None,
         annotator,
-        read_json(teacher)["f1"] if teacher.exists() else None,
+        stored_object(teacher)["f1"] if teacher.exists() else None,
     )
 
 
@@ -336,18 +336,3 @@ def _spent(folder: Path) -> float | None:
         return None
     with Store(folder / STORE_FILE) as store:
         return store.spent().usd
-
-
-def read_json(path: Path) -> Any:
-    """
-    A JSON file.
-
-    Raises:
-        InputError: it is missing or broken.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; is this the right folder?") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not JSON ({error}); make the folder again") from error

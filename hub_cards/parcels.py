@@ -12,10 +12,10 @@ from typing import Any
 from transformers.dynamic_module_utils import get_relative_imports
 
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
-from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.data.rows import InputError, stored_object
 
 from .details import Details
-from .facts import read_augmentation, read_json, read_model
+from .facts import read_augmentation, read_model
 
 METRIC = "span_f1"  # evaluate wants the script to be called as its repository is
 DEMO = "knowfree_demo"
@@ -155,7 +155,7 @@ def _listed(folder: Path, patterns: tuple[str, ...]) -> tuple[dict[str, Path | b
 
 def _check_model_folder(folder: Path) -> None:
     again = "; load it with this package and `save_pretrained` it again"
-    config = read_json(folder / "config.json")
+    config = stored_object(folder / "config.json")
     names = {path.name for path in folder.iterdir()}
     if not any(name.endswith(".safetensors") for name in names):
         others = ", ".join(sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl"))))

@@ -336,10 +336,14 @@ def stored_object(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, or holds none any more.
     """
-    return _json_object("\n".join(line.text for line in read_lines(path)), Place(str(path)))
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror}; is this the right folder?") from error
+    return _json_object(content, Place(str(path)))
 
 
-def _json_object(text: str, place: Place) -> dict[str, Any]:
+def _json_object(text: str | bytes, place: Place) -> dict[str, Any]:
     mend = "it was changed by hand or cut off: put it back, or delete it and have it made again"
     try:
         value = json.loads(text)
