@@ -175,6 +175,17 @@ def read(file: File, options: Options) -> Placed:
 # ------------------------------------------------------------------ a token a line
 
 
+@dataclass
+class _Columns:
+    """Where a file of a token a line keeps what."""
+
+    token: int
+    tag: int
+    sentence: int | None  # names sentences
+    numbers: set[int]  # number the tokens
+    groups: list[int]  # name what begins a sentence where it changes
+
+
 def _tokens(file: File, header: Header, options: Options) -> Placed:
     token = header.first(TOKENS)
     tags = [at for at, name in enumerate(header.names) if name.strip().lower() in TAGS]
@@ -185,44 +196,17 @@ def _tokens(file: File, header: Header, options: Options) -> Placed:
         mend = "rename the columns, or name the one of the tags: --tag_column NAME"
         bad_input(file.place(1), problem, allowed="one column of words and one of tags", mend=mend)
     lines = list(_cells(file, header))[1:]
-    width, tag = len(header.names), tags[0]
-    free = [name.strip().lower() if at not in (token, tag) else "" for at, name in enumerate(header.names)]
-    numbers = {at for at, name in enumerate(free) if name in SENTENCES and _counts_tokens(lines, at)}
-    named_free = [at for at, name in enumerate(free) if name in SENTENCES and at not in numbers]
-    sentence = min(named_free, key=lambda at: SENTENCES.index(free[at]), default=None)
-    groups = [at for at, name in enumerate(free) if name in DOCUMENTS or at == sentence]
-    if sentence is not None and all(_column(lines, sentence)):
-        others = [at for at, name in enumerate(free) if name and at not in groups and at not in numbers]
-        if documents := [at for at in others if _names_documents(_column(lines, at))]:
-            listed = ", ".join(header.names[at] for at in documents)
-            options.told.add("columns name documents, each of which begins a sentence", listed, len(documents))
-            groups += documents
-    blocks: list[tuple[Place, list[tuple[Place, Any]]]] = []
-    current: dict[int, str] = {}
-    is_new = True
-    seen_break = False
-    starts = {at: _first_cell(lines, at) for at in numbers} if sentence is None else {}
-    for place, cells in lines:
-        if not isinstance(cells, InputError):
-            if not cells:
-                is_new = seen_break = True
-                continue
-            named = {at: cells[at].strip() for at in groups if at < len(cells) and cells[at].strip()}
-            is_new = is_new or any(current.get(at) != name for at, name in named.items())
-            is_new = is_new or any(at < len(cells) and cells[at].strip() == first for at, first in starts.items())
-            current |= named
-        if is_new or not blocks:
-            blocks.append((place, []))
-            is_new = False
-        blocks[-1][1].append((place, cells))
-    if sentence is None and not seen_break and len(blocks[0][1]) > 100 if blocks else False:
+    columns = _columns(header, token, tags[0], lines, options)
+    blocks = _blocks(lines, columns)
+    if columns.sentence is None and len(blocks) == 1 and len(blocks[0][1]) > 100 and all(cells for _, cells in lines):
         options.told.add("no column of sentences and no blank line: the file is one sentence", ", ".join(header.names))
+    width, tag, sentence = len(header.names), columns.tag, columns.sentence
     counts: Counter[str] = Counter(
         bare(cells[tag]) for _, block in blocks for _, cells in block if isinstance(cells, list) and len(cells) == width
     )
     scheme = need_scheme(scheme_of(counts, named=options.scheme, task=options.task), file.place())
-    names = [name for at, name in enumerate(header.names) if at not in (token, tag, *groups, *numbers) and name.strip()]
-    if names:
+    read = {token, tag, *columns.groups, *columns.numbers}
+    if names := [name for at, name in enumerate(header.names) if at not in read and name.strip()]:
         options.told.add("columns hold no entities and are not read", ", ".join(names), len(names))
 
     def row(block: Sequence[tuple[Place, Any]], place: Place) -> Row:
@@ -249,6 +233,45 @@ def _tokens(file: File, header: Header, options: Options) -> Placed:
         return {"id": row_id, "tokens": tokens, "entities": read_tags(scheme, found, place, options.told)}
 
     return each(iter(blocks), row)
+
+
+def _columns(header: Header, token: int, tag: int, lines: Sequence[tuple[Place, Any]], options: Options) -> _Columns:
+    """What the columns beside the tokens and their tags are for, by their names and what they hold."""
+    free = [name.strip().lower() if at not in (token, tag) else "" for at, name in enumerate(header.names)]
+    numbers = {at for at, name in enumerate(free) if name in SENTENCES and _counts_tokens(lines, at)}
+    named_free = [at for at, name in enumerate(free) if name in SENTENCES and at not in numbers]
+    sentence = min(named_free, key=lambda at: SENTENCES.index(free[at]), default=None)
+    groups = [at for at, name in enumerate(free) if name in DOCUMENTS or at == sentence]
+    if sentence is not None and all(_column(lines, sentence)):
+        others = [at for at, name in enumerate(free) if name and at not in groups and at not in numbers]
+        if documents := [at for at in others if _names_documents(_column(lines, at))]:
+            listed = ", ".join(header.names[at] for at in documents)
+            options.told.add("columns name documents, each of which begins a sentence", listed, len(documents))
+            groups += documents
+    return _Columns(token, tag, sentence, numbers, groups)
+
+
+def _blocks(lines: Sequence[tuple[Place, Any]], columns: _Columns) -> list[tuple[Place, list[tuple[Place, Any]]]]:
+    """The lines of each sentence: a blank line ends one, and another name, or where none names them a number that
+    starts anew, begins one."""
+    blocks: list[tuple[Place, list[tuple[Place, Any]]]] = []
+    current: dict[int, str] = {}
+    is_new = True
+    starts = {at: _first_cell(lines, at) for at in columns.numbers} if columns.sentence is None else {}
+    for place, cells in lines:
+        if not isinstance(cells, InputError):
+            if not cells:
+                is_new = True
+                continue
+            named = {at: cells[at].strip() for at in columns.groups if at < len(cells) and cells[at].strip()}
+            is_new = is_new or any(current.get(at) != name for at, name in named.items())
+            is_new = is_new or any(at < len(cells) and cells[at].strip() == first for at, first in starts.items())
+            current |= named
+        if is_new or not blocks:
+            blocks.append((place, []))
+            is_new = False
+        blocks[-1][1].append((place, cells))
+    return blocks
 
 
 def _first_cell(lines: Sequence[tuple[Place, Any]], at: int) -> str:
