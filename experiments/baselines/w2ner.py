@@ -5,6 +5,9 @@ Shapes: B sentences, L units, h LSTM states, c channels, R = 2 + N relations: no
 for each label THW (from an entity's tail to its head).
 """
 
+import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
+from modeling_knowfree.data.rows import Row
 from modeling_knowfree.decoding_knowfree import Span
 
 from .recurrent import BiLstm
@@ -74,6 +78,26 @@ class W2Ner(Tagger):
 
     def settings(self) -> dict[str, Any]:
         return self.sizes
+
+    def set_start(self, rows: Sequence[Row], start_bias: str | float) -> None:
+        """The relations begin with the logarithms of their shares among the pairs, half a pair added to every count:
+        with equal ones the first updates teach the encoder of thousands of pairs that they are none, and in long
+        sentences few others come through. A number is the log odds of each relation but none."""
+        if start_bias == "none":
+            return
+        counts, pairs = Counter[str](), 0
+        for row in rows:
+            pairs += len(row["tokens"]) ** 2
+            counts.update(span["label"] for span in row["entities"])
+            counts[""] += sum(span["end"] - span["start"] - 1 for span in row["entities"])
+        others = [counts[label] + 0.5 for label in ("", *self.config.target_labels)]
+        if start_bias == "prior":
+            odds = [math.log(count / (pairs - sum(counts.values()) + 0.5)) for count in others]
+        else:
+            odds = [float(start_bias)] * len(others)
+        with torch.no_grad():
+            self.relation.bias.copy_(torch.tensor([0.0, *odds]))
+            self.biaffine_linear.bias.zero_()
 
     def sides(self, feature: dict[str, Any]) -> tuple[int]:
         return (feature["num_units"],)

@@ -263,7 +263,9 @@ def _unused(tagger: str) -> set[str]:
     if tagger == "llm_lora":
         return of_model | ONLY_KNOWFREE | {"learning_rate", "head_learning_rate"}
     if tagger in TAGGERS:
-        return of_model - ALSO_OF_NETWORKS - ({"start_bias"} if tagger == "difinet" else set()) | ONLY_KNOWFREE
+        return (
+            of_model - ALSO_OF_NETWORKS - ({"start_bias"} if tagger in ("difinet", "w2ner") else set()) | ONLY_KNOWFREE
+        )
     return of_model - {"head_dropout"} | ONLY_KNOWFREE | {"beta"}
 
 

@@ -16,7 +16,7 @@ from knowfree_experiments.baselines.w2ner import (
 from modeling_knowfree.bands_knowfree import Plane
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.mixers_knowfree import MaskedCNN
-from tests.conftest import TARGETS, TINY_BERT
+from tests.conftest import TARGETS, TINY_BERT, row
 
 
 def gelu(x: float) -> float:
@@ -42,6 +42,20 @@ def w2ner() -> W2Ner:
         for parameter in network.parameters():
             parameter.copy_(torch.randn_like(parameter) * 0.5)
     return network.eval()
+
+
+def test_relations_begin_with_their_shares_among_the_pairs(w2ner):
+    first, second = w2ner.config.target_labels[:2]
+    rows = [row("张三去", (0, 2, first)), row("北京", (0, 1, second))]  # 9 + 4 pairs: one NNW, two THW, ten none
+    w2ner.set_start(rows, "prior")
+    bias = w2ner.relation.bias + w2ner.biaffine_linear.bias
+    halves = [10.5, 1.5, 1.5, 1.5, *[0.5] * (len(w2ner.config.target_labels) - 2)]
+    assert torch.allclose(bias.softmax(0), torch.tensor(halves).double() / sum(halves))
+    w2ner.set_start(rows, "none")
+    assert torch.equal(bias, w2ner.relation.bias + w2ner.biaffine_linear.bias)
+    w2ner.set_start(rows, -5.3)
+    bias = w2ner.relation.bias + w2ner.biaffine_linear.bias
+    assert torch.allclose((bias[1:] - bias[0]).double(), torch.tensor(-5.3).double())
 
 
 def test_w2ner_computes_what_the_paper_says(w2ner):

@@ -35,8 +35,6 @@ SIZES = {
 NAMES = list(SIZES)
 FOR_WORDS = NAMES[:3]
 """Networks that do not need characters and a lexicon."""
-STEPS = {"w2ner": 90}
-"""Updates until eight sentences are learnt by heart, where 40 are not enough."""
 
 NESTED = [
     row("北京大学医院的时候", (0, 2, "LOC"), (0, 4, "ORG"), (0, 6, "ORG")),
@@ -97,7 +95,7 @@ def of_words(encoder, english_rows, tmp_path_factory):
     def make(name: str):
         if name not in made:
             folder = tmp_path_factory.mktemp(name)
-            options = arguments(encoder, folder, english_rows, max_steps=STEPS.get(name, 40))
+            options = arguments(encoder, folder, english_rows)
             made[name] = folder / "model", train_tagger(name, options, **SIZES[name])
         return made[name]
 
@@ -108,14 +106,13 @@ def of_words(encoder, english_rows, tmp_path_factory):
 def test_eight_flat_sentences_are_learnt_by_heart_and_a_saved_network_finds_the_same(name, of_words, english_rows):
     folder, returned = of_words(name)
     assert returned["validation"]["validation_f1"] == 1.0
-    steps = STEPS.get(name, 40)
-    assert [update for update, _ in returned["curve"]] == [steps * part // 5 for part in range(1, 6)]
+    assert [update for update, _ in returned["curve"]] == [8, 16, 24, 32, 40]
     assert found_in(folder, english_rows) == spans(english_rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_nested_sentences_are_learnt_as_far_as_the_network_can_hold_them(name, encoder, lexicon, tmp_path, caplog):
-    options = arguments(encoder, tmp_path, NESTED, task="nested_ner", max_steps=STEPS.get(name, 40))
+    options = arguments(encoder, tmp_path, NESTED, task="nested_ner")
     with caplog.at_level(logging.WARNING):
         train_tagger(name, options, lexicon=lexicon, **SIZES[name])
     kind = tagger_class(name)
