@@ -50,6 +50,7 @@ def main() -> None:
         extension_budget=recipe["extension_budget"],
         unit_votes=recipe["unit_votes"],
         tag_weight=recipe["tag_weight"],
+        extension_tag_weight=recipe["extension_tag_weight"],
         decoding=recipe["decoding"],
     )
     model = build_model(encoder, config, rows)

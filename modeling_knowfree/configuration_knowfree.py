@@ -92,6 +92,8 @@ class KnowFreeConfig(PretrainedConfig):
             paper.
         tag_weight (`float`): weight of the loss of BIO tags beside that of the spans; not in the paper, see
             `tags_knowfree`. 0: the model has no tags.
+        extension_tag_weight (`float`): the same of BIO tags of the extension labels that are words (segmentation, parts
+            of speech).
         loss_reduction (`"sum"` or `"mean"`): over the cells of a sentence, and the tags of its units.
         threshold (`float`): a span is a hit where a target's probability exceeds it.
         decoding (`"flat"`, `"nested"`, `"all"`): which hits may stand together.
@@ -129,6 +131,7 @@ class KnowFreeConfig(PretrainedConfig):
         extension_weights: list[float] | None = None,
         extension_limit: float | None = None,
         tag_weight: float = 0.0,
+        extension_tag_weight: float = 0.0,
         loss_reduction: str = "sum",
         threshold: float = 0.5,
         decoding: str = "flat",
@@ -162,6 +165,7 @@ class KnowFreeConfig(PretrainedConfig):
         self.extension_weights = extension_weights or [1.0] * len(self.extension_labels)
         self.extension_limit = extension_limit
         self.tag_weight = tag_weight
+        self.extension_tag_weight = extension_tag_weight
         self.loss_reduction = loss_reduction
         self.threshold = threshold
         self.decoding = decoding
@@ -201,8 +205,9 @@ class KnowFreeConfig(PretrainedConfig):
             )
         if self.extension_limit is not None and not _is_weight(self.extension_limit):
             raise ValueError(f"extension_limit={self.extension_limit!r:.80}: give a number, 0 or more, or null")
-        if not _is_weight(self.tag_weight):
-            raise ValueError(f"tag_weight={self.tag_weight!r:.80}: give a number, 0 or more")
+        for name in ("tag_weight", "extension_tag_weight"):
+            if not _is_weight(value := getattr(self, name)):
+                raise ValueError(f"{name}={value!r:.80}: give a number, 0 or more")
         if self.max_span_width is not None:
             _check_whole("max_span_width", self.max_span_width, 1, _WIDEST_SPAN, "; null for no limit")
         for name in ("threshold", "head_dropout"):

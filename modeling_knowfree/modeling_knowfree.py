@@ -23,7 +23,7 @@ from transformers.utils import ModelOutput
 from .bands_knowfree import MultiHeadBiaffine, PackedBand, PackedBlock, Plane, TiledBand, TiledBlock
 from .configuration_knowfree import TRAVELLING_FILES, KnowFreeConfig
 from .mixers_knowfree import MIXERS
-from .tags_knowfree import UnitTags
+from .tags_knowfree import UnitTags, word_columns
 from .votes_knowfree import UnitVotes
 
 
@@ -110,6 +110,7 @@ class KnowFreePreTrainedModel(PreTrainedModel):
                 kwargs["state_dict"] = {
                     name: value[:targets].clone() if name.startswith("classifier.") else value
                     for name, value in state.items()
+                    if not name.startswith("extension_tags.")
                 }
             super().save_pretrained(save_directory, *args, **kwargs)
         finally:
@@ -237,8 +238,11 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         if config.span_mixer == "local_attention":
             self.norm = nn.LayerNorm(config.span_size)
         self.votes = UnitVotes(config) if config.unit_votes else None
-        self.tags = UnitTags(config) if config.tag_weight else None
-        self.classifier = nn.Linear(config.span_size, len(config.target_labels) + len(config.extension_labels))
+        targets = len(config.target_labels)
+        self.tags = UnitTags(size, list(range(targets))) if config.tag_weight else None
+        self.classifier = nn.Linear(config.span_size, targets + len(config.extension_labels))
+        words = word_columns(config) if config.extension_tag_weight else {}
+        self.extension_tags = nn.ModuleDict({kind: UnitTags(size, columns) for kind, columns in words.items()})
         self.dropout = nn.Dropout(config.head_dropout)
         self.post_init()
 
@@ -284,12 +288,17 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         loss = None
         if span_labels is not None:
             loss = self._loss(logits, num_units, span_labels, loss_weights, span_weights, has_extensions)
+            scale = torch.ones_like(num_units, dtype=loss.dtype) if loss_weights is None else loss_weights
+            if self.config.loss_reduction == "mean":
+                scale = scale / num_units.clamp(min=1)
             if self.tags is not None:
                 of_tags = self.tags.loss(units, num_units, span_labels, span_weights)  # (B,)
-                if self.config.loss_reduction == "mean":
-                    of_tags = of_tags / num_units.clamp(min=1)
-                scale = 1 if loss_weights is None else loss_weights
                 loss = loss + self.config.tag_weight * (of_tags * scale).mean()
+            if has_extensions is not None:
+                scale = scale * has_extensions
+            for tags in self.extension_tags.values():
+                of_tags = tags.loss(units, num_units, span_labels, span_weights)
+                loss = loss + self.config.extension_tag_weight * (of_tags * scale).mean()
         return KnowFreeOutput(loss=loss, logits=logits)
 
     def score(self, units: Tensor, num_units: Tensor, columns: int) -> Tensor:

@@ -40,7 +40,8 @@ class ModelArguments:
         vocabulary_files (`list[str]`): multilingual-e5-small keeps only the pieces that these files of rows have, and
             those of single characters. With character units nothing is lost by it, and it is always done.
         pooling, span_mixer, unit_votes, formulation, attention_heads, attention_window, head_dropout,
-        width_embedding_size, max_span_width, tag_weight, loss_reduction, threshold, decoding: see `KnowFreeConfig`.
+        width_embedding_size, max_span_width, tag_weight, extension_tag_weight, loss_reduction, threshold, decoding: see
+            `KnowFreeConfig`.
         alpha_cap (`float`): largest weight of an extension label (eq 15); 0 for none.
         extension_budget (`float`): most that the loss of all extension labels may be in a batch, in multiples of the
             targets' and for each hundred training sentences; 0 for no limit.
@@ -87,6 +88,10 @@ class ModelArguments:
             "help": "Weight of the loss of BIO tags, learnt beside the spans and not predicted; 0: none, as for "
             "nested_ner."
         },
+    )
+    extension_tag_weight: float = field(
+        default=0.0,
+        metadata={"help": "The same of BIO tags of the extension labels that are words (SEG:, POS:); 0: none."},
     )
     loss_reduction: str = field(default="sum", metadata={"help": "Over the cells of a sentence: sum or mean."})
     threshold: float = field(default=0.5, metadata={"help": "A span is a hit above this probability."})
@@ -137,7 +142,7 @@ class ModelArguments:
                 weight or count.
         """
         check_start_bias(self.start_bias)
-        for name in ("alpha_cap", "extension_budget", "min_extension_count", "tag_weight"):
+        for name in ("alpha_cap", "extension_budget", "min_extension_count", "tag_weight", "extension_tag_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")
         fields = {name: value for name, value in vars(self).items() if name not in _NOT_OF_THE_CONFIG}
@@ -314,6 +319,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "start_bias": "prior",
         "unit_votes": True,
         "tag_weight": 1.0,
+        "extension_tag_weight": 0.1,
         "join_sentences": 0.25,
     },
     "paper": {
@@ -328,6 +334,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "start_bias": "none",
         "unit_votes": False,
         "tag_weight": 0.0,
+        "extension_tag_weight": 0.0,
         "join_sentences": 0.0,
         "head_dropout": 0.0,
         "width_embedding_size": 0,

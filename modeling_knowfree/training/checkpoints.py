@@ -24,7 +24,7 @@ _CONFIG = "config.json"
 _SHAPING = (
     *("unit", "id2label", "extension_labels", "head_size", "span_size", "biaffine_heads", "attention_heads"),
     *("attention_window", "span_mixer", "cnn_depth", "width_embedding_size", "formulation", "pooling"),
-    *("unit_votes", "tag_weight"),
+    *("unit_votes", "tag_weight", "extension_tag_weight"),
 )
 
 

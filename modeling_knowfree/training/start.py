@@ -16,6 +16,7 @@ import torch
 
 from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import Row
+from ..tags_knowfree import UnitTags
 from ..units_knowfree import span_count
 
 
@@ -38,13 +39,13 @@ def prior_log_odds(rows: Iterable[Row], config: KnowFreeConfig) -> list[float]:
     return [math.log(share / (1 - share)) for share in (min(share, 0.5) for share in shares)]
 
 
-def prior_of_tags(rows: Iterable[Row], config: KnowFreeConfig) -> list[float]:
-    """The logarithms of the tags' shares among the rows' units, as `tags_knowfree.UnitTags` orders them, half a unit
-    added to every count."""
-    counts, labels = Counter[tuple[str, str]](), config.target_labels
+def prior_of_tags(rows: Iterable[Row], labels: Sequence[str]) -> list[float]:
+    """The logarithms of the shares of the labels' tags among the rows' units, as `tags_knowfree.UnitTags` orders them,
+    half a unit added to every count."""
+    counts, known = Counter[tuple[str, str]](), frozenset(labels)
     for row in rows:
         counts["O", ""] += len(row["tokens"])
-        for span in row["entities"]:
+        for span in (span for span in [*row["entities"], *row.get("extensions", ())] if span["label"] in known):
             counts["B", span["label"]] += 1
             counts["I", span["label"]] += span["end"] - span["start"] - 1
             counts["O", ""] -= span["end"] - span["start"]
@@ -69,8 +70,10 @@ def set_start_bias(model: Any, rows: Sequence[Row], start_bias: str | float) -> 
     values = prior_log_odds(rows, model.config) if start_bias == "prior" else [float(start_bias)] * len(bias)
     with torch.no_grad():
         bias.copy_(torch.tensor(values))
-        if start_bias == "prior" and getattr(model, "tags", None) is not None:
-            model.tags.bias.copy_(torch.tensor(prior_of_tags(rows, model.config)))
+        if start_bias == "prior":
+            labels = [*model.config.target_labels, *model.config.extension_labels]
+            for tags in (module for module in model.modules() if isinstance(module, UnitTags)):
+                tags.bias.copy_(torch.tensor(prior_of_tags(rows, [labels[column] for column in tags.columns])))
 
 
 def check_start_bias(value: str | float) -> str | float:

@@ -131,6 +131,8 @@ def test_a_width_limit_changes_no_score(tiny_model, mixer, limit):
         {"loss_reduction": "mean"},
         {"unit_votes": True, "tag_weight": 0.5},
         {"tag_weight": 2.0, "loss_reduction": "mean"},
+        {"tag_weight": 0.5, "extension_tag_weight": 0.2, "extension_labels": ["POS:noun", "SEG:WORD"]},
+        {"extension_tag_weight": 0.3, "loss_reduction": "mean"},
     ],
     ids=name_of,
 )
@@ -170,7 +172,9 @@ def test_gradients_flow_through_the_logits_too(tiny_model):
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_loss_is_the_same_under_padding_and_accumulation(tiny_model, reduction):
     lengths = [5, 12, 3, 8, 20, 1, 7, 7]
-    model = tiny_model(dtype=torch.float64, loss_reduction=reduction, unit_votes=True, tag_weight=1.0)
+    model = tiny_model(
+        dtype=torch.float64, loss_reduction=reduction, unit_votes=True, tag_weight=1.0, extension_tag_weight=0.5
+    )
     names = ("span_labels", "loss_weights")
     with torch.no_grad():
         whole = model(**inputs(random_batch(lengths, labels=5), *names)).loss
@@ -195,6 +199,26 @@ def test_tags_of_units_in_several_spans_and_of_half_gold_ones(tiny_model):
     assert found.item() == pytest.approx(-expected.item(), rel=1e-12)
 
 
+def test_tags_of_words_are_those_of_the_looked_at_rows_whatever_the_order_of_the_labels(tiny_model):
+    """By hand: targets and entities are no words, a row that nobody looked at says nothing, and columns need not be
+    neighbours."""
+    labels = ["POS:noun", "ENT:food", "POS:verb"]
+    weights = {"extension_labels": labels, "extension_weights": [1.0] * 3}
+    model = tiny_model(dtype=torch.float64, extension_tag_weight=0.5, **weights)
+    without = tiny_model(dtype=torch.float64, **weights)
+    without.load_state_dict(model.state_dict(), strict=False)
+    batch = random_batch([4, 3], labels=6)
+    batch["span_labels"] = torch.tensor([[[0, 2, 1], [0, 2, 3], [2, 3, 4], [3, 4, 5]], [[0, 3, 5], *[[-100] * 3] * 3]])
+    looked = torch.tensor([True, False])
+    with torch.no_grad():
+        given = inputs(batch, "span_labels", "loss_weights")
+        added = model(**given, has_extensions=looked).loss - without(**given, has_extensions=looked).loss
+        units = model.knowfree(**inputs(batch)).last_hidden_state[0]
+        odds = model.extension_tags["POS"](units).log_softmax(-1)  # B-noun B-verb I-noun I-verb O
+    expected = -(odds[0, 0] + odds[1, 2] + odds[2, 4] + odds[3, 1]) * batch["loss_weights"][0] * 0.5 / 2
+    assert added.item() == pytest.approx(expected.item(), rel=1e-9)
+
+
 def test_padded_and_unreachable_gold_is_left_out_of_the_loss(tiny_model):
     model = tiny_model(dtype=torch.float64, max_span_width=4)
     batch = random_batch([6, 3], labels=5)
@@ -208,7 +232,7 @@ def test_padded_and_unreachable_gold_is_left_out_of_the_loss(tiny_model):
 
 @pytest.mark.parametrize("mixer", MIXERS)
 def test_every_parameter_moves_in_one_step(tiny_model, mixer):
-    model = tiny_model(span_mixer=mixer, unit_votes=True, tag_weight=1.0).train()
+    model = tiny_model(span_mixer=mixer, unit_votes=True, tag_weight=1.0, extension_tag_weight=0.5).train()
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     model(**inputs(random_batch(LENGTHS, labels=5), "span_labels", "loss_weights")).loss.backward()

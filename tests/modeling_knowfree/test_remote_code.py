@@ -80,9 +80,11 @@ def test_nothing_in_a_saved_folder_is_a_pickle(trained):
 
 
 def test_extension_columns_can_be_left_out_of_a_checkpoint(tiny_model, tmp_path):
-    model = tiny_model()
+    model = tiny_model(extension_tag_weight=0.1)
     model.save_pretrained(tmp_path, drop_extension_labels=True)
-    assert load_file(tmp_path / "model.safetensors")["classifier.weight"].shape[0] == 3
+    kept = load_file(tmp_path / "model.safetensors")
+    assert kept["classifier.weight"].shape[0] == 3
+    assert model.state_dict().keys() - kept.keys() == {"extension_tags.POS.weight", "extension_tags.POS.bias"}
     assert model.config.extension_labels and model.classifier.weight.shape[0] == 5
     smaller = KnowFreeForTokenClassification.from_pretrained(tmp_path)
     assert smaller.config.extension_labels == []

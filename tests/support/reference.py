@@ -122,20 +122,19 @@ def dense_loss(config, plane: Tensor, gold_spans: Tensor) -> Tensor:
     return cells[counted].sum() / (counted.sum() if config.loss_reduction == "mean" else 1)
 
 
-def tag_loss(model, units: Tensor, gold_spans: Tensor) -> Tensor:
-    """Cross-entropy of the BIO tags of one sentence's `units` `[L, D]`; those in several spans have the tags of all."""
-    targets = len(model.config.target_labels)
+def tag_loss(tags, units: Tensor, gold_spans: Tensor, columns: list[int]) -> Tensor:
+    """Cross-entropy, summed, of the BIO tags of the labels in `columns` over one sentence's `units` `[L, D]`; those in
+    several spans have the tags of all."""
     losses = []
     for at, unit in enumerate(units):
-        shares = torch.zeros(2 * targets + 1, dtype=units.dtype)
+        shares = torch.zeros(2 * len(columns) + 1, dtype=units.dtype)
         for start, end, column in gold_spans.tolist():
-            if 0 <= column < targets and start <= at < end:
-                shares[column if at == start else targets + column] += 1
+            if column in columns and start <= at < end:
+                shares[columns.index(column) + (0 if at == start else len(columns))] += 1
         if not shares.any():
             shares[-1] = 1
-        losses.append(F.cross_entropy(F.linear(unit, model.tags.weight, model.tags.bias), shares / shares.sum()))
-    total = torch.stack(losses).sum()
-    return total / len(units) if model.config.loss_reduction == "mean" else total
+        losses.append(F.cross_entropy(F.linear(unit, tags.weight, tags.bias), shares / shares.sum()))
+    return torch.stack(losses).sum()
 
 
 def reference_loss(model, batch: dict[str, Tensor]) -> Tensor:
@@ -143,8 +142,17 @@ def reference_loss(model, batch: dict[str, Tensor]) -> Tensor:
     losses = []
     for units, gold, weight in zip(units_of(model, batch), batch["span_labels"], batch["loss_weights"], strict=True):
         loss = dense_loss(model.config, dense_scores(model, units), gold)
+        share = 1 / len(units) if model.config.loss_reduction == "mean" else 1
+        targets = len(model.config.target_labels)
         if model.config.tag_weight:
-            loss = loss + model.config.tag_weight * tag_loss(model, units, gold)
+            of_tags = tag_loss(model.tags, units, gold, list(range(targets)))
+            loss = loss + model.config.tag_weight * share * of_tags
+        if model.config.extension_tag_weight:
+            for kind in ("POS", "SEG"):
+                names = enumerate(model.config.extension_labels, targets)
+                if columns := [column for column, name in names if name.startswith(f"{kind}:")]:
+                    of_tags = tag_loss(model.extension_tags[kind], units, gold, columns)
+                    loss = loss + model.config.extension_tag_weight * share * of_tags
         losses.append(loss * weight)
     return torch.stack(losses).mean()
 

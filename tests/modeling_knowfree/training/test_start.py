@@ -55,6 +55,20 @@ def first_batch(encoder):
     return make
 
 
+def test_tags_begin_at_their_shares_of_the_units(first_batch):
+    words = [
+        {"start": start, "end": end, "label": label, "source": "llm"}
+        for start, end, label in ((0, 2, "POS:NOUN"), (2, 3, "POS:VERB"), (3, 5, "POS:NOUN"), (5, 6, "ENT:place"))
+    ]
+    rows = [{**row("我们在北京。", (3, 5, "LOC")), "extensions": words}, row("一起。", (0, 2, "PER"))]
+    model, _ = first_batch(rows, tag_weight=1.0, extension_tag_weight=0.1)
+    targets = torch.tensor([1.5, 1.5, 1.5, 1.5, 5.5])  # B-LOC B-PER I-LOC I-PER O, half a unit added to each
+    assert torch.allclose(model.tags.bias.softmax(0), targets / targets.sum())
+    of_words = torch.tensor([2.5, 1.5, 2.5, 0.5, 4.5])  # B-NOUN B-VERB I-NOUN I-VERB O
+    assert list(model.extension_tags) == ["POS"]
+    assert torch.allclose(model.extension_tags["POS"].bias.softmax(0), of_words / of_words.sum())
+
+
 def test_prior_is_each_labels_share_of_the_spans_scored():
     rows = [
         row("abcd", (0, 2, "A"), (1, 2, "A")),

@@ -305,7 +305,7 @@ def test_presets_yield_to_the_config_file_and_that_to_the_command_line(tmp_path)
     model, data, args = parsed("--preset", "paper")
     assert (args.learning_rate, args.head_learning_rate, data.min_steps) == (2e-5, 1e-3, 0)
     letter = {"head_dropout": 0.0, "width_embedding_size": 0, "alpha_cap": 0.0, "extension_budget": 0.0}
-    letter |= {"unit_votes": False, "tag_weight": 0.0, "start_bias": "none"}
+    letter |= {"unit_votes": False, "tag_weight": 0.0, "extension_tag_weight": 0.0, "start_bias": "none"}
     letter |= {"attention_heads": 10, "attention_window": 3, "span_mixer": "local_attention"}
     assert {name: getattr(model, name) for name in letter} == letter and model.formulation == "paper"
     (tmp_path / "run.yaml").write_text("task: pos\nbeta: 0.7\nweight_decay: 2e-2\n")
