@@ -62,6 +62,10 @@ TOLD_OF_EXAMPLES = {"target_examples", "encoder"}
 """Settings of the augmentation that an LLM which tags the test set depends on; those of its examples."""
 ONLY_KNOWFREE = {"join_sentences", "extension_schedule", "lora_rank"}
 """Arguments of training that none but KnowFREE has."""
+OF_EXTENSION_LABELS = {
+    *("alpha_cap", "extension_budget", "extension_schedule", "extension_tag_weight", "min_extension_count"),
+}
+"""Arguments that shape no training on targets alone."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,8 @@ class Cell:
         arguments = shaping_arguments(settings, self.definition)
         recipe = recipe_for(arguments.get("preset", DataArguments.preset), settings.model_name_or_path)
         unused = _unused(self.definition.tagger)
+        if self.definition.data == "gold":
+            unused = unused | OF_EXTENSION_LABELS
         used = {name: value for name, value in (recipe | TASK_PRESETS[settings.task]).items() if name not in unused}
         shaping: list[Any] = [
             self.definition.tagger,
