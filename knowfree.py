@@ -136,7 +136,9 @@ class Commands(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         with exit_codes():
-            return super().invoke(context)
+            done = super().invoke(context)
+        _part()
+        return done
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted([*super().list_commands(context), *ELSEWHERE])
@@ -154,6 +156,15 @@ class Commands(click.Group):
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _part() -> None:
+    """Several processes that worked together end together: one that ends while others still talk is aborted, and its
+    launcher then ends them and says that all failed."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        distributed.destroy_process_group()
 
 
 class Reading(click.Command):
@@ -181,10 +192,12 @@ def cli() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def train(arguments: tuple[str, ...]) -> None:
     """Train one model from one training file; works under `accelerate launch`."""
+    from modeling_knowfree.loading import be_quiet, is_first
     from modeling_knowfree.training.train import train as run
 
-    _quiet()
-    for split, metrics in run(arguments).items():
+    be_quiet()
+    results = run(arguments)
+    for split, metrics in results.items() if is_first() else ():
         click.echo(score_line(split, metrics), err=True)
 
 
@@ -248,8 +261,9 @@ def sample(
 def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: Any) -> None:
     """Score a model on an annotated file: micro and macro F1, and every label's."""
     from modeling_knowfree.inference.tag import evaluate as run
+    from modeling_knowfree.loading import be_quiet
 
-    _quiet()
+    be_quiet()
     reading = _reading(options)
     scores = run(model, data, batch_size=batch_size, reading=reading, **_given(options))
     if scores is None:
@@ -301,8 +315,9 @@ def predict(source: str, output: str | None, engine: str, **options: Any) -> Non
     knowfree predict --engine ray --model me/tagger --input s3://in/texts --output s3://out/tagged
     """
     from modeling_knowfree.data.rows import InputError
+    from modeling_knowfree.loading import be_quiet
 
-    _quiet()
+    be_quiet()
     of_ray = ("ray_address", "workers", "shard_rows")
     if engine == "local":
         for name in of_ray:
@@ -394,7 +409,9 @@ def _begins(path: Path, magic: bytes) -> bool:
 def convert(source: Path, labels: Path, output: Path) -> None:
     """Turn a released KnowFREE checkpoint or data folder into ours."""
     from modeling_knowfree.convert import convert as run
+    from modeling_knowfree.loading import be_quiet
 
+    be_quiet()
     click.echo(run(source, labels, output))
 
 
@@ -403,19 +420,6 @@ def _reading(options: dict) -> dict:
     from modeling_knowfree.data.commands import given_options, reading_params
 
     return given_options({option.name: options.pop(option.name) for option in reading_params()})
-
-
-def _quiet() -> None:
-    """A line a stage, ours; of other libraries warnings alone, and no bars for what takes a second."""
-    import logging
-
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
-
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for name in (*OURS, "knowfree_experiments"):
-        logging.getLogger(name).setLevel(logging.INFO)
-    set_verbosity_error()  # its report of weights, and notes on options that we set
-    disable_progress_bar()
 
 
 def _given(options: dict) -> dict:

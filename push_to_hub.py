@@ -306,7 +306,7 @@ def _tell(pushed: list[dict[str, Any]], *, as_json: bool) -> None:
 
 
 if __name__ == "__main__":
-    from knowfree import exit_codes
+    from knowfree import exit_codes, one_spelling
 
     with exit_codes():
-        push()
+        push(token_normalize_func=one_spelling)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +208,8 @@ def plan(folder: Path, prompts: bool, as_json: bool) -> None:
     settings = load_settings(folder)
     with open_run(folder, settings, offline=True, accept_changes=True) as run:
         result = make_plan(run)
+    if not prompts:
+        result = replace(result, prompts={})
     if as_json:
         click.echo(json.dumps(asdict(result), ensure_ascii=False))
         return

@@ -1,6 +1,6 @@
 """Does a tagger trained on sentences find in a long text what it finds in its sentences? F1 on both, gold the same.
 
-    python -m benchmarks.joined_texts --model runs/demo-zh/model --test examples/demo_zh/test.jsonl
+    python -m benchmarks.joined_texts --model runs/demo-zh/model --test examples/demo/zh/test.jsonl
 
 `--joined 16` joins the test sentences by sixteens, in file order, and moves their gold along; nothing marks where one
 ends but what stands in the text. `÷ alone` is F1 over that of the sentences each by itself (`joined` 1). With `--whole`

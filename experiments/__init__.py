@@ -1,1 +1,1 @@
-"""Whole runs, baselines, analyses, report: one file each."""
+"""Whole runs, the other systems, the report, which texts to label next: a folder each."""

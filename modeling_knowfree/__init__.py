@@ -1,7 +1,7 @@
 """The KnowFREE span model: what travels to the Hub, and what trains it.
 
 `import modeling_knowfree` registers the classes with transformers' Auto classes and the `"knowfree"` pipeline, so a
-saved folder loads without `trust_remote_code` for whoever has this package.
+saved folder loads by the Auto classes without `trust_remote_code` for whoever has this package.
 """
 
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification

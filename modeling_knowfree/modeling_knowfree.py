@@ -192,7 +192,7 @@ class KnowFreeModel(KnowFreePreTrainedModel):
 
 _UNITS_MISSING = (
     "a KnowFREE model scores spans of units, and needs unit_ids [B, P] and num_units [B] beside input_ids; a tokenizer "
-    'alone does not make them. For text: pipeline("knowfree", model=…, tokenizer=…, trust_remote_code=True)(text). For '
+    'alone does not make them. For text: pipeline("knowfree", model=FOLDER_OR_REPO, trust_remote_code=True)(text). For '
     "the forward: KnowFreeCollator(tokenizer.pad_token_id)([vars(p) for p in encode_units(tokenizer, [units])]), "
     "units being a list of strings; both functions are in units_knowfree.py"
 )

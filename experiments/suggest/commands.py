@@ -37,9 +37,11 @@ def suggest(
     from modeling_knowfree.data.formats import write_rows_as, writer_named
     from modeling_knowfree.data.rows import InputError
     from modeling_knowfree.files import is_taken
+    from modeling_knowfree.loading import be_quiet
 
     from .suggest import suggest as run
 
+    be_quiet()
     writer_named(to)
     if is_taken(output):
         raise InputError(f"--output {output}: exists already; name another file, or delete it")

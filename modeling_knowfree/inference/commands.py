@@ -22,8 +22,10 @@ def export(model: str, output: Path, to: str, int8: bool) -> None:
       knowfree export runs/mine exported --to onnx --int8
       python -c 'from onnx_tagger import OnnxTagger; print(OnnxTagger("exported")(["我们一起在嘉鱼"]))'
     """
+    from ..loading import be_quiet
     from .export import export_onnx
 
+    be_quiet()
     folder = export_onnx(model, output, int8=int8)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 2**20
     click.echo(f"{folder}: {'8-bit ' if int8 else ''}ONNX, {size:.0f} MB; OnnxTagger in {folder / 'onnx_tagger.py'}")
@@ -46,8 +48,10 @@ def serve(model: str, host: str, port: int, batch_size: int, queue_size: int) ->
     """
     import uvicorn
 
+    from ..loading import be_quiet
     from .server import make_app
 
+    be_quiet()
     uvicorn.run(
         make_app(model, batch_size, queue_size), host=host, port=port, log_level="warning", timeout_keep_alive=5
     )

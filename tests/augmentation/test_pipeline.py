@@ -164,6 +164,7 @@ def test_provenance_of_recorded_answers(finished_run, known):
 def test_plan_counts_what_is_missing_and_sends_nothing(tmp_path):
     init(tmp_path / "run")
     plan = json.loads(call("plan", tmp_path / "run", "--json"))
+    assert plan["prompts"] and not json.loads(call("plan", tmp_path / "run", "--json", "--no_prompts"))["prompts"]
     assert plan["rows"] == 40
     assert {task: entry["missing"] for task, entry in plan["tasks"].items()} == {
         **{"entities": 40, "pos": 40, "explanation": 40, "targets": 0, "merge": 0, "merge_standard": 0},

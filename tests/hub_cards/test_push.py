@@ -101,7 +101,7 @@ def anonymous(hub) -> HfApi:
 
 def test_everything_pushed_loads_for_a_stranger(hub, hub_run, command, tmp_path):
     def script() -> None:
-        sys.argv = ["push_to_hub.py", str(hub_run), "--repo_id", "org/trail", "--json"]
+        sys.argv = ["push_to_hub.py", str(hub_run), "--repo-id", "org/trail", "--json"]
         runpy.run_path(str(ROOT / "push_to_hub.py"), run_name="__main__")
 
     pusher = Forked(script)  # with the Hub and the token of `command`

@@ -134,14 +134,18 @@ def together(processes: int, *argv: object, stdin: bytes = b"") -> Answer:
     codes = [each.wait(240) for each in started]
     errors = b"".join(each.errors() for each in started)
     assert errors.count(b"one of %d\n" % processes) == processes, errors[-3000:]
+    assert any(codes) or b"still talking" not in errors, "who ends while others talk is aborted"
     return Answer(max(map(abs, codes)), b"".join(each.output() for each in started), errors)
 
 
 def _one_of(argv: list[str]) -> None:
+    import torch
     from accelerate.state import AcceleratorState, PartialState
 
     AcceleratorState._reset_state(reset_partial_state=True)  # what the test's own process was
     try:
         _knowfree(argv)
     finally:
+        if torch.distributed.is_initialized():
+            sys.stderr.write("still talking\n")
         sys.stderr.write(f"one of {PartialState().num_processes}\n")

@@ -394,7 +394,7 @@ def test_two_processes_train_and_evaluate_ten_sentences(encoder, english_rows, t
     argv += [tmp_path / "ten.jsonl", "--output_dir", tmp_path / "out", "--max_steps", "10", "--report_to", "none"]
     answer = together(2, *argv, "--disable_tqdm", "true")
     assert answer.returncode == 0, answer.stderr[-3000:]
-    assert b"10 updates of 16 sentences" in answer.stderr
+    assert answer.stderr.count(b"10 updates of 16 sentences") == answer.stderr.count(b"validation: F1") == 1
     results = json.loads((tmp_path / "out" / "validation_results.json").read_text())
     assert results["validation_gold_spans"] == sum(len(r["entities"]) for r in [*english_rows, *english_rows[:2]])
     alone = evaluate(str(tmp_path / "out"), str(tmp_path / "ten.jsonl"))
