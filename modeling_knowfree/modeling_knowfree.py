@@ -297,7 +297,7 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
             if has_extensions is not None:
                 scale = scale * has_extensions
             for tags in self.extension_tags.values():
-                of_tags = tags.loss(units, num_units, span_labels, span_weights)
+                of_tags = tags.loss(units, num_units, span_labels, span_weights)  # type: ignore[operator]
                 loss = loss + self.config.extension_tag_weight * (of_tags * scale).mean()
         return KnowFreeOutput(loss=loss, logits=logits)
 
