@@ -247,11 +247,16 @@ def test_text_slider_and_downloads(visit, names, pipelines):
     is_drawn(0.95)
     page.keyboard.press("Home")
     is_drawn(0.05)
-    page.evaluate(TWO_FRAMES)  # the buttons change with the drawing
-    with page.expect_download() as download:
-        page.click("#json")
-    answer = json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
-    assert answer["text"] == ENGLISH and answer["threshold"] == 0.05
+
+    def downloaded():
+        with page.expect_download() as download:
+            page.click("#json")
+        return json.loads(Path(download.value.path()).read_text(encoding="utf-8"))
+
+    # The buttons change with the drawing, on a busy machine some frames later.
+    answers = (page.evaluate(TWO_FRAMES) or downloaded() for _ in range(50))
+    answer = next((each for each in answers if each["threshold"] == 0.05), {})
+    assert answer["text"] == ENGLISH
     assert [(s["start"], s["end"], s["label"]) for s in answer["models"][names.english]] == as_rows(expected[0.05])
     with page.expect_download() as download:
         page.click("#csv")
