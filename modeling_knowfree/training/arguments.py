@@ -315,7 +315,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "min_steps": 400,
         "warmup_steps": 0.1,
         "alpha_cap": 1.0,
-        "extension_budget": 0.2,
+        "extension_budget": 1.0,
         "start_bias": "prior",
         "unit_votes": True,
         "tag_weight": 1.0,
