@@ -137,7 +137,7 @@ class Commands(click.Group):
     def invoke(self, context: click.Context) -> Any:
         with exit_codes():
             done = super().invoke(context)
-        _part()
+        _leave_together()
         return done
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -158,7 +158,7 @@ class Commands(click.Group):
             formatter.write_dl(rows)
 
 
-def _part() -> None:
+def _leave_together() -> None:
     """Several processes that worked together end together: one that ends while others still talk is aborted, and its
     launcher then ends them and says that all failed."""
     distributed = sys.modules.get("torch.distributed")
@@ -192,7 +192,7 @@ def cli() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def train(arguments: tuple[str, ...]) -> None:
     """Train one model from one training file; works under `accelerate launch`."""
-    from modeling_knowfree.loading import be_quiet, is_first
+    from modeling_knowfree.console import be_quiet, is_first
     from modeling_knowfree.training.train import train as run
 
     be_quiet()
@@ -260,8 +260,8 @@ def sample(
 @spans_option
 def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: Any) -> None:
     """Score a model on an annotated file: micro and macro F1, and every label's."""
+    from modeling_knowfree.console import be_quiet
     from modeling_knowfree.inference.tag import evaluate as run
-    from modeling_knowfree.loading import be_quiet
 
     be_quiet()
     reading = _reading(options)
@@ -314,8 +314,8 @@ def predict(source: str, output: str | None, engine: str, **options: Any) -> Non
     \b
     knowfree predict --engine ray --model me/tagger --input s3://in/texts --output s3://out/tagged
     """
+    from modeling_knowfree.console import be_quiet
     from modeling_knowfree.data.rows import InputError
-    from modeling_knowfree.loading import be_quiet
 
     be_quiet()
     of_ray = ("ray_address", "workers", "shard_rows")
@@ -408,8 +408,8 @@ def _begins(path: Path, magic: bytes) -> bool:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="New folder.")
 def convert(source: Path, labels: Path, output: Path) -> None:
     """Turn a released KnowFREE checkpoint or data folder into ours."""
+    from modeling_knowfree.console import be_quiet
     from modeling_knowfree.convert import convert as run
-    from modeling_knowfree.loading import be_quiet
 
     be_quiet()
     click.echo(run(source, labels, output))

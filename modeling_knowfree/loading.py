@@ -1,8 +1,6 @@
 """Models of strangers: every load of a configuration, tokenizer or weights goes through here, and runs no code that
 came with them, asks nobody, and unpickles nothing."""
 
-import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +9,6 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig
-from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from .data.rows import InputError
 
@@ -19,27 +16,6 @@ _PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "*.pt", "*.pth", "*.ckpt
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer.model.v3")
 # What training replaces or leaves out anyway: a checkpoint without it is whole.
 _NOT_NEEDED = ("pooler.",)
-
-
-def is_first() -> bool:
-    """Whether this is the first of several processes, as torchrun and accelerate number them, or the only one."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def be_quiet() -> None:
-    """Of a command: a line a stage, ours, from the first of several processes; of other libraries warnings alone, and
-    no bars for what takes a second."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for name in ("knowfree", "knowfree_experiments", "push_to_hub", "modeling_knowfree", "augmentation"):
-        logging.getLogger(name).setLevel(logging.INFO if is_first() else logging.WARNING)
-    logging.getLogger().addFilter(_is_news)
-    set_verbosity_error()  # its report of weights, and notes on options that we set
-    disable_progress_bar()
-
-
-def _is_news(record: logging.LogRecord) -> bool:
-    """Not what onnxruntime advises of every model that it quantizes."""
-    return "pre-processing before quantization" not in record.getMessage()
 
 
 @contextmanager

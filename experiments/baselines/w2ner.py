@@ -92,7 +92,7 @@ class W2Ner(Tagger):
             counts[""] += sum(span["end"] - span["start"] - 1 for span in row["entities"])
         others = [counts[label] + 0.5 for label in ("", *self.config.target_labels)]
         if start_bias == "prior":
-            odds = [math.log(count / (pairs - sum(counts.values()) + 0.5)) for count in others]
+            odds = [math.log(count / (max(0, pairs - sum(counts.values())) + 0.5)) for count in others]
         else:
             odds = [float(start_bias)] * len(others)
         with torch.no_grad():

@@ -34,10 +34,10 @@ def suggest(
     \b
       knowfree suggest texts.txt --model runs/mine --number 50 --to doccano --output next.jsonl
     """
+    from modeling_knowfree.console import be_quiet
     from modeling_knowfree.data.formats import write_rows_as, writer_named
     from modeling_knowfree.data.rows import InputError
     from modeling_knowfree.files import is_taken
-    from modeling_knowfree.loading import be_quiet
 
     from .suggest import suggest as run
 

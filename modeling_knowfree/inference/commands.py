@@ -22,7 +22,7 @@ def export(model: str, output: Path, to: str, int8: bool) -> None:
       knowfree export runs/mine exported --to onnx --int8
       python -c 'from onnx_tagger import OnnxTagger; print(OnnxTagger("exported")(["我们一起在嘉鱼"]))'
     """
-    from ..loading import be_quiet
+    from ..console import be_quiet
     from .export import export_onnx
 
     be_quiet()
@@ -48,7 +48,7 @@ def serve(model: str, host: str, port: int, batch_size: int, queue_size: int) ->
     """
     import uvicorn
 
-    from ..loading import be_quiet
+    from ..console import be_quiet
     from .server import make_app
 
     be_quiet()

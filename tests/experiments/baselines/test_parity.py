@@ -51,6 +51,10 @@ def test_relations_begin_with_their_shares_among_the_pairs(w2ner):
     bias = w2ner.relation.bias + w2ner.biaffine_linear.bias
     halves = [10.5, 1.5, 1.5, 1.5, *[0.5] * (len(w2ner.config.target_labels) - 2)]
     assert torch.allclose(bias.softmax(0), torch.tensor(halves).double() / sum(halves))
+    two_labels = [row("京", (0, 1, first), (0, 1, second))]  # more relations than pairs
+    w2ner.set_start(two_labels, "prior")
+    assert w2ner.relation.bias.isfinite().all()
+    w2ner.set_start(rows, "prior")
     w2ner.set_start(rows, "none")
     assert torch.equal(bias, w2ner.relation.bias + w2ner.biaffine_linear.bias)
     w2ner.set_start(rows, -5.3)
