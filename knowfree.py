@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -136,9 +137,10 @@ class Commands(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         with exit_codes():
-            done = super().invoke(context)
-        _leave_together()
-        return done
+            try:
+                return super().invoke(context)
+            finally:
+                _leave_together()
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted([*super().list_commands(context), *ELSEWHERE])
@@ -159,12 +161,17 @@ class Commands(click.Group):
 
 
 def _leave_together() -> None:
-    """Several processes that worked together end together: one that ends while others still talk is aborted, and its
-    launcher then ends them and says that all failed."""
+    """Several processes that worked together end together, well or not: one that ends while others still talk is
+    aborted, and one whose peer is gone before they met tells of that instead of the error of both."""
     distributed = sys.modules.get("torch.distributed")
-    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+    if distributed is None or not distributed.is_available() or not distributed.is_initialized():
+        return
+    if sys.exc_info()[0] is None:
         distributed.barrier()
-        distributed.destroy_process_group()
+    elif isinstance(sys.exc_info()[1], Exception) and distributed.get_backend() == "gloo":
+        with contextlib.suppress(RuntimeError):  # where this process alone failed, the others do not come
+            distributed.monitored_barrier(timeout=timedelta(seconds=10))
+    distributed.destroy_process_group()
 
 
 class Reading(click.Command):
