@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
@@ -129,6 +129,11 @@ def check_settings(kind: type[Model], values: Mapping[str, Any], where: str) -> 
     """
     from pydantic import ValidationError
 
+    for name, field in kind.model_fields.items():
+        value = values.get(name)
+        # pydantic would read it as 0 or 1
+        if isinstance(value, bool) and _holds(field.annotation, int, float) and not _holds(field.annotation, bool):
+            raise InputError(f"{where}: {name} is {str(value).lower()}, which is no value of it: {field.description}")
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
@@ -165,6 +170,11 @@ def settings_text(settings: BaseModel, heading: str) -> str:
             "",
         ]
     return "\n".join(lines)
+
+
+def _holds(annotation: Any, *types: type) -> bool:
+    """Whether an annotation has one of the types in it."""
+    return annotation in types or any(_holds(part, *types) for part in get_args(annotation))
 
 
 def _group(kind: type[BaseModel], names: Iterable[Any]) -> type[BaseModel] | None:

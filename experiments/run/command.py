@@ -101,12 +101,19 @@ def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
     from ..report.report import report_markdown, write_report
     from .laying_out import lay_out
 
-    for result in whole.go(budget=budget, accept_changes=accept_changes):
-        dev = "" if result["dev_f1"] is None else f"  dev F1 {result['dev_f1'] * 100:.2f}"
-        click.echo(
-            f"{result['subset']:<8} {result['variant']:<12} seed {result['seed']}  test F1 {result['f1'] * 100:.2f}"
-            f"{dev}  {result['updates']} updates, {result['seconds']:.0f} s"
-        )
+    finished = 0
+    try:
+        for result in whole.go(budget=budget, accept_changes=accept_changes):
+            dev = "" if result["dev_f1"] is None else f"  dev F1 {result['dev_f1'] * 100:.2f}"
+            click.echo(
+                f"{result['subset']:<8} {result['variant']:<12} seed {result['seed']}  test F1 {result['f1'] * 100:.2f}"
+                f"{dev}  {result['updates']} updates, {result['seconds']:.0f} s"
+            )
+            finished += 1
+    except Exception:
+        if finished:
+            click.echo(f"finished before: {finished}; to see them: knowfree report {whole.folder}", err=True)
+        raise
     if best := whole.best():
         cell, score = best
         lay_out(whole, cell)

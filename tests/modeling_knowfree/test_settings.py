@@ -1,8 +1,10 @@
 """Files of settings: plain YAML alone, every refusal one line that names the file and the mend."""
 
+from typing import Annotated, Any
+
 import pytest
 import yaml
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.settings import LARGEST_FILE, check_settings, read_settings
@@ -15,8 +17,11 @@ BOMB = "\n".join(
 class Colours(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    size: int
+    size: int = Field(description="how big")
     colour: str = "red"
+    share: Annotated[float, Field(ge=0)] | None = Field(None, description="0 to 1")
+    deep: bool | None = None
+    more: dict[str, Any] = {}
 
 
 def write(tmp_path, text: str | bytes):
@@ -81,9 +86,16 @@ def test_what_yaml_dumps_is_read_back(tmp_path):
         ({"size": 1, "color": "red"}, "no setting 'color'; did you mean colour?"),
         ({}, "setting size is missing"),
         ({"size": "big"}, "size is 'big': Input should be a valid integer"),
+        ({"size": True}, "size is true, which is no value of it: how big"),
+        ({"size": 1, "share": False}, "share is false, which is no value of it: 0 to 1"),
     ],
 )
 def test_settings_are_checked_by_name(values, told):
     with pytest.raises(InputError, match=r"^here: ") as refused:
         check_settings(Colours, values, "here")
     assert told in str(refused.value)
+
+
+def test_true_and_false_are_values_of_what_is_true_or_false():
+    read = check_settings(Colours, {"size": 1, "deep": False, "more": {"on": True}}, "here")
+    assert (read.deep, read.more) == (False, {"on": True})
