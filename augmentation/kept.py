@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from augmentation.llm.dialogue import Finished
+from augmentation.llm.outcome import Outcome
 from augmentation.llm.tasks import provenance
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.files import as_os_error
@@ -24,6 +25,7 @@ class Told:
         value: the result of its work.
         answered: how many questions got a usable answer.
         failures: the others, a line of `failed.jsonl` each.
+        failure_keys: of these, as the store knows them.
         provenance: of every answer, usable or not, a line of `provenance.jsonl` each.
     """
 
@@ -31,21 +33,32 @@ class Told:
     value: Any
     answered: int
     failures: list[dict[str, Any]]
+    failure_keys: list[str]
     provenance: list[dict[str, Any]]
 
     @classmethod
     def of(cls, row: Row, done: Finished[Any]) -> "Told":
         """From finished work; the answers' texts are let go."""
         answered = sum(outcome.error is None for outcome in done.outcomes)
-        return cls(row, done.value, answered, list(failures_of(done)), list(provenance_of(done)))
+        failures = [failure_line(outcome) for outcome in failed(done)]
+        return cls(row, done.value, answered, failures, failure_keys_of(done), list(provenance_of(done)))
 
 
-def failures_of(done: Finished[Any]) -> Iterator[dict[str, Any]]:
-    """Lines of `failed.jsonl`."""
-    for outcome in done.outcomes:
-        if outcome.error is not None:
-            request = outcome.request
-            yield {"id": request.row_id, "task": request.task, "kind": outcome.kind, "reason": outcome.error}
+def failed(done: Finished[Any]) -> list[Outcome]:
+    """What was not answered, nor its parts in its place."""
+    replaced = [outcome.request.part_of for outcome in done.outcomes if outcome.request.part_of is not None]
+    return [outcome for outcome in done.outcomes if outcome.error is not None and outcome.request not in replaced]
+
+
+def failure_line(outcome: Outcome) -> dict[str, Any]:
+    """A line of `failed.jsonl`."""
+    request = outcome.request
+    return {"id": request.row_id, "task": request.task, "kind": outcome.kind, "reason": outcome.error}
+
+
+def failure_keys_of(done: Finished[Any]) -> list[str]:
+    """Of `failed`, as the store knows them."""
+    return [outcome.failure_key for outcome in failed(done) if outcome.failure_key is not None]
 
 
 def provenance_of(done: Finished[Any]) -> Iterator[dict[str, Any]]:

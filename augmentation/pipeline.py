@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from augmentation.guideline_stage import GuidelineStage
-from augmentation.kept import Kept, Told, failures_of, provenance_of
+from augmentation.kept import Kept, Told, failed, failure_keys_of, failure_line, provenance_of
 from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, both, finished
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.tasks import Example, explanation_request
@@ -316,7 +316,7 @@ class Augmentation:
             "types": {"source": _type_counts(source.classes, label_map)},
             "labels": {},
         }
-        failures = source.failures
+        failures, keys = source.failures, set(source.failure_keys)
         synthesis: Counter[str] = Counter()
         known, classes = merges[0].value, list(source.classes)
         kept: dict[str, Kept] = {}
@@ -333,6 +333,7 @@ class Augmentation:
             known, classes = merges[-1].value, classes + fresh
             label_map = next_label_map(label_map, later.classes, known, self.embed)
             failures += later.failures
+            keys.update(later.failure_keys)
             counts[part] = later.counts
             counts["types"][f"with_{part}"] = _type_counts(classes, label_map)
         if self.pool:
@@ -341,7 +342,8 @@ class Augmentation:
             counts["synthesis"] = dict(sorted(synthesis.items()))
         probed = self.pool.probed() if self.pool and self.pool.teacher else []
         others = [*merges, *self.guidelines.induced(), *probed, *map(self._finished, self.swap_works())]
-        failures += [failure for done in others for failure in failures_of(done)]
+        failures += [failure_line(outcome) for done in others for outcome in failed(done)]
+        keys.update(key for done in others for key in failure_keys_of(done))
         counts["failed"] = dict(Counter(failure["task"] for failure in failures))
 
         files = {"fusion": self._fused(gold, label_map)}
@@ -367,6 +369,7 @@ class Augmentation:
         write_whole(self.folder / "label_map.json", label_map_json(label_map, self.settings.encoder, repairs))
         write_rows(self.folder / "provenance.jsonl", self._provenance(gold, kept, others))
         write_rows(self.folder / "failed.jsonl", failures)
+        self.runner.store.keep_failures(keys)
         write_whole(self.folder / COUNTS_FILE, json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
         return counts
 
@@ -458,6 +461,7 @@ class _Survey:
         self.rows = 0
         self.answered = 0
         self.failures: list[dict[str, Any]] = []
+        self.failure_keys: list[str] = []
         self._counts: dict[str, Counter[str]] = {}
         self.classes = type_classes(pair for told in rows for pair in self._note(told))
 
@@ -465,6 +469,7 @@ class _Survey:
         self.rows += 1
         self.answered += told.answered
         self.failures += told.failures
+        self.failure_keys += told.failure_keys
         for part in told.value:
             for task, counter in (part.counts if isinstance(part, Annotation) else {}).items():
                 self._counts.setdefault(task, Counter()).update(counter)

@@ -64,7 +64,7 @@ class KnowFreePreTrainedModel(PreTrainedModel):
         if isinstance(module, MultiHeadBiaffine):
             nn.init.xavier_uniform_(module.weight)
         elif isinstance(module, (nn.Linear, nn.Conv2d)):
-            module.reset_parameters()  # smaller weights than Xavier's: worth 2 F1 on 27 sentences, benchmarks/README.md
+            module.reset_parameters()  # smaller weights than Xavier's: worth 2 F1 on 27 sentences, benchmarks/TRIALS.md
         elif isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.02)
         elif isinstance(module, nn.LayerNorm):

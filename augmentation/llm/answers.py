@@ -102,13 +102,23 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
 }
 _WRAPPERS = (["items"], ["groups"], ["result"])  # what models name a list that holds everything
 
-_REASONING = re.compile(r"<(think|thinking|reasoning|reflection)>.*?(?:</\1>|\Z)", re.DOTALL | re.IGNORECASE)
-_REASONING_TAIL = re.compile(r"\A.*</(?:think|thinking|reasoning|reflection)>", re.DOTALL | re.IGNORECASE)
+_THINKING = "think|thinking|thought|reasoning|reflection|seed:think"
+_REASONING = re.compile(
+    rf"<({_THINKING})>.*?(?:</\1>|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z)|◁think▷.*?(?:◁/think▷|\Z)"
+    r"|<\|channel\|>analysis.*?(?:<\|channel\|>final<\|message\|>|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+_REASONING_TAIL = re.compile(rf"\A.*(?:</(?:{_THINKING})>|\[/THINK\]|◁/think▷)", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n`{\[]*", re.MULTILINE)
 _MARK = re.compile(r'["\[\]{}]')
 _STRING_MARK = re.compile(r'["\\]')
 _OPENING = re.compile(r"[\[{]")
+_QUOTE = re.compile("[\"'“”‘’]")
+_UNESCAPED_QUOTE = re.compile(r'\\.|(")', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
+_STRING_OR_NUMBER = re.compile(
+    r"""("(?:[^"\\]|\\.)*+(?:"|\\?\Z))|(?<=[:\[,])(\s*+)(-?\d[\d.eE+-]*+)(?=\s*[,}\]])""", re.DOTALL
+)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
@@ -138,9 +148,10 @@ def parse(task: Task, text: str, *, cut: bool = False) -> Parsed:
         raise AnswerError("the answer is empty")
     if task in PROSE:
         return Parsed(body, cut=cut)
-    values, repaired, unbalanced = _json_values(_FENCE.sub("", body))
+    values, repaired, unbalanced, broken_off = _json_values(_FENCE.sub("", body))
     if not values:
         raise AnswerError(f"no JSON in the answer: {body[:80]!r}")
+    cut = cut or broken_off  # whatever the server says
     items, error = _fitting_items(task, values, drop_last=cut and unbalanced)
     if error is not None:
         raise AnswerError(error)
@@ -149,11 +160,13 @@ def parse(task: Task, text: str, *, cut: bool = False) -> Parsed:
     return Parsed(items, repaired=repaired, cut=cut)
 
 
-def _json_values(text: str) -> tuple[list[Any], bool, bool]:
-    """Top-level JSON values of `text`, whether any had to be repaired, and whether the last one never closes."""
+def _json_values(text: str) -> tuple[list[Any], bool, bool, bool]:
+    """Top-level JSON values of `text`, whether any had to be repaired, whether the last one never closes, and whether
+    it ends inside a string. Numbers are strings, spelt as they stand."""
     values: list[Any] = []
+    guessed: list[Any] = []  # of pieces without a quote: JSON without any, or words in brackets amid prose
     repairs = 0
-    unbalanced = False
+    unbalanced = broken_off = is_certain = False
     position = 0
     while (opening := _OPENING.search(text, position)) is not None:
         start = opening.start()
@@ -161,7 +174,8 @@ def _json_values(text: str) -> tuple[list[Any], bool, bool]:
         unbalanced = end is None
         piece = text[start:end]
         try:
-            values.append(json.loads(piece))
+            values.append(json.loads(piece, parse_int=str, parse_float=str, parse_constant=str))
+            is_certain = is_certain or '"' in piece or not values[-1]
         except (ValueError, RecursionError):
             repairs += 1
             if repairs > MAX_REPAIRS:
@@ -169,10 +183,15 @@ def _json_values(text: str) -> tuple[list[Any], bool, bool]:
             value = _repair(piece)
             if isinstance(value, dict | list):
                 values.append(value)
+                if not _QUOTE.search(piece):
+                    guessed.append(value)
         if end is None:
+            broken_off = _UNESCAPED_QUOTE.findall(piece).count('"') % 2 == 1
             break
         position = end
-    return values, repairs > 0, unbalanced
+    if is_certain:
+        values = [value for value in values if not any(value is guess for guess in guessed)]
+    return values, repairs > 0, unbalanced, broken_off
 
 
 def _balanced_end(text: str, start: int) -> int | None:
@@ -208,6 +227,7 @@ def _string_end(text: str, position: int) -> int | None:
 def _repair(piece: str) -> Any:
     if _raw_depth(piece) > MAX_DEPTH:
         raise AnswerError(f"the JSON is nested deeper than {MAX_DEPTH} levels")
+    piece = _STRING_OR_NUMBER.sub(lambda found: found[1] or f'{found[2]}"{found[3]}"', piece)  # 007 stays 007
     try:
         return repair(piece)
     except RepairError as error:
@@ -250,9 +270,13 @@ def _items(task: Task, value: Any) -> list[Any]:
         return value
     if value.keys() & _ITEM_KEYS[task]:
         return [value]
+    if not value:
+        return []
     lists = [inner for inner in value.values() if isinstance(inner, list)]
     if task in ("merge", "merge_standard") and list(value) not in _WRAPPERS and _is_name_map(value):
         return [{"standard": name, "synonyms": synonyms} for name, synonyms in value.items()]
+    if len(lists) > 1:  # what was asked for beside what was not: the one that holds anything
+        lists = [inner for inner in lists if inner] or [[]]
     return lists[0] if len(lists) == 1 else [value]
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
+import httpx2
 from huggingface_hub import AsyncInferenceClient
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.inference._common import RequestParameters
 
-from augmentation.llm.door import content, count, name, prose, word
+from augmentation.llm.door import content, count, name, prose, told, word
 from augmentation.llm.http_errors import Token, check_address, error_for_status, shown_url
 from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, StopRunError
 from augmentation.llm.recorded import RecordedClient
@@ -89,6 +90,10 @@ class HubClient:
             response = error.response
             raise error_for_status(
                 response.status_code, response.headers, response.text, endpoint=self.endpoint, token=self._token
+            ) from None
+        except httpx2.TransportError as error:  # on the way there
+            raise RetryableError(
+                f"the Hub cannot be asked who provides the model: {told(error)}", unreachable=True
             ) from None
         except ValueError as error:  # the hub client refuses the model or the provider
             raise StopRunError(f"{self.endpoint}: {word(error)}") from None

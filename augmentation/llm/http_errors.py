@@ -28,6 +28,7 @@ STOPPING = {
 }
 BODY_CHARACTERS = 300
 CONNECT_SECONDS = 5.0
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
 _SECRET_NAME = re.compile(r"key|token|secret|passw|auth|sig", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,80}")
 
@@ -87,7 +88,7 @@ def retry_after_seconds(header: str | None, date: str | None = None) -> float | 
     A date is counted from the server's own clock, its `Date` header, where it tells one: ours may be wrong.
     """
     header = (header or "").strip()
-    if header.isascii() and header.isdigit():
+    if _SECONDS.fullmatch(header):
         return float(header[:20])  # as good as for ever; the runner has a cap
     then = _moment(header)
     if then is None:

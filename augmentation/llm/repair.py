@@ -36,7 +36,11 @@ class _Helper:
             if self._process is None or self._process.poll() is not None:
                 command = [sys.executable, "-P", os.path.abspath(__file__)]
                 self._process = subprocess.Popen(  # this very file, run by this very Python
-                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+                    command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
                 )
             assert self._process.stdin is not None and self._process.stdout is not None
             try:
@@ -83,8 +87,8 @@ def _mended_there(text: str) -> tuple[Any, str | None]:
 def _mended_here(text: str) -> tuple[Any, str | None]:
     try:
         return json_repair.loads(text, skip_json_loads=True), None
-    except (ValueError, RecursionError) as error:
-        return None, str(error)
+    except Exception as error:  # noqa: BLE001  (json_repair's own assertions too)
+        return None, str(error) or type(error).__name__
 
 
 def _serve() -> None:

@@ -134,21 +134,24 @@ class Runner:
         """The outcome of a first request, or the request that has to be sent next for it."""
         model = self.client.model
         current = request
+
+        def failed(answer: Answer | None, reason: str, kind: str) -> Outcome:
+            return Outcome(current, answer, None, reason, kind, request.key(model))
+
         while (answer := self.store.get(current, model)) is not None:
             try:
                 if answer.refusal:
-                    return Outcome(current, answer, None, f"the model refused: {word(answer.refusal)}", "refusal")
+                    return failed(answer, f"the model refused: {word(answer.refusal)}", "refusal")
                 return Outcome(current, answer, parse(current.task, answer.text, cut=answer.cut))
             except AnswerError as error:
                 if answer.cut:
-                    reason = f"cut at max_tokens={answer.max_tokens}: {error}; raise max_tokens"
-                    return Outcome(current, answer, None, reason, "cut")
+                    return failed(answer, f"cut at max_tokens={answer.max_tokens}: {error}; raise max_tokens", "cut")
                 if current.reask - request.reask == MAX_REASKS:
-                    return Outcome(current, answer, None, f"unusable after {MAX_REASKS} re-asks: {error}", "answer")
+                    return failed(answer, f"unusable after {MAX_REASKS} re-asks: {error}", "answer")
                 current = reask(current, answer.text, str(error), model=model)
         failure = self.store.failure(request.key(model))
         if failure is not None and failure.kind != "cut":  # a cut answer that is no longer found: max_tokens rose
-            return Outcome(current, None, None, failure.reason, failure.kind)
+            return failed(None, failure.reason, failure.kind)
         return current
 
 

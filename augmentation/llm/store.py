@@ -11,7 +11,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -341,6 +341,12 @@ class Store:
         """All failures, by task and row."""
         for row in self._rows("SELECT * FROM failures ORDER BY task, row_id, key"):
             yield Failure(*row)
+
+    def keep_failures(self, keys: Collection[str]) -> None:
+        """Forget failures with other keys: of questions that are no longer asked, or whose answer can be read now."""
+        over = [failure.key for failure in self.failures() if failure.key not in keys]
+        if over:
+            self._wait(self._submit([("DELETE FROM failures WHERE key = ?", (key,)) for key in over]))
 
     def release_failures(self) -> int:
         """Let the failed requests be asked again from the start; their answers move to `superseded`. How many."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -27,6 +28,9 @@ Example = tuple[str, Sequence[tuple[str, str]]]
 MAX_REASKS = 2
 REASK_TEMPERATURE = 0.3
 MAX_QUOTED_CHARACTERS = 4000
+CUT_REASONS = ("length", "model_length", "max_tokens", "max_output_tokens")
+"""How servers say that the token limit ended an answer."""
+_BREAKS = re.compile("[\r\n\v\f\x85\u2028\u2029]+")
 
 
 def _items(item: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +79,8 @@ class Request:
 
     `input` is the bare text the question is about (for `merge` the JSON list of types): recorded answers are found
     by it. `sample` tells apart several answers wanted for the same words. `reask` counts the answers already refused,
-    and `parent_key` is then the key of the first request.
+    and `parent_key` is then the key of the first request. `part_of` is the request whose cut answer the answers to this
+    one and to others replace.
     """
 
     task: Task
@@ -93,6 +98,7 @@ class Request:
     sample: int = 0
     reask: int = 0
     parent_key: str | None = None
+    part_of: Request | None = None
 
     def key(self, model: str) -> str:
         """sha256 of everything that shapes the answer: messages, model, sampling parameters, schema, sample number.
@@ -136,12 +142,21 @@ class Answer:
     @property
     def cut(self) -> bool:
         """Whether the token limit ended the text."""
-        return self.finish_reason == "length"
+        return (self.finish_reason or "").casefold() in CUT_REASONS
 
 
 def row_seed(seed: int, row_id: str) -> int:
     """A seed of its own for each row, in [0, 2**31), from the run's seed."""
     return int.from_bytes(hashlib.sha256(f"{seed}:{row_id}".encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
+
+
+def _on_lines(value: Any) -> Any:
+    """What a prompt shows, each string on one line: a text's own lines are no lines of the question."""
+    if isinstance(value, str):
+        return _BREAKS.sub(" ", value)
+    if isinstance(value, Mapping):
+        return {name: _on_lines(inner) for name, inner in value.items()}
+    return [_on_lines(inner) for inner in value] if isinstance(value, Sequence) else value
 
 
 def _request(
@@ -156,11 +171,12 @@ def _request(
     top_p: float | None = None,
     seed: int | None = None,
 ) -> Request:
+    shown = {name: value if name == "guidelines" else _on_lines(value) for name, value in variables.items()}
     return Request(
         task=task,
         row_id=row_id,
         input=input_text,
-        messages=(("user", prompt.render(**variables)),),
+        messages=(("user", prompt.render(**shown)),),
         schema=SCHEMAS[task],
         temperature=temperature,
         top_p=top_p,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augmentation.review.decisions import Decisions, apply_decisions
+from modeling_knowfree.data.formats.conll import write_bio
 from modeling_knowfree.data.rows import InputError, Row, stored_object, stored_rows, write_rows
 from modeling_knowfree.files import whole_file, write_whole
 
@@ -43,32 +44,36 @@ def export_jsonl(folder: Path, output: Path, decisions: Decisions) -> dict[str, 
 
 def export_conll(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:
     """
-    Write `fusion.conll`, …: a token and its target tag (BIO) a line, a blank line between sentences.
+    Write `fusion.conll`, … as `data convert --to conll` does: a token and its target tag (BIO) a line.
 
-    Columns hold one tag a token: extensions stay out, and of nested targets only the longest, which is counted as
+    A column holds one tag a token: extensions stay out, and of nested targets only the longest, which is counted as
     `nested_targets`. White space inside a token is written as U+2581 (▁).
+
+    Raises:
+        InputError: a token that would be something else there, such as `-DOCSTART-`.
     """
     counts: dict[str, Counter[str]] = {config: Counter() for config in configs_of(folder)}
-    sentences = {
-        config: [_columns(row, counter) for row in exported_rows(folder, config, decisions, counter)]
+    rows = {
+        config: [_in_a_column(row, counter) for row in exported_rows(folder, config, decisions, counter)]
         for config, counter in counts.items()
     }
-    for config, columns in sentences.items():
-        write_whole(output / f"{config}.conll", "\n".join(columns))
+    for config, kept in rows.items():
+        write_bio(kept, output / f"{config}.conll")
     return {config: dict(counter) for config, counter in counts.items()}
 
 
-def _columns(row: Row, counts: Counter[str]) -> str:
-    tags = ["O"] * len(row["tokens"])
+def _in_a_column(row: Row, counts: Counter[str]) -> Row:
+    """The row with the longest of its targets that no other covers, and no white space in its tokens."""
+    taken = [False] * len(row["tokens"])
+    targets = []
     for span in sorted(row["entities"], key=lambda span: (span["start"] - span["end"], span["start"], span["label"])):
-        if any(tag != "O" for tag in tags[span["start"] : span["end"]]):
+        if any(taken[span["start"] : span["end"]]):
             counts["nested_targets"] += 1
             continue
-        tags[span["start"] : span["end"]] = [f"B-{span['label']}"] + [f"I-{span['label']}"] * (
-            span["end"] - span["start"] - 1
-        )
-    tokens = ("".join("▁" if char.isspace() else char for char in token) for token in row["tokens"])
-    return "".join(f"{token}\t{tag}\n" for token, tag in zip(tokens, tags, strict=True))
+        taken[span["start"] : span["end"]] = [True] * (span["end"] - span["start"])
+        targets.append(span)
+    tokens = ["".join("▁" if char.isspace() else char for char in token) for token in row["tokens"]]
+    return {"id": row["id"], "tokens": tokens, "entities": targets}
 
 
 def row_features() -> Any:

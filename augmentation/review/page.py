@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from augmentation.kept import failed
 from augmentation.llm.dialogue import Finished
 from augmentation.pipeline import Augmentation
 from augmentation.review.decisions import Decisions, reviewed_rows, span_key
@@ -109,7 +110,7 @@ def _sample(run: Augmentation, row: Row, done: Finished[Any], drawn: Mapping[str
         "drawn": Markup(render(row["tokens"], drawn_spans(row), unit=run.unit, drawn=drawn)),
         "spans": spans,
         "dropped": [drop for part in done.value if isinstance(part, Annotation) for drop in part.dropped],
-        "failed": [{"task": o.request.task, "reason": o.error} for o in done.outcomes if o.error is not None],
+        "failed": [{"task": o.request.task, "reason": o.error} for o in failed(done)],
         "answers": [
             {"task": o.request.task, "model": o.answer.model, "cut": o.answer.cut, "text": o.answer.text}
             for o in done.outcomes

@@ -287,6 +287,11 @@ def spells(text: UnitText, words: Sequence[str]) -> bool:
     return "".join(map(fold, words)) == text.folded.text
 
 
+def fit(text: UnitText, words: Sequence[str]) -> tuple[bool, int]:
+    """How good the words of an answer are: whether they spell the text, and how many of its characters they cover."""
+    return spells(text, words), sum(span[1] - span[0] for span in align_words(text, words) if span)
+
+
 def align_words(text: UnitText, words: Sequence[str]) -> list[CharSpan | None]:
     """Lay `words` along the text: monotone, one to one, covering as many characters as possible.
 

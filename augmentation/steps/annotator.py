@@ -13,6 +13,7 @@ from augmentation.llm.outcome import Outcome
 from augmentation.llm.tasks import Example, Request, package_version, targets_request
 from augmentation.steps.alignment import Dropped, EntitySpan, UnitText, align_in_order
 from augmentation.steps.asking import Annotation, AnnotationSettings, Range, asked
+from augmentation.steps.label_merging import normal_form
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.units_knowfree import join_units
@@ -36,9 +37,20 @@ class TargetSettings:
     descriptions: tuple[tuple[str, str], ...] = ()
     verify: bool = False
 
+    def label_of(self, named: str) -> str | None:
+        """The label that is meant by a name: itself, or the one that differs in case, white space, - and _ alone."""
+        if named in self.labels:
+            return named
+        meant = [label for label in self.labels if _loosely(label) == _loosely(named)]
+        return meant[0] if len(meant) == 1 else None
+
     def guided(self, guideline: str | None) -> "TargetSettings":
         """With a guideline that the LLM induced before those that people gave."""
         return replace(self, guidelines="\n".join(filter(None, (guideline, self.guidelines))))
+
+
+def _loosely(label: str) -> str:
+    return " ".join(normal_form(label).replace("_", " ").replace("-", " ").split())
 
 
 def gold_pairs(row: Mapping[str, Any], unit: str) -> tuple[tuple[str, str], ...]:
@@ -82,7 +94,7 @@ def align_targets(
     dropped: list[Dropped] = []
     for (start, end), outcome in answers:
         if outcome.parsed is not None:
-            items = [(item.entity, item.type) for item in outcome.parsed.value]
+            items = [(item.entity, targets.label_of(item.type) or item.type) for item in outcome.parsed.value]
             unknown = [Dropped(*item, "unknown_label") for item in items if item[1] not in targets.labels]
             counts["unknown_label"] += len(unknown)
             text = UnitText.from_tokens(tokens[start:end], settings.unit)

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
+from augmentation.llm.answers import strip_reasoning
 from augmentation.llm.dialogue import Work, together
 from augmentation.llm.outcome import Outcome
 from augmentation.llm.tasks import Request
@@ -54,15 +55,29 @@ def asked(
     counts: Counter[str],
     allowed: Callable[[int], bool] | None = None,
 ) -> Work[list[tuple[Range, Outcome]]]:
-    """One question about a window; where the token limit cut the answer, about its halves, and so on down."""
+    """One question about a window; where the token limit cut the answer, about its halves, and so on down.
+
+    Not where the answer had not begun, as of models that think longer than `max_tokens`: halves would bring no more.
+    """
     text = UnitText.from_tokens(tokens[slice(*window)], settings.unit).text
     [outcome] = yield [make(text, window)]
     counts["answers"] += 1
-    if outcome.kind == "cut" or (outcome.parsed is not None and outcome.parsed.cut):
+    if _was_cut(outcome):
         parts = halves(tokens, *window, allowed)
         if len(parts) > 1:
             counts["split_windows"] += 1
-            answers = yield from together([asked(make, tokens, part, settings, counts, allowed) for part in parts])
+
+            def make_part(text: str, part: Range) -> Request:
+                return replace(make(text, part), part_of=outcome.request)
+
+            answers = yield from together([asked(make_part, tokens, part, settings, counts, allowed) for part in parts])
             return list(chain.from_iterable(answers))
     counts["failed"] += outcome.parsed is None
     return [(window, outcome)]
+
+
+def _was_cut(outcome: Outcome) -> bool:
+    """Whether the token limit ended an answer that had begun."""
+    if outcome.parsed is not None:
+        return outcome.parsed.cut
+    return outcome.kind == "cut" and outcome.answer is not None and bool(strip_reasoning(outcome.answer.text).strip())

@@ -42,7 +42,8 @@ def pick(
         embed: vectors of texts `[n, d]`; for `diverse` and `both`.
     """
     chosen = _Unlike(texts, taken)
-    left = [at for at in range(len(texts)) if at not in set(taken)]
+    before = set(taken)
+    left = [at for at in range(len(texts)) if at not in before]
     random.Random(f"{seed}:{len(taken)}").shuffle(left)
     if how in ("uncertain", "both"):
         assert doubts is not None, f"{how} needs doubts"
@@ -52,8 +53,8 @@ def pick(
         among = left[: DOUBTFUL_SHARE * number] if how == "both" else left
         weights = [doubts[at] for at in among] if how == "both" and doubts is not None else None
         centres = _nearest_to_centres(embed([texts[at] for at in among]), number, weights, seed)
-        first = [among[at] for at in centres]
-        left = first + [at for at in left if at not in set(first)]
+        first = dict.fromkeys(among[at] for at in centres)
+        left = [*first, *(at for at in left if at not in first)]
     for at in left:
         if len(chosen.new) == number:
             break

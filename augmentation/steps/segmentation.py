@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from augmentation.llm.dialogue import Work
 from augmentation.llm.tasks import Request, reask, segmentation_request
-from augmentation.steps.alignment import UnitText, segment, spells
+from augmentation.steps.alignment import UnitText, fit, segment, spells
 from augmentation.steps.asking import AnnotationSettings, Range, asked
 
 
@@ -34,7 +34,7 @@ def words_of(
             complaint = spelling_complaint(text.text, named)
             [second] = yield [reask(outcome.request, outcome.answer.text, complaint, model=settings.model)]
             if second.parsed is not None and not second.parsed.cut:
-                named = second.parsed.value
+                named = max((named, second.parsed.value), key=lambda words: fit(text, words))
         result = segment(text, named)
         counts["flagged"] += result.flagged
         counts["unplaced"] += result.unplaced

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from augmentation.kept import failed
 from augmentation.llm.dialogue import AllFailedError, Work, answer_all, finished
 from augmentation.llm.store import Store
 from augmentation.llm.tasks import Example
@@ -96,14 +97,14 @@ def tag_with_llm(
         done = [finished(work, runner) for work in works()]
         asked = sum(answers.counts().values()) - sum(before.values())
     outcomes = [outcome for each in done for outcome in each.outcomes]
-    failed = [each for each in done if any(outcome.parsed is None for outcome in each.outcomes)]
-    if rows and len(failed) == len(rows):
-        reason = next(outcome.error for outcome in failed[0].outcomes if outcome.parsed is None)
+    unanswered = [lost for each in done if (lost := failed(each))]
+    if rows and len(unanswered) == len(rows):
+        reason = unanswered[0][0].error
         raise AllFailedError(f"the LLM has no usable answer to any of the {len(rows)} texts: {reason}")
-    if failed:
+    if unanswered:
         logger.warning(
             "%d of %d texts have no usable answer and count as without entities; the same command asks for them again",
-            len(failed),
+            len(unanswered),
             len(rows),
         )
     usage = [(o.answer.prompt_tokens, o.answer.completion_tokens) for o in outcomes if o.answer is not None]
@@ -112,7 +113,7 @@ def tag_with_llm(
     priced = any(name.startswith("usd_per_") for name in settings.model_fields_set)
     numbers = {
         "texts": len(rows),
-        "failed": len(failed),
+        "failed": len(unanswered),
         "unaligned": sum(len(each.value.dropped) for each in done),
         "prompt_tokens": prompt if told else None,
         "completion_tokens": completion if told else None,

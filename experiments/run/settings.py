@@ -128,7 +128,7 @@ class RunSettings(BaseModel):
 
     @property
     def picking(self) -> Pick:
-        """How texts are picked. Where many hold no entity, doubt finds those that do (benchmarks/README.md)."""
+        """How texts are picked. Where many hold no entity, doubt finds those that do (benchmarks/TRIALS.md)."""
         return self.pick or ("random" if self.ask is None else "uncertain")
 
     def shared(self, variant: str) -> bool:

@@ -296,15 +296,15 @@ class KnowFreeTrainingArguments(TrainingArguments):
 # Table 10 by task; its exceptions by data set are in examples/.
 TASK_PRESETS: dict[str, dict[str, Any]] = {
     "ner": {"decoding": "flat", "weight_decay": 1e-3, "beta": 0.4},
-    # Tags hold no nesting: with them the Chinese demo loses 3 F1 on dev (benchmarks/README.md).
+    # Tags hold no nesting: with them the Chinese demo loses 3 F1 on dev (benchmarks/TRIALS.md).
     "nested_ner": {"decoding": "nested", "weight_decay": 1e-3, "beta": 0.4, "tag_weight": 0.0},
     "segmentation": {"decoding": "flat", "weight_decay": 1e-2, "beta": 1.0},
     "pos": {"decoding": "flat", "weight_decay": 1e-2, "beta": 1.0},
 }
 # Of a packaged encoder, where "small" has another than the best on dev: six layers of 384 take more than twelve
-# (benchmarks/README.md).
+# (benchmarks/TRIALS.md).
 LEARNING_RATES = {MINILM: 3e-4}
-# "small" was chosen on mit-movie's dev set (benchmarks/README.md). "paper" is what section 3.2 and appendix H say, and
+# "small" was chosen on mit-movie's dev set (benchmarks/TRIALS.md). "paper" is what section 3.2 and appendix H say, and
 # nothing that they do not: docs/paper.md has each difference, and what the paper leaves open.
 RECIPES: dict[str, dict[str, Any]] = {
     "small": {

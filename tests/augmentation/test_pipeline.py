@@ -261,6 +261,21 @@ def test_failed_answers_are_listed_and_retried(gappy, tmp_path, gold_file, finis
     assert bytes_of(folder) == bytes_of(finished_run) | bytes_of(folder, ["provenance.jsonl"])
 
 
+def test_failures_of_rows_that_are_gone_are_forgotten(gappy, tmp_path, gold_file, small_encoder):
+    folder = tmp_path / "run"
+    init(folder, gold_file, answers=gappy)
+    set_line(folder, "encoder", small_encoder)
+    call("run", folder)
+    rows = [line for line in gold_file.read_text(encoding="utf-8").splitlines(True) if '"demo-train-1"' not in line]
+    (folder / "gold.jsonl").write_text("".join(rows), encoding="utf-8")
+    set_line(folder, "train_file", "gold.jsonl")
+    call("run", folder, "--accept_changes")
+    assert [line["id"] for line in lines_of(folder / "failed.jsonl")] == ["demo-train-2#1"]
+    assert json.loads(call("status", folder, "--json"))["failed"] == [
+        {"task": "targets", "id": "demo-train-2#1", "reason": lines_of(folder / "failed.jsonl")[0]["reason"]}
+    ]
+
+
 def test_a_run_whose_every_question_failed_exits_1_and_writes_no_results(tmp_path, gold_file):
     answers = tmp_path / "answers.jsonl"
     line = {"task": "entities", "id": "x", "input": "of another text", "completion": "[]"}

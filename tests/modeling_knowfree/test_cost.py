@@ -1,5 +1,5 @@
 """What the head costs on a GPU, counted: kernels a forward, bytes and multiply-adds beside the floor. Issue 18 asks for
-the numbers; benchmarks/README.md has them in a table."""
+the numbers; benchmarks/SPEED.md has them in a table."""
 
 import pytest
 import torch

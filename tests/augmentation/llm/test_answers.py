@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augmentation.llm.answers import AnswerError, EntityItem, MergeGroup, Parsed, PosItem, parse
+from augmentation.llm.answers import AnswerError, EntityItem, MergeGroup, Parsed, PosItem, VerdictItem, parse
 from augmentation.llm.tasks import TASKS
 from tests.support.augment_mutants import mutants
 
@@ -40,6 +40,16 @@ OSLO_JSON = '{"entity": "Oslo", "type": "City"}'
         ('[{"entity": "Paris", "type": "City"}', [PARIS], True),
         ('[{"entity": " Paris ", "type": "City\\n"}]', [PARIS], False),
         ('[{"entity": 1966, "type": "Year"}]', [EntityItem(entity="1966", type="Year")], False),
+        ('[{"entity": 3.50, "type": 1E5}]', [EntityItem(entity="3.50", type="1E5")], False),
+        ('[{"entity": 007, "type": "a: 08, b"},]', [EntityItem(entity="007", type="a: 08, b")], True),
+        ("{}", [], False),
+        (f'{{"entities": [{PARIS_JSON}], "relations": []}}', [PARIS], False),
+        ('{"entities": [], "relations": []}', [], False),
+        (f"<thought>maybe [{OSLO_JSON}]?</thought>[{PARIS_JSON}]", [PARIS], False),
+        (f"[THINK]maybe [{OSLO_JSON}]?[/THINK][{PARIS_JSON}]", [PARIS], False),
+        (f"◁think▷maybe [{OSLO_JSON}]?◁/think▷[{PARIS_JSON}]", [PARIS], False),
+        (f"<|channel|>analysis<|message|>[{OSLO_JSON}]<|channel|>final<|message|>[{PARIS_JSON}]", [PARIS], False),
+        ("[{entity: Paris, type: City}]", [PARIS], True),  # no quote anywhere, and nothing better
         ('[{"entity": "a]}b", "type": "x"}]', [EntityItem(entity="a]}b", type="x")], False),
         ('[{"entity": "\\ud800", "type": "x"}]', [EntityItem(entity="\ufffd", type="x")], False),
     ],
@@ -53,6 +63,7 @@ def test_entities(text, expected, repaired):
     [
         ("segmentation", '["我们", "一起"]', ["我们", "一起"]),
         ("segmentation", '{"items": ["a", 5]}', ["a", "5"]),
+        ("verify_targets", '[{"number": 2, "right": false}]', [VerdictItem(number=2, right=False)]),
         ("pos", '[{"word": "a", "pos": "DET"}]', [PosItem(word="a", pos="DET")]),
         ("pos", '[{"word": "a", "pos": null}, {"word": "b"}]', [PosItem(word="a"), PosItem(word="b")]),
         ("merge", '{"groups": [{"standard": "A", "synonyms": ["a"]}]}', [MergeGroup(standard="A", synonyms=["a"])]),
@@ -76,6 +87,30 @@ def test_entities(text, expected, repaired):
 )
 def test_other_tasks(task, text, expected):
     assert parse(task, text) == Parsed(expected)
+
+
+def test_words_in_brackets_amid_prose_are_no_items():
+    assert parse("terms", '40 names of type [PER]:\n["Ann", "Bob"]').value == ["Ann", "Bob"]
+    assert parse("terms", "there is none of type [PER]: []").value == []
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "expected"),
+    [
+        ("entities", f'[{PARIS_JSON}, {{"type": "City", "entity": "Os', [PARIS]),
+        ("terms", '["Paris", "New Yo', ["Paris"]),
+    ],
+)
+def test_an_answer_that_ends_inside_a_string_was_cut_whatever_the_server_says(task, text, expected):
+    parsed = parse(task, text)
+    assert (parsed.value, parsed.cut) == (expected, True)
+
+
+@pytest.mark.parametrize("length", [0, 300])  # mended here, and in a process of its own
+def test_what_the_mending_library_itself_fails_on_is_an_unusable_answer(length, capfd):
+    with pytest.raises(AnswerError, match="broken beyond repair"):
+        parse("entities", '{"```json [{"entity": "巴黎", "type": "城市"}]```"}' + "x" * length + "]")
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -175,14 +175,15 @@ def test_filter_reject_save_and_export(run_folder, browser, tmp_path):
 
     call("export", run_folder, "--format", "conll", "--output", tmp_path / "conll")
     bear, tent = (tmp_path / "conll" / "train.conll").read_text(encoding="utf-8").strip().split("\n\n")
-    assert bear.splitlines()[2:7] == [
+    assert bear.splitlines()[0] == "# id = r1"
+    assert bear.splitlines()[3:8] == [
         "<script>alert(1)</script>\tO",
         "the\tO",
         "bear\tB-WILDLIFE",
         "near\tO",
         "harrow\tO",
     ]
-    assert tent.splitlines()[:2] == ["the\tO", "bear\tB-WILDLIFE"]
+    assert tent.splitlines()[1:3] == ["the\tO", "bear\tB-WILDLIFE"]
 
     call("export", run_folder, "--format", "datasets", "--output", tmp_path / "datasets")
     fusion = load_dataset(str(tmp_path / "datasets"), "fusion", split="train", cache_dir=str(tmp_path / "cache"))

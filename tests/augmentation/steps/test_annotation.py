@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from augmentation.kept import failed
 from augmentation.llm.dialogue import Unanswered, answer_all, both, finished, replay, together
 from augmentation.llm.protocol import Completion, RowError
 from augmentation.llm.runner import Runner
@@ -250,6 +251,28 @@ def test_window_whose_answer_was_cut_is_asked_in_halves_once_a_level(answered):
     ]
     assert [(s.start, s.end) for s in done.value.entities] == [(0, 2), (8, 10)]
     assert done.value.counts["entities"]["split_windows"] == 2
+
+    assert [outcome.error is None for outcome in done.outcomes] == [False, False, True, True, True]
+    assert failed(done) == []  # what was cut has been answered in parts
+
+
+@pytest.mark.parametrize("text", ["", "<think>let me see"])
+def test_an_answer_cut_before_it_began_is_not_asked_for_in_halves(answered, text):
+    done, client = answered(
+        lambda: annotate("r", TOKENS, settings(kinds=frozenset({"entities"}))), by_task(entities=(text, "length"))
+    )
+    assert len(client.asked) == 1
+    [outcome] = failed(done)
+    assert "raise max_tokens" in outcome.error and outcome.failure_key
+
+
+@pytest.mark.parametrize("second", [["。"], [], ["抱歉"]])
+def test_a_correction_that_fits_less_than_the_first_words_is_not_taken(answered, second):
+    done, _ = answered(
+        lambda: annotate("r", TOKENS, settings(kinds=frozenset({"segmentation"}))),
+        lambda request: second if request.reask else WORDS[1:],
+    )
+    assert len(done.value.words) == 8
 
 
 def test_failed_question_leaves_the_others_alone(answered):

@@ -1,11 +1,24 @@
 """A trained model annotates synthetic sentences, alone or with the LLM (S7, S9)."""
 
-from augmentation.steps.annotator import annotate_by_model
+import pytest
+
+from augmentation.steps.annotator import TargetSettings, annotate_by_model
 from tests.conftest import row
 
 
 def span(start, end, label, score):
     return {"start": start, "end": end, "label": label, "score": score, "word": "x"}
+
+
+@pytest.mark.parametrize(
+    ("named", "label"),
+    [
+        *((name, "Film Director") for name in ("Film Director", "film_director", "ＦＩＬＭ-director")),
+        *(("A", "A"), ("a", "a"), ("Ａ", None), ("Director", None)),
+    ],
+)
+def test_a_label_is_known_in_another_spelling_where_only_one_can_be_meant(named, label):
+    assert TargetSettings(("A", "Film Director", "a"), ()).label_of(named) == label
 
 
 def test_a_model_replaces_the_targets_and_keeps_its_scores():
