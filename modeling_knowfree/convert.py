@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from . import KnowFreeConfig, KnowFreeForTokenClassification
 from .data.labels import namespaced
 from .data.readers import InputError, read_labels, read_rows, write_rows
 from .data.rows import show
-from .files import is_taken
+from .files import as_os_error, is_taken
 from .loading import check_vocabulary, load_tokenizer, told_in_one_line
 
 # Fields of a released config.json that are the span head's; the others are the encoder's.
@@ -20,6 +21,7 @@ _HEAD_FIELDS = (
     "size_embed_dim", "cnn_dim", "biaffine_size", "kernel_size", "n_head", "cnn_depth", "span_threshold", "logit_drop",
     "num_target_labels", "num_labels", "architectures", "id2label", "label2id",
 )  # fmt: skip
+_OF_TRAINER = ("optimizer", "scheduler", "rng_state", "training_args", "scaler")
 _UNUSED = ("cnn.", "span_size_ids", "bert.pooler.", "bert.embeddings.position_ids")
 
 
@@ -53,7 +55,9 @@ def convert_data(source: Path, labels: Path, output: Path) -> str:
     files = [
         path
         for path in sorted(source.iterdir())
-        if path.suffix in (".json", ".jsonl") and not path.stem.startswith("labels") and path != labels
+        if path.suffix in (".json", ".jsonl")
+        and not path.stem.startswith("labels")
+        and not (labels.exists() and path.samefile(labels))
     ]
     if not files:
         raise InputError(f"--input {source}: neither a config.json nor data files (.json, .jsonl) in it")
@@ -83,8 +87,11 @@ def convert_checkpoint(source: Path, labels: Path, output: Path) -> str:
         tokenizer = load_tokenizer(str(source))
     check_vocabulary(tokenizer, config.encoder_config, f"--input {source}")
     config.tokenizer_size = len(tokenizer)
-    model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with as_os_error(output), TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as work:
+        model.save_pretrained(folder := Path(work) / "model")
+        tokenizer.save_pretrained(folder)
+        folder.replace(output)
     return f"{output}: {len(config.target_labels)} target and {len(config.extension_labels)} extension labels"
 
 
@@ -99,14 +106,19 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _read_state(source: Path) -> dict[str, Tensor]:
-    """The first weights file of the folder, read without running anything in it."""
+    """The weights file of the folder, read without running anything in it."""
     if (source / "model.safetensors").exists():
         from safetensors.torch import load_file
 
         return load_file(source / "model.safetensors")
-    files = sorted([*source.glob("*.bin"), *source.glob("*.pth"), *source.glob("*.pt")])
+    found = sorted(path for kind in ("*.bin", "*.pth", "*.pt") for path in source.glob(kind))
+    files = [path for path in found if not path.stem.startswith(_OF_TRAINER)]
+    files = [path for path in files if path.name == "pytorch_model.bin"] or files
     if not files:
         raise InputError(f"--input {source}: no state dict (pytorch_model.bin) in it")
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files)
+        raise InputError(f"--input {source}: several files may be the weights: {names}; keep one there")
     try:
         state = torch.load(files[0], map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:

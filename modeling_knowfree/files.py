@@ -15,6 +15,7 @@ _MENDS = {
     errno.EACCES: "change its permissions, or name another folder",
     errno.EPERM: "change its permissions, or name another folder",
     errno.ENOENT: "it was moved or deleted: put it back, or name another",
+    errno.EEXIST: "a file stands where a folder should be: name another",
     errno.ENOTDIR: "a file stands where a folder should be: name another",
     errno.EISDIR: "it is a folder: name a file",
     errno.ENAMETOOLONG: "choose a shorter name",
@@ -37,17 +38,15 @@ def disk_trouble(error: OSError) -> str | None:
 def as_os_error(path: str | os.PathLike[str]) -> Iterator[None]:
     """Errors of the disk inside become `OSError`s that name a file; where they name none, `path`.
 
-    Writing to a full disk raises an OSError without a name; safetensors and torch raise classes of their own.
+    Writing to a full disk raises an OSError without a name; safetensors, tokenizers and torch raise classes of their own.
     """
-    from safetensors import SafetensorError
-
     try:
         yield
     except OSError as error:
         if error.errno is not None and error.filename is None:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
-    except (SafetensorError, RuntimeError) as error:
+    except Exception as error:
         number = _number(str(error), Path(path))
         if number is None:
             raise

@@ -71,6 +71,22 @@ def test_predict_into_a_full_file(disk, rows, trained):
     assert lines[-1].startswith("knowfree: standard output: No space left on device; free some space"), lines
 
 
+@pytest.mark.parametrize("name", ["spans.jsonl", "spans.parquet"])
+def test_predict_into_a_file_on_a_full_disk(name, disk, rows, trained):
+    argv = ["predict", "--model", trained, "--input", rows, "--threshold", "0.05", "--output", disk / name]
+    outcome = on_disk(disk, "size=24k" if name.endswith("l") else "size=100k", argv)
+    check(outcome, disk, FULL)
+    assert name not in outcome.files
+
+
+@pytest.mark.parametrize("kind", DISKS)
+def test_export(kind, disk, trained):
+    options, read_only, mend = DISKS[kind]
+    outcome = on_disk(disk, options, ["export", trained, disk / "out"], read_only=read_only)
+    check(outcome, disk, mend)
+    assert not [name for name in outcome.files if name.startswith("out/")]
+
+
 def test_a_folder_that_vanishes_is_told(tmp_path, capsys, monkeypatch):
     """What a command was told to read is gone."""
     import knowfree

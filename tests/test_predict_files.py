@@ -1,8 +1,12 @@
 """`knowfree predict` into files: formats, Parquet, resuming; what it and `evaluate` say when something cannot be right."""
 
+import datetime
 import gzip
 import json
+import lzma
 import shutil
+from decimal import Decimal
+from uuid import UUID
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from knowfree import cli
 from modeling_knowfree.data.readers import InputError, read_rows, write_rows
 from modeling_knowfree.inference import shards
-from modeling_knowfree.inference.outputs import part_of, plan_of, weights_of
+from modeling_knowfree.inference.outputs import held, part_of, plan_of, weights_of
 
 TEXTS = ["left harrow creek trailhead at 5 am .", "the bear left at 4 am", "old axe in the snow", "crossed at 5 ."] * 2
 
@@ -169,6 +173,7 @@ def test_another_input_is_not_continued(trained, tokens, tmp_path):
         (["--output", "{folder}"], "is a folder"),
         (["--output", "{folder}/in.jsonl"], "exists already"),
         (["--output", "{folder}/none/out"], "there is no folder"),
+        (["--output", "/dev/null"], "/dev/null: is no file"),
         (["--device", "abacus"], "--device abacus"),
         (["--device", "cuda:99"], "--device cuda:99"),
         (["--device", "meta"], "holds no numbers"),
@@ -283,6 +288,45 @@ def test_parquet_keeps_the_ids_that_there_are(trained, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"tokens": ["the"]}\n{"id": 7, "tokens": ["bear"]}\n')
     call("predict", "--model", trained, "--input", tmp_path / "in.jsonl", "--output", tmp_path / "out.parquet")
     assert pq.read_table(tmp_path / "out.parquet").column("id").to_pylist() == [None, "7"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "kind", "written"),
+    [
+        ([UUID(int=7).bytes], pa.uuid(), str(UUID(int=7))),
+        ([b"\x00\xff"], pa.binary(), "00ff"),
+        ([Decimal("1.50")], pa.decimal128(5, 2), "1.50"),
+        ([datetime.date(2026, 1, 2)], pa.date32(), "2026-01-02"),
+        ([float("nan")], pa.float64(), None),
+        ([2.5], pa.float64(), "2.5"),
+        ([3], pa.int64(), 3),
+    ],
+)
+def test_ids_of_every_kind_come_out_as_json(ids, kind, written, trained, tmp_path):
+    pq.write_table(pa.table({"id": pa.array(ids, kind), "text": ["the bear"]}), tmp_path / "in.parquet")
+    [line] = call("predict", "--model", trained, "--input", tmp_path / "in.parquet").splitlines()
+    assert json.loads(line, parse_constant=pytest.fail).get("id") == written
+
+
+def test_an_output_that_another_process_writes_is_left_to_it(trained, tokens, tmp_path):
+    argv = ["predict", "--model", trained, "--input", tokens, "--output", tmp_path / "out"]
+    with held(tmp_path / "out"):
+        assert "another process is writing it" in call(*argv, code=2)
+        assert "another process is writing it" in call(*argv, "--resume", code=2)
+    call(*argv)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out"]
+
+
+def test_a_dash_is_standard_output(trained, tokens, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv = ["predict", "--model", trained, "--input", tokens]
+    assert call(*argv, "--output", "-") == call(*argv)
+    assert not (tmp_path / "-").exists()
+
+
+def test_an_input_packed_otherwise_is_told(trained, tokens, tmp_path):
+    (tmp_path / "in.xz").write_bytes(lzma.compress(tokens.read_bytes()))
+    assert "unpack it first: xz -d" in call("predict", "--model", trained, "--input", tmp_path / "in.xz", code=2)
 
 
 def test_parquet_without_text_is_refused(trained, tmp_path):

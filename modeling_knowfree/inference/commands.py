@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from pathlib import Path
 
 import click
@@ -20,7 +22,7 @@ def export(model: str, output: Path, to: str, int8: bool) -> None:
 
     \b
       knowfree export runs/mine exported --to onnx --int8
-      python -c 'from onnx_tagger import OnnxTagger; print(OnnxTagger("exported")(["我们一起在嘉鱼"]))'
+      echo 我们一起在嘉鱼 | python exported/onnx_tagger.py
     """
     from ..console import be_quiet
     from .export import export_onnx
@@ -52,6 +54,21 @@ def serve(model: str, host: str, port: int, batch_size: int, queue_size: int) ->
     from .server import make_app
 
     be_quiet()
-    uvicorn.run(
-        make_app(model, batch_size, queue_size), host=host, port=port, log_level="warning", timeout_keep_alive=5
-    )
+    with _listening(host, port) as listener:
+        app = make_app(model, batch_size, queue_size)
+        name = f"[{host}]" if ":" in host else host
+        click.echo(f"listening on http://{name}:{listener.getsockname()[1]}", err=True)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=5))
+        server.run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that is bound. Raises InputError where the address is taken or is none of this machine."""
+    from ..data.rows import InputError
+
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        mend = "name another --port, or --host"
+        told = os.strerror(error.errno) if error.errno else error
+        raise InputError(f"--host {host} --port {port}: {told}; {mend}") from error

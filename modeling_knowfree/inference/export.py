@@ -16,6 +16,7 @@ import torch
 
 from .. import decoding_knowfree, units_knowfree
 from ..data.rows import InputError
+from ..files import as_os_error
 from ..modeling_knowfree import KnowFreeForTokenClassification
 from .cells import TILE, CellScores
 from .onnx_tagger import plan_cells
@@ -50,7 +51,7 @@ def export_onnx(model: str, output: Path, int8: bool = False) -> Path:
     network = pipe.model.cpu().float().eval()
     config = network.config
     output.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as work:
+    with as_os_error(output), TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as work:
         folder = Path(work) / "export"
         folder.mkdir()
         pipe.tokenizer.save_pretrained(folder)

@@ -6,6 +6,7 @@ from transformers import pipeline
 
 MAX_TEXTS = 256
 MAX_CHARACTERS = 200_000
+LOWEST_THRESHOLD = 0.01  # under it every span is a hit, and an answer of hundreds of megabytes
 OPTIONS = ("threshold", "decoding", "is_split_into_words", "overflow", "window_overlap")
 
 
@@ -27,14 +28,26 @@ class EndpointHandler:
             The pipeline's answer; for an input that is refused `{"error": why}`.
         """
         inputs, parameters = data.get("inputs"), data.get("parameters") or {}
-        texts = [inputs] if isinstance(inputs, str) else inputs
-        if not isinstance(texts, list) or not texts:
-            return {"error": 'give {"inputs": "a text"}, or a list of texts'}
         if not isinstance(parameters, dict) or set(parameters) - set(OPTIONS):
             return {"error": f"parameters takes {', '.join(OPTIONS)}"}
-        if len(texts) > MAX_TEXTS or sum(len(str(text)) for text in texts) > MAX_CHARACTERS:
+        in_units = parameters.get("is_split_into_words") is True
+        one = isinstance(inputs, str) or (
+            in_units and isinstance(inputs, list) and isinstance(next(iter(inputs), None), str)
+        )
+        texts = [inputs] if one else inputs
+        if not isinstance(texts, list) or not texts:
+            return {"error": 'give {"inputs": "a text"}, or a list of texts'}
+        if len(texts) > MAX_TEXTS or sum(map(_length, texts)) > MAX_CHARACTERS:
             return {"error": f"at most {MAX_TEXTS} texts and {MAX_CHARACTERS} characters a request"}
+        threshold = parameters.get("threshold")
+        if isinstance(threshold, int | float) and threshold < LOWEST_THRESHOLD:
+            return {"error": f"threshold is {threshold}; the lowest is {LOWEST_THRESHOLD}"}
         try:
             return self.pipe(inputs, **parameters)
         except (ValueError, TypeError) as error:
             return {"error": str(error)[:300]}
+
+
+def _length(text: Any) -> int:
+    """Characters of a text, or of all its units."""
+    return sum(len(str(unit)) for unit in text) if isinstance(text, list) else len(str(text))

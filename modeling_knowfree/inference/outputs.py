@@ -8,12 +8,15 @@ import logging
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from filelock import FileLock, Timeout
+
 from ..data.rows import InputError, Row, stored_object, stored_rows
-from ..files import write_whole
+from ..files import as_os_error, write_whole
 from ..units_knowfree import split_text
 
 PARQUET = "parquet"
@@ -45,6 +48,8 @@ def check_output(output: Path | None, output_format: str, resume: bool) -> None:
         return
     if output.is_dir():
         raise InputError(f"--output {output}: is a folder; name a file")
+    if output.exists() and not output.is_file():
+        raise InputError(f"--output {output}: is no file; name one, or leave --output out for standard output")
     if output.exists():
         raise InputError(f"--output {output}: exists already, finished; name another file, or delete it")
     if not output.parent.is_dir():
@@ -54,6 +59,26 @@ def check_output(output: Path | None, output_format: str, resume: bool) -> None:
             f"--output {output}: an earlier run stopped on the way to it; add --resume to go on, or delete "
             f"{part_of(output)}"
         )
+
+
+@contextmanager
+def held(output: Path) -> Iterator[None]:
+    """Hold an output against other processes that would write it.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    lock = FileLock(output.with_name(f".{output.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        mend = "wait for it, or name another file"
+        raise InputError(f"--output {output}: another process is writing it; {mend}") from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def format_of(output: Path | None, output_format: str | None) -> str:
@@ -144,10 +169,15 @@ def write_lines(lines: Iterator[str], output: Path, run: Mapping[str, Any]) -> N
     """
     first = list(islice(lines, 1))
     write_whole(plan_of(output), json.dumps(run))
-    with part_of(output).open("a", encoding="utf-8", newline="\n") as file:
+    file = part_of(output).open("a", encoding="utf-8", newline="\n")
+    try:
         for line in chain(first, lines):
-            file.write(line + "\n")
-            file.flush()
+            with as_os_error(output):
+                file.write(line + "\n")
+                file.flush()
+    finally:
+        with as_os_error(output):  # what a full disk did not take is tried once more
+            file.close()
 
 
 def finish(output: Path, output_format: str, unit: str) -> None:
@@ -167,7 +197,9 @@ def finish(output: Path, output_format: str, unit: str) -> None:
         made = part.with_suffix(".made")
         shutil.rmtree(made, ignore_errors=True)  # of a run that was killed here: some formats are folders
         if output_format == PARQUET:
-            write_parquet(stored_rows(part), made, {name for row in stored_rows(part) for name in row} | {"entities"})
+            names = {name for row in stored_rows(part) for name in row} | {"entities"}
+            with as_os_error(output):
+                write_parquet(stored_rows(part), made, names)
         else:
             _write_rows(output, output_format, unit, made)
         os.replace(made, output)
@@ -274,6 +306,16 @@ def rows_of_parquet(file: BinaryIO, name: str, start: int = 0, end: int | None =
             before = after_it
         batches = table.iter_batches(batch_size=ROWS_AT_ONCE, row_groups=groups, columns=names)
         rows = (row for batch in batches for row in batch.to_pylist())
-        yield from islice(rows, start - skipped, end - skipped)
+        for row in islice(rows, start - skipped, end - skipped):
+            yield row | {"id": _written_id(row["id"])} if "id" in row else row
     except pa.ArrowException as error:
         raise InputError(f"{name}: no Parquet that can be read: {' '.join(str(error).split()):.200}") from error
+
+
+def _written_id(row_id: Any) -> Any:
+    """An id as JSON has it: UUIDs, dates and numbers other than integers as text, bytes in hexadecimals."""
+    if isinstance(row_id, bytes):
+        return row_id.hex()
+    if row_id is None or isinstance(row_id, str | int):
+        return row_id
+    return None if row_id != row_id else str(row_id)  # not itself: NaN, a missing one

@@ -19,6 +19,7 @@ from .tag import load_pipeline
 MAX_TEXTS = 256
 MAX_CHARACTERS = 200_000
 MAX_BYTES = 4_000_000  # of a body: so many characters, each written as two escapes, and what is around them
+LOWEST_THRESHOLD = 0.01  # under it every span is a hit, and an answer of hundreds of megabytes
 WAIT_SECONDS = 0.005  # that the first question of a batch waits for others
 
 
@@ -28,7 +29,7 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
-    threshold: Annotated[float | None, Field(gt=0, lt=1)] = None
+    threshold: Annotated[float | None, Field(ge=LOWEST_THRESHOLD, lt=1)] = None
     decoding: Literal["flat", "nested", "all"] | None = None
 
     @field_validator("texts")

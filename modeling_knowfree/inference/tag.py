@@ -232,9 +232,8 @@ def _why_zero(pipe: KnowFreePipeline, rows: Sequence[Row], scores: dict[str, Any
     looked = [row["tokens"] for row in rows[:64]]
     found = pipe(looked, is_split_into_words=True, threshold=1e-6, decoding="flat")
     best = max((span["score"] for sentence in found for span in sentence), default=0.0)
-    return (
-        f"no prediction over the threshold {threshold:g}; the best has {best:.2g}: train longer, or lower --threshold"
-    )
+    told = f"{best:.2g}" if best < 0.99 else f"{best:.7f}"
+    return f"no prediction over the threshold {threshold:g}; the best has {told}: train longer, or lower --threshold"
 
 
 def predict(

@@ -13,7 +13,7 @@ span, count alike. On flat data this is seqeval's strict micro F1.
 _INPUTS = """
 Args:
     predictions, references: for each sentence the list of its spans, `{"start": int, "end": int, "label": str}`, `end`
-        exclusive, counted in whatever both sides count in. Doubled spans count once.
+        exclusive, counted in whatever both sides count in; other keys are not looked at. Doubled spans count once.
 Returns:
     precision, recall, f1: over all spans of all sentences (micro).
     macro_f1: mean over the labels that references or predictions have.
@@ -54,8 +54,20 @@ class SpanF1(evaluate.Metric):
             features=datasets.Features({"predictions": spans, "references": spans}),
         )
 
+    def add_batch(self, *, predictions=None, references=None, **kwargs):
+        """As `evaluate.Metric`; what spans have beside start, end and label, such as a score, is left out."""
+        super().add_batch(predictions=_bare(predictions), references=_bare(references), **kwargs)
+
+    def add(self, *, prediction=None, reference=None, **kwargs):
+        """One sentence, as `add_batch`."""
+        super().add(prediction=_bare([prediction])[0], reference=_bare([reference])[0], **kwargs)
+
     def _compute(self, predictions, references):
         return span_scores(_triples(references), _triples(predictions))
+
+
+def _bare(sentences):
+    return [[{key: span[key] for key in ("start", "end", "label")} for span in spans] for spans in sentences]
 
 
 def _triples(sentences):

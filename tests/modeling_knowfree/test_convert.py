@@ -198,6 +198,16 @@ def test_bad_checkpoints_are_told_and_leave_nothing(change, message, encoder, tm
     assert not (tmp_path / "released" / "harmed").exists()
 
 
+def test_what_a_trainer_leaves_beside_the_weights_is_not_taken_for_them(encoder, tmp_path):
+    released_folder(tmp_path / "released", encoder)
+    for name in ("optimizer.pt", "scheduler.pt", "a.pt"):
+        torch.save({"state": 1}, tmp_path / "released" / name)
+    convert(tmp_path / "released", tmp_path / "released" / "labels.txt", tmp_path / "ours")
+    (tmp_path / "released" / "pytorch_model.bin").rename(tmp_path / "released" / "best.bin")
+    with pytest.raises(InputError, match=r"several files may be the weights: a\.pt, best\.bin"):
+        convert(tmp_path / "released", tmp_path / "released" / "labels.txt", tmp_path / "again")
+
+
 def test_a_biaffine_without_heads_is_refused(encoder, tmp_path):
     released_folder(tmp_path / "released", encoder)
     config = json.loads((tmp_path / "released" / "config.json").read_text())
@@ -215,7 +225,8 @@ def test_a_released_data_folder_becomes_rows(tmp_path):
     entity = {"start": 0, "end": 2, "entity": "LOC", "text": ["嘉", "鱼"]}
     place = {"start": 0, "end": 2, "entity": "ENT:place", "text": ["嘉", "鱼"]}
     (folder / "train.json").write_text(json.dumps({"text": ["嘉", "鱼", "在"], "entities": [entity, place]}) + "\n")
-    convert(folder, folder / "labels.json", tmp_path / "ours")
+    (folder / "labels.json").rename(folder / "types.json")  # no name by which it is known
+    convert(folder, tmp_path / "data" / ".." / "data" / "types.json", tmp_path / "ours")
     (found,) = read_rows(tmp_path / "ours" / "train.jsonl")
     assert found["entities"] == [{"start": 0, "end": 2, "label": "LOC"}]
     assert [span["label"] for span in found["extensions"]] == ["ENT:place"]

@@ -48,6 +48,11 @@ nested = span_f1.compute(
     references=[spans((0, 4, "ORG"), (0, 2, "LOC"), (0, 2, "PER")), spans()],
     predictions=[spans((0, 4, "ORG"), (0, 2, "PER"), (1, 3, "LOC"), (0, 4, "ORG")), spans()],
 )
+with_scores = [[{**span, "score": 0.9, "word": "x"} for span in sentence] for sentence in [spans((0, 2, "LOC")), spans()]]
+assert span_f1.compute(predictions=with_scores, references=[spans((0, 2, "LOC")), spans()])["f1"] == 1.0
+for sentence in with_scores:
+    span_f1.add(prediction=sentence, reference=sentence)
+assert span_f1.compute()["correct_spans"] == 1
 empty = span_f1.compute(predictions=[[]], references=[[]])
 print(json.dumps({"worst_gap": max(gaps), "agreeing": min(gaps), "nested": nested, "empty": empty["f1"]}))
 """

@@ -3,12 +3,14 @@
 import asyncio
 import importlib.util
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
+from knowfree import cli
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.inference.commands import serve
 from modeling_knowfree.inference.server import Batcher, Question, make_app
@@ -79,6 +81,24 @@ def test_an_endpoint_answers_texts_and_refuses_what_is_none(handler):
     assert "characters a request" in handler({"inputs": "a" * 200_001})["error"]
     assert "threshold='0.5'" in handler({"inputs": "a", "parameters": {"threshold": "0.5"}})["error"]
     assert "threshold=2" in handler({"inputs": "a", "parameters": {"threshold": 2}})["error"]
+    assert "the lowest is 0.01" in handler({"inputs": "a", "parameters": {"threshold": 1e-9}})["error"]
+
+
+def test_an_endpoint_takes_the_units_of_one_sentence_and_of_many(handler):
+    units, parameters = TEXT.split(), {"is_split_into_words": True}
+    one = handler({"inputs": units, "parameters": parameters})
+    assert [handler({"inputs": [units, units], "parameters": parameters})] == [[one, one]]
+    assert isinstance(handler({"inputs": ["a"] * 300, "parameters": parameters}), list)
+    assert "at most 256 texts" in handler({"inputs": ["a"] * 300})["error"]
+    assert "characters" in handler({"inputs": [["a" * 100_001] * 2], "parameters": parameters})["error"]
+
+
+def test_a_port_that_is_taken_is_told_before_the_model_is_loaded(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        answer = CliRunner().invoke(cli, ["serve", str(tmp_path / "none"), "--port", str(port)])
+    assert answer.exit_code == 2
+    assert f"--port {port}: Address already in use; name another --port" in answer.stderr
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +123,7 @@ def test_a_server_tags_describes_and_counts(client):
         ({"texts": []}, 422),
         ({"texts": ["a"] * 257}, 422),
         ({"texts": ["a"], "threshold": 1}, 422),
+        ({"texts": ["a"], "threshold": 1e-9}, 422),
         ({"texts": ["a"], "model": "evil/repo"}, 422),
         ({"texts": ["a" * 200_001]}, 413),
     ],
