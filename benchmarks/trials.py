@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 from statistics import mean
 
-from knowfree_experiments.baselines.tagger import train_tagger
+from knowfree_experiments.baselines.tagger import TAGGERS, train_tagger
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import check_run
+from knowfree_experiments.run.variants import VARIANTS
 
 from benchmarks.run_all import config_of
 from modeling_knowfree.data.rows import write_rows
@@ -33,14 +34,17 @@ def finished() -> list[dict]:
     return [line for line in map(json.loads, lines) if "note" not in line]
 
 
-def trial(name: str, change: dict, variant: str, seed: int, updates: int | None) -> dict:
+def updates_of(name: str) -> int:
+    """How long a set trains by its YAML."""
+    return read_settings(config_of(name)).get("updates") or 600
+
+
+def trial(name: str, change: dict, variant: str, seed: int, updates: int) -> dict:
     """One training on the first subset of a set's YAML."""
     path = config_of(name)
     values = read_settings(path)
     values["train"] = values.get("train", {}) | {"eval_steps": None} | change
-    values["variants"] = [variant]
-    if updates:
-        values["updates"] = updates
+    values |= {"variants": [variant], "updates": updates}
     run = Run(check_run(values, str(path)), Path("runs") / "trials" / name)
     subset, rows = next(iter(run.subsets.items()))
     write_rows(run.gold(subset), rows)
@@ -48,10 +52,13 @@ def trial(name: str, change: dict, variant: str, seed: int, updates: int | None)
         run.augment(subset, variant, {}, False)
     work = run.folder / "training"
     shutil.rmtree(work, ignore_errors=True)
-    cell = run.cell(subset, variant, seed, run.settings.updates or 600)
+    cell = run.cell(subset, variant, seed, updates)
     started = time.perf_counter()
     tagger, arguments = cell.definition.tagger, cell.arguments(work)
-    scores = (train(arguments) if tagger == "span" else train_tagger(tagger, arguments))["validation"]
+    if tagger == "span":
+        scores = train(arguments)["validation"]
+    else:
+        scores = train_tagger(tagger, arguments, lexicon=run.settings.lexicon)["validation"]
     state = json.loads((work / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
     shutil.rmtree(work)
     return {
@@ -89,17 +96,19 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--updates", type=int, help="default: the set's")
     options = parser.parse_args()
+    for variant in options.variants:
+        if variant in VARIANTS and VARIANTS[variant].tagger not in ("span", *TAGGERS):
+            parser.error(f"--variants {variant}: no span model and none of {', '.join(TAGGERS)}")
     asked = []
     for seed in options.seeds:
         for name in options.sets:
             for variant in options.variants:
                 for change in options.changes:
-                    known = {"set": name, "change": change, "variant": variant, "seed": seed}
-                    if options.updates:
-                        known["updates"] = options.updates
+                    updates = options.updates or updates_of(name)
+                    known = {"set": name, "change": change, "variant": variant, "seed": seed, "updates": updates}
                     line = next((each for each in finished() if known.items() <= each.items()), None)
                     if line is None:
-                        line = trial(name, change, variant, seed, options.updates)
+                        line = trial(name, change, variant, seed, updates)
                         RESULTS.parent.mkdir(exist_ok=True)
                         with RESULTS.open("a", encoding="utf-8") as file:
                             file.write(json.dumps(line, ensure_ascii=False) + "\n")

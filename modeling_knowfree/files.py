@@ -38,7 +38,7 @@ def disk_trouble(error: OSError) -> str | None:
 def as_os_error(path: str | os.PathLike[str]) -> Iterator[None]:
     """Errors of the disk inside become `OSError`s that name a file; where they name none, `path`.
 
-    Writing to a full disk raises an OSError without a name; safetensors, tokenizers and torch raise classes of their own.
+    Writing to a full disk raises an OSError without a name; safetensors, tokenizers and torch raise others.
     """
     try:
         yield

@@ -12,6 +12,8 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig
 
 from .data.rows import InputError
 
+ORIGIN_FILE = "data_args.json"
+"""In a folder that training wrote: what the model is made of."""
 _PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer.model.v3")
 # What training replaces or leaves out anyway: a checkpoint without it is whole.

@@ -95,12 +95,17 @@ def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], tokenizer: Any
                     table[tokenizer.convert_tokens_to_ids(marker(label))] = table[names[label]].mean(0)
         network.to(devices)
         lines = [linearise(seed, tokenizer) for seed in seeds]
-        _tune(network, tokenizer, [line for line in lines if any(owner >= 0 for owner in line[1])], asking.seed)
+        _tune(network, tokenizer, list(filter(_has_entity, lines)), asking.seed)
         network.eval()
         return {
-            seed.id: _drawn(network, tokenizer, seed, line, asking) if seed.spans else []
+            seed.id: _drawn(network, tokenizer, seed, line, asking) if _has_entity(line) else []
             for seed, line in zip(seeds, lines, strict=True)
         }
+
+
+def _has_entity(line: tuple[list[int], list[int], list[int]]) -> bool:
+    """Whether an entity lies within what the model reads of the sentence."""
+    return any(owner >= 0 for owner in line[1])
 
 
 def marker(label: str) -> str:

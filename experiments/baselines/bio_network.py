@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import DataCollatorForTokenClassification, PreTrainedModel
+from transformers import DataCollatorForTokenClassification, PreTrainedConfig, PreTrainedModel
 
 from modeling_knowfree import KnowFreeConfig
 from modeling_knowfree.data.formats.schemes import spans_of_tags
@@ -33,6 +33,19 @@ class CrfTagger(nn.Module):
         super().__init__()
         self.emissions = emissions
         self.crf = tag_transitions(emissions.config.num_labels // 2)  # type: ignore[operator]
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """Of the emission model."""
+        return self.emissions.config
+
+    def gradient_checkpointing_enable(self, **options: Any) -> None:
+        """As `PreTrainedModel`: of the emission model."""
+        self.emissions.gradient_checkpointing_enable(**options)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """As `PreTrainedModel`: of the emission model."""
+        return self.emissions.get_input_embeddings()
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor, loss_weights: Tensor

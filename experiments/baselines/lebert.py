@@ -1,13 +1,16 @@
 """LEBERT: words enter between the encoder's layers (Liu et al., ACL 2021, "Lexicon Enhanced Chinese Sequence Labeling
 Using BERT Adapter"): after the first layer each piece attends to the words that cover its character."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoModel
 
 from modeling_knowfree.configuration_knowfree import KnowFreeConfig
-from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.loading import load_config
 
 from .crf_head import CrfHead
 from .lexicon_tagger import LexiconTagger, words_of_units
@@ -25,6 +28,12 @@ class Lebert(LexiconTagger):
         size = config.encoder_config.hidden_size
         self.adapter = LexiconAdapter(size, self.lexicon.size, config.head_dropout)
         self.tags = CrfHead(size, len(config.target_labels))
+
+    @classmethod
+    def check(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> None:
+        super().check(rows, lexicon, encoder, labels)
+        with torch.device("meta"):
+            encoder_layers(AutoModel.from_config(load_config(encoder)))
 
     def unit_states(self, batch: dict[str, Tensor]) -> Tensor:
         """The states `[B, L, D]` of an encoder whose first layer was followed by the adapter."""

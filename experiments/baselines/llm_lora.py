@@ -7,6 +7,7 @@ LLM's. Needs `peft`; `quantization: 4bit` needs `bitsandbytes` and a GPU.
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Trainer, set_seed
 
 from augmentation.llm.answers import AnswerError, parse
 from augmentation.llm.tasks import targets_request
@@ -33,6 +34,7 @@ from .windowed import FoundSpan
 logger = logging.getLogger(__name__)
 IGNORED = -100
 LORA_FILE = "llm_lora.json"
+POSITIVE = ("rank", "alpha", "learning_rate", "max_new_tokens")
 OPTIONS = {"rank": int, "alpha": int, "learning_rate": float, "dtype": str, "quantization": str, "max_new_tokens": int}
 """What a run's `lora:` may say beside `model`."""
 
@@ -99,7 +101,14 @@ def train_llm_lora(
     tokenizer, network = _load(told)
     network = _with_adapter(network, rank, alpha)
     features = [_feature(row, tokenizer, told, args.beta) for row in splits["train"]]
-    trainer = _Trainer(model=network, args=args, train_dataset=features, data_collator=_Collator(tokenizer))
+    most = _positions(network)
+    fitting = [feature for feature in features if len(feature["input_ids"]) <= most]
+    if not fitting:
+        raise InputError(f"llm_lora: every question and answer is longer than the {most:.0f} pieces that {model} reads")
+    if len(fitting) < len(features):
+        left_out = len(features) - len(fitting)
+        logger.warning("%d of %d training rows are longer than %s reads, and left out", left_out, len(features), model)
+    trainer = _Trainer(model=network, args=args, train_dataset=fitting, data_collator=_Collator(tokenizer))
     trainer.train()
     folder = Path(str(args.output_dir))
     network.save_pretrained(folder)
@@ -118,13 +127,15 @@ def check_lora(lora: Mapping[str, Any]) -> None:
     Check a run's `lora:`.
 
     Raises:
-        InputError: no model, an unknown option or a value of another kind, no `peft`.
+        InputError: no model or none that can be read, an unknown option or a value that it cannot have, no `peft`, no
+            GPU where one is needed.
     """
     allowed = f"lora: {{model: ID, {', '.join(f'{name}: …' for name in OPTIONS)}}}"
     if not isinstance(lora.get("model"), str):
         raise InputError(f"llm_lora tunes a causal language model; name it in the run's settings: {allowed}")
     for name, value in lora.items():
-        if name != "model" and not isinstance(value, OPTIONS.get(name, ())):
+        fits = name == "model" or (isinstance(value, OPTIONS.get(name, ())) and not isinstance(value, bool))
+        if not fits or (name in POSITIVE and not value > 0):
             mend = "; YAML reads a rate as a number where it has a point: 2.0e-4" if name == "learning_rate" else ""
             raise InputError(f"lora: {name} is {value!r}; allowed: {allowed}{mend}")
     if lora.get("dtype", "auto") not in ("auto", "float32", "bfloat16"):
@@ -133,6 +144,9 @@ def check_lora(lora: Mapping[str, Any]) -> None:
         raise InputError(f"lora: quantization is {lora['quantization']!r}; allowed: 4bit, or leave it out")
     if find_spec("peft") is None:
         raise InputError("llm_lora needs peft; mend: pip install 'knowfree[lora]'")
+    if lora.get("quantization") is not None:
+        _check_quantization()
+    _load_tokenizer(lora["model"])
 
 
 def predict_llm_lora(folder: Path, rows: Sequence[Row]) -> list[list[FoundSpan]]:
@@ -154,32 +168,51 @@ def predict_llm_lora(folder: Path, rows: Sequence[Row]) -> list[list[FoundSpan]]
 
 @torch.inference_mode()
 def tag_by_model(network: Any, tokenizer: Any, rows: Sequence[Row], told: Mapping[str, Any]) -> list[list[FoundSpan]]:
-    """The spans of each row, from greedy answers; what is no JSON or has no place in the text counts as nothing."""
+    """The spans of each row, from greedy answers; what is no JSON or has no place in the text counts as nothing, and so
+    does a row whose question fills what the model reads."""
     network.eval()
     found: list[list[FoundSpan]] = []
-    unusable = 0
+    unusable = cut = too_long = 0
     for row in tqdm(rows, desc="tag by LLM", unit="sentence", leave=False):
         ids = torch.tensor([_question(row, tokenizer, told)], device=network.device)
+        room = min(told["max_new_tokens"], _positions(network) - ids.shape[1])
+        if room < 1:
+            too_long += 1
+            found.append([])
+            continue
         answer = network.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            max_new_tokens=told["max_new_tokens"],
+            max_new_tokens=int(room),
             do_sample=False,
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
         )
-        text = tokenizer.decode(answer[0, ids.shape[1] :], skip_special_tokens=True)
+        said = answer[0, ids.shape[1] :]
+        is_cut = len(said) == room and int(said[-1]) != tokenizer.eos_token_id
+        cut += is_cut
+        text = tokenizer.decode(said, skip_special_tokens=True)
         try:
-            items = [(item.entity, item.type) for item in parse("targets", text).value]
+            items = [(item.entity, item.type) for item in parse("targets", text, cut=is_cut).value]
         except AnswerError:
             unusable += 1
             items = []
         known = [item for item in items if item[1] in told["labels"]]
         aligned = align_in_order(UnitText.from_tokens(row["tokens"], told["unit"]), known, flat=told["flat"])
         found.append(sorted({(span.start, span.end, span.type, 1.0) for span in aligned.spans}))
-    if unusable:
-        logger.warning("%d of %d answers are no JSON and count as without entities", unusable, len(rows))
+    for number, what in (
+        (unusable, "answers are no JSON and count as without entities"),
+        (cut, "answers were cut; raise max_new_tokens"),
+        (too_long, "texts are longer than the model reads and count as without entities"),
+    ):
+        if number:
+            logger.warning("%d of %d %s", number, len(rows), what)
     return found
+
+
+def _positions(network: Any) -> float:
+    """How many pieces a model was made for; more than its learnt positions would be an IndexError."""
+    return getattr(network.config, "max_position_embeddings", None) or math.inf
 
 
 def _question(row: Row, tokenizer: Any, told: Mapping[str, Any]) -> list[int]:
@@ -259,27 +292,38 @@ def _load(told: Mapping[str, Any]) -> tuple[Any, Any]:
         dtype = "bfloat16" if gpu and torch.cuda.is_bf16_supported() else "float32"
     options: dict[str, Any] = {"dtype": getattr(torch, dtype)}
     if told["quantization"] == "4bit":
-        if not gpu:
-            raise InputError("llm_lora: quantization 4bit needs a GPU; leave it out")
-        try:
-            import bitsandbytes  # noqa: F401
-        except ImportError as error:
-            raise InputError("llm_lora: quantization 4bit needs the package bitsandbytes; install it") from error
+        _check_quantization()
         from transformers import BitsAndBytesConfig
 
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=options["dtype"]
         )
+    tokenizer = _load_tokenizer(told["model"])
     try:
-        tokenizer = AutoTokenizer.from_pretrained(told["model"], trust_remote_code=False)
         network: Any = AutoModelForCausalLM.from_pretrained(told["model"], trust_remote_code=False, **options)
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"llm_lora: model {told['model']}: {' '.join(str(error).split()):.300}") from error
+    return tokenizer, network.to("cuda") if gpu and told["quantization"] is None else network
+
+
+def _check_quantization() -> None:
+    if not torch.cuda.is_available():
+        raise InputError("llm_lora: quantization 4bit needs a GPU; leave it out")
+    if find_spec("bitsandbytes") is None:
+        raise InputError("llm_lora: quantization 4bit needs the package bitsandbytes; install it")
+
+
+def _load_tokenizer(model: str) -> Any:
+    try:
+        AutoConfig.from_pretrained(model, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"llm_lora: model {model}: {' '.join(str(error).split()):.300}") from error
     if tokenizer.eos_token_id is None:
-        raise InputError(f"llm_lora: the tokenizer of {told['model']} has no eos_token, so no answer would ever end")
+        raise InputError(f"llm_lora: the tokenizer of {model} has no eos_token, so no answer would ever end")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return tokenizer, network.to("cuda") if gpu and told["quantization"] is None else network
+    return tokenizer
 
 
 def _with_adapter(network: Any, rank: int, alpha: int) -> Any:

@@ -94,6 +94,14 @@ class Tagger(nn.Module):
     def check(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> None:
         """Before a run starts: whether `prepare` will find what it needs; raises InputError where not."""
 
+    def gradient_checkpointing_enable(self, **options: Any) -> None:
+        """As `PreTrainedModel`: of the encoder."""
+        self.knowfree.gradient_checkpointing_enable(**options)
+
+    def get_input_embeddings(self) -> nn.Module:
+        """As `PreTrainedModel`: of the encoder."""
+        return self.knowfree.get_input_embeddings()
+
     def set_start(self, rows: Sequence[Row], start_bias: str) -> None:
         """For networks that score every span: begin with their bias, see `training.start.set_start_bias`."""
 

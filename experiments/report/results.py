@@ -213,7 +213,7 @@ class FinishedRun:
         if not self.test_file.exists():
             told = "" if "called_from" in self.settings else ", or call from the folder where `knowfree run` was called"
             raise InputError(f"{self.test_file}: the test file of {self.folder} is not here; put it back{told}")
-        return read_rows(self.test_file, unit=self.settings.get("unit"))
+        return read_rows(self.test_file, unit=self.settings.get("unit"), task=self.settings.get("task"))
 
     @property
     def unit(self) -> str:

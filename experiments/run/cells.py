@@ -211,6 +211,8 @@ def check_arguments(settings: RunSettings, variant: str, subsets: Mapping[str, l
         if name in _unused(definition.tagger):
             what = "a BIO tagger" if definition.tagger in ("bio", "bio_crf") else definition.tagger
             raise InputError(f"{where}: {what} has no {name}; leave it out")
+    if settings.train.get("lora_rank") and definition.tagger in ("bio", "bio_crf", *TAGGERS):
+        raise InputError(f"{where}: lora_rank is for KnowFREE alone: give it to variants of `define`, not to all")
     if definition.pool and definition.tagger != "span":
         raise InputError(
             f"{variant}: spans of the pool have weights and doubts, which {definition.tagger} cannot learn from; mend: "

@@ -7,8 +7,8 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,8 @@ class Run:
     def __init__(self, settings: RunSettings, folder: Path) -> None:
         self.folder = folder
         flat = settings.task != "nested_ner"
-        self.train_rows = read_rows(settings.train_file, unit=settings.unit, flat=flat, labels=settings.labels)
+        read = partial(read_rows, task=settings.task, flat=flat)
+        self.train_rows = read(settings.train_file, unit=settings.unit, labels=settings.labels)
         labels = settings.labels or target_labels(self.train_rows)
         if not labels:
             raise InputError(f"{settings.train_file}: no row has an entity: there is nothing to learn")
@@ -94,10 +95,10 @@ class Run:
         if settings.unit not in (None, unit):
             raise InputError(f"unit is {settings.unit!r}, but {settings.train_file} has {unit} tokens; leave unit out")
         if settings.validation_file:
-            read_rows(settings.validation_file, unit=unit, flat=flat)
-        self.test = read_rows(settings.test_file, unit=unit, flat=flat)
+            read(settings.validation_file, unit=unit)
+        self.test = read(settings.test_file, unit=unit)
         self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
-        self.subsets = self._subsets(flat)
+        self.subsets = self._subsets(read)
         pooled = any(map(settings.pool_annotator, settings.variants))
         self.pools = {subset: open_pool(self, rows) for subset, rows in self.subsets.items()} if pooled else {}
         if not pooled and (settings.unlabeled_file or settings.unlabeled_dataset_name):
@@ -135,7 +136,7 @@ class Run:
         if told.client == "hub" and not told.model:
             raise InputError(f"augment of {variant}: name the LLM that tags: model: ID, or recorded answers")
 
-    def _subsets(self, flat: bool) -> dict[str, list[Row]]:
+    def _subsets(self, read: Callable[..., list[Row]]) -> dict[str, list[Row]]:
         subsets: dict[str, list[Row]] = {}
         seed, name = self.settings.sampling_seed, self.settings.train_file
         for subset in self.settings.subsets:
@@ -156,7 +157,7 @@ class Run:
             elif subset.isdecimal():
                 subsets[subset] = random_subsets(self.train_rows, [int(subset)], seed=seed, name=name)[int(subset)]
             elif Path(subset).is_file():
-                subsets[folder] = read_rows(subset, unit=self.unit, flat=flat, labels=self.settings.labels)
+                subsets[folder] = read(subset, unit=self.unit, labels=self.settings.labels)
             else:
                 raise InputError(f"subsets: {subset!r} is none; write k5, a number of sentences, all, or name a file")
         return subsets

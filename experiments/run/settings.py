@@ -108,7 +108,9 @@ class RunSettings(BaseModel):
         if self.lexicon != "augmentation":
             return known
         return {
-            name: each.model_copy(update={"data": "fusion"}) if each.tagger in LEXICON_TAGGERS else each
+            name: each.model_copy(update={"data": "fusion"})
+            if each.tagger in LEXICON_TAGGERS and each.data == "gold"
+            else each
             for name, each in known.items()
         }
 
@@ -173,7 +175,7 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
     data = dict(data)
     for name in ("subsets", "variants", "seeds", "labels"):
         if isinstance(data.get(name), str):
-            data[name] = [part for part in data[name].split(",") if part]
+            data[name] = [part.strip() for part in data[name].split(",") if part.strip()]
         elif type(data.get(name)) is int:
             data[name] = [data[name]]
     if isinstance(data.get("subsets"), list):

@@ -41,7 +41,10 @@ def open_pool(run: Run, gold: Sequence[Row]) -> Pool:
     settings, unit = run.settings, run.unit
     files = {"dev": settings.validation_file, "test": settings.test_file}
     held_out = {
-        part: [sentence_key(join_units(row["tokens"], unit)[0]) for row in iterate_rows(path, unit=unit)]
+        part: [
+            sentence_key(join_units(row["tokens"], unit)[0])
+            for row in iterate_rows(path, unit=unit, task=settings.task)
+        ]
         for part, path in files.items()
         if path
     }

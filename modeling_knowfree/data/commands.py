@@ -25,6 +25,9 @@ def reading_options(command: Callable) -> Callable:
                 "--scheme",
                 help="Scheme of the tags: bio, iob1, iob2, bioes, bmes, bilou, suffix, io, each (one a token).",
             ),
+            click.option(
+                "--task", type=click.Choice(TASKS), help="What the annotation is for, where a file holds several."
+            ),
             click.option("--tag_column", help="The column of tags that counts: a number from 1, or a name."),
             click.option("--tag_names", help="File with the names of integer tags: a list, or dataset_info.json."),
             click.option("--annotator", help="Whose annotation counts where several differ on one sentence."),

@@ -16,8 +16,8 @@ from transformers import PreTrainedConfig
 
 from .. import KnowFreeConfig, KnowFreeForTokenClassification, KnowFreePipeline
 from ..data.readers import InputError, Row, read_rows
-from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show, span_sets
-from ..loading import load_config, load_tokenizer, refuse_pickles, told_in_one_line
+from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show, span_sets, stored_object
+from ..loading import ORIGIN_FILE, load_config, load_tokenizer, refuse_pickles, told_in_one_line
 from ..metrics import span_scores
 from ..units_knowfree import infer_unit, usual_length
 from .outputs import after, parquet_rows
@@ -155,7 +155,7 @@ def evaluate(
     Args:
         model: folder or Hub id.
         data: file in any layout of `data.readers`.
-        reading: how the file is read, what `read_rows` takes.
+        reading: how the file is read, what `read_rows` takes; its `task` is the model's unless it is given.
         options: `threshold`, `decoding`, `spans_per_batch`.
 
     Returns:
@@ -168,7 +168,7 @@ def evaluate(
     """
     pipe = load_pipeline(model, device)
     config = pipe.model.config
-    rows = read_rows(data, unit=config.unit, **(reading or {}))
+    rows = read_rows(data, unit=config.unit, **{"task": task_of(model), **(reading or {})})
     unknown = _unknown_labels(rows, config.target_labels, data)
     if other := _other_unit(rows, config.unit):
         logger.warning("%s: %s", data, other)
@@ -190,6 +190,12 @@ def evaluate(
     if scores["f1"] == 0:
         scores["reason"] = _why_zero(pipe, rows, scores, options.get("threshold", config.threshold))
     return scores
+
+
+def task_of(model: str) -> str | None:
+    """What a model's folder says that it was trained for; None where it does not, and of a Hub id."""
+    path = Path(model) / ORIGIN_FILE
+    return stored_object(path).get("task") if path.is_file() else None
 
 
 def _unknown_labels(rows: Sequence[Row], labels: Sequence[str], data: str) -> Counter[str]:

@@ -15,7 +15,7 @@ from ..data.readers import InputError, read_dataset, read_file, read_rows
 from ..data.rows import Row
 from ..encoders import HUB_IDS
 from ..files import write_whole
-from ..loading import check_vocabulary, load_config, told_in_one_line
+from ..loading import ORIGIN_FILE, check_vocabulary, load_config, told_in_one_line
 from ..units_knowfree import KnowFreeCollator, batches_by_cost, infer_unit, inner_window
 from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
@@ -29,7 +29,6 @@ from .tokenizer import load_tokenizer, lost_capitals
 from .trainer import KnowFreeTrainer
 
 logger = logging.getLogger(__name__)
-ORIGIN_FILE = "data_args.json"
 
 
 def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
@@ -255,6 +254,7 @@ def origin_of(model_args: ModelArguments, data_args: DataArguments) -> dict[str,
         "model_name_or_path": hub_id_or_folder(model_args.model_name_or_path),
         "dataset_name": hub_id_or_folder(data_args.dataset_name),
         "dataset_config_name": data_args.dataset_config_name,
+        "task": data_args.task,
         **{name: Path(path).name if path else None for name, path in files.items()},
     }
 

@@ -190,6 +190,13 @@ def test_melm_fills_entity_slots_only_and_keeps_what_it_made(masked, tmp_path):
     assert made(melm(asking, SEEDS, str(masked), tmp_path), SEEDS[0].id)[0] == ["kept\u2028\x85whole"]
 
 
+def test_melm_makes_nothing_of_entities_beyond_what_its_model_reads(masked, tmp_path):
+    words = ("snow",) * 600
+    far = SeedSentence("far", (*words, "ridge"), ((600, 601, "PLACE"),), " ".join((*words, "ridge")))
+    strategy = melm(Asking("en", "word", LIMITS, 0, 1, {}), [SEEDS[0], far], str(masked), tmp_path)
+    assert made(strategy, "far")[0] == [] and len(made(strategy, SEEDS[0].id)[0]) == 1
+
+
 def test_melm_needs_a_model_that_can_be_loaded_with_its_head(encoder, tmp_path):
     for wrong, problem in ((None, "name one"), (tmp_path, "has no tokenizer"), (encoder, r"such as cls\.predictions")):
         with pytest.raises(InputError, match=f"{problem}.*melm_model: bert-base-chinese"):

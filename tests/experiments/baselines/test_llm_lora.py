@@ -128,12 +128,13 @@ class Says(torch.nn.Module):
 
     device = torch.device("cpu")
 
-    def __init__(self, tokenizer, text: str):
+    def __init__(self, tokenizer, text: str, positions: int = 2048):
         super().__init__()
-        self.answer = torch.tensor([tokenizer(text)["input_ids"]])
+        self.answer = torch.tensor([[*tokenizer(text)["input_ids"], tokenizer.eos_token_id]])
+        self.config = LlamaConfig(max_position_embeddings=positions)
 
-    def generate(self, input_ids, **_):
-        return torch.cat([input_ids, self.answer], 1)
+    def generate(self, input_ids, max_new_tokens, **_):
+        return torch.cat([input_ids, self.answer[:, :max_new_tokens]], 1)
 
 
 @pytest.mark.parametrize(
@@ -147,10 +148,41 @@ class Says(torch.nn.Module):
 )
 def test_answers_are_aligned_as_every_llm_s(text, found, causal):
     told = {"model": str(causal), "dtype": "float32", "quantization": None, "language": "en", "unit": "word"}
-    told |= {"labels": ["GEAR", "PLACE"], "max_new_tokens": 1, "flat": True}
+    told |= {"labels": ["GEAR", "PLACE"], "max_new_tokens": 200, "flat": True}
     tokenizer, _ = _load(told)
     [spans] = tag_by_model(Says(tokenizer, text), tokenizer, ROWS[:1], told)
     assert [span[:3] for span in spans] == found
+
+
+@pytest.mark.parametrize("less", [1, 5, 20, 30])
+def test_of_an_answer_that_was_cut_the_whole_items_count(less, causal, caplog):
+    told = {"model": str(causal), "dtype": "float32", "quantization": None, "language": "en", "unit": "word"}
+    told |= {"labels": ["GEAR", "PLACE"], "flat": True}
+    tokenizer, _ = _load(told)
+    text = '[{"entity": "axe", "type": "GEAR"}, {"entity": "snow", "type": "PLACE"}]'
+    told["max_new_tokens"] = len(tokenizer(text)["input_ids"]) - less
+    [spans] = tag_by_model(Says(tokenizer, text), tokenizer, ROWS[:1], told)
+    assert [span[:3] for span in spans] == [(1, 2, "GEAR")]
+    assert "1 of 1 answers were cut; raise max_new_tokens" in caplog.text and "no JSON" not in caplog.text
+
+
+def test_texts_longer_than_the_model_reads_are_told(causal, caplog):
+    told = {"model": str(causal), "dtype": "float32", "quantization": None, "language": "en", "unit": "word"}
+    told |= {"labels": ["GEAR"], "max_new_tokens": 9, "flat": True}
+    tokenizer, _ = _load(told)
+    assert tag_by_model(Says(tokenizer, "[]", positions=40), tokenizer, ROWS[:2], told) == [[], []]
+    assert "2 of 2 texts are longer than the model reads" in caplog.text
+
+
+def test_training_rows_longer_than_the_model_reads_are_left_out(causal, tmp_path, caplog):
+    given = arguments(tmp_path, max_steps=1)
+    long = row(" ".join(["snow"] * 600), (0, 1, "GEAR"))
+    write_rows(tmp_path / "train.jsonl", [*ROWS, long])
+    train_llm_lora(given, str(causal), language="en", max_new_tokens=2)
+    assert "1 of 5 training rows are longer than" in caplog.text
+    write_rows(tmp_path / "train.jsonl", [long])
+    with pytest.raises(InputError, match="every question and answer is longer than the 2048 pieces"):
+        train_llm_lora(given | {"output_dir": str(tmp_path / "other")}, str(causal), language="en")
 
 
 def test_only_the_answer_is_learnt_and_synthetic_sentences_weigh_beta(causal):

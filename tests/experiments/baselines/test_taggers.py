@@ -225,6 +225,13 @@ def test_a_training_of_the_span_matrix_starts_so_and_the_letter_of_the_paper_doe
     assert losses["small"] < losses["paper"] / 4
 
 
+@pytest.mark.parametrize("name", FOR_WORDS)
+@pytest.mark.parametrize("option", [{"gradient_checkpointing": True}, {"neftune_noise_alpha": 5.0}])
+def test_what_transformers_asks_of_a_model_reaches_the_encoder(name, option, encoder, english_rows, tmp_path):
+    train_tagger(name, arguments(encoder, tmp_path, english_rows, max_steps=2, **option), **SIZES[name])
+    assert (tmp_path / "model" / "model.safetensors").exists()
+
+
 def test_of_overlapping_spans_the_outermost_are_kept():
     rows = [row("a b c d e", (1, 2, "X"), (0, 3, "Y"), (0, 3, "Z"), (2, 5, "X"), (3, 4, "X"))]
     kept, lost = outermost(rows)

@@ -10,6 +10,7 @@ from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import check_run
 
 from modeling_knowfree.data.readers import InputError, write_rows
+from modeling_knowfree.inference.tag import evaluate
 from tests.support.tiny_run import call, lines_of, tiny_settings
 
 
@@ -82,6 +83,26 @@ def test_bad_settings_are_one_line_code_2_and_leave_nothing(data, tmp_path, chan
 def test_a_lone_number_is_a_list_of_one(data):
     settings = check_run(data | {"seeds": 3, "subsets": 5}, "here")
     assert (settings.seeds, settings.subsets) == ([3], ["5"])
+
+
+def test_lists_may_be_one_text_with_commas_and_spaces(data):
+    settings = check_run(data | {"variants": "base, f ,", "labels": "PLACE, TIME", "seeds": "1, 2"}, "here")
+    assert (settings.variants, settings.labels, settings.seeds) == (["base", "f"], ["PLACE", "TIME"], [1, 2])
+
+
+def test_all_files_are_read_for_the_task(data, tmp_path):
+    tagged = [{"tokens": ["old", "axe", "head", "lost"], "tags": ["O", "NOUN", "NOUN", "VERB"]}] * 3
+    (tmp_path / "pos.jsonl").write_text("".join(json.dumps(each) + "\n" for each in tagged), encoding="utf-8")
+    files = dict.fromkeys(("train_file", "validation_file", "test_file"), str(tmp_path / "pos.jsonl"))
+    settings = data | files | {"task": "pos", "variants": ["base"], "subsets": [str(tmp_path / "pos.jsonl")]}
+    call(tmp_path / "run", settings)
+    run = read_run(tmp_path / "run")
+    for rows in (lines_of(tmp_path / "run" / "pos" / "gold.jsonl"), run.test_rows):
+        assert [(span["start"], span["end"]) for span in rows[0]["entities"]] == [(1, 2), (2, 3), (3, 4)]
+    model = tmp_path / "run" / "pos" / "base" / "seed-0"
+    scores = evaluate(str(model), str(tmp_path / "pos.jsonl"))
+    assert scores["gold_spans"] == 9
+    assert evaluate(str(model), str(tmp_path / "pos.jsonl"), reading={"task": "ner"})["gold_spans"] == 6
 
 
 def offsets(sentences: list[str]) -> str:

@@ -7,6 +7,7 @@ from knowfree_experiments.report.results import PREDICTIONS_FILE
 from knowfree_experiments.run.cells import shaping_arguments
 from knowfree_experiments.run.settings import check_run
 from knowfree_experiments.run.variants import LEXICON_TAGGERS, VARIANTS
+from transformers import AlbertConfig, AlbertModel, AutoTokenizer
 
 from augmentation.llm.recorded import RecordedClient
 from modeling_knowfree.data.readers import read_rows, write_rows
@@ -138,6 +139,11 @@ def test_the_llm_is_told_what_the_labels_mean(asked, tmp_path):
         ({"variants": ["flat"]}, "flat needs words"),
         ({"variants": ["llm_lora"]}, "lora: {model: ID"),
         ({"variants": ["llm_lora"], "lora": {"model": "m", "rank": "8"}}, "rank is '8'"),
+        ({"variants": ["llm_lora"], "lora": {"model": "m", "rank": 0}}, "rank is 0"),
+        ({"variants": ["llm_lora"], "lora": {"model": "m", "max_new_tokens": True}}, "max_new_tokens is True"),
+        ({"variants": ["llm_lora"], "lora": {"model": "nowhere"}}, "llm_lora: model nowhere: "),
+        ({"variants": ["base", "w2ner"], "train": {"lora_rank": 4}}, "train of w2ner: lora_rank is for KnowFREE alone"),
+        ({"variants": ["base", "bio"], "train": {"lora_rank": 4}}, "train of bio: lora_rank is for KnowFREE alone"),
         ({"variants": ["llm_lora"], "lora": {"model": "m", "quantization": "8bit"}}, "8bit"),
         (
             {"variants": ["llm_lora"], "lora": {"model": "m", "learning_rate": "2e-4"}},
@@ -212,6 +218,21 @@ def test_lexicon_rows_that_cannot_run_are_refused_before_anything_is_asked(chang
     settings["subsets"] = [str(wordless) if one == "wordless" else one for one in settings.get("subsets", ["all"])]
     assert told in call(tmp_path / "run", settings, code=2)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_encoder_without_layers_is_refused_before_anything_is_trained(chinese, encoder, tmp_path):
+    small = {"hidden_size": 16, "embedding_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    AlbertModel(AlbertConfig(vocab_size=999, num_hidden_layers=4, **small)).save_pretrained(tmp_path / "albert")
+    AutoTokenizer.from_pretrained(encoder).save_pretrained(tmp_path / "albert")
+    settings = chinese | {"model_name_or_path": str(tmp_path / "albert"), "variants": ["base", "lebert"]}
+    assert "AlbertModel has no list of layers" in call(tmp_path / "run", settings, code=2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_lexicon_row_of_synthetic_sentences_keeps_them(chinese):
+    own = {"define": {"mine": {"tagger": "lebert", "data": "train"}}, "lexicon": "augmentation"}
+    known = check_run(chinese | own, "test").known_variants
+    assert (known["mine"].data, known["lebert"].data) == ("train", "fusion")
 
 
 def test_some_baselines_have_a_recipe_of_their_own_unless_the_run_names_one(chinese):
