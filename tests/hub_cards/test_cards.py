@@ -349,6 +349,7 @@ def test_encoder_and_data_are_told_by_what_train_noted(encoder, tmp_path, monkey
         "model_name_or_path": "bert-base-chinese",
         "dataset_name": None,
         "dataset_config_name": None,
+        "task": "ner",
         "train_file": "train.jsonl",
         "validation_file": None,
         "test_file": "test.conll",

@@ -100,7 +100,7 @@ def test_get_knows_the_papers_data_sets_by_name(tmp_path: Path, monkeypatch):
 
 def test_every_command_that_reads_takes_the_same_options():
     names = {option.name for option in reading_params()}
-    assert names == DataArguments().reading().keys() - {"task"}
+    assert names == DataArguments().reading().keys()
     for command in ("sample", "evaluate"):
         shown = CliRunner().invoke(knowfree.cli, [command, "--help"]).output
         assert all(f"--{name}" in shown for name in names)
