@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -59,7 +60,8 @@ def serve(model: str, host: str, port: int, batch_size: int, queue_size: int) ->
         name = f"[{host}]" if ":" in host else host
         click.echo(f"listening on http://{name}:{listener.getsockname()[1]}", err=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=5))
-        server.run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
+            server.run(sockets=[listener])
 
 
 def _listening(host: str, port: int) -> socket.socket:
