@@ -183,7 +183,7 @@ def init(folder: Path, **options: Any) -> None:
     values = {name: value for name, value in options.items() if value not in (None, ())}
     for name in ("train_file", "dev_file", "test_file"):
         if name in values:
-            rows = read_rows(values[name])
+            rows = read_rows(values[name], task=values.get("task", "ner"))
             values[name] = _from_folder(folder, values[name])
             if name == "train_file":
                 values["unit"] = infer_unit(rows)

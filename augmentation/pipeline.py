@@ -108,7 +108,7 @@ class Augmentation:
         self.size = len(self._ids)
         self._source_keys = frozenset(source)
         held_out = {
-            part: frozenset(sentence_key(self.text(row["tokens"])) for row in iterate_rows(folder / name))
+            part: frozenset(sentence_key(self.text(row["tokens"])) for row in self._read(folder / name))
             for part, name in (("dev", settings.dev_file), ("test", settings.test_file))
             if name
         }
@@ -145,8 +145,11 @@ class Augmentation:
 
     def rows(self, *, quiet: bool = True) -> Iterator[Row]:
         """The gold rows, read anew; what there is to tell of them was told at first."""
-        path, flat = self.folder / self.settings.train_file, self.settings.task != "nested_ner"
-        return iterate_rows(path, quiet=quiet, flat=flat)
+        flat = self.settings.task != "nested_ner"
+        return self._read(self.folder / self.settings.train_file, quiet=quiet, flat=flat)
+
+    def _read(self, path: Path, **options: Any) -> Iterator[Row]:
+        return iterate_rows(path, task=self.settings.task, **options)
 
     def _seed_sentence(self, row: Row) -> SeedSentence:
         spans = sorted((span["start"], span["end"], span["label"]) for span in row["entities"])

@@ -276,7 +276,7 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
         if name := getattr(settings, f"{split}_file"):
             if not (folder / name).is_file():
                 continue
-            held_out = {_key(row["tokens"], counts["unit"]) for row in iterate_rows(folder / name)}
+            held_out = {_key(row["tokens"], counts["unit"]) for row in iterate_rows(folder / name, task=settings.task)}
             found = {name: sum(key in held_out for key in keys[name]) for name in keys if name != "train"}
             overlaps.append(Overlap(split, len(held_out), found))
     teacher = folder / "teacher.json"
