@@ -102,13 +102,16 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
 }
 _WRAPPERS = (["items"], ["groups"], ["result"])  # what models name a list that holds everything
 
-_THINKING = "think|thinking|thought|reasoning|reflection|seed:think"
 _REASONING = re.compile(
-    rf"<({_THINKING})>.*?(?:</\1>|\Z)|\[THINK\].*?(?:\[/THINK\]|\Z)|◁think▷.*?(?:◁/think▷|\Z)"
+    r"<(think|thinking|thought|reasoning|reflection|seed:think)>.*?(?:</\1>|\Z)"
+    r"|\[THINK\].*?(?:\[/THINK\]|\Z)|◁think▷.*?(?:◁/think▷|\Z)"
     r"|<\|channel\|>analysis.*?(?:<\|channel\|>final<\|message\|>|\Z)",
     re.DOTALL | re.IGNORECASE,
 )
-_REASONING_TAIL = re.compile(rf"\A.*(?:</(?:{_THINKING})>|\[/THINK\]|◁/think▷)", re.DOTALL | re.IGNORECASE)
+_REASONING_TAIL = re.compile(
+    r"\A.*(?:</(?:think|thinking|thought|reasoning|reflection|seed:think)>|\[/THINK\]|◁/think▷)",
+    re.DOTALL | re.IGNORECASE,
+)
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)[^\n`{\[]*", re.MULTILINE)
 _MARK = re.compile(r'["\[\]{}]')
 _STRING_MARK = re.compile(r'["\\]')

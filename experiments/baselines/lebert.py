@@ -33,7 +33,7 @@ class Lebert(LexiconTagger):
     def check(cls, rows: Sequence[Row], lexicon: str | None, encoder: str, labels: Sequence[str]) -> None:
         super().check(rows, lexicon, encoder, labels)
         with torch.device("meta"):
-            encoder_layers(AutoModel.from_config(load_config(encoder)))
+            encoder_layers(AutoModel.from_config(load_config(encoder), trust_remote_code=False))
 
     def unit_states(self, batch: dict[str, Tensor]) -> Tensor:
         """The states `[B, L, D]` of an encoder whose first layer was followed by the adapter."""

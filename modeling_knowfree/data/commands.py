@@ -26,7 +26,7 @@ def reading_options(command: Callable) -> Callable:
                 help="Scheme of the tags: bio, iob1, iob2, bioes, bmes, bilou, suffix, io, each (one a token).",
             ),
             click.option(
-                "--task", type=click.Choice(TASKS), help="What the annotation is for, where a file holds several."
+                "--task", type=click.Choice(TASKS), help="What a file is read for, where it can be several things."
             ),
             click.option("--tag_column", help="The column of tags that counts: a number from 1, or a name."),
             click.option("--tag_names", help="File with the names of integer tags: a list, or dataset_info.json."),
@@ -125,7 +125,6 @@ def _visible(text: str) -> str:
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--to", default="jsonl", show_default=True, help="Format of OUT; `knowfree data formats` lists them.")
-@click.option("--task", type=click.Choice(TASKS), help="What the file is read for, where it can be several things.")
 @click.option("--unit", type=click.Choice(["character", "word"]), help="What running text is cut into.")
 @reading_options
 def convert(source: str, output: Path, to: str, **options: Any) -> None:

@@ -12,6 +12,7 @@ from knowfree_experiments.run.laying_out import lay_out
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import VARIANTS, check_run
 from knowfree_hub_cards.facts import read_augmentation
+from transformers import AutoConfig, AutoTokenizer
 
 from augmentation.llm.store import hold
 from augmentation.review.decisions import read_decisions
@@ -370,18 +371,28 @@ def test_the_preset_of_the_task_shapes_a_cell(data, tmp_path, monkeypatch):
     assert cell.key() != before
 
 
+@pytest.fixture
+def causal(encoder, tmp_path) -> Path:
+    """A folder that llm_lora may be told: a configuration, and a tokenizer that knows an end."""
+    AutoConfig.from_pretrained(encoder).save_pretrained(tmp_path / "causal")
+    AutoTokenizer.from_pretrained(encoder, eos_token="[SEP]").save_pretrained(tmp_path / "causal")
+    return tmp_path / "causal"
+
+
 @pytest.mark.parametrize(
     ("changes", "others"),
     [
-        ({"variants": ["llm_lora"], "lora": {"model": "m"}}, [{"language": "zh"}, {"lora": {"model": "n"}}]),
+        ({"variants": ["llm_lora"], "lora": {"rank": 8}}, [{"language": "zh"}, {"lora": {"rank": 4}}]),
         ({"variants": ["llm_zero"]}, [{"label_descriptions": {"PLACE": "where"}}]),
     ],
 )
-def test_what_the_prompt_says_is_part_of_a_cell(data, tmp_path, changes, others):
+def test_what_the_prompt_says_is_part_of_a_cell(data, causal, tmp_path, changes, others):
     [variant] = changes["variants"]
 
     def key(**more):
-        return planned(data, tmp_path / "run", **changes | more).cell("all", variant, 0, 3).key()
+        told = changes | more
+        told |= {"lora": told["lora"] | {"model": str(causal)}} if "lora" in told else {}
+        return planned(data, tmp_path / "run", **told).cell("all", variant, 0, 3).key()
 
     assert key() == key() and all(key(**other) != key() for other in others)
 
@@ -396,13 +407,11 @@ def test_an_llm_that_tags_the_test_set_knows_nothing_of_label_merging(data, tmp_
     assert key() == key(epsilon=0.7, kinds=["pos"]) != key(window_units=64)
 
 
-def test_what_else_lies_in_files_is_part_of_a_cell(data, tmp_path):
-    causal_folder = tmp_path / "causal"
-    causal_folder.mkdir()
+def test_what_else_lies_in_files_is_part_of_a_cell(data, causal, tmp_path):
     words = tmp_path / "more.jsonl"
     shutil.copy(data["train_file"], words)
     of_words = {"variants": ["base"], "train": data["train"] | {"vocabulary_files": [str(words)]}}
-    tuned = {"variants": ["llm_lora"], "lora": {"model": str(causal_folder)}}
+    tuned = {"variants": ["llm_lora"], "lora": {"model": str(causal)}}
 
     def keys():
         return [
@@ -412,7 +421,8 @@ def test_what_else_lies_in_files_is_part_of_a_cell(data, tmp_path):
 
     before = keys()
     words.write_text(words.read_text(encoding="utf-8").upper(), encoding="utf-8")
-    (causal_folder / "config.json").write_text("{}")
+    config = json.loads((causal / "config.json").read_text())
+    (causal / "config.json").write_text(json.dumps(config | {"hidden_dropout_prob": 0.3}))
     assert all(old != new for old, new in zip(before, keys(), strict=True))
 
 
