@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import httpx2
 from huggingface_hub import AsyncInferenceClient
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.inference._common import RequestParameters
 
 from augmentation.llm.door import content, count, name, prose, told, word
@@ -91,6 +91,9 @@ class HubClient:
             raise error_for_status(
                 response.status_code, response.headers, response.text, endpoint=self.endpoint, token=self._token
             ) from None
+        except OfflineModeIsEnabled:
+            told_so = "HF_HUB_OFFLINE is set, and the Hub has to be asked who provides the model"
+            raise StopRunError(f"{self.endpoint}: {told_so}; unset it, or name a server by --base_url") from None
         except httpx2.TransportError as error:  # on the way there
             raise RetryableError(
                 f"the Hub cannot be asked who provides the model: {told(error)}", unreachable=True

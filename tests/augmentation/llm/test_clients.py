@@ -6,6 +6,9 @@ import asyncio
 import datetime
 import email.utils
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from augmentation.llm.tasks import entities_request, explanation_request, merge_request, segmentation_request
 from modeling_knowfree.data.rows import InputError
-from tests.support import SHARED
+from tests.support import ROOT, SHARED
 from tests.support.augment_rows import requests, write_recorded
 from tests.support.llm_server import Faults, LLMServer
 
@@ -219,9 +222,36 @@ def test_what_a_status_means(status, error, monkeypatch):
         assert found.retry_after_seconds == 7
 
 
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"HF_HUB_OFFLINE": "1"}, "StopRunError provider:together: HF_HUB_OFFLINE is set"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "RetryableError the Hub cannot be asked who provides the model: Conn"),
+    ],
+)
+def test_a_hub_that_cannot_be_asked_for_a_provider_is_told_as_such(environment, told):
+    """In a process of its own: the hub client reads its environment once."""
+    program = """
+import asyncio
+from augmentation.llm.clients import HubClient
+from augmentation.llm.tasks import entities_request
+client = HubClient("Qwen/Qwen2.5-14B-Instruct", provider="together")
+try:
+    asyncio.run(client.send(entities_request("r", "a", language="en"), "none"))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    own |= {"HF_TOKEN": "hf_" + "a" * 34} | environment
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=own, capture_output=True, text=True, timeout=90
+    )
+    assert ended.stdout.startswith(told), ended
+
+
 def test_retry_after_in_both_forms():
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=30)
-    assert retry_after_seconds("12") == 12
+    assert (retry_after_seconds("12"), retry_after_seconds("6.0"), retry_after_seconds("0.5")) == (12, 6, 0.5)
     assert retry_after_seconds(email.utils.format_datetime(soon, usegmt=True)) == pytest.approx(30, abs=2)
     assert retry_after_seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0
     for nothing in (None, "", "soon", "-5", "1e9999", "٣", "Wed, 99 Oct 2015 07:28:00 GMT"):
