@@ -379,11 +379,11 @@ def _predict_here(
             if resume:
                 click.echo(f"{output}: {count} rows are done already", err=True)
         try:
-            lines: Any = Path(source)
-            if lines.is_file() and not _is_parquet(lines):
-                lines = _unpacked(lines)
-            elif not lines.is_file():
-                lines = opened.enter_context(click.open_file(source, "rb"))
+            path = Path(source)
+            if not path.is_file():  # standard input, or a pipe, which can be read only once
+                lines: Any = opened.enter_context(click.open_file(source, "rb"))
+            else:
+                lines = path if _is_parquet(path) else _unpacked(path)
         except OSError as error:
             raise InputError(f"--input {source}: {error.strerror}; name a file, or - for standard input") from error
         # Closed before an error is told, and its progress bar with it: the error is a line of its own.

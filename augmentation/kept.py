@@ -25,7 +25,7 @@ class Told:
         value: the result of its work.
         answered: how many questions got a usable answer.
         failures: the others, a line of `failed.jsonl` each.
-        failure_keys: of these, as the store knows them.
+        failure_keys: by what the store knows these.
         provenance: of every answer, usable or not, a line of `provenance.jsonl` each.
     """
 
@@ -33,19 +33,20 @@ class Told:
     value: Any
     answered: int
     failures: list[dict[str, Any]]
-    failure_keys: list[str]
+    failure_keys: list[str | None]
     provenance: list[dict[str, Any]]
 
     @classmethod
     def of(cls, row: Row, done: Finished[Any]) -> "Told":
         """From finished work; the answers' texts are let go."""
         answered = sum(outcome.error is None for outcome in done.outcomes)
-        failures = [failure_line(outcome) for outcome in failed(done)]
-        return cls(row, done.value, answered, failures, failure_keys_of(done), list(provenance_of(done)))
+        lost = failed(done)
+        keys = [outcome.failure_key for outcome in lost]
+        return cls(row, done.value, answered, [*map(failure_line, lost)], keys, list(provenance_of(done)))
 
 
 def failed(done: Finished[Any]) -> list[Outcome]:
-    """What was not answered, nor its parts in its place."""
+    """What was not answered, without what was asked for in parts instead."""
     replaced = [outcome.request.part_of for outcome in done.outcomes if outcome.request.part_of is not None]
     return [outcome for outcome in done.outcomes if outcome.error is not None and outcome.request not in replaced]
 
@@ -54,11 +55,6 @@ def failure_line(outcome: Outcome) -> dict[str, Any]:
     """A line of `failed.jsonl`."""
     request = outcome.request
     return {"id": request.row_id, "task": request.task, "kind": outcome.kind, "reason": outcome.error}
-
-
-def failure_keys_of(done: Finished[Any]) -> list[str]:
-    """Of `failed`, as the store knows them."""
-    return [outcome.failure_key for outcome in failed(done) if outcome.failure_key is not None]
 
 
 def provenance_of(done: Finished[Any]) -> Iterator[dict[str, Any]]:

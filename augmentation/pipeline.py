@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from augmentation.guideline_stage import GuidelineStage
-from augmentation.kept import Kept, Told, failed, failure_keys_of, failure_line, provenance_of
+from augmentation.kept import Kept, Told, failed, failure_line, provenance_of
 from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, both, finished
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.tasks import Example, explanation_request
@@ -345,8 +345,9 @@ class Augmentation:
             counts["synthesis"] = dict(sorted(synthesis.items()))
         probed = self.pool.probed() if self.pool and self.pool.teacher else []
         others = [*merges, *self.guidelines.induced(), *probed, *map(self._finished, self.swap_works())]
-        failures += [failure_line(outcome) for done in others for outcome in failed(done)]
-        keys.update(key for done in others for key in failure_keys_of(done))
+        lost = [outcome for done in others for outcome in failed(done)]
+        failures += map(failure_line, lost)
+        keys.update(outcome.failure_key for outcome in lost)
         counts["failed"] = dict(Counter(failure["task"] for failure in failures))
 
         files = {"fusion": self._fused(gold, label_map)}
@@ -464,7 +465,7 @@ class _Survey:
         self.rows = 0
         self.answered = 0
         self.failures: list[dict[str, Any]] = []
-        self.failure_keys: list[str] = []
+        self.failure_keys: list[str | None] = []
         self._counts: dict[str, Counter[str]] = {}
         self.classes = type_classes(pair for told in rows for pair in self._note(told))
 

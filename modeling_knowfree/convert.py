@@ -89,7 +89,8 @@ def convert_checkpoint(source: Path, labels: Path, output: Path) -> str:
     config.tokenizer_size = len(tokenizer)
     output.parent.mkdir(parents=True, exist_ok=True)
     with as_os_error(output), TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as work:
-        model.save_pretrained(folder := Path(work) / "model")
+        folder = Path(work) / "model"
+        model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         folder.replace(output)
     return f"{output}: {len(config.target_labels)} target and {len(config.extension_labels)} extension labels"

@@ -24,6 +24,8 @@ _MENDS = {
     errno.EMFILE: "too many files are open (ulimit -n)",
 }
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # an error of a disk, not of what is copied to it
+
 
 def disk_trouble(error: OSError) -> str | None:
     """One line on a file or folder that cannot be used: which one, why, what to do. `None` for other errors."""
@@ -43,21 +45,24 @@ def as_os_error(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        is_copy = error.filename2 is not None  # it names what was read first, not the disk that is full
+        if error.errno is not None and (error.filename is None or (is_copy and error.errno in _FULL)):
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
         raise
     except Exception as error:
-        number = _number(str(error), Path(path))
+        number = _number(error, Path(path))
         if number is None:
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
-def _number(message: str, path: Path) -> int | None:
-    told = re.search(r"\(os error (\d+)\)", message)
+def _number(error: Exception, path: Path) -> int | None:
+    """The number of the disk's error that a library tells in words; None for what is none."""
+    told = re.search(r"\(os error (\d+)\)", str(error))
     if told:
         return int(told[1])
-    if "PytorchStreamWriter" not in message and "write failed" not in message and "iostream" not in message:
+    of_torch = ("PytorchStreamWriter", "write failed", "iostream")
+    if not isinstance(error, RuntimeError) or not any(words in str(error) for words in of_torch):
         return None
     folder = path if path.is_dir() else path.parent
     probe = folder / f".{os.getpid()}.probe"
@@ -65,8 +70,8 @@ def _number(message: str, path: Path) -> int | None:
         with probe.open("wb") as file:
             file.write(bytes(1 << 20))
             os.fsync(file.fileno())
-    except OSError as error:
-        return error.errno
+    except OSError as told_now:
+        return told_now.errno
     finally:
         probe.unlink(missing_ok=True)
     return errno.EIO

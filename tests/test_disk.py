@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from modeling_knowfree.data.readers import write_rows
+from modeling_knowfree.data.readers import InputError, write_rows
+from modeling_knowfree.files import as_os_error
+from tests.modeling_knowfree.test_convert import released_folder
 from tests.support.small_disk import Outcome, on_disk
 
 FULL = "free some space (df -h) or some files (df -i)"
@@ -85,6 +87,23 @@ def test_export(kind, disk, trained):
     outcome = on_disk(disk, options, ["export", trained, disk / "out"], read_only=read_only)
     check(outcome, disk, mend)
     assert not [name for name in outcome.files if name.startswith("out/")]
+
+
+@pytest.mark.parametrize("kind", DISKS)
+def test_convert(kind, disk, encoder, tmp_path):
+    options, read_only, mend = DISKS[kind]
+    released_folder(tmp_path / "released", encoder)
+    argv = ["convert", "--input", tmp_path / "released", "--labels", tmp_path / "released" / "labels.txt"]
+    outcome = on_disk(disk, options, [*argv, "--output", disk / "out"], read_only=read_only)
+    check(outcome, disk, mend)
+    assert not [name for name in outcome.files if name.startswith("out/")]
+
+
+@pytest.mark.parametrize("error", [ValueError("the write failed in line 3"), InputError("iostream is no label")])
+def test_what_is_no_trouble_of_the_disk_goes_through(error, tmp_path):
+    with pytest.raises(type(error)) as raised, as_os_error(tmp_path / "out"):
+        raise error
+    assert raised.value is error
 
 
 def test_a_folder_that_vanishes_is_told(tmp_path, capsys, monkeypatch):

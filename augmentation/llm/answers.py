@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
@@ -151,23 +151,36 @@ def parse(task: Task, text: str, *, cut: bool = False) -> Parsed:
         raise AnswerError("the answer is empty")
     if task in PROSE:
         return Parsed(body, cut=cut)
-    values, repaired, unbalanced, broken_off = _json_values(_FENCE.sub("", body))
-    if not values:
+    found = _json_values(_FENCE.sub("", body))
+    if not found.values:
         raise AnswerError(f"no JSON in the answer: {body[:80]!r}")
-    cut = cut or broken_off  # whatever the server says
-    items, error = _fitting_items(task, values, drop_last=cut and unbalanced)
+    cut = cut or found.broken_off  # whatever the server says
+    items, error = _fitting_items(task, found.values, drop_last=cut and found.unbalanced)
     if error is not None:
         raise AnswerError(error)
-    if cut and unbalanced and not items:
+    if cut and found.unbalanced and not items:
         raise AnswerError("the answer was cut by the token limit before its first complete item")
-    return Parsed(items, repaired=repaired, cut=cut)
+    return Parsed(items, repaired=found.repaired, cut=cut)
 
 
-def _json_values(text: str) -> tuple[list[Any], bool, bool, bool]:
-    """Top-level JSON values of `text`, whether any had to be repaired, whether the last one never closes, and whether
-    it ends inside a string. Numbers are strings, spelt as they stand."""
-    values: list[Any] = []
-    guessed: list[Any] = []  # of pieces without a quote: JSON without any, or words in brackets amid prose
+class _Found(NamedTuple):
+    """The top-level JSON values of an answer.
+
+    Attributes:
+        values: numbers in them are strings, spelt as they stand.
+        repaired: one at least was not valid.
+        unbalanced: the last one never closes.
+        broken_off: it ends inside a string.
+    """
+
+    values: list[Any]
+    repaired: bool
+    unbalanced: bool
+    broken_off: bool
+
+
+def _json_values(text: str) -> _Found:
+    found: list[tuple[Any, bool]] = []  # with whether it is a guess: JSON without any quote, or a word in brackets
     repairs = 0
     unbalanced = broken_off = is_certain = False
     position = 0
@@ -177,24 +190,22 @@ def _json_values(text: str) -> tuple[list[Any], bool, bool, bool]:
         unbalanced = end is None
         piece = text[start:end]
         try:
-            values.append(json.loads(piece, parse_int=str, parse_float=str, parse_constant=str))
-            is_certain = is_certain or '"' in piece or not values[-1]
+            value = json.loads(piece, parse_int=str, parse_float=str, parse_constant=str)
+            found.append((value, False))
+            is_certain = is_certain or '"' in piece or not value
         except (ValueError, RecursionError):
             repairs += 1
             if repairs > MAX_REPAIRS:
                 raise AnswerError(f"more than {MAX_REPAIRS} broken JSON values: {text[:80]!r}") from None
             value = _repair(piece)
             if isinstance(value, dict | list):
-                values.append(value)
-                if not _QUOTE.search(piece):
-                    guessed.append(value)
+                found.append((value, not _QUOTE.search(piece)))
         if end is None:
             broken_off = _UNESCAPED_QUOTE.findall(piece).count('"') % 2 == 1
             break
         position = end
-    if is_certain:
-        values = [value for value in values if not any(value is guess for guess in guessed)]
-    return values, repairs > 0, unbalanced, broken_off
+    values = [value for value, is_guess in found if not (is_guess and is_certain)]
+    return _Found(values, repairs > 0, unbalanced, broken_off)
 
 
 def _balanced_end(text: str, start: int) -> int | None:

@@ -92,8 +92,8 @@ class HubClient:
                 response.status_code, response.headers, response.text, endpoint=self.endpoint, token=self._token
             ) from None
         except OfflineModeIsEnabled:
-            told_so = "HF_HUB_OFFLINE is set, and the Hub has to be asked who provides the model"
-            raise StopRunError(f"{self.endpoint}: {told_so}; unset it, or name a server by --base_url") from None
+            why = "HF_HUB_OFFLINE is set, and the Hub has to be asked who provides the model"
+            raise StopRunError(f"{self.endpoint}: {why}; unset it, or name a server by --base_url") from None
         except httpx2.TransportError as error:  # on the way there
             raise RetryableError(
                 f"the Hub cannot be asked who provides the model: {told(error)}", unreachable=True

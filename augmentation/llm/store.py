@@ -342,7 +342,7 @@ class Store:
         for row in self._rows("SELECT * FROM failures ORDER BY task, row_id, key"):
             yield Failure(*row)
 
-    def keep_failures(self, keys: Collection[str]) -> None:
+    def keep_failures(self, keys: Collection[str | None]) -> None:
         """Forget failures with other keys: of questions that are no longer asked, or whose answer can be read now."""
         over = [failure.key for failure in self.failures() if failure.key not in keys]
         if over:

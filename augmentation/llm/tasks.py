@@ -150,13 +150,13 @@ def row_seed(seed: int, row_id: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}:{row_id}".encode("utf-8", "surrogatepass")).digest()[:4], "big") >> 1
 
 
-def _on_lines(value: Any) -> Any:
-    """What a prompt shows, each string on one line: a text's own lines are no lines of the question."""
+def _one_lined(value: Any) -> Any:
+    """A variable of a prompt, each string in it on one line: a text's own lines are no lines of the question."""
     if isinstance(value, str):
         return _BREAKS.sub(" ", value)
     if isinstance(value, Mapping):
-        return {name: _on_lines(inner) for name, inner in value.items()}
-    return [_on_lines(inner) for inner in value] if isinstance(value, Sequence) else value
+        return {name: _one_lined(inner) for name, inner in value.items()}
+    return [_one_lined(inner) for inner in value] if isinstance(value, Sequence) else value
 
 
 def _request(
@@ -171,7 +171,7 @@ def _request(
     top_p: float | None = None,
     seed: int | None = None,
 ) -> Request:
-    shown = {name: value if name == "guidelines" else _on_lines(value) for name, value in variables.items()}
+    shown = {name: value if name == "guidelines" else _one_lined(value) for name, value in variables.items()}
     return Request(
         task=task,
         row_id=row_id,

@@ -314,6 +314,7 @@ def _check_quantization() -> None:
 
 
 def _load_tokenizer(model: str) -> Any:
+    """The tokenizer of a model whose configuration can be read too. Raises InputError where not, or without an end."""
     try:
         AutoConfig.from_pretrained(model, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)

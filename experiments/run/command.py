@@ -110,7 +110,7 @@ def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
                 f"{dev}  {result['updates']} updates, {result['seconds']:.0f} s"
             )
             finished += 1
-    except Exception:
+    except Exception:  # it goes through; what there is to see already is told before it
         if finished:
             click.echo(f"finished before: {finished}; to see them: knowfree report {whole.folder}", err=True)
         raise

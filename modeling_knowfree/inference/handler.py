@@ -30,11 +30,10 @@ class EndpointHandler:
         inputs, parameters = data.get("inputs"), data.get("parameters") or {}
         if not isinstance(parameters, dict) or set(parameters) - set(OPTIONS):
             return {"error": f"parameters takes {', '.join(OPTIONS)}"}
-        in_units = parameters.get("is_split_into_words") is True
-        one = isinstance(inputs, str) or (
-            in_units and isinstance(inputs, list) and isinstance(next(iter(inputs), None), str)
-        )
-        texts = [inputs] if one else inputs
+        is_one = isinstance(inputs, str)
+        if parameters.get("is_split_into_words") is True and isinstance(inputs, list) and inputs:
+            is_one = isinstance(inputs[0], str)
+        texts = [inputs] if is_one else inputs
         if not isinstance(texts, list) or not texts:
             return {"error": 'give {"inputs": "a text"}, or a list of texts'}
         if len(texts) > MAX_TEXTS or sum(map(_length, texts)) > MAX_CHARACTERS:

@@ -14,12 +14,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ..units_knowfree import check_unicode
+from .handler import LOWEST_THRESHOLD, MAX_CHARACTERS, MAX_TEXTS
 from .tag import load_pipeline
 
-MAX_TEXTS = 256
-MAX_CHARACTERS = 200_000
 MAX_BYTES = 4_000_000  # of a body: so many characters, each written as two escapes, and what is around them
-LOWEST_THRESHOLD = 0.01  # under it every span is a hit, and an answer of hundreds of megabytes
 WAIT_SECONDS = 0.005  # that the first question of a batch waits for others
 
 

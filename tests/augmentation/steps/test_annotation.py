@@ -251,7 +251,6 @@ def test_window_whose_answer_was_cut_is_asked_in_halves_once_a_level(answered):
     ]
     assert [(s.start, s.end) for s in done.value.entities] == [(0, 2), (8, 10)]
     assert done.value.counts["entities"]["split_windows"] == 2
-
     assert [outcome.error is None for outcome in done.outcomes] == [False, False, True, True, True]
     assert failed(done) == []  # what was cut has been answered in parts
 

@@ -234,6 +234,10 @@ def test_subsets_are_drawn_and_budgets_stop_with_code_3(data, tmp_path):
     assert "run the same command to go on" in output
     gold = lines_of(tmp_path / "run" / "k1" / "gold.jsonl")
     assert len({span["label"] for row in gold for span in row["entities"]}) >= 5 and len(gold) < 8
+    assert "finished before" not in output  # nothing was
+    output = call(tmp_path / "run", settings, "--max-requests", 4, code=3)
+    finished = len(lines_of(tmp_path / "run" / "results.jsonl"))
+    assert finished == 2 and f"finished before: 2; to see them: knowfree report {tmp_path / 'run'}" in output
     call(tmp_path / "run", settings)
     results = lines_of(tmp_path / "run" / "results.jsonl")
     assert [(r["subset"], r["variant"], r["dev_f1"], r["curve"]) for r in results] == [
