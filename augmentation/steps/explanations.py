@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import cycle
 from typing import Any
 
 import pysbd
@@ -75,22 +76,23 @@ def split_sentences(paragraph: str, language: str) -> list[str]:
 
     English goes through pysbd, unless that loses some of it. Otherwise a sentence ends at 。！？ (a run of them, with
     the closing quotes and brackets after it), or at .!? before white space, unless a quote or bracket is open: what
-    stands in quotes is not cut.
+    stands in quotes is not cut. Straight double quotes open and close in turn.
     """
     if language == "en":
         found = [sentence.strip() for sentence in _segmenter().segment(paragraph) if sentence.strip()]
         if "".join("".join(found).split()) == "".join(paragraph.split()):  # ♬ and others stand for marks inside pysbd
             return found
-    balanced = _is_balanced(paragraph)
+    marked = _with_curly_quotes(paragraph)
+    balanced = _is_balanced(marked)
     sentences, start, depth = [], 0, 0
-    for match in re.finditer(r"[。！？!?]+|\.(?=\s|$)|[“‘「『（《〈【〔(\[”’」』）》〉】〕)\]]", paragraph):
+    for match in re.finditer(r"[。！？!?]+|\.(?=\s|$)|[“‘「『（《〈【〔(\[”’」』）》〉】〕)\]]", marked):
         mark = match.group()
         if mark in _OPENING:
             depth += balanced
         elif mark in _CLOSING:
             depth -= balanced
         elif depth == 0:
-            following = paragraph[match.end() : match.end() + 1]
+            following = marked[match.end() : match.end() + 1]
             if not (following and following in _CLOSING):
                 sentences.append(paragraph[start : match.end()])
                 start = match.end()
@@ -101,6 +103,14 @@ def split_sentences(paragraph: str, language: str) -> list[str]:
 @cache
 def _segmenter() -> pysbd.Segmenter:
     return pysbd.Segmenter(language="en", clean=False)
+
+
+def _with_curly_quotes(text: str) -> str:
+    """Straight double quotes as “ and ” in turn, where every one has its other; no offset changes."""
+    if text.count('"') % 2:
+        return text
+    turns = cycle("“”")
+    return re.sub('"', lambda _: next(turns), text)
 
 
 def _is_balanced(text: str) -> bool:
