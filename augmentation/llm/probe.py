@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from augmentation.llm.answers import strip_reasoning
 from augmentation.llm.protocol import Completion, Mode, RetryableError, RowError, StopRunError
@@ -37,6 +38,7 @@ _OBJECT = re.compile(r"\{\s*[\"}]")
 
 
 FIRST_ATTEMPTS = 5
+THINKING_TOKENS = 4096
 LATER_ATTEMPTS = 2  # once a mode got no answer after all its attempts: it may be the mode, it may be the server
 
 
@@ -44,7 +46,7 @@ async def probe(modes: tuple[Mode, ...], send: Callable[[Request, Mode, int], Aw
     """The first of `modes` (strongest first) that the server enforces, `"none"` where it enforces none.
 
     `send(request, mode, attempts)` retries what can be retried. A mode that the server refuses (HTTP 400, 422) or
-    breaks on is not enforced.
+    breaks on is not enforced. A model that is still thinking at the token limit is asked with a higher one.
 
     Raises:
         StopRunError: the server is not there, answered no request at all, or refuses them all (401, …).
@@ -53,9 +55,14 @@ async def probe(modes: tuple[Mode, ...], send: Callable[[Request, Mode, int], Aw
         return "recorded"
     silence: RetryableError | None = None
     answered = False
+    canary = CANARY
     for mode in modes:
         try:
-            completion = await send(CANARY, mode, FIRST_ATTEMPTS if silence is None else LATER_ATTEMPTS)
+            attempts = FIRST_ATTEMPTS if silence is None else LATER_ATTEMPTS
+            completion = await send(canary, mode, attempts)
+            if canary is CANARY and completion.finish_reason == "length" and not _said(completion):
+                canary = replace(CANARY, max_tokens=THINKING_TOKENS)
+                completion = await send(canary, mode, attempts)
         except RowError:
             answered = True
             continue
@@ -65,8 +72,12 @@ async def probe(modes: tuple[Mode, ...], send: Callable[[Request, Mode, int], Aw
             silence = error
             continue
         answered = True
-        if (_OBJECT if mode == "json_object" else _ITEMS).match(strip_reasoning(completion.text).lstrip()):
+        if (_OBJECT if mode == "json_object" else _ITEMS).match(_said(completion)):
             return mode
     if silence is not None and not answered:
         raise StopRunError(f"the server did not answer: {silence}") from silence
     return "none"
+
+
+def _said(completion: Completion) -> str:
+    return strip_reasoning(completion.text).strip()

@@ -93,8 +93,9 @@ class LLMServer:
     """The server. Settings may be changed while it runs; `log` holds one entry for each request.
 
     `enforces` names the forms of structured output it obeys, `refuses` those it answers with HTTP 422; all others are
-    ignored, as most servers do. A sticky cut ends for requests that allow `cut_below` tokens or more. Prompts with
-    `refuse_text` in them get HTTP 413.
+    ignored, as most servers do. A sticky cut ends for requests that allow `cut_below` tokens or more. It thinks for
+    `thinking_tokens` before it answers: where no more are allowed, its answer is empty. Prompts with `refuse_text` in
+    them get HTTP 413.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class LLMServer:
         latency_seconds: float = 0.0,
         token: str | None = None,
         cut_below: int = 1 << 30,
+        thinking_tokens: int = 0,
         refuse_text: str | None = None,
         log_file: Path | None = None,
     ) -> None:
@@ -117,6 +119,7 @@ class LLMServer:
         self.latency_seconds = latency_seconds
         self.token = token
         self.cut_below = cut_below
+        self.thinking_tokens = thinking_tokens
         self.refuse_text = refuse_text
         self.log: list[dict[str, Any]] = []
         self.port = 0
@@ -228,7 +231,9 @@ class LLMServer:
         broken = await self._fault(http, entry)
         if broken is not None:
             return broken
-        text, finish, refusal = self._answer(found, mode, max_tokens)
+        text, finish, refusal = ("", "length", None)
+        if max_tokens > self.thinking_tokens:
+            text, finish, refusal = self._answer(found, mode, max_tokens)
         valid = finish != "length" and refusal is None and text is not None
         body = (
             self._chat_body(text, finish, refusal, mode, len(prompt) // 4)

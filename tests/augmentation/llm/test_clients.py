@@ -58,6 +58,18 @@ def test_the_probe_finds_what_the_server_enforces_and_the_answer_keeps_it(record
     assert json.loads(outcome.answer.text)["items"][0]["entity"] == "visitor 0"
 
 
+@pytest.mark.parametrize("enforced", HUB_MODES)
+def test_the_probe_waits_for_a_model_that_thinks_first(recorded, tmp_path, enforced):
+    with (
+        LLMServer(recorded, enforces=(enforced,), thinking_tokens=1000) as server,
+        Store(tmp_path / "a.sqlite") as store,
+    ):
+        progress = Runner(HubClient("m", base_url=server.url), store).run(requests(1))
+        assert progress.mode == enforced
+        tried = len(HUB_MODES[: HUB_MODES.index(enforced) + 1])
+        assert [entry["max_tokens"] for entry in server.log[: tried + 1]] == [128] + [4096] * tried
+
+
 def test_a_server_that_refuses_formats_is_asked_in_plain_words(recorded, tmp_path):
     with LLMServer(recorded, refuses=HUB_MODES) as server, Store(tmp_path / "a.sqlite") as store:
         progress = Runner(HubClient("m", base_url=server.url), store).run(requests(3))
