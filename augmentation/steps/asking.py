@@ -57,7 +57,8 @@ def asked(
 ) -> Work[list[tuple[Range, Outcome]]]:
     """One question about a window; where the token limit cut the answer, about its halves, and so on down.
 
-    Not where the answer had not begun, as of models that think longer than `max_tokens`: halves would bring no more.
+    Not where no JSON of the answer had begun, as of models that think longer than `max_tokens`, in tags or without:
+    halves would bring no more.
     """
     text = UnitText.from_tokens(tokens[slice(*window)], settings.unit).text
     [outcome] = yield [make(text, window)]
@@ -77,7 +78,8 @@ def asked(
 
 
 def _was_cut(outcome: Outcome) -> bool:
-    """Whether the token limit ended an answer that had begun."""
+    """Whether the token limit ended JSON that had begun."""
     if outcome.parsed is not None:
         return outcome.parsed.cut
-    return outcome.kind == "cut" and outcome.answer is not None and bool(strip_reasoning(outcome.answer.text).strip())
+    said = strip_reasoning(outcome.answer.text) if outcome.answer is not None else ""
+    return outcome.kind == "cut" and ("[" in said or "{" in said)

@@ -255,7 +255,7 @@ def test_window_whose_answer_was_cut_is_asked_in_halves_once_a_level(answered):
     assert failed(done) == []  # what was cut has been answered in parts
 
 
-@pytest.mark.parametrize("text", ["", "<think>let me see"])
+@pytest.mark.parametrize("text", ["", "<think>let me see", "Okay, the user wants entities. First, 嘉鱼"])
 def test_an_answer_cut_before_it_began_is_not_asked_for_in_halves(answered, text):
     done, client = answered(
         lambda: annotate("r", TOKENS, settings(kinds=frozenset({"entities"}))), by_task(entities=(text, "length"))
