@@ -75,6 +75,21 @@ class KnowFreeTrainer(SafeCheckpoints):
         )
         return self.accelerator.prepare(loader)
 
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """As in Trainer, the longest sentences first, so that batches pad little; scores know no order."""
+        rows = self.eval_dataset if eval_dataset is None else eval_dataset
+        rows = self.eval_dataset[rows] if isinstance(rows, str) else rows  # type: ignore[index]
+        lengths = [len(item["input_ids"]) for item in rows]
+        loader = DataLoader(
+            rows,
+            batch_size=self.args.eval_batch_size,
+            sampler=sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True),
+            collate_fn=self.data_collator,
+            num_workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        return self.accelerator.prepare(loader)
+
     def units_and_width(self) -> tuple[list[int], int | None]:
         """Units of each training sentence, and the widest span scored: what a batch costs by."""
         lengths = [item["num_units"] for item in self.train_dataset]  # type: ignore[union-attr]

@@ -461,6 +461,19 @@ def test_batches_by_cost_hold_sentences_of_one_length_and_train(trainer):
     assert learner.state.global_step == 3
 
 
+def test_evaluation_pads_little_and_scores_as_one_by_one(trainer):
+    rows = [row("我们去" + "医" * (extra * 7 % 20), (0, 2, "PER"), id=str(extra)) for extra in range(20)]
+    learner = trainer(rows, max_steps=3, per_device_eval_batch_size=4)
+    learner.train()
+    lengths = [length for batch in learner.get_eval_dataloader() for length in batch["num_units"].tolist()]
+    assert lengths == list(range(22, 2, -1))
+    together = learner.evaluate()
+    learner.args.per_device_eval_batch_size = 1
+    alone = learner.evaluate()
+    scores = ("eval_f1", "eval_gold_spans", "eval_predicted_spans")
+    assert [together[name] for name in scores] == [alone[name] for name in scores] and together["eval_f1"] > 0
+
+
 def test_weights_of_rows_and_spans_reach_the_features(encoder):
     rows = [
         row("我们去医院", (0, 2, "PER"), weight=0.3, has_extensions=False),
