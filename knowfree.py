@@ -94,6 +94,8 @@ def _told(error: Exception) -> tuple[str, int] | None:
         return missing_package(error.name)
     # Looked up, not imported: where they were not imported, nothing has raised them.
     hub, http = sys.modules.get("huggingface_hub.errors"), sys.modules.get("httpx2") or sys.modules.get("httpx")
+    if hub and isinstance(error, hub.OfflineModeIsEnabled):
+        return "the Hub cannot be reached: HF_HUB_OFFLINE is set; mend: unset HF_HUB_OFFLINE", 1
     if hub and isinstance(error, hub.HfHubHTTPError):
         return f"the Hub refused: {' '.join((error.server_message or str(error)).split())}", 1
     if http and isinstance(error, http.TransportError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
-from fnmatch import fnmatch
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -20,13 +19,8 @@ if TYPE_CHECKING:
     from knowfree_hub_cards.parcels import Parcel
 
 PARTS = ("model", "dataset", "metric", "space")
-# What an earlier push may have left and this one no longer has; anything else in a repository is not ours to delete.
-OURS = {
-    "model": ("*.safetensors", "*.safetensors.index.json", "*_knowfree.py"),
-    "dataset": ("*/train.parquet",),
-    "metric": ("*.py",),
-    "space": ("*.py",),
-}
+UNTOLD = {".gitattributes", ".gitignore", "README.md", "LICENSE"}
+"""What a repository may hold that the Hub or its owner made before anything was pushed."""
 PINNED = re.compile(r'revision="([0-9a-f]{40})"')
 
 
@@ -44,6 +38,7 @@ def push_parcel(parcel: Parcel, api: HfApi, *, private: bool = True) -> dict[str
         `repo_id`, `repo_type`, `private`, `revision` (the commit with these files) and `commit` (the last one).
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+    from knowfree_hub_cards.parcels import may_be_left
 
     where: dict[str, Any] = {"repo_id": parcel.repo_id, "repo_type": parcel.repo_type}
     api.create_repo(**where, private=private, exist_ok=True, space_sdk=parcel.sdk)
@@ -51,9 +46,7 @@ def push_parcel(parcel: Parcel, api: HfApi, *, private: bool = True) -> dict[str
     present = api.list_repo_files(**where, revision=before.sha)
     operations: list[Any] = [CommitOperationAdd(path, content) for path, content in parcel.files.items()]
     operations += [
-        CommitOperationDelete(path)
-        for path in present
-        if path not in parcel.files and any(fnmatch(path, pattern) for pattern in OURS[parcel.part])
+        CommitOperationDelete(path) for path in present if path not in parcel.files and may_be_left(parcel.part, path)
     ]
     if not parcel.pinned:
         operations.append(CommitOperationAdd("README.md", parcel.card(None).encode()))
@@ -68,6 +61,30 @@ def push_parcel(parcel: Parcel, api: HfApi, *, private: bool = True) -> dict[str
     for name, value in parcel.variables.items():
         api.add_space_variable(parcel.repo_id, name, value)
     return {**where, "private": bool(before.private), "revision": revision, "commit": commit}
+
+
+def refuse_strangers(parcel: Parcel, api: HfApi) -> None:
+    """
+    Before anything is pushed: nobody else's repository is taken over.
+
+    Raises:
+        InputError: it exists with files that no push made.
+    """
+    from huggingface_hub.errors import RepositoryNotFoundError
+    from knowfree_hub_cards.parcels import SIGN
+
+    from modeling_knowfree.data.rows import InputError
+
+    try:
+        present = set(api.list_repo_files(parcel.repo_id, repo_type=parcel.repo_type))
+    except RepositoryNotFoundError:
+        return
+    if SIGN[parcel.part] not in present and (others := sorted(present - UNTOLD)):
+        raise InputError(
+            f"{parcel.repo_id}: is a {parcel.repo_type} that no knowfree push made, with {', '.join(others[:3])}"
+            f"{', …' if len(others) > 3 else ''}; nothing was pushed; give another --repo_id, leave the part out "
+            "(--only), or empty that repository"
+        )
 
 
 def _pinned_so_far(parcel: Parcel, api: HfApi, where: dict[str, Any], head: str) -> str:
@@ -156,6 +173,9 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
         parcels = packed()
         if earlier := _pushed_before(repo_id, parts, token):  # asked when nothing is left to refuse
             parcels = packed(*earlier)
+        for parcel in parcels:
+            for note in parcel.notes:
+                click.echo(note, err=True)
         if options["dry_run"]:
             for parcel in parcels:
                 _show(parcel, public=options["public"])
@@ -164,6 +184,8 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
                     click.echo(f"stays here, not on the list of {parcel.repo_id}: {', '.join(parcel.left_out)}")
             return
         _need_token(token)
+        for parcel in parcels:
+            refuse_strangers(parcel, HfApi())
         pushed = []
         for parcel in parcels:
             click.echo(f"{parcel.repo_id}: {_summary(parcel)}: {', '.join(parcel.sizes())}", err=True)
@@ -174,10 +196,14 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
 
 
 def _names(repo_id: str) -> dict[str, str]:
-    """What the data set and the metric of a model are called."""
+    """What the data set, the metric and the Space of a model are called."""
     from knowfree_hub_cards.parcels import METRIC
 
-    return {"dataset": f"{repo_id}-aug", "metric": f"{repo_id.split('/')[0]}/{METRIC}"}
+    return {
+        "dataset": f"{repo_id}-aug",
+        "metric": f"{repo_id.split('/')[0]}/{METRIC}",
+        "space": f"{repo_id}-demo",
+    }
 
 
 def _pushed_before(repo_id: str, parts: tuple[str, ...], token: str | None) -> list[str]:
@@ -186,9 +212,10 @@ def _pushed_before(repo_id: str, parts: tuple[str, ...], token: str | None) -> l
     from huggingface_hub import HfApi
 
     kinds = {"dataset": "dataset", "metric": "space"}
-    asked = {part: name for part, name in _names(repo_id).items() if "model" in parts and part not in parts}
+    names = _names(repo_id)
+    asked = {part: kind for part, kind in kinds.items() if "model" in parts and part not in parts}
     try:
-        return [part for part, name in asked.items() if HfApi(token=token).repo_exists(name, repo_type=kinds[part])]
+        return [part for part, kind in asked.items() if HfApi(token=token).repo_exists(names[part], repo_type=kind)]
     except (OSError, HTTPError):  # no network, no right to look
         return []
 
@@ -214,8 +241,10 @@ def pack(
 
     from modeling_knowfree.data.rows import InputError
 
+    names = _names(repo_id)
     try:
-        validate_repo_id(repo_id)
+        for name in (repo_id, *(names[each] for each in parts if each in names)):
+            validate_repo_id(name)
     except HFValidationError as error:
         raise InputError(f"--repo_id {repo_id}: {error}") from error
     if repo_id.count("/") != 1:
@@ -235,7 +264,6 @@ def pack(
         part("card", CARD_FILE, needed=False),
         **{name: options[name] for name in ("license", "dataset_license", "language")},
     )
-    names = _names(repo_id)
     named = {part: name for part, name in names.items() if part in parts or part in pushed_before}
     parcels = []
     if "dataset" in parts:
@@ -263,7 +291,7 @@ def pack(
             )
         )
     if "space" in parts:
-        parcels.append(pack_space(f"{repo_id}-demo", [repo_id]))
+        parcels.append(pack_space(names["space"], [repo_id]))
     return parcels
 
 

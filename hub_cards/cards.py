@@ -9,6 +9,8 @@ from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard,
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from modeling_knowfree.encoders import shown_name
+
 from .details import Details
 from .facts import SCORES, AugmentationFacts, ModelFacts
 
@@ -61,7 +63,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"inert": inert, "percent": _percent}
+    environment.filters |= {"inert": inert, "percent": _percent, "shown_name": shown_name}
     return environment
 
 

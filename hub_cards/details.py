@@ -113,7 +113,10 @@ class Details(BaseModel):
     def _by_label(cls, meanings: Any) -> Any:
         if meanings is not None and not isinstance(meanings, dict):
             raise ValueError(f"{show(meanings)}; write `LABEL: what it marks` lines below it")
-        return {str(label): meaning for label, meaning in (meanings or {}).items()}
+        for label in meanings or {}:  # YAML reads `NO` and `ON` as false and true
+            if not isinstance(label, str):
+                raise ValueError(f"{show(label)} is no label as YAML reads it; write it in quotes")
+        return meanings or {}
 
 
 def read_details(path: Path | None, **given: Any) -> Details:

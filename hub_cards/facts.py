@@ -1,24 +1,78 @@
 """What the folders of a run say about a model and a data set, for their cards."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
+from knowfree_experiments.report.results import Count, Ratio
 from knowfree_experiments.run.variants import paper_name
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from augmentation.settings import COUNTS_FILE
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import InputError, read_lines, stored_object
+from modeling_knowfree.data.rows import InputError, read_lines, stored_in, stored_object, stored_rows
+from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.units_knowfree import join_units
 
 SCORES = ("f1", "precision", "recall", "macro_f1")
-CELL = ("dataset", "subset", "variant", "gold_rows", "synthetic_rows", "per_label", *SCORES)
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+class LabelScore(BaseModel):
+    """Of one label on the test file."""
+
+    f1: Ratio
+
+
+class Trained(BaseModel):
+    """What a card tells of a cell.json of `knowfree run`."""
+
+    dataset: str
+    subset: str
+    variant: str
+    gold_rows: Count
+    synthetic_rows: Count
+    pool_rows: Count = 0
+    per_label: dict[str, LabelScore]
+    f1: Ratio
+    precision: Ratio
+    recall: Ratio
+    macro_f1: Ratio
+
+
+class SeedScore(BaseModel):
+    """What a card tells of a line of results.jsonl."""
+
+    variant: str
+    seed: int
+    f1: Ratio
+    dataset: str | None = None
+    subset: str | None = None
+
+
+class TypeCounts(BaseModel):
+    """How many raw entity types became how many labels."""
+
+    raw: Count
+    standard: Count
+
+
+class Counts(BaseModel):
+    """What a card tells of a counts.json."""
+
+    samples: Count
+    unit: Literal["character", "word"]
+    failed: dict[str, Count]
+    types: Annotated[dict[str, TypeCounts], Field(min_length=1)]
+    labels: dict[str, dict[str, dict[str, Count]]]
+    source: dict[str, Any] = {}
+    pool: dict[str, Any] = {}
+    synthetic: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -38,7 +92,7 @@ class ModelFacts:
     A trained folder.
 
     Args:
-        config: its config.json.
+        config: its config.json, with the default of what it does not say.
         scores: by split (`validation`, `test`) what `knowfree train` measured, ratios in [0, 1].
         training: its training_args.json; empty where there is none.
         origin: its data_args.json: encoder and data it was trained on; empty where there is none.
@@ -107,6 +161,23 @@ def _hub_id(name: str | None) -> str | None:
     return name
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """
+    The files that transformers loads a folder's weights from, and what names them: others may lie beside them.
+
+    Raises:
+        InputError: one of several is missing.
+    """
+    if (folder / WEIGHTS).is_file() or not (folder / INDEX).is_file():
+        return [folder / WEIGHTS]
+    with stored_in(folder / INDEX):
+        names = sorted(set(stored_object(folder / INDEX)["weight_map"].values()))
+        for name in names:
+            if Path(name).name != name or not (folder / name).is_file():
+                raise InputError(f"{folder / INDEX}: names {name!r}, and there is no such file; save the model again")
+    return [*(folder / name for name in names), folder / INDEX]
+
+
 def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
     """
     Facts of a folder that `knowfree train` wrote, and of a `results.jsonl` beside it.
@@ -121,8 +192,12 @@ def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
         raise InputError(
             f"{folder}: holds a {config.get('model_type')} model; give a folder that `knowfree train` wrote"
         )
+    with told_in_one_line(str(folder / "config.json")):
+        config = load_config(str(folder)).to_dict()
     parameters = 0
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in weight_files(folder):
+        if path.name == INDEX:
+            continue
         try:
             with safe_open(path, framework="np") as weights:
                 parameters += sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
@@ -132,16 +207,15 @@ def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
     for split in ("validation", "test"):
         path = folder / f"{split}_results.json"
         if path.exists():
-            prefix = f"{split}_"
-            scores[split] = {name.removeprefix(prefix): value for name, value in stored_object(path).items()}
+            scores[split] = _ratios(path, f"{split}_")
     training, origin, cell = (
         stored_object(folder / name) if (folder / name).exists() else {}
         for name in ("training_args.json", "data_args.json", "cell.json")
     )
     if cell:  # measured through the pipeline
-        if missing := [name for name in CELL if name not in cell]:
-            raise InputError(f"{folder / 'cell.json'}: no {missing[0]}; run the cell again with `knowfree run`")
-        per_label = {f"f1_{label}": label_scores["f1"] for label, label_scores in cell["per_label"].items()}
+        trained = _as_written(Trained, cell, folder / "cell.json")
+        cell = trained.model_dump()
+        per_label = {f"f1_{label}": found.f1 for label, found in trained.per_label.items()}
         scores["test"] = {name: cell[name] for name in SCORES} | per_label
     return ModelFacts(
         config,
@@ -154,6 +228,26 @@ def read_model(folder: Path, results: Path | None = None) -> ModelFacts:
     )
 
 
+def _ratios(path: Path, prefix: str) -> dict[str, float]:
+    """The scores of a file that `knowfree train` wrote, without its counts and times."""
+    values = {name.removeprefix(prefix): value for name, value in stored_object(path).items()}
+    values = {name: value for name, value in values.items() if name in SCORES or name.startswith("f1_")}
+    return _as_written(dict[str, Ratio], values, path)
+
+
+def _as_written(kind: Any, values: Any, path: Path) -> Any:
+    """What this package wrote into `path`, checked; raises InputError where it is not of that `kind` any more."""
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_first(error)}; put back what was written there, or have it made again") from error
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {first['msg']}"
+
+
 def read_results(path: Path) -> list[Repeated]:
     """
     Test F1 over seeds, by data set, subset and variant.
@@ -162,22 +256,24 @@ def read_results(path: Path) -> list[Repeated]:
     they are there.
 
     Raises:
-        InputError: no such file, not JSON lines, or a line without one of the three.
+        InputError: no such file, not JSON lines, a line without one of the three or with another kind of value, or a
+            seed twice.
     """
     groups: dict[str, dict[int, float]] = {}
     for number, line in read_lines(path):
         if not line.strip():
             continue
+        mend = 'write {"variant": "KnowFREE-F", "seed": 0, "f1": 0.5} a line'
         try:
-            row = json.loads(line)
-            setting = ", ".join(str(row[name]) for name in ("dataset", "subset") if row.get(name))
-            variant = paper_name(row["variant"]) or row["variant"]
-            name = f"{variant} ({setting})" if setting else variant
-            groups.setdefault(name, {})[int(row["seed"])] = float(row["f1"])
-        except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f'{path}, line {number}: {error!r}; write {{"variant": "KnowFREE-F", "seed": 0, "f1": 0.5}} a line'
-            ) from error
+            row = SeedScore.model_validate_json(line)
+        except ValidationError as error:
+            raise InputError(f"{path}, line {number}: {_first(error)}; {mend}") from error
+        setting = ", ".join(name for name in (row.dataset, row.subset) if name)
+        variant = paper_name(row.variant) or row.variant
+        seeds = groups.setdefault(f"{variant} ({setting})" if setting else variant, {})
+        if row.seed in seeds:
+            raise InputError(f"{path}, line {number}: {variant} has seed {row.seed} twice; keep one of them")
+        seeds[row.seed] = row.f1
     return [
         Repeated(name, tuple(sorted(f1)), sum(f1.values()) / len(f1), min(f1.values()), max(f1.values()))
         for name, f1 in groups.items()
@@ -261,6 +357,7 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
 
     settings = load_settings(folder)
     counts = stored_object(folder / COUNTS_FILE)
+    _as_written(Counts, counts, folder / COUNTS_FILE)
     reviewed = (folder / DECISIONS_FILE).exists()
     decisions = read_decisions(folder / DECISIONS_FILE) if reviewed else Decisions()
     rows, rejected, keys, annotator = {}, {}, {}, None
@@ -268,9 +365,10 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
         left_out: Counter[str] = Counter()
         kept = list(exported_rows(folder, config, decisions, left_out))
         rows[config], rejected[config] = len(kept), {name: n for name, n in left_out.items() if n}
-        keys[config] = [_key(row["tokens"], counts["unit"]) for row in kept]
-        if config == "pool":
-            annotator = next((row["annotator"] for row in kept), None)
+        with stored_in(folder / f"{config}.jsonl"):
+            keys[config] = [_key(row["tokens"], counts["unit"]) for row in kept]
+            if config == "pool":
+                annotator = next((row["annotator"] for row in kept), None)
     overlaps = []
     for split in ("dev", "test"):
         if name := getattr(settings, f"{split}_file"):
@@ -279,18 +377,22 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
             held_out = {_key(row["tokens"], counts["unit"]) for row in iterate_rows(folder / name, task=settings.task)}
             found = {name: sum(key in held_out for key in keys[name]) for name in keys if name != "train"}
             overlaps.append(Overlap(split, len(held_out), found))
-    teacher = folder / "teacher.json"
+    label_map, teacher = folder / "label_map.json", folder / "teacher.json"
+    with stored_in(label_map):
+        decided = {str(how): int(number) for how, number in stored_object(label_map)["shares"].items()}
+    with stored_in(teacher):
+        teacher_f1 = float(stored_object(teacher)["f1"]) if teacher.exists() else None
     return AugmentationFacts(
         settings,
         counts,
         rows,
         _prompts(folder / "provenance.jsonl"),
-        stored_object(folder / "label_map.json")["shares"],
+        decided,
         overlaps,
         rejected if reviewed else None,
         _spent(folder) if _priced(settings) else None,
         annotator,
-        stored_object(teacher)["f1"] if teacher.exists() else None,
+        teacher_f1,
     )
 
 
@@ -301,14 +403,14 @@ def _key(tokens: Sequence[str], unit: str) -> str:
 
 
 def _prompts(path: Path) -> list[dict[str, Any]]:
+    names = ("task", "prompt_id", "prompt_version", "prompt_sha256", "model", "temperature", "top_p")
     groups: Counter[tuple] = Counter()
     repaired: Counter[tuple] = Counter()
-    for line in read_lines(path):
-        answer = json.loads(line.text)
-        names = ("task", "prompt_id", "prompt_version", "prompt_sha256", "model", "temperature", "top_p")
-        key = tuple(answer[name] for name in names)
-        groups[key] += 1
-        repaired[key] += bool(answer["repaired"])
+    with stored_in(path):
+        for answer in stored_rows(path):
+            key = tuple(answer[name] for name in names)
+            groups[key] += 1
+            repaired[key] += bool(answer["repaired"])
     return [
         {
             "task": task,

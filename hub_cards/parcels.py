@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,25 +12,52 @@ from typing import Any
 
 from transformers.dynamic_module_utils import get_relative_imports
 
+from augmentation.review.export import CONFIGS
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
-from modeling_knowfree.data.rows import InputError, stored_object
+from modeling_knowfree.data.rows import InputError, show, stored_object
 
 from .details import Details
-from .facts import read_augmentation, read_model
+from .facts import INDEX, WEIGHTS, read_augmentation, read_model, weight_files
 
 METRIC = "span_f1"  # evaluate wants the script to be called as its repository is
 DEMO = "knowfree_demo"
 MODEL_FILES = (
     "config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.txt", "vocab.json", "merges.txt", "*.model"),
 )
 SPACE_FILES = ("*.py", "requirements.txt", "packages.txt", "*.css", "*.js", "*.svg")
-"""The whole list of what leaves: of a trained folder these files and the code; of the demo these, the
+"""The whole list of what leaves: of a trained folder its weights, these files and the code; of the demo these, the
 renderer of spans and the readers of files; the metric's three by name; of a data set the tables built anew. Whatever
 else lies in a folder stays there, and is told (`left_out`)."""
+READERS = "knowfree_formats"
+_LEFT = {
+    "model": (
+        *MODEL_FILES,
+        *TRAVELLING_FILES,
+        WEIGHTS,
+        "model-*-of-*.safetensors",
+        INDEX,
+        "*_knowfree.py",
+        "handler.py",
+    ),
+    "dataset": tuple(f"{config}/train.parquet" for config in (*CONFIGS, "label_map", "provenance")),
+    "metric": (f"{METRIC}.py", "metrics.py", "index.html"),
+    "space": (*SPACE_FILES, *(f"{READERS}/{folders}*.py" for folders in ("", "*/", "*/*/"))),
+}
+SIGN = {
+    "model": "modeling_knowfree.py",
+    "dataset": "label_map/train.parquet",
+    "metric": "metrics.py",
+    "space": "span_html.py",
+}
+"""The file by which a repository is known as one that was pushed."""
+
+
+def may_be_left(part: str, path: str) -> bool:
+    """Whether an earlier push may have left `path`, which this one no longer has; anything else in a repository is not
+    ours to delete."""
+    return any(path.count("/") == pattern.count("/") and fnmatch(path, pattern) for pattern in _LEFT[part])
 
 
 @dataclass
@@ -44,6 +72,7 @@ class Parcel:
         pinned: whether the card names that commit, and so must follow the other files.
         variables: of a Space.
         left_out: what lies beside these files and is not sent.
+        notes: what whoever pushes it should know.
     """
 
     part: str
@@ -54,6 +83,7 @@ class Parcel:
     sdk: str | None = None
     variables: dict[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def repo_type(self) -> str:
@@ -97,8 +127,14 @@ def pack_model(
         raise InputError(f"{folder}: no such folder; give --model FOLDER, one that `knowfree train` wrote")
     _check_model_folder(folder)
     facts = read_model(folder, results)
-    files, left_out = _listed(folder, (*MODEL_FILES, *TRAVELLING_FILES))
+    weights = [path.name for path in weight_files(folder)]
+    files, left_out = _listed(folder, (*MODEL_FILES, *TRAVELLING_FILES, *weights))
     left_out = tuple(name for name in left_out if name != "README.md")  # the card is made anew
+    notes = []
+    for label in details.label_meanings.keys() - set(facts.labels):
+        near = get_close_matches(label, facts.labels, n=1)
+        hint = f"; did you mean {show(near[0])}?" if near else ""
+        notes.append(f"label_meanings: the model has no label {show(label)}{hint}")
     files["handler.py"] = _source("modeling_knowfree.inference.handler")  # what Inference Endpoints call
     dropped = 0
     if drop_extension_labels and facts.extension_kinds:
@@ -130,7 +166,7 @@ def pack_model(
             )
         )
 
-    return Parcel("model", repo_id, files, card, pinned=True, left_out=left_out)
+    return Parcel("model", repo_id, files, card, pinned=True, left_out=left_out, notes=tuple(sorted(notes)))
 
 
 def _listed(folder: Path, patterns: tuple[str, ...]) -> tuple[dict[str, Path | bytes], tuple[str, ...]]:
@@ -157,7 +193,7 @@ def _check_model_folder(folder: Path) -> None:
     again = "; load it with this package and `save_pretrained` it again"
     config = stored_object(folder / "config.json")
     names = {path.name for path in folder.iterdir()}
-    if not any(name.endswith(".safetensors") for name in names):
+    if not names & {WEIGHTS, INDEX}:
         others = ", ".join(sorted(name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl"))))
         raise InputError(
             f"{folder}: no model.safetensors{f' (only {others}, which is not pushed)' if others else ''}{again}"
@@ -259,10 +295,10 @@ def _readers() -> dict[str, Path | bytes]:
     """What reads annotated files, as a package of the Space's own, `knowfree_formats`."""
     package = _source("modeling_knowfree.configuration_knowfree").parent
     read = [package / "files.py", package / "units_knowfree.py", *sorted((package / "data").rglob("*.py"))]
-    files: dict[str, Path | bytes] = {"knowfree_formats/__init__.py": b'"""Readers of annotated text."""\n'}
+    files: dict[str, Path | bytes] = {f"{READERS}/__init__.py": b'"""Readers of annotated text."""\n'}
     for path in read:
         if path.name not in ("commands.py", "inspection.py"):  # of the command line
-            files[f"knowfree_formats/{path.relative_to(package).as_posix()}"] = path
+            files[f"{READERS}/{path.relative_to(package).as_posix()}"] = path
     return files
 
 

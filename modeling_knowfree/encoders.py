@@ -18,7 +18,7 @@ import shutil
 from collections.abc import Iterable
 from importlib.metadata import version
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 from .data.rows import InputError
 
@@ -37,11 +37,25 @@ def sentence_encoder_of(language: str) -> str:
     return MINILM if language == "en" else E5
 
 
+def shown_name(name: str) -> str:
+    """An encoder's name for pages that others read: of a folder of this machine its last part alone."""
+    path = PureWindowsPath(name)  # it knows both separators
+    return path.name if path.anchor or name[:1] in "~." or len(path.parts) > 2 else name
+
+
 def cache_folder() -> Path:
-    """Where encoders are built: `KNOWFREE_CACHE`, or `knowfree` in the user's cache folder."""
-    if given := os.environ.get("KNOWFREE_CACHE"):
-        return Path(given).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "knowfree"
+    """
+    Where encoders are built: `KNOWFREE_CACHE`, or `knowfree` in the user's cache folder.
+
+    Raises:
+        InputError: it begins with a home folder that there is not.
+    """
+    given = os.environ.get("KNOWFREE_CACHE")
+    folder = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "knowfree"
+    try:
+        return folder.expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{folder}: {error}; set KNOWFREE_CACHE to a folder that can be written") from error
 
 
 def encoder_path(name: str, unit: str | None = None, texts: Iterable[str] | None = None) -> str:

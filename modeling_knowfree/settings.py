@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
@@ -111,6 +112,11 @@ def parse_settings(content: bytes, where: str, *, like: str = "setting: value") 
         return {}
     if not isinstance(values, dict):
         raise InputError(f"{where}: holds {show(values)}; {mend}")
+    try:
+        json.dumps(values, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as error:
+        half = show(error.object[error.start])
+        raise InputError(f"{where}: {half} is half a surrogate pair; write the whole character") from error
     for key in values:
         if not isinstance(key, str):
             raise InputError(f"{where}: {show(key)} is no name of a setting; {mend}, and quote a name that YAML reads")

@@ -52,7 +52,7 @@ def read_decisions(path: Path) -> Decisions:
         raise InputError(f"{path}: not JSON ({error}); save it again from the review page") from error
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(map(str, first["loc"])) or "the whole"
         raise InputError(
             f"{path}: {where} is {first['input']!r}: {first['msg']}; save it again from the page"
         ) from error
@@ -70,8 +70,8 @@ def apply_decisions(rows: Iterable[Row], decisions: Decisions, counts: Counter[s
             counts["samples"] += 1
             continue
         kept = dict(row)
-        for field, name in (("entities", "targets"), ("extensions", "extensions")):
-            spans = row.get(field) or []
+        fields = ("entities", "targets", row["entities"]), ("extensions", "extensions", row.get("extensions") or [])
+        for field, name, spans in fields:
             kept[field] = [span for span in spans if decision.spans.get(span_key(span)) != "rejected"]
             counts[name] += len(spans) - len(kept[field])
         yield kept

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from augmentation.review.decisions import Decisions, apply_decisions
 from modeling_knowfree.data.formats.conll import write_bio
-from modeling_knowfree.data.rows import InputError, Row, stored_object, stored_rows, write_rows
+from modeling_knowfree.data.rows import InputError, Row, stored_in, stored_object, stored_rows, write_rows
 from modeling_knowfree.files import whole_file, write_whole
 
 if TYPE_CHECKING:
@@ -17,8 +17,15 @@ CONFIGS = ("fusion", "synthetic", "pool", "train")
 
 
 def exported_rows(folder: Path, config: str, decisions: Decisions, counts: Counter[str]) -> Iterator[Row]:
-    """Rows of one result file of a run, decisions applied."""
-    return apply_decisions(stored_rows(folder / f"{config}.jsonl"), decisions, counts)
+    """
+    Rows of one result file of a run, decisions applied.
+
+    Raises:
+        InputError: the file is not as it was written.
+    """
+    path = folder / f"{config}.jsonl"
+    with stored_in(path):
+        yield from apply_decisions(stored_rows(path), decisions, counts)
 
 
 def configs_of(folder: Path) -> list[str]:
@@ -130,24 +137,29 @@ def build_datasets(folder: Path, decisions: Decisions) -> tuple[dict[str, "Datas
 
     Returns:
         data sets by config, and by config how much review left out.
+
+    Raises:
+        InputError: a file of the result is not as it was written.
     """
     from datasets import Dataset, DatasetDict
 
-    def split(rows: list[Row], features: Any) -> DatasetDict:
-        columns = {name: [row[name] for row in rows] for name in features}  # a list of no rows would have no columns
-        return DatasetDict(train=Dataset.from_dict(columns, features=features))
+    def split(rows: list[Row], features: Any, name: str) -> DatasetDict:
+        with stored_in(folder / name):
+            columns = {key: [row[key] for row in rows] for key in features}  # a list of no rows would have no columns
+            return DatasetDict(train=Dataset.from_dict(columns, features=features))
 
     built, counts = {}, {}
     for config in configs_of(folder):
         counter: Counter[str] = Counter()
         rows = [_with_scores(row) for row in exported_rows(folder, config, decisions, counter)]
-        built[config] = split(rows, row_features())
+        built[config] = split(rows, row_features(), f"{config}.jsonl")
         counts[config] = dict(counter)
-    types = stored_object(folder / "label_map.json")["types"]
-    label_rows = [{"raw": raw, **entry} for raw, entry in types.items()]
-    built["label_map"] = split(label_rows, label_map_features())
+    with stored_in(folder / "label_map.json"):
+        types = stored_object(folder / "label_map.json")["types"]
+        label_rows = [{"raw": raw, **entry} for raw, entry in types.items()]
+    built["label_map"] = split(label_rows, label_map_features(), "label_map.json")
     answers = list(stored_rows(folder / "provenance.jsonl"))
-    built["provenance"] = split(answers, provenance_features())
+    built["provenance"] = split(answers, provenance_features(), "provenance.jsonl")
     return built, counts
 
 

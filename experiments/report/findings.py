@@ -11,9 +11,10 @@ from augmentation.settings import COUNTS_FILE
 from augmentation.steps.teacher import TEACHER_FILE
 from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.data.rows import Row, read_lines, span_sets
+from modeling_knowfree.encoders import shown_name
 
 from ..run.settings import ASKED_FILE, POOLED, augmented_folder
-from ..run.variants import BASELINE, VARIANTS, Variant
+from ..run.variants import BASELINE
 from .comparison import Difference, Spread, spread
 from .results import FinishedRun, Result
 
@@ -254,7 +255,7 @@ def beside_teachers(run: FinishedRun) -> list[Beside]:
 
 def _teacher_of(run: FinishedRun, subset: str, variant: str) -> Path | None:
     """The teacher.json of the LLM that tagged a variant's pool; None without one, or where the gold model tagged it."""
-    known = VARIANTS.get(variant) or Variant.model_validate(run.settings.get("define", {}).get(variant, {}))
+    known = run.definition(variant)
     if known.pool == "gold":
         return None
     shared = "u" if known.data == "gold" else "fu"
@@ -310,7 +311,7 @@ def label_merges(folder: Path) -> dict[str, Any] | None:
             "groups": sorted(several.items(), key=lambda item: (-len(item[1]), item[0])),
             "alone": sorted(name for name, members in groups.items() if len(members) == 1),
             "shares": dict(data["shares"]),
-            "encoder": data.get("encoder"),
+            "encoder": shown_name(str(data["encoder"])) if data.get("encoder") else None,
             "types": len(data["types"]),
         }
     except (KeyError, TypeError, AttributeError) as error:

@@ -17,10 +17,11 @@ from tqdm import tqdm
 from augmentation.review.span_html import STYLE, Look, drawn_spans, key, looks, render, visible
 from augmentation.settings import load_settings
 from modeling_knowfree.data.readers import InputError, read_rows
+from modeling_knowfree.encoders import shown_name
 from modeling_knowfree.files import write_whole
 
 from ..run.settings import GOLD_FILE
-from ..run.variants import BASELINE, label_of
+from ..run.variants import BASELINE
 from .analyses import Analyses, extension_logits, sentence_map
 from .charts import Chart, Point, line_chart
 from .comparison import LEVEL, RESAMPLES, Difference, Spread, compare, spread
@@ -109,7 +110,7 @@ def report_html(folder: Path) -> str:
         .render(
             title=f"KnowFREE on {run.cells[0].dataset}",
             overview=_overview(run),
-            variants=[(name, label_of(name)) for name in run.variants()],
+            variants=[(name, run.definition(name).label) for name in run.variants()],
             table=scores(run, differences),
             troubles=troubles,
             bests=[(subset, best_on_dev(run, subset)) for subset in run.subsets],
@@ -153,7 +154,7 @@ def report_markdown(folder: Path) -> str:
             troubles=troubles,
             bests=[(subset, best_on_dev(run, subset)) for subset in run.subsets],
             labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
-            variants=[(name, label_of(name)) for name in run.variants()],
+            variants=[(name, run.definition(name).label) for name in run.variants()],
             paper=_beside_paper(run),
             asking=[cell for cell in run.cells if cell.llm is not None],
             level=LEVEL,
@@ -175,7 +176,7 @@ def _environment() -> Environment:
         finalize=_shown,
     )
     environment.filters |= {"percent": _percent, "spread": _spread, "difference": _difference, "inert": inert}
-    environment.filters |= {"duration": _duration, "several": _several, "known": _known}
+    environment.filters |= {"duration": _duration, "several": _several, "known": _known, "shown_name": shown_name}
     return environment
 
 
@@ -220,15 +221,15 @@ def _overview(run: FinishedRun) -> list[tuple[str, str]]:
             versions.setdefault(name, {})[version] = None
     finished = datetime.fromtimestamp((run.folder / RESULTS_FILE).stat().st_mtime, UTC)
     test = _section(lambda: f"{run.test_file.name}, {len(run.test_rows):,} sentences")
-    encoder = Path(str(run.settings.get("model_name_or_path") or "not stated"))
+    dev = run.settings.get("validation_file")
     return [
         ("Data set", ", ".join(dict.fromkeys(cell.dataset for cell in cells))),
-        ("Encoder", "/".join(encoder.parts[-2:])),  # of a path on this machine its end alone
+        ("Encoder", shown_name(str(run.settings.get("model_name_or_path") or "not stated"))),
         ("Subsets", ", ".join(run.subsets)),
         ("Seeds", ", ".join(map(str, dict.fromkeys(cell.seed for cell in cells)))),
         ("Trainings", f"{len(cells)} finished, {_duration(sum(cell.seconds for cell in cells))} in all"),
         ("Test file", test.content or test.missing or ""),
-        ("Dev file", Path(run.settings["validation_file"]).name if run.settings.get("validation_file") else "none"),
+        ("Dev file", Path(str(dev)).name if dev else "none"),
         ("Language", str(run.settings.get("language") or "not stated")),
         ("Versions", ", ".join(f"{name} {' / '.join(found)}" for name, found in versions.items()) or "not stated"),
         ("Last result", f"{finished:%Y-%m-%d %H:%M} UTC"),
@@ -250,7 +251,7 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
     try:
         sentences = len(run.test_rows)
     except InputError as error:
-        return {}, [str(error)] * bool(pairs)
+        return {}, [_without_folders(error, run)] * bool(pairs)
     for subset, variant in tqdm(pairs, desc=f"bootstrap over {sentences:,} sentences", unit="variant"):
         cells = [*run.of(subset, variant).values(), *run.of(subset, BASELINE).values()]
         inputs = [f"{RESAMPLES} {LEVEL}", *(str(cell.seed) for cell in cells)]
@@ -263,10 +264,16 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
         try:
             kept = analyses.get(f"difference {subset} {variant}", [*inputs, *files], compute)
         except InputError as error:
-            troubles[str(error)] = None
+            troubles[_without_folders(error, run)] = None
         else:
             found[subset, variant] = None if kept is None else Difference(**kept | {"seeds": tuple(kept["seeds"])})
     return found, list(troubles)
+
+
+def _without_folders(error: InputError, run: FinishedRun) -> str:
+    """An error for a page that others read: where the run and its test file lie is nobody's business."""
+    text = str(error).replace(str(run.test_file), run.test_file.name)
+    return text.replace(f"{run.folder}/", "")
 
 
 def _beside_paper(run: FinishedRun) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from modeling_knowfree.settings import read_settings
 from modeling_knowfree.units_knowfree import infer_unit
 
 from ..run.settings import RUN_FILE
-from ..run.variants import VARIANTS
+from ..run.variants import VARIANTS, Variant
 
 logger = logging.getLogger(__name__)
 RESULTS_FILE, PREDICTIONS_FILE = "results.jsonl", "test_predictions.jsonl"
@@ -32,7 +32,7 @@ def _folder_name(name: str) -> str:
 
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 Ratio = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class LabelScores(BaseModel):
@@ -188,6 +188,24 @@ class FinishedRun:
         found = dict.fromkeys(cell.variant for cell in self.cells if subset in (None, cell.subset))
         table = list(VARIANTS)
         return sorted(found, key=lambda name: table.index(name) if name in table else len(table))
+
+    def definition(self, name: str) -> Variant:
+        """
+        A variant of the table, or as run.yaml defines it; one that neither knows any more has the defaults.
+
+        Raises:
+            InputError: run.yaml defines it otherwise than variants are defined.
+        """
+        if name in VARIANTS:
+            return VARIANTS[name]
+        defined = self.settings.get("define") or {}
+        try:
+            return Variant.model_validate(defined.get(name) or {} if isinstance(defined, Mapping) else defined)
+        except ValidationError as error:
+            problem = " ".join(str(error.errors()[0]["msg"]).split())
+            raise InputError(
+                f"{self.folder / RUN_FILE}: define: {name}: {problem}; put back what the run was started with"
+            ) from error
 
     def of(self, subset: str, variant: str) -> dict[int, Result]:
         """The cells of a subset and variant by seed; empty where none has finished."""

@@ -247,11 +247,6 @@ ANNOTATORS = {"fusion": "f", "agree": "f", "gold": "base"}
 """Whose model annotates synthetic sentences, by the augmentation's `annotator`; the others ask the LLM alone."""
 
 
-def label_of(name: str) -> str:
-    """What a variant is, in words; one that `run.yaml` defines says so."""
-    return VARIANTS.get(name, Variant()).label
-
-
 def paper_name(name: str) -> str | None:
     """`KnowFREE-F` and the like; None for a variant that the paper gives no name."""
     return VARIANTS[name].paper_name if name in VARIANTS else None

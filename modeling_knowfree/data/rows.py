@@ -343,14 +343,33 @@ def stored_object(path: Path) -> dict[str, Any]:
     return _json_object(content, Place(str(path)))
 
 
+_CHANGED = "it was changed by hand or cut off: put it back, or delete it and have it made again"
+
+
+@contextmanager
+def stored_in(path: Path) -> Iterator[None]:
+    """
+    For code that takes apart what this package wrote into `path`.
+
+    Raises:
+        InputError: something in it is missing, or of another kind than was written.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        problem = f"has no {error}" if isinstance(error, KeyError) else f"does not hold what it should ({error})"
+        bad_input(Place(str(path)), problem, allowed="what was written", mend=_CHANGED)
+
+
 def _json_object(text: str | bytes, place: Place) -> dict[str, Any]:
-    mend = "it was changed by hand or cut off: put it back, or delete it and have it made again"
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        bad_input(place, f"not JSON ({error})", allowed="what was written", mend=mend)
+        bad_input(place, f"not JSON ({error})", allowed="what was written", mend=_CHANGED)
     if not isinstance(value, dict):
-        bad_input(place, f"holds {show(value)}", allowed="a JSON object", mend=mend)
+        bad_input(place, f"holds {show(value)}", allowed="a JSON object", mend=_CHANGED)
     return value
 
 

@@ -77,8 +77,9 @@ class KnowFreeTrainer(SafeCheckpoints):
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
         """As in Trainer, the longest sentences first, so that batches pad little; scores know no order."""
-        rows = self.eval_dataset if eval_dataset is None else eval_dataset
-        rows = self.eval_dataset[rows] if isinstance(rows, str) else rows  # type: ignore[index]
+        rows: Any = self.eval_dataset if eval_dataset is None else eval_dataset
+        if isinstance(rows, str):
+            rows = self.eval_dataset[rows]  # type: ignore[index]
         lengths = [len(item["input_ids"]) for item in rows]
         loader = DataLoader(
             rows,

@@ -100,10 +100,11 @@ def _checked(rows: list[tuple[int, dict[str, Any]]], what: str = "Line") -> list
             raise Refused(f"{what} {number} has no {key!r}, the first one has: give one kind.")
         if key == "tokens" and not all(row[key]):
             raise Refused(f"{what} {number}: token {row[key].index('')} is empty: leave it out.")
-        try:
-            check_text(row[key] if key == "text" else "".join(row[key]), MOST_OF_A_ROW)
-        except Refused as error:
-            raise Refused(f"{what} {number}: {error}") from error
+        for place, text in (("", row[key] if key == "text" else "".join(row[key])), (", id", str(row["id"]))):
+            try:
+                check_text(text, MOST_OF_A_ROW)
+            except Refused as error:
+                raise Refused(f"{what} {number}{place}: {error}") from error
     return [row for _, row in rows]
 
 

@@ -307,9 +307,19 @@ def test_results_over_seeds(tmp_path):
     assert (second.setting, second.seeds) == ("KnowFREE-F", (0,))
     text = model_card("org/m", facts_with(["PER"], repeated=[first]), DETAILS).text
     assert "| KnowFREE | 0, 1 | 60.00 | 50.00 – 70.00 |" in text
-    path.write_text('{"variant": "KnowFREE", "f1": 0.5}\n')
-    with pytest.raises(InputError, match=r"line 1.*seed"):
-        read_results(path)
+    good = '{"variant": "KnowFREE", "seed": 0, "f1": 0.5}\n'
+    for bad in (
+        '{"variant": "KnowFREE", "f1": 0.5}',
+        '{"variant": "KnowFREE", "seed": 1, "f1": NaN}',
+        '{"variant": "KnowFREE", "seed": 1, "f1": 62.5}',
+        '{"variant": "KnowFREE", "seed": 1e400, "f1": 0.5}',
+        '{"variant": 5, "seed": 1, "f1": 0.5}',
+        '{"variant": "KnowFREE", "seed": 0, "f1": 0.9}',
+        *("[1]", "5", "null", '"a"', "[" * 100_000),
+    ):
+        path.write_text(good + bad + "\n")
+        with pytest.raises(InputError, match=r"line 2: [^\n]*$"):
+            read_results(path)
 
 
 LINE_ENDS_OF_UNICODE = "trail\u2028\u2029\u0085s"  # JSON may hold them as they are, inside a string
@@ -398,7 +408,7 @@ def test_the_cell_of_a_run_tells_variant_subset_and_test_scores(hub_run, tmp_pat
     assert "A KnowFREE-F span tagger:" in model_card("org/m", facts, Details(variant="KnowFREE-F")).text
 
     (folder / "cell.json").write_text('{"variant": "fs"}')
-    with pytest.raises(InputError, match=r"cell\.json: no dataset"):
+    with pytest.raises(InputError, match=r"cell\.json: dataset: Field required; put back"):
         read_model(folder)
 
 
@@ -458,6 +468,7 @@ def test_results_of_a_run_have_the_names_of_the_paper(tmp_path):
         ("source: weibo", ["source", "'weibo'", "below it"]),
         ("source: {nme: weibo}", ["source", "'nme'", "name"]),
         ("label_meanings: [PER]", ["label_meanings", "LABEL: what it marks"]),
+        ("label_meanings: {NO: Norway}", ["label_meanings", "False is no label", "in quotes"]),
         ("- a", ["['a']", "license: apache-2.0"]),
         ("a: [", ["license: apache-2.0"]),
     ],

@@ -1,6 +1,7 @@
 """`knowfree push` against a Hub on loopback, and what it pushed loaded by strangers with the real clients."""
 
 import json
+import re
 import runpy
 import shutil
 import subprocess
@@ -9,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from huggingface_hub import HfApi, ModelCard, SpaceCard
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, SpaceCard
 from huggingface_hub.errors import RepositoryNotFoundError
 from knowfree_hub_cards.details import Details, read_details
 from knowfree_hub_cards.parcels import pack_dataset, pack_metric, pack_model, pack_space
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from transformers import pipeline as local_pipeline
 
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
+from modeling_knowfree.data.rows import InputError
 from push_to_hub import push_parcel
 from tests.support import ROOT
 from tests.support.forked import Forked, knowfree_forked
@@ -195,14 +197,15 @@ def test_a_repeated_push_commits_nothing_and_a_changed_one_updates(hub, api, pac
     (changed / "config.json").write_text(json.dumps(config | {"threshold": 0.25}))
     # What an earlier push of a larger model would have left, and what somebody added on the Hub.
     left = {"model-00001-of-00002.safetensors": repository.files["model.safetensors"]}
-    repository.commit("by hand", {**repository.files, **left, "picture.txt": repository.files["config.json"]})
+    left |= dict.fromkeys(("vocab.txt", "added_tokens.json"), repository.files["config.json"])
+    theirs = ("picture.txt", "onnx/notes_knowfree.py", "adapter/adapter_model.safetensors", "extra.safetensors")
+    repository.commit("by hand", {**repository.files, **left, **dict.fromkeys(theirs, repository.files["config.json"])})
     uploads = hub.count("lfs_upload")
     second = push_parcel(pack_trained(changed), api)
     assert second["revision"] != first["revision"]
     assert hub.count("lfs_upload") == uploads  # the weights are the same
     assert json.loads(repository.files["config.json"].content)["threshold"] == 0.25
-    assert "model-00001-of-00002.safetensors" not in repository.files
-    assert "picture.txt" in repository.files
+    assert not left.keys() & repository.files.keys() and set(theirs) <= repository.files.keys()
     card = repository.files["README.md"].content.decode()
     assert first["revision"] not in card and card.count(second["revision"]) == 3
 
@@ -220,6 +223,51 @@ def test_the_card_of_a_push_killed_before_it_does_not_pin_the_older_weights(hub,
     second = push_parcel(pack_trained(changed), api)
     assert second["revision"] != first["revision"]
     assert f'revision="{second["revision"]}"' in repository.files["README.md"].content.decode()
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "theirs"),
+    [
+        ("metric", "span_f1", "app.py"),
+        ("space", "m-demo", "lib/util.py"),
+        ("dataset", "m-aug", "data/train.parquet"),
+        ("model", "m", "model.safetensors"),
+    ],
+)
+def test_a_repository_that_no_push_made_is_left_alone(part, name, theirs, hub, api, command, hub_run):
+    where = {"repo_id": f"org/{name}", "repo_type": {"metric": "space"}.get(part, part)}
+    api.create_repo(**where, space_sdk="gradio" if where["repo_type"] == "space" else None)
+    push = [hub_run, "--repo_id", "org/m", *(word for each in ("metric", part) for word in ("--only", each))]
+    api.create_commit(**where, operations=[CommitOperationAdd("README.md", b"mine")], commit_message="begun")
+    api.create_commit(**where, operations=[CommitOperationAdd(theirs, b"mine")], commit_message="begun")
+    commits = {key: len(each.commits) for key, each in hub.repositories.items()}
+    code, out = command(*push)
+    assert code == 2 and f"org/{name}: is a {where['repo_type']} that no knowfree push made, with {theirs};" in out
+    assert {key: len(each.commits) for key, each in hub.repositories.items()} == commits
+    api.create_commit(**where, operations=[CommitOperationDelete(theirs)], commit_message="emptied")
+    assert command(*push)[0] == 0
+
+
+def test_weights_that_nothing_loads_stay_here(pack_trained, hub_run, tmp_path):
+    folder = Path(shutil.copytree(hub_run / "model", tmp_path / "model"))
+    shutil.copy(folder / "model.safetensors", folder / "extra.safetensors")
+    parcel = pack_trained(folder)
+    assert "extra.safetensors" in parcel.left_out and "extra.safetensors" not in parcel.files
+    parameters = re.search(r"([\d,]+) parameters", pack_trained().card(None))
+    assert parameters and parameters[0] in parcel.card(None)
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    index = {"metadata": {}, "weight_map": {"a": "model-00001-of-00001.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    parcel = pack_trained(folder)
+    assert parameters[0] in parcel.card(None)
+    assert {name for name in parcel.files if "safetensors" in name} == {
+        "model-00001-of-00001.safetensors",
+        "model.safetensors.index.json",
+    }
+    index["weight_map"]["b"] = "../model.safetensors"
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(InputError, match=r"index\.json: names '\.\./model\.safetensors'"):
+        pack_trained(folder)
 
 
 def test_private_unless_public_is_said(hub, api, anonymous):

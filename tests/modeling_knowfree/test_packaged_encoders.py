@@ -66,6 +66,28 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
         encoder_path(E5)
 
 
+def test_a_home_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setenv("KNOWFREE_CACHE", "~nobody-of-this-name/x")
+    with pytest.raises(InputError, match=r"^~nobody-of-this-name/x: .*set KNOWFREE_CACHE"):
+        encoder_path(E5)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("bert-base-chinese", "bert-base-chinese"),
+        ("org/tiny-bert", "org/tiny-bert"),
+        ("/home/alice/enc", "enc"),
+        ("./enc", "enc"),
+        ("~/enc", "enc"),
+        ("models/of/mine", "mine"),
+        ("C:\\Users\\alice\\enc", "enc"),
+    ],
+)
+def test_of_a_folder_pages_show_the_last_part(name, shown):
+    assert encoders.shown_name(name) == shown
+
+
 def build_slowly(path, folder, texts=None):
     """Stands for the build: leaves a folder half done for a while, and says in a file that it ran."""
     import time

@@ -27,6 +27,7 @@ UPLOADS = [
     ("a", b"x", "a, line 1: plain text without any annotation"),
     ("a.zip", b"PK\x03\x04\0\0", "a.zip: an Excel workbook or a .zip"),
     ("a.jsonl", b'{"sentence": "no tokens"}', "key 'tokens' is missing"),
+    ("a.jsonl", b'{"id": "\\ud800", "text": "snow"}', "Line 1, id: Character 0 is half"),
     ("a.conll", b"axe B-GEAR\nin\n\n", "a.conll"),
     ("a.conll", b"axe B-GEAR\n\n" * 1001, "more than 1,000 texts"),
     ("a.txt", b"axe B-GEAR\nin O\nthe O\nsnow O\n\n" * 9, "looks like conll, annotated text: choose"),

@@ -298,6 +298,32 @@ def test_markdown_of_what_variants_mean_is_inert(tmp_path, monkeypatch):
     assert not re.search(r"[<>|*()\[\]]", line) and "script" in line
 
 
+def test_a_variant_of_the_run_says_its_own_label(tmp_path):
+    make_run(tmp_path, cells={("k5", "mine", 0): "gold"})
+    path = tmp_path / "run.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "define: {mine: {label: our house recipe, data: fusion}}\n", encoding="utf-8")
+    assert "mine our house recipe" in words(report_html(tmp_path))
+    for define in ("null", "{mine: {foo: 1}}", "5"):
+        path.write_text(f"{text}define: {define}\n".replace("validation_file: null", "validation_file: 5"))
+        if define == "null":
+            assert "mine as run.yaml defines it" in words(report_html(tmp_path))
+        else:
+            with pytest.raises(InputError, match=r"run\.yaml: define: mine: "):
+                report_html(tmp_path)
+
+
+def test_pages_name_no_folder_of_this_machine(run_folder):
+    path = run_folder / "k2" / "augmented" / "label_map.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"encoder": "/home/alice/acme/enc"}), encoding="utf-8")
+    path = run_folder / "run.yaml"
+    path.write_text(path.read_text(encoding="utf-8").replace("org/tiny-bert", "/home/alice/acme/enc"))
+    (run_folder / "k2" / "fs" / "seed-0" / "test_predictions.jsonl").unlink()
+    for page in (report_html(run_folder), report_markdown(run_folder)):
+        assert "alice" not in page and "No interval" in page
+    assert str(run_folder) not in report_markdown(run_folder).replace("&#47;", "/")
+
+
 def test_missing_test_file_is_said(run_folder):
     (run_folder / "test.jsonl").unlink()
     seen = words(report_html(run_folder))
@@ -358,6 +384,7 @@ def without(name):
         (edited(f1=float("nan")), "line 2: f1: .* finite"),
         (edited(variant="../../etc"), "line 2: variant: .*may hold no path, got '../../etc'"),
         (edited(seed="x"), "line 2: seed: .* integer.*, got 'x'"),
+        (edited(updates=10**30), "line 2: updates: "),
     ],
 )
 def test_broken_run_is_one_clear_error(tmp_path, break_it, message):
