@@ -25,7 +25,7 @@ from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import SWAPPED, TargetSettings, gold_pairs
 from augmentation.steps.asking import Annotation
 from augmentation.steps.branches import annotate_synthetic
-from augmentation.steps.explanations import Sentences, TokenStyle, sentence_key
+from augmentation.steps.explanations import FreeIds, Sentences, TokenStyle, sentence_key, sentence_keys
 from augmentation.steps.fusion import fuse, label_counts
 from augmentation.steps.label_merging import LabelMap, TypeClass, new_classes, type_classes
 from augmentation.steps.normalisation import Embed, Proposal, label_map_json, next_label_map, propose_groups, unmerged
@@ -90,7 +90,7 @@ class Augmentation:
         for row in self.rows(quiet=False):
             self._ids.add(row["id"])
             labels.update(entity["label"] for entity in row["entities"])
-            source.add(sentence_key(self.text(row["tokens"])))
+            source |= sentence_keys(self.text(row["tokens"]), self.unit)
             if len(examples) < settings.target_examples:
                 examples.append((self.text(row["tokens"]), gold_pairs(row, self.unit)))
         flat = settings.task != "nested_ner"
@@ -108,7 +108,9 @@ class Augmentation:
         self.size = len(self._ids)
         self._source_keys = frozenset(source)
         held_out = {
-            part: frozenset(sentence_key(self.text(row["tokens"])) for row in self._read(folder / name))
+            part: frozenset(
+                key for row in self._read(folder / name) for key in sentence_keys(self.text(row["tokens"]), self.unit)
+            )
             for part, name in (("dev", settings.dev_file), ("test", settings.test_file))
             if name
         }
@@ -271,8 +273,8 @@ class Augmentation:
     ) -> Iterator[Row]:
         """Synthetic rows without annotation, in the order of their parents (S8); of `explanations` where they are known
         already. `counts` is told what became of the sentences."""
-        taken = self._ids | ({row["id"] for row in self.pool.pool.rows} if self.pool else set())
-        sentences = Sentences(self.settings.language, self._style, self._source_keys, self._held_out_keys, taken)
+        free_id = FreeIds(self._ids | ({row["id"] for row in self.pool.pool.rows} if self.pool else set()))
+        sentences = Sentences(self.settings.language, self._style, self._source_keys, self._held_out_keys, free_id)
         offered = self._finished(self.swaps.work()).value if self.swaps else {}
         for row_id, explained in self.explanations() if explanations is None else explanations:
             for each in explained:

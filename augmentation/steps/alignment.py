@@ -247,7 +247,7 @@ def _find(text: UnitText, entity: str, *, exact_first: bool = True) -> tuple[lis
     if not folded_mention:
         return [], "empty", 0
     off_border = 0
-    exact = [(at, at + len(mention)) for at in _positions(text.text, mention)]
+    exact = [(at, at + len(mention)) for at in _positions(text.text, mention) if _is_whole(text.text, at, len(mention))]
     places = [text.folded.source(at, at + len(folded_mention)) for at in _positions(text.folded.text, folded_mention)]
     normalised = [span for span in places if span]
     rungs = [("exact", exact), ("normalised", normalised)] if exact_first else [("", sorted({*exact, *normalised}))]
@@ -257,6 +257,11 @@ def _find(text: UnitText, entity: str, *, exact_first: bool = True) -> tuple[lis
         if on_border:
             return on_border, rung, off_border
     return [], "", off_border
+
+
+def _is_whole(text: str, start: int, length: int) -> bool:
+    """Whether no character that is drawn as one is cut, such as か\u3099."""
+    return not any(at < len(text) and _continues_cluster(text[at]) for at in (start, start + length))
 
 
 def _positions(text: str, part: str) -> Iterable[int]:

@@ -195,14 +195,33 @@ def sentence_key(text: str) -> str:
     return fold(text).rstrip("。.!?…")
 
 
-def free_id(row_id: str, taken: set[str]) -> str:
-    """The id itself, or with a number where another row has it."""
-    free, number = row_id, 1
-    while free in taken:
-        number += 1
-        free = f"{row_id}-{number}"
-    taken.add(free)
-    return free
+_TELLING = {"character": 6, "word": 12}
+"""Characters from which a sentence inside a text is no phrase that many texts have, such as 好的。"""
+
+
+def sentence_keys(text: str, unit: str) -> set[str]:
+    """The keys of a text and of every sentence in it: what is written anew may be neither."""
+    inside = map(sentence_key, split_sentences(text, "any"))
+    return {sentence_key(text), *(key for key in inside if len(key) >= _TELLING[unit])}
+
+
+class FreeIds:
+    """Gives each row an id of its own: the one it has, or with a number where another row has it.
+
+    Args:
+        taken: ids of other rows.
+    """
+
+    def __init__(self, taken: Iterable[str] = ()):
+        self._taken, self._repeats = set(taken), Counter[str]()
+
+    def __call__(self, row_id: str) -> str:
+        free = row_id
+        while free in self._taken:
+            self._repeats[row_id] += 1
+            free = f"{row_id}-{self._repeats[row_id] + 1}"
+        self._taken.add(free)
+        return free
 
 
 @dataclass
@@ -214,14 +233,14 @@ class Sentences:
         style: how to cut them into tokens.
         source: keys of the gold sentences.
         held_out: keys of dev and test sentences.
-        taken: ids of other rows; those of the synthetic ones join them.
+        free_id: of the other rows.
     """
 
     language: str
     style: TokenStyle
     source: frozenset[str]
     held_out: frozenset[str]
-    taken: set[str] = field(default_factory=set)
+    free_id: FreeIds = field(default_factory=FreeIds)
     counts: Counter[str] = field(default_factory=Counter)
     _seen: set[str] = field(default_factory=set)
 
@@ -256,7 +275,7 @@ class Sentences:
             self.counts[reason or "kept"] += 1
             if not reason:
                 name = explained_as(parent_id, sample) + (f".{number}" if sample else f"#{number}")
-                identity = {"id": free_id(name, self.taken), "tokens": tokens, "entities": []}
+                identity = {"id": self.free_id(name), "tokens": tokens, "entities": []}
                 rows.append(identity | {"synthetic": True, "parent_id": parent_id})
         return rows
 
@@ -269,7 +288,7 @@ class Sentences:
             self.counts[reason or "kept"] += 1
             if not reason:
                 entities = [{"start": start, "end": end, "label": label} for start, end, label in spans]
-                identity = {"id": free_id(f"{parent_id}#m{number}", self.taken), "tokens": tokens, "entities": entities}
+                identity = {"id": self.free_id(f"{parent_id}#m{number}"), "tokens": tokens, "entities": entities}
                 rows.append(identity | {"synthetic": True, "parent_id": parent_id, "annotator": SWAPPED})
         return rows
 

@@ -4,6 +4,7 @@ The literature is sober: gains over chance do not carry over from model to model
 `augment`, which has no model to ask, picks by chance.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -83,25 +84,22 @@ class _Unlike:
         self.texts = texts
         self.new: list[int] = []
         self._shingles: list[frozenset[str]] = []
-        self._with: dict[str, list[int]] = {}  # shingle -> which of `_shingles` have it
+        self._with: dict[str, list[int]] = {}  # shingle -> which of `_shingles` have it in their prefix
         for at in taken:
             self._keep(_shingles(texts[at]))
 
     def add(self, at: int) -> None:
         """Take a text unless one like it is taken."""
         shingles = _shingles(self.texts[at])
-        shared: dict[int, int] = {}
-        for shingle in shingles:
-            for other in self._with.get(shingle, ()):
-                shared[other] = shared.get(other, 0) + 1
-        for other, both in shared.items():
+        for other in {other for shingle in _prefix(shingles) for other in self._with.get(shingle, ())}:
+            both = len(shingles & self._shingles[other])
             if both >= NEAR_DUPLICATE * (len(shingles) + len(self._shingles[other]) - both):
                 return
         self._keep(shingles)
         self.new.append(at)
 
     def _keep(self, shingles: frozenset[str]) -> None:
-        for shingle in shingles:
+        for shingle in _prefix(shingles):
             self._with.setdefault(shingle, []).append(len(self._shingles))
         self._shingles.append(shingles)
 
@@ -109,6 +107,12 @@ class _Unlike:
 def _shingles(text: str) -> frozenset[str]:
     squeezed = "".join(text.casefold().split())
     return frozenset(squeezed[at : at + SHINGLE] for at in range(max(1, len(squeezed) - SHINGLE + 1)))
+
+
+def _prefix(shingles: frozenset[str]) -> list[str]:
+    """The first shingles in a fixed order, so many that near-duplicates share one of them (Chaudhuri et al. 2006)."""
+    size = len(shingles)
+    return sorted(shingles)[: size - math.ceil(NEAR_DUPLICATE * size - 1e-9) + 1]
 
 
 def doubt_of(spans: Iterable[Mapping[str, Any]], units: int) -> float:

@@ -13,10 +13,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from augmentation.steps.explanations import TokenStyle, free_id, sentence_key
+from augmentation.steps.explanations import FreeIds, TokenStyle, sentence_key, sentence_keys
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.formats import FORMATS
 from modeling_knowfree.data.formats.base import File
+from modeling_knowfree.data.formats.words import SEGMENTATION
 from modeling_knowfree.data.readers import read_file
 from modeling_knowfree.data.rows import (
     InputError,
@@ -78,7 +79,7 @@ def read_pool(
     Args:
         path: plain text, or any format of annotated text; its annotation is not looked at.
         gold: their texts are left out; ids and the way they are cut into words are theirs.
-        held_out: keys (`sentence_key`) of the texts of `dev` and `test`.
+        held_out: keys (`sentence_keys`) of the texts of `dev` and `test`.
         unit: `character` or `word`.
         language: of the gold.
 
@@ -107,8 +108,9 @@ def clean_pool(
 ) -> Pool:
     """`read_pool` of rows that are read already, a paragraph's `lines` beside its tokens: one of them that stands in
     gold, dev or test leaves it out. `name` is what errors call them."""
-    known = {"gold": {_key(row, unit) for row in gold}} | {where: set(keys) for where, keys in held_out.items()}
-    ids = {row["id"] for row in gold}
+    of_gold = {key for row in gold for key in sentence_keys(join_units(row["tokens"], unit)[0], unit)}
+    known = {"gold": of_gold} | {where: set(keys) for where, keys in held_out.items()}
+    free_id = FreeIds(row["id"] for row in gold)
     counts = Counter(dict.fromkeys(("read", "empty", "duplicates", *(f"in_{where}" for where in known), "kept"), 0))
     kept: list[Row] = []
     seen: set[str] = set()
@@ -121,7 +123,7 @@ def clean_pool(
         counts[reason] += 1
         seen.add(key)
         if reason == "kept":
-            kept.append({"id": free_id(row["id"], ids), "tokens": list(row["tokens"]), "entities": []})
+            kept.append({"id": free_id(row["id"]), "tokens": list(row["tokens"]), "entities": []})
     if not counts["read"]:
         raise InputError(f"{name}: no text in it; write one text a line, or rows with `tokens` or `text`")
     if not kept:
@@ -227,7 +229,7 @@ def _is_annotated(file: File) -> bool:
         reading = read_file(file.path, quiet=True)
     except InputError:
         return False
-    return any(row["entities"] for row in reading.rows)
+    return reading.format is not SEGMENTATION and any(row["entities"] for row in reading.rows)
 
 
 def _units(tokens: Sequence[str], unit: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from augmentation.pool_stage import PICKED_FILE
 from augmentation.settings import COUNTS_FILE, STATE_FILE
-from augmentation.steps.explanations import TokenStyle, sentence_key
+from augmentation.steps.explanations import TokenStyle, sentence_keys
 from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
 from augmentation.steps.teacher import TEACHER_FILE, label_precision
 from modeling_knowfree.data.readers import iterate_rows
@@ -42,8 +42,9 @@ def open_pool(run: Run, gold: Sequence[Row]) -> Pool:
     files = {"dev": settings.validation_file, "test": settings.test_file}
     held_out = {
         part: [
-            sentence_key(join_units(row["tokens"], unit)[0])
+            key
             for row in iterate_rows(path, unit=unit, task=settings.task)
+            for key in sentence_keys(join_units(row["tokens"], unit)[0], unit)
         ]
         for part, path in files.items()
         if path

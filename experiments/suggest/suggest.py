@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from augmentation.steps.explanations import sentence_key
+from augmentation.steps.explanations import FreeIds, sentence_key
 from augmentation.steps.normalisation import sentence_encoder
 from augmentation.steps.picking import DOUBT_THRESHOLD, Pick, doubt_of, pick
 from augmentation.steps.pool import read_texts
@@ -58,12 +58,13 @@ def suggest(
 
     known = {sentence_key(text_of(row)) for path in labelled for row in read_rows(path, unit=unit)}
     rows: dict[str, Row] = {}
+    free_id = FreeIds()
     read = 0
     for row in read_texts(pool, tokenise, unit):
         read += 1
         key = sentence_key(text_of(row))
-        if key and key not in known:
-            rows.setdefault(key, row)
+        if key and key not in known and key not in rows:
+            rows[key] = row | {"id": free_id(row["id"])}
     if not rows:
         raise InputError(f"{pool}: no text to suggest: {read} read, of which none is new; name texts without labels")
     found = list(rows.values())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import click
@@ -221,8 +222,19 @@ def get(dataset: str, output_dir: Path, config_name: str | None, revision: str |
         message = " ".join(str(error).split())
         raise InputError(f"{dataset}: {message:.400}; mend: check the id, --config and the network") from error
     rows = {name: read_dataset(split, name=f"{dataset}[{name}]", **said) for name, split in splits.items()}
-    for name, of_split in rows.items():
-        path = output_dir / f"{'dev' if known is not None and name == 'validation' else name}{target.suffix}"
-        for line in write_rows_as(of_split, to, path):
-            click.echo(f"{path}: {line}", err=True)
-        click.echo(f"{path}: {len(of_split)} sentences", err=True)
+    there = next(folder for folder in output_dir.absolute().parents if folder.is_dir())
+    with TemporaryDirectory(dir=there, prefix=".knowfree-") as work:
+        told = []
+        for name, of_split in rows.items():
+            file = f"{'dev' if known is not None and name == 'validation' else name}{target.suffix}"
+            try:
+                lines = write_rows_as(of_split, to, Path(work) / file)
+            except InputError as error:
+                raise InputError(str(error).replace(work, str(output_dir))) from error
+            told += [f"{output_dir / file}: {line}" for line in lines]
+            told.append(f"{output_dir / file}: {len(of_split)} sentences")
+        output_dir.mkdir(parents=True, exist_ok=True)
+        for path in Path(work).iterdir():
+            path.replace(output_dir / path.name)
+    for line in told:
+        click.echo(line, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from .formats import Told
@@ -16,6 +17,7 @@ class Oddities:
     """Sees one row after the other."""
 
     ids: set[str] = field(default_factory=set)
+    repeats: Counter[str] = field(default_factory=Counter)
     rows: int = 0
     single: int = 0
     sentences: int = 0  # tokens that are rather sentences
@@ -30,9 +32,10 @@ class Oddities:
         row_id = default_id if row.get("id") is None else row["id"]
         if isinstance(row_id, str):
             if row_id in self.ids:
-                number = 2
+                number = self.repeats[row_id] + 2
                 while f"{row_id}~{number}" in self.ids:
                     number += 1
+                self.repeats[row_id] = number - 1
                 told.add("ids were repeated and made unique", f"{show(row_id)} at {place} is {row_id}~{number}")
                 row_id = f"{row_id}~{number}"
             self.ids.add(row_id)

@@ -10,12 +10,15 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from .formats import AUTO, UNITS, File, Format, Guess, Options, Told, format_named, recognise
 from .formats.arrow import list_of_structs
+from .formats.counting import without_repeats
 from .formats.schemes import SCHEMES
+from .formats.span_keys import unread_spans
 from .formats.tags_json import read_tag_names
 from .labels import read_labels
 from .oddities import Oddities
@@ -219,11 +222,21 @@ class _Job:
                 default_id = str(place.number) if stem is None else f"{stem}-{place.number}"
                 try:
                     row = self._checked(row, place, default_id)
+                    if not row["entities"] and (key := self.unread.get(place.number)):
+                        mend = f"name the key that counts: --tag_column {key}; or empty {key}"
+                        bad_input(place, f"no entity is read, and {key} lists spans", allowed="one key", mend=mend)
                 except InputError as error:
                     row = error
                 else:
                     self.odd.see(row, place)
             yield row
+
+    @cached_property
+    def unread(self) -> dict[int | None, str]:
+        """By number the entries with spans under a key beside an empty one; looked for when a row has no entity."""
+        if self.options.tag_column is not None or (self.file.json_kind is None and not self.file.is_table):
+            return {}
+        return {place.number: key for place, entry in self.file.stream() if (key := unread_spans(entry))}
 
     def _stem(self, place: Place) -> str | None:
         """What a default id begins with: the name of the file, or of the document below a folder of them."""
@@ -319,4 +332,6 @@ def _trim(row: Row, place: Place, told: Told) -> None:
                     continue
                 span = {**span, "start": start, "end": end}
         kept.append(span)
+    if all(isinstance(span, dict) and {"start", "end", "label"} <= span.keys() for span in kept):
+        kept = without_repeats(kept, place, told)
     row["entities"] = kept

@@ -110,7 +110,9 @@ def write_subsets(
 
 
 def _gold_positions(rows: Sequence[Row], name: str) -> list[int]:
-    gold = [position for position, row in enumerate(rows) if not row.get("synthetic")]
+    gold = [at for at, row in enumerate(rows) if not row.get("synthetic") and row.get("source") != "pool"]
+    if pool := sum(row.get("source") == "pool" for row in rows):
+        logger.warning("%s: %d texts of a pool, which no person annotated, are not drawn", name, pool)
     gold_ids = {rows[position]["id"] for position in gold}
     for row in rows:
         if row.get("synthetic") and row.get("parent_id") not in gold_ids:

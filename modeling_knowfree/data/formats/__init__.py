@@ -114,11 +114,14 @@ def format_named(name: str, where: object = "--format") -> Format:
 
 
 def writer_named(name: str) -> Format:
-    """The format that `--to` names. Raises InputError where there is none, or it is only read."""
+    """The format that `--to` names. Raises InputError where there is none, it is only read, or it needs a package that
+    is not installed."""
     format = format_named(name, "--to")
     if format.write is None:
         mend = "name one of these"
         bad_input(f"--to {name}", "is read, not written", allowed=", ".join(WRITERS), mend=mend)
+    if format.ready:
+        format.ready(f"--to {name}")
     return format
 
 

@@ -280,6 +280,7 @@ class Format:
         write: all or nothing, to a file (brat: a folder).
         suffix: of a file written.
         whole: written with all that the row contract has, not tokens, targets and their labels alone.
+        ready: raises InputError, which begins with what it is given, where a package that it needs is not installed.
     """
 
     name: str
@@ -291,6 +292,7 @@ class Format:
     write: Writer | None = None
     suffix: str = ""
     whole: bool = False
+    ready: Callable[[object], Any] | None = None
     aliases: tuple[str, ...] = ()
 
 

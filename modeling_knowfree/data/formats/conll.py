@@ -190,10 +190,12 @@ class _Reader:
             self.options.told.add("tokens lost the number of the character in its word", show(tokens[0]), len(tokens))
             tokens = [token[0] if _CHARACTER.fullmatch(token) else token for token in tokens]
         entities: list[Row] = []
+        seen: set[tuple[int, int, str]] = set()
         for scheme, layer in zip(self.schemes, tags, strict=True):
             for span in read_tags(scheme, layer, place, self.options.told):
-                if span in entities:
+                if triple(span) in seen:
                     self._refuse_twins(span, place)
+                seen.add(triple(span))
                 entities.append(span)
         return {"id": row_id, "tokens": tokens, "entities": entities}
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 from ...units_knowfree import split_text
-from ..rows import InputError, Place, Row, bad_input, check_bounds, is_silent, show, show_span
-from .base import Options, Placed, unit_of
+from ..rows import InputError, Place, Row, bad_input, check_bounds, is_silent, show, show_span, triple
+from .base import Options, Placed, Told, unit_of
 
 
 class Mention(NamedTuple):
@@ -241,7 +241,8 @@ def _row(
             bad_input(
                 place, f"{problem}, its text is {show(stated)}", allowed="a span that cuts out its text", mend=mend
             )
-        if row.tokens is None and (text[start].isspace() or text[end - 1].isspace()):
+        at_edge = is_silent if options.trim else str.isspace
+        if row.tokens is None and (at_edge(text[start]) or at_edge(text[end - 1])):
             if not options.trim:
                 _refuse_edges(mention, text[start:end], place, hint)
             start, end = _trimmed(text, start, end)
@@ -252,14 +253,24 @@ def _row(
             problem = f"span {show_span(start, end, mention.label)} {show(text[start:end])} cuts a {noun}"
             near = [show(text[a:b]) + f" [{a}, {b})" for a, b in units if a < end and start < b]
             allowed = f"borders of {noun}s: {', '.join(near) or 'no ' + noun + ' is there'}"
-            bad_input(
-                place, problem, allowed=allowed, mend=f"move the span to such borders, or use character units{hint}"
-            )
+            characters = ", or cut the text into characters: knowfree data convert IN OUT --unit character"
+            mend = f"move the span to such borders{characters if noun == 'word' else ''}{hint}"
+            bad_input(place, problem, allowed=allowed, mend=mend)
         if hint and row.tokens is None and (_cuts(text, start) or _cuts(text, end)):
             problem = f"span {show_span(start, end, mention.label)} {show(text[start:end])} cuts a word"
             bad_input(place, problem, allowed="whole words", mend=f"move its borders{hint}")
         entities.append({"start": unit_of_start[start], "end": unit_of_end[end] + 1, "label": mention.label})
+    if options.trim:
+        entities = without_repeats(entities, place, options.told)
     return {"id": row.row_id, "tokens": [text[start:end] for start, end in units], "entities": entities}
+
+
+def without_repeats(entities: Sequence[Row], place: Place, told: Told) -> list[Row]:
+    """Trimmed spans, each once."""
+    kept = list({triple(span): span for span in entities}.values())
+    if repeated := len(entities) - len(kept):
+        told.add("spans that are another one when trimmed left out", f"at {place}", repeated)
+    return kept
 
 
 def _refuse(mention: Mention, text: str, counting: Counting, place: Place, hint: str) -> NoReturn:
@@ -284,9 +295,9 @@ def _refuse_edges(mention: Mention, covered: str, place: Place, hint: str) -> No
 
 
 def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
-    while start < end and text[start].isspace():
+    while start < end and is_silent(text[start]):
         start += 1
-    while start < end and text[end - 1].isspace():
+    while start < end and is_silent(text[end - 1]):
         end -= 1
     return start, end
 

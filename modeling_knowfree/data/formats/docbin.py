@@ -92,5 +92,6 @@ FORMAT = Format(
     read=read,
     write=write,
     suffix=".spacy",
+    ready=_spacy,
     aliases=("docbin", "spacy-docbin"),
 )

@@ -10,7 +10,7 @@ from ..rows import Place, Row, bad_input, check_keys, show, write_rows
 from .annotators import annotators_of, decided_by_span
 from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, need_list, need_text
 from .counting import Mention, TextRow, joined_text, placed_texts, rows_of_texts, written_spans
-from .span_keys import SpanKeys, key_of_spans
+from .span_keys import SpanKeys, key_of_spans, unread_spans
 
 KEYS = ("label", "labels", "entities")
 _ENTITY = SpanKeys("start_offset", "end_offset", "label", None)
@@ -26,10 +26,10 @@ def detect(file: File) -> Guess | None:
         )
 
     def triples(entry: dict) -> bool:
-        return isinstance(entry.get("text"), str) and any(
-            isinstance(entry.get(key), list) and all(isinstance(span, list) for span in entry[key])
-            for key in ("label", "labels")
-        )
+        listed = [entry[key] for key in ("label", "labels") if isinstance(entry.get(key), list)]
+        if not isinstance(entry.get("text"), str) or (not any(listed) and unread_spans(entry)):
+            return False
+        return any(all(isinstance(span, list) for span in spans) for spans in listed)
 
     if file.any(offsets):
         return Guess(0.9, "entities with start_offset and end_offset")

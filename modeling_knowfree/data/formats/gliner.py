@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ def detect(file: File) -> Guess | None:
 
 
 def read(file: File, options: Options) -> Placed:
+    @cache
     def fits_exclusive() -> bool:
         spans = [
             (span, len(entry["tokenized_text"]))

@@ -140,7 +140,7 @@ def _mentions(results: Sequence[Any], key: str | None, options: Options, name: s
         if (
             options.tag_column is not None
             and options.tag_column in layers
-            and result["from_name"] != options.tag_column
+            and result.get("from_name") != options.tag_column
         ):
             options.told.add(f"spans of other controls than {options.tag_column} left out", name)
             continue

@@ -17,6 +17,8 @@ def detect(file: File) -> Guess | None:
     lines = [text.split("\t") for text in file.first_lines if text.strip()]
     if not lines or file.json_kind is not None or any(len(columns) != 2 for columns in lines):
         return None
+    if not any(len(words.split()) > 1 for words, _ in lines):  # a word a line, and spaces in labels
+        return None
     tags = [tags.split() for _, tags in lines]
     if not any(len(line) > 1 and 2 * sum(map(bool, map(_TAG.fullmatch, line))) >= len(line) for line in tags):
         return None

@@ -99,7 +99,8 @@ class _Reader:
         spans = []
         for entry in self.file.sample:
             if isinstance(entry, dict) and isinstance(tokens := entry.get("tokens"), list):
-                for span in entry.get(self.key_in(entry)) or ():
+                spans_here = entry.get(self.key_in(entry))
+                for span in spans_here if isinstance(spans_here, list) else ():
                     if has_borders(span):
                         spans.append((span, lambda start, end, tokens=tokens: _covered(tokens, start, end)))
         return span_keys(spans, self.file.place(), self.options, own=True)
@@ -161,7 +162,8 @@ class _Reader:
         for _, entry in self.file.stream():
             if not isinstance(entry, dict) or not isinstance(entry.get("tokens"), list):
                 continue
-            for span in entry.get(self.key_in(entry)) or ():
+            spans_here = entry.get(self.key_in(entry))
+            for span in spans_here if isinstance(spans_here, list) else ():
                 stated = span.get(self.keys.stated) if isinstance(span, dict) and self.keys.stated else None
                 if isinstance(stated, str | list) and type(span.get(self.keys.end)) is int:
                     start, end = span.get(self.keys.start), span[self.keys.end]

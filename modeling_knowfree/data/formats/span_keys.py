@@ -123,6 +123,31 @@ def _said(spans: list) -> Iterator[tuple]:
             yield tuple(repr(next((span[key] for key in keys if key in span), None)) for keys in (STARTS, ENDS, LABELS))
 
 
+_MAY_LIST = ("entities", "spans", "entity_mentions", "mentions", "annotations", "ents", "ner", "labels", "label")
+_OTHER_LISTS = frozenset(
+    ("tokens", "words", "sents", "sentences", "relations", "extensions", "uncertain", "noun_chunks", "chunks", "pos")
+)
+
+
+def unread_spans(entry: Any) -> str | None:
+    """The key under which an entry lists spans while one that may list them is empty: if its row has no entity, they
+    were not read."""
+    if isinstance(entry, list) and len(entry) == 2:  # spaCy 2's pair of text and annotation
+        entry = entry[1]
+    if not isinstance(entry, dict) or not any(entry.get(key) in ([], {}) for key in _MAY_LIST):
+        return None
+    for key, value in entry.items():
+        groups = value.values() if isinstance(value, dict) and key in _MAY_LIST else [value]
+        for spans in groups if key not in _OTHER_LISTS else ():
+            if isinstance(spans, list) and spans and all(map(_is_labelled, spans)):
+                return key
+    return None
+
+
+def _is_labelled(span: Any) -> bool:
+    return all(is_triple(one) or (has_borders(one) and any(key in one for key in LABELS)) for one in spelled(span))
+
+
 def span_keys(
     spans: Iterable[tuple[dict, Callable[[Any, Any], set[str]]]], place: Place, options: Options, *, own: bool = False
 ) -> SpanKeys:

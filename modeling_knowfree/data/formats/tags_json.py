@@ -152,7 +152,7 @@ def _keys(file: File, options: Options) -> tuple[str, str] | None:
 
 
 def _holds_tags(key: str, entries: Sequence[tuple[dict, Any]]) -> bool:
-    values = Counter(tag for entry, _ in entries if isinstance(entry.get(key), list) for tag in entry[key])
+    values = Counter(tag for entry, (_, keys) in entries if key in keys for tag in entry[key])
     if all(type(tag) is int for tag in values):
         return key in TAGS or key.endswith("_tags")
     return looks_like_tags(Counter({str(tag): count for tag, count in values.items()}))
@@ -162,8 +162,10 @@ def named(tags: Sequence[Any], names: Sequence[str] | None, key: str, place: Pla
     """Integers by their names. Raises InputError where they have none."""
     if all(isinstance(tag, str) for tag in tags) and not (names and all(map(str.isdecimal, tags)) and tags):
         return list(tags)
+    if (odd := next((tag for tag in tags if not isinstance(tag, str | int)), NotImplemented)) is not NotImplemented:
+        bad_input(place, f"{key} holds {show(odd)}", allowed="tags, one a token", mend="write O where there is none")
     if names is None:
-        odd = next((tag for tag in tags if tag), tags[0])
+        odd = next((tag for tag in tags if tag and type(tag) is int), tags[0])
         problem = f"{key} holds integers ({show(odd)}), and nothing says which tag each number is"
         mend = (
             f"give the names in order: --tag_names FILE (one a line, a JSON list, or {INFO}), or {INFO} beside the file"

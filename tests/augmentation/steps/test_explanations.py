@@ -2,7 +2,14 @@
 
 import pytest
 
-from augmentation.steps.explanations import Sentences, TokenStyle, plain_paragraphs, sentence_key, split_sentences
+from augmentation.steps.explanations import (
+    FreeIds,
+    Sentences,
+    TokenStyle,
+    plain_paragraphs,
+    sentence_key,
+    split_sentences,
+)
 
 
 def rows_of(*texts):
@@ -146,7 +153,7 @@ def test_what_goes_is_counted_and_ids_count_every_sentence():
 
 
 def test_ids_are_free_beside_those_of_other_rows():
-    sentences = Sentences("en", TokenStyle("word"), frozenset(), frozenset(), {"1", "1#1", "1#1-2"})
+    sentences = Sentences("en", TokenStyle("word"), frozenset(), frozenset(), FreeIds({"1", "1#1", "1#1-2"}))
     rows = sentences.rows("1", "A bear left. It snowed.") + sentences.rows("1#1", "Deer ate.")
     assert [row["id"] for row in rows] == ["1#1-3", "1#2", "1#1#1"]
     assert [row["parent_id"] for row in rows] == ["1", "1", "1#1"]

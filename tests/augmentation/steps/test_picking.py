@@ -1,10 +1,11 @@
 """The picker: the same texts for the same seed, and never the same text twice."""
 
 import itertools
+import random
 
 import pytest
 
-from augmentation.steps.picking import PICKS, doubt_of, pick
+from augmentation.steps.picking import NEAR_DUPLICATE, PICKS, doubt_of, pick
 from tests.conftest import letter_counts
 
 NAMES = "anna boris clara dmitri elena felix greta hugo ivana jakob klara lasse marta nils olga".split()
@@ -28,6 +29,22 @@ def test_the_picker_is_deterministic_and_takes_nothing_twice(how):
     assert len(set(folded)) == len(folded)  # no near-duplicates, of what was taken before neither
     everything = picked(how, number=1000)
     assert 24 < len(everything) <= len(TEXTS) - 10
+
+
+def test_no_near_duplicates_whatever_their_order():
+    letters = random.Random(0)
+    texts = ["".join(letters.choices("abcdefgh", k=40)) for _ in range(40)]
+    texts += [
+        text[:at] + "z" + text[at + 1 :] for text, at in zip(texts, letters.choices(range(40), k=40), strict=True)
+    ]
+    kept = [texts[at] for at in pick(80, texts, how="random", seed=3)]
+
+    def alike(a: str, b: str) -> float:
+        first, second = ({text[at : at + 3] for at in range(38)} for text in (a, b))
+        return len(first & second) / len(first | second)
+
+    assert all(alike(a, b) < NEAR_DUPLICATE for a, b in itertools.combinations(kept, 2))
+    assert all(any(alike(text, other) >= NEAR_DUPLICATE for other in kept) for text in texts)
 
 
 def test_seeds_differ_only_where_chance_decides():

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from augmentation.steps.explanations import sentence_keys
 from augmentation.steps.pool import read_pool, windowed
 from modeling_knowfree.data.rows import InputError
 from tests.conftest import row
@@ -102,6 +103,20 @@ def test_json_of_which_no_line_is_json_is_refused_at_its_line(tmp_path):
     (tmp_path / "p.jsonl").write_text('{"text": \n{"text" "the snow"}\n', encoding="utf-8")
     with pytest.raises(InputError, match="line 1"):
         pool_of(tmp_path / "p.jsonl")
+
+
+def test_spaces_in_chinese_are_no_words(tmp_path):
+    (tmp_path / "p.txt").write_text("转发微博 @小明 今天 开心\n哈哈 好 的 呀\n去 北京 玩 了\n", encoding="utf-8")
+    rows = pool_of(tmp_path / "p.txt", CHINESE, "character", "zh").rows
+    assert rows[0]["tokens"] == list("转发微博 @小明 今天 开心")
+
+
+def test_a_sentence_of_a_known_text_is_known(tmp_path):
+    (tmp_path / "p.txt").write_text("他在上海工作。\n好的。\n小明住在南京市。\n天气很好啊今天。\n", encoding="utf-8")
+    gold = [*CHINESE, row("我去北京。他在上海工作。好的。", (2, 4, "LOC"))]
+    dev = sentence_keys("小明住在南京市。小红在苏州。", "character")
+    found = pool_of(tmp_path / "p.txt", gold, "character", "zh", dev=dev)
+    assert ["".join(r["tokens"]) for r in found.rows] == ["好的。", "天气很好啊今天。"]
 
 
 def test_a_broken_annotated_file_is_no_prose(tmp_path):

@@ -62,6 +62,12 @@ def test_what_is_written_is_read_back(pool, trained, name):
         assert set(texts) <= set(TEXTS)
 
 
+def test_texts_of_one_document_keep_their_id_with_a_number(pool, trained):
+    pool.with_suffix(".jsonl").write_text("".join(json.dumps({"id": "doc", "text": text}) + "\n" for text in TEXTS[:3]))
+    call(pool.with_suffix(".jsonl"), trained, "--number", 3, "--output", pool.parent / "next.jsonl")
+    assert sorted(row["id"] for row in read_rows(pool.parent / "next.jsonl")) == ["doc", "doc-2", "doc-3"]
+
+
 def test_bad_input_is_refused_and_nothing_is_written(pool, trained):
     output = pool.parent / "next.jsonl"
     assert "nonsense" in call(pool, trained, "--number", 3, "--to", "nonsense", "--output", output, code=2)

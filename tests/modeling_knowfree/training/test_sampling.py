@@ -64,6 +64,15 @@ def test_synthetic_rows_follow_their_parents():
     assert count(row for row in only_two if not row.get("synthetic")) == {"a": 2, "b": 1}
 
 
+def test_texts_of_a_pool_are_not_drawn(caplog):
+    rows = [gold(at, "A") for at in range(3)] + [gold(at, "AB") | {"source": "pool"} for at in range(3, 99)]
+    rows[0]["source"] = "gold"
+    assert (
+        set(ids(k_shot_subsets(rows, [5], seed=1)[5])) == set(ids(random_subsets(rows, [50], seed=1)[50])) == {0, 1, 2}
+    )
+    assert "96 texts of a pool, which no person annotated, are not drawn" in caplog.text
+
+
 def test_a_synthetic_row_without_its_parent():
     rows = [gold(0, "a"), synthetic(10, 5)]
     for sample in (random_subsets, k_shot_subsets):

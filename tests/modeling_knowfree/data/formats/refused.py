@@ -14,6 +14,7 @@ def layers(*kinds: str) -> str:
 
 
 PEOPLE = [{"start": 0, "end": 7, "label": "PER"}]
+ONE = [{"start": 0, "end": 1, "label": "PER"}]
 REFUSED = {
     "raw Chinese": ("raw.txt", "米娜离开了里约港。\n下雨了。\n", {}, ["raw.txt, line 1", "plain text", "2 lines"]),
     "brat's text": ("doc.txt", "Mina left.\n", {"doc.ann": ""}, ["doc.txt", "brat", "doc.ann"]),
@@ -450,5 +451,53 @@ REFUSED = {
     "mentions that are no spans": (
         *("m.jsonl", lines({"tokens": ["Mina"], "entities": ["PER: Mina"]}), {}),
         ["m.jsonl, line 1", "entities is ['PER: Mina'], no list of spans"],
+    ),
+    "an empty list before the filled one": (
+        *(
+            "m.jsonl",
+            lines({"tokens": ["Mina"], "entities": []}, {"tokens": ["Bo"], "entities": [], "mentions": ONE}),
+            {},
+        ),
+        ["m.jsonl, line 2", "no entity is read, and mentions lists spans", "--tag_column mentions"],
+    ),
+    "doccano's empty list before another": (
+        *(
+            "d.jsonl",
+            lines({"text": "Mina Bo", "label": [[0, 4, "PER"]]}, {"text": "Mina Bo", "label": [], "spans": PEOPLE}),
+            {},
+        ),
+        ["d.jsonl"],
+    ),
+    "an empty list beside triples": (
+        *("n.jsonl", lines({"tokens": ["Mina", "left"], "entities": [], "ner": [[0, 0, "PER"]]}), {}),
+        ["n.jsonl, line 1", "ner lists spans"],
+    ),
+    "Prodigy's empty spans": (
+        *("p.jsonl", lines({"text": "Mina Bo", "answer": "accept", "spans": [], "entities": PEOPLE}), {}),
+        ["p.jsonl, line 1", "entities lists spans"],
+    ),
+    "GLiNER's empty list": (
+        *("g.jsonl", lines({"tokenized_text": ["Mina"], "ner": [], "entities": ONE}), {}),
+        ["g.jsonl, line 1", "entities lists spans"],
+    ),
+    "spaCy 2 with a group": (
+        *("s.json", json.dumps([["Mina Bo", {"entities": [], "spans": {"sc": [[0, 4, "PER"]]}}]]), {}),
+        ["s.json, row 1", "spans lists spans"],
+    ),
+    "lists of tags of other kinds": (
+        *("t.jsonl", lines({"tokens": ["a", "b"], "labels": ["O", "B-PER"]}, {"tokens": ["a"], "labels": [["x"]]}), {}),
+        ["t.jsonl, line 2", "['x']"],
+    ),
+    "no tag": (
+        *("t.jsonl", lines({"tokens": ["a"], "labels": ["B-X"]}, {"tokens": ["a", "b"], "labels": ["O", None]}), {}),
+        ["t.jsonl, line 2", "labels holds None"],
+    ),
+    "a number for the spans": (
+        *("e.jsonl", lines({"tokens": ["Mina"], "entities": ONE}, {"tokens": ["a"], "entities": 5}), {}),
+        ["e.jsonl, line 2", "entities is 5"],
+    ),
+    "a word cut where characters fit": (
+        *("k.jsonl", lines({"text": "나는 서울에서 산다", "entities": [span(3, 5, "LOC")]}), {}),
+        ["k.jsonl, line 1", "cuts a word", "knowfree data convert IN OUT --unit character"],
     ),
 }

@@ -1,6 +1,7 @@
 """`knowfree data convert`, `formats` and `get`, and the options by which `train`, `evaluate` and `sample` read."""
 
 import json
+import sys
 from pathlib import Path
 
 import datasets
@@ -9,7 +10,7 @@ from click.testing import CliRunner
 
 import knowfree
 from modeling_knowfree.data.commands import data, reading_params
-from modeling_knowfree.data.formats import FORMATS
+from modeling_knowfree.data.formats import FORMATS, writer_named
 from modeling_knowfree.data.readers import InputError, read_rows
 from modeling_knowfree.training.arguments import DataArguments
 from tests.modeling_knowfree.data.formats.samples import lines
@@ -71,6 +72,48 @@ def test_get_writes_a_file_a_split(tmp_path: Path):
     assert sorted(path.name for path in (tmp_path / "got").iterdir()) == ["test.json", "train.json"]
     assert read_rows(tmp_path / "got" / "train.json")[0]["entities"] == [{"start": 0, "end": 1, "label": "PER"}]
     assert datasets.load_dataset(str(tmp_path / "set"), split="train").num_rows == 2
+
+
+def test_get_writes_all_splits_or_none(tmp_path: Path):
+    (tmp_path / "set").mkdir()
+    for split, token in (("train", "Mina"), ("test", "Mina\tBo")):
+        (tmp_path / "set" / f"{split}.jsonl").write_text(lines({"tokens": [token], "ner_tags": ["B-PER"]}))
+    with pytest.raises(InputError, match=r"Mina\\tBo") as error:
+        said("get", tmp_path / "set", tmp_path / "got", "--to", "conll")
+    assert ".knowfree-" not in str(error.value) and sorted(p.name for p in tmp_path.iterdir()) == ["set"]
+
+
+def test_a_format_whose_package_is_missing_is_refused_at_once(monkeypatch):
+    monkeypatch.setitem(sys.modules, "spacy", None)
+    with pytest.raises(InputError, match=r"--to spacy: .*not installed.*knowfree\[spacy\]"):
+        writer_named("spacy")
+
+
+def test_trimming_takes_marks_of_direction_and_leaves_each_span_once(tmp_path: Path):
+    arabic = {"text": "هو \u200fمحمد\u200f هنا", "entities": [{"start": 3, "end": 9, "label": "PER"}]}
+    twice = {"text": "John here", "entities": [{"start": 0, "end": end, "label": "PER"} for end in (4, 5)]}
+    (tmp_path / "a.jsonl").write_text(lines(arabic, twice), encoding="utf-8")
+    first, second = (row["entities"] for row in read_rows(tmp_path / "a.jsonl", trim=True))
+    assert first == [{"start": 1, "end": 2, "label": "PER"}] and second == [{"start": 0, "end": 1, "label": "PER"}]
+
+
+def test_a_label_of_two_words_makes_no_sentence_of_a_token(tmp_path: Path):
+    (tmp_path / "a.txt").write_text("John\tB-First Name\nSmith\tB-Last Name\nran\tO\n\nAnn\tB-First Name\nran\tO\n")
+    assert [[span["label"] for span in row["entities"]] for row in read_rows(tmp_path / "a.txt")] == [
+        ["First Name", "Last Name"],
+        ["First Name"],
+    ]
+
+
+def test_what_stands_beside_an_empty_list_is_read(tmp_path: Path):
+    flair = {"text": "Ann", "start_pos": 0, "end_pos": 3, "labels": [{"value": "PER", "confidence": 0.9}]}
+    for entry in (
+        {"text": "Ann met", "labels": [], "entities": [flair]},
+        {"text": "Ann met", "label": [], "spans": [{"start": 0, "end": 3, "label": "PER"}]},
+        {"text": "Ann met", "label": [], "entities": [{"start": 0, "end": 3, "label": "PER"}]},
+    ):
+        (tmp_path / "a.jsonl").write_text(lines(entry))
+        assert read_rows(tmp_path / "a.jsonl")[0]["entities"] == [{"start": 0, "end": 1, "label": "PER"}]
 
 
 def test_get_knows_the_papers_data_sets_by_name(tmp_path: Path, monkeypatch):
