@@ -165,6 +165,8 @@ class PackedBand:
 
     def logits(self, scores: list[Tensor]) -> Tensor:
         """The scores of each block's wanted spans to `[B, L, W, n]`."""
+        if not scores:  # no sentence has a unit
+            raise ValueError("a batch needs at least one sentence with a unit")
         found = torch.cat(scores)
         size, columns = self.shape[0] * self.shape[1] * self.shape[2], found.shape[1]
         band = found.new_full((size, columns), torch.finfo(found.dtype).min)

@@ -94,6 +94,12 @@ class KnowFreePreTrainedModel(PreTrainedModel):
                 )
         return (model, told) if output_loading_info else model
 
+    def resize_token_embeddings(self, *args, **kwargs):
+        """`PreTrainedModel.resize_token_embeddings`, told in the encoder's configuration, by which it is loaded."""
+        embeddings = super().resize_token_embeddings(*args, **kwargs)
+        self.config.encoder_config.vocab_size = embeddings.num_embeddings
+        return embeddings
+
     def save_pretrained(self, save_directory, *args, drop_extension_labels: bool = False, **kwargs):
         """`PreTrainedModel.save_pretrained`, and with it the code, so that the folder loads with remote code.
 

@@ -17,15 +17,22 @@ from .start import check_start_bias
 logger = logging.getLogger(__name__)
 
 
-_LEAST = {
-    "per_device_train_batch_size": 1,
-    "per_device_eval_batch_size": 1,
-    "gradient_accumulation_steps": 1,
-    "dataloader_num_workers": 0,
-    "seed": 0,
-    "learning_rate": 0,
-    "head_learning_rate": 0,
-    "beta": 0,
+_LIMITS: dict[str, tuple[float, float]] = {  # of numbers: the least, and what they stay below
+    "weight_decay": (0, math.inf),
+    "max_grad_norm": (0, math.inf),
+    "warmup_steps": (0, math.inf),
+    "adam_beta1": (0, 1),
+    "adam_beta2": (0, 1),
+    "adam_epsilon": (0, math.inf),
+    "num_train_epochs": (1e-9, math.inf),
+    "per_device_train_batch_size": (1, math.inf),
+    "per_device_eval_batch_size": (1, math.inf),
+    "gradient_accumulation_steps": (1, math.inf),
+    "dataloader_num_workers": (0, math.inf),
+    "seed": (0, 2**32),
+    "learning_rate": (0, math.inf),
+    "head_learning_rate": (0, math.inf),
+    "beta": (0, math.inf),
 }
 _NOT_OF_THE_CONFIG = ("model_name_or_path", "vocabulary_files", "start_bias")
 
@@ -226,7 +233,8 @@ class KnowFreeTrainingArguments(TrainingArguments):
             encoder's (appendix H: 1e-3 and 2e-5).
         beta (`float`): loss weight of synthetic sentences (eq 14, Table 10).
         spans_per_batch (`int`, *optional*): most spans a device works on at once, padding counted; batches then hold
-            sentences of about one length, at most `per_device_train_batch_size` of them, and fewer where they are long.
+            sentences of about one length, at most `per_device_train_batch_size` of them, and fewer where they are long;
+            what `join_sentences` adds to a sentence is not counted.
         extension_schedule (`str`): `constant`; or `fade`: the extension labels' weights fall in a line to 0 at the end.
         join_sentences (`float`): this share of the sentences that no mark closes is seen between parts of others in
             each epoch (`joining.py`). 0: none, the paper's letter.
@@ -272,7 +280,8 @@ class KnowFreeTrainingArguments(TrainingArguments):
         metadata={"help": "Updates between checkpoints, below 1 a share of all; 0: each evaluation, or 4 in all."},
     )
     save_total_limit: int | None = field(
-        default=1, metadata={"help": "Checkpoints kept, the best one and the last one always; 0: all of them."}
+        default=1,
+        metadata={"help": "Checkpoints kept; 1: the best one, and while training the last one too; 0: all of them."},
     )
     resume_from_checkpoint: str | None = field(
         default=None, metadata={"help": "Go on from this checkpoint: its folder, or True for the last in output_dir."}
@@ -285,11 +294,12 @@ class KnowFreeTrainingArguments(TrainingArguments):
             raise ValueError(f"average_last={self.average_last}: give a share of the updates from 0 to below 1")
         if not 0 <= self.join_sentences <= 1:
             raise ValueError(f"join_sentences={self.join_sentences}: give a share of the sentences from 0 to 1")
-        for name, least in _LEAST.items():
-            if not least <= (value := getattr(self, name)) < math.inf:
-                raise ValueError(f"{name}={value}: give {least} or more")
-        if self.seed >= 2**32:
-            raise ValueError(f"seed={self.seed}: give less than {2**32}")
+        for name, (least, below) in _LIMITS.items():
+            if not least <= (value := getattr(self, name)) < below:
+                wanted = "more than 0" if 0 < least < 1 else f"{least} or more"
+                raise ValueError(f"{name}={value}: give {wanted}{'' if below == math.inf else f', less than {below}'}")
+        if self.max_steps < 1 and self.max_steps != -1:
+            raise ValueError(f"max_steps={self.max_steps}: give 1 or more, or leave it out")
         super().__post_init__()
 
 

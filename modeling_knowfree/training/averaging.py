@@ -26,6 +26,8 @@ class WeightAverage(TrainerCallback):
         self.updates += 1
         with torch.no_grad():
             for name, parameter in model.named_parameters():
+                if not parameter.requires_grad:
+                    continue
                 if name not in self.mean:
                     self.mean[name] = parameter.detach().clone()
                 else:
@@ -33,7 +35,7 @@ class WeightAverage(TrainerCallback):
 
     def on_train_end(self, args, state, control, model=None, **kwargs):
         """The mean is the model, unless a checkpoint was chosen, which holds the mean of its time already."""
-        if not args.load_best_model_at_end:
+        if not (args.load_best_model_at_end and state.best_model_checkpoint):
             self._exchange(model)
 
     @contextmanager

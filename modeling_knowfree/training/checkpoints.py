@@ -15,7 +15,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..configuration_knowfree import KnowFreeConfig
-from ..data.rows import InputError
+from ..data.rows import InputError, stored_object
 from ..files import as_os_error, sync
 
 WORK_FOLDER = ".unfinished"  # in the output folder: what is being written, and what is being deleted
@@ -25,6 +25,11 @@ _SHAPING = (
     *("unit", "id2label", "extension_labels", "head_size", "span_size", "biaffine_heads", "attention_heads"),
     *("attention_window", "span_mixer", "cnn_depth", "width_embedding_size", "formulation", "pooling"),
     *("unit_votes", "tag_weight", "extension_tag_weight"),
+)
+
+
+_SHAPING_THE_ENCODER = tuple(
+    "model_type vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size".split()
 )
 
 
@@ -188,6 +193,16 @@ class SafeCheckpoints(Trainer):
         for checkpoint in [path for path in found if path not in kept][:surplus]:
             _discard(checkpoint)
 
+    def _init_training_state(self, max_steps, per_epoch, epochs, resume_from_checkpoint, trial):
+        started = super()._init_training_state(max_steps, per_epoch, epochs, resume_from_checkpoint, trial)
+        if resume_from_checkpoint and self.state.best_model_checkpoint is None:
+            # The state names the folder in which the best one was written; both may have moved together.
+            named = stored_object(Path(resume_from_checkpoint) / TRAINER_STATE_NAME).get("best_model_checkpoint")
+            best = Path(resume_from_checkpoint).with_name(Path(named).name) if named else None
+            if best is not None and best.is_dir():
+                self.state.best_model_checkpoint = str(best)
+        return started
+
     def _finalize_training(self, *args: Any, **kwargs: Any):
         # With a limit of 1 the Trainer deletes all but the best checkpoint here, the one to go on from too.
         limit, self.args.save_total_limit = self.args.save_total_limit, None
@@ -195,12 +210,13 @@ class SafeCheckpoints(Trainer):
             trained = super()._finalize_training(*args, **kwargs)
         finally:
             self.args.save_total_limit = limit
-        best = self.state.best_model_checkpoint
-        if limit == 1 and best and self.stop.signal is None and self.args.should_save:
-            for checkpoint in sorted_checkpoints(Path(best).parent):
+        best, home = self.state.best_model_checkpoint, self._checkpoint(None).parent
+        # The best one may be that of another run, which this one was resumed from: nothing is deleted there, nor here.
+        if limit == 1 and best and Path(best).parent == home and self.stop.signal is None and self.args.should_save:
+            for checkpoint in sorted_checkpoints(home):
                 if checkpoint != Path(best):
                     _discard(checkpoint)
-            shutil.rmtree(Path(best).with_name(WORK_FOLDER), ignore_errors=True)
+            shutil.rmtree(home / WORK_FOLDER, ignore_errors=True)
         return trained
 
 
@@ -288,12 +304,13 @@ def check_fits(checkpoint: str, config: Any) -> None:
     if not path.exists():
         return
     # What an older version did not write was as its default is.
-    was = KnowFreeConfig().to_dict() | json.loads(path.read_text(encoding="utf-8"))
+    was = KnowFreeConfig().to_dict() | stored_object(path)
     now = json.loads(config.to_json_string(use_diff=False))
-    for name in _SHAPING:
-        if was[name] != now[name]:
+    of_encoders = ((was["encoder_config"] or {}, now["encoder_config"], name) for name in _SHAPING_THE_ENCODER)
+    for before, here, name in (*((was, now, name) for name in _SHAPING), *of_encoders):
+        if before.get(name) != here.get(name):
             raise InputError(
-                f"--resume_from_checkpoint {checkpoint}: was trained with {name} {json.dumps(was[name])[:100]}, this "
-                f"run has {json.dumps(now[name])[:100]}; give the data and options of the run that wrote it, or start "
-                "anew in another --output_dir"
+                f"--resume_from_checkpoint {checkpoint}: was trained with {name} {json.dumps(before.get(name))[:100]}, "
+                f"this run has {json.dumps(here.get(name))[:100]}; give the data and options of the run that wrote it, "
+                "or start anew in another --output_dir"
             )

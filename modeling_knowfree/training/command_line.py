@@ -111,6 +111,10 @@ def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
     for name, (allowed, why) in DECIDED.items():
         if given.get(name, allowed[0]) not in allowed:
             raise InputError(f"--{name} {given[name]}: {why}; leave it out")
+    if given.get("eval_strategy") == "no" and data_args.validation_file:
+        raise InputError(
+            "--eval_strategy no: with a validation file the best checkpoint is chosen by it; leave out one of the two"
+        )
     if given.get("load_best_model_at_end") is False and data_args.validation_file and args.save_strategy != "no":
         raise InputError(
             "--load_best_model_at_end false: with a validation file the best checkpoint is the model; for the last "
@@ -137,7 +141,12 @@ def _typed(values: Mapping[str, Any], parser: _Parser, where: str) -> dict[str, 
             raise InputError(f"{near}; `knowfree train --help` lists them")
         if value is None and name not in parser.optional:
             continue
-        kind, many = known[name].type, isinstance(value, list) and known[name].nargs == "+"
+        several = known[name].nargs == "+"
+        if several and isinstance(value, dict):
+            raise InputError(f"{where}: {name}: {show(value)} is no list; write {name}: [one, another]")
+        if several and value is not None and not isinstance(value, list):
+            value = [value]
+        kind, many = known[name].type, isinstance(value, list) and several
         typed[name] = value
         if value is None or not callable(kind) or (kind is str and isinstance(value, (list, dict)) and not many):
             continue

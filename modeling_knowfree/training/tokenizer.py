@@ -21,6 +21,9 @@ def load_tokenizer(folder: str, unit: str) -> PreTrainedTokenizerBase:
     inside of words. So with characters no mark is added, and the tokenizer is a plain `PreTrainedTokenizerFast`, which
     saves and loads this as it stands: the classes of its own family would put the mark back.
 
+    A byte-level tokenizer that begins no word with the mark where a text begins, as those of ModernBERT and Qwen, is
+    made to begin every word with it: each is given a space before it.
+
     Args:
         folder: of the encoder, or its Hub id.
         unit: `"character"` or `"word"`.
@@ -29,13 +32,26 @@ def load_tokenizer(folder: str, unit: str) -> PreTrainedTokenizerBase:
         OSError, ValueError: no such tokenizer; `InputError` for a folder without any.
     """
     tokenizer = loading.load_tokenizer(folder, add_prefix_space=True)
-    if unit == "word" or not tokenizer.is_fast:
+    if not tokenizer.is_fast:
         return tokenizer
     state = json.loads(tokenizer.backend_tokenizer.to_str())
+    if unit == "word":
+        pieces = tokenizer.backend_tokenizer.encode(["a"], is_pretokenized=True, add_special_tokens=False).tokens
+        if not _is_byte_level(state.get("pre_tokenizer")) or "Ġ" in "".join(pieces):
+            return tokenizer
+        space = {"type": "Prepend", "prepend": " "}
+        others = [state["normalizer"]] if state.get("normalizer") else []
+        state["normalizer"] = {"type": "Sequence", "normalizers": [*others, space]}
+        return _plain(tokenizer, state)
     marked = [_without_mark(state.get(part)) for part in ("normalizer", "pre_tokenizer")]
     if not any(changed for _, changed in marked):
         return tokenizer
     state["normalizer"], state["pre_tokenizer"] = (part for part, _ in marked)
+    return _plain(tokenizer, state)
+
+
+def _plain(tokenizer: PreTrainedTokenizerBase, state: dict[str, Any]) -> PreTrainedTokenizerFast:
+    """A tokenizer of this `state` that is saved and loaded as it stands, with the other's special tokens."""
     names = (name for name in tokenizer.SPECIAL_TOKENS_ATTRIBUTES if name.endswith("_token"))
     special = {name: getattr(tokenizer, name) for name in names}
     return PreTrainedTokenizerFast(
@@ -43,6 +59,12 @@ def load_tokenizer(folder: str, unit: str) -> PreTrainedTokenizerBase:
         model_max_length=tokenizer.model_max_length,
         **{name: token for name, token in special.items() if token is not None},
     )
+
+
+def _is_byte_level(part: dict[str, Any] | None) -> bool:
+    if part is None:
+        return False
+    return part["type"] == "ByteLevel" or any(map(_is_byte_level, part.get("pretokenizers", ())))
 
 
 def _without_mark(part: dict[str, Any] | None) -> tuple[dict[str, Any] | None, bool]:

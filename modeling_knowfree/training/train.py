@@ -202,14 +202,20 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
         )
     if lost := lost_capitals(tokenizer, splits["train"]):
         logger.warning("%s: %s", origin["model_name_or_path"], lost)
-    trainer = KnowFreeTrainer(
-        model=model,
-        args=args,
-        train_dataset=features["train"],
-        eval_dataset=features.get("validation"),
-        data_collator=collator,
-        processing_class=tokenizer,
-    )
+    try:
+        KnowFreeTrainer.get_optimizer_cls_and_kwargs(args, model)
+        trainer = KnowFreeTrainer(
+            model=model,
+            args=args,
+            train_dataset=features["train"],
+            eval_dataset=features.get("validation"),
+            data_collator=collator,
+            processing_class=tokenizer,
+        )
+    except (ValueError, RuntimeError, ImportError) as error:
+        raise InputError(
+            f"arguments: {' '.join(str(error).split()):.400}; `knowfree train --help-all` lists what may be given"
+        ) from error
     show_lines(trainer)
     trained = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()

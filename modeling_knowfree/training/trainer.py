@@ -43,21 +43,28 @@ class KnowFreeTrainer(SafeCheckpoints):
             self.add_callback(self.average)
 
     def training_step(self, model, *args, **kwargs):
-        """One step; with `extension_schedule="fade"` the extension labels weigh less at each, nothing at the end."""
-        config = getattr(self.accelerator.unwrap_model(model), "config", None)  # a tagger with a CRF has none
-        weights = getattr(config, "extension_weights", None)
-        if config is None or not weights or self.args.extension_schedule == "constant":
+        """One step; with `extension_schedule="fade"` the extension labels weigh less at each, nothing at the end: their
+        weights, the limit of their loss, and what their words as tags count."""
+        config: Any = getattr(self.accelerator.unwrap_model(model), "config", None)  # a tagger with a CRF has none
+        if not getattr(config, "extension_weights", None) or self.args.extension_schedule == "constant":
             return super().training_step(model, *args, **kwargs)
+        names = ("extension_weights", "extension_limit", "extension_tag_weight")
+        kept = {name: getattr(config, name) for name in names}
         left = 1 - self.state.global_step / max(1, self.state.max_steps)
-        config.extension_weights = [left * weight for weight in weights]
+        config.extension_weights = [left * weight for weight in kept["extension_weights"]]
+        config.extension_tag_weight *= left
+        if config.extension_limit is not None:
+            config.extension_limit *= left
         try:
             return super().training_step(model, *args, **kwargs)
         finally:
-            config.extension_weights = weights
+            for name, value in kept.items():
+                setattr(config, name, value)
 
-    def _maybe_log_save_evaluate(self, tr_loss, grad_norm, model, *args, **kwargs):
-        with self.average.in_place(self.accelerator.unwrap_model(model)) if self.average else nullcontext():
-            return super()._maybe_log_save_evaluate(tr_loss, grad_norm, model, *args, **kwargs)
+    def _maybe_log_save_evaluate(self, *args, **kwargs):
+        due = self.control.should_evaluate or self.control.should_save
+        with self.average.in_place(self.model) if self.average and due else nullcontext():  # type: ignore[arg-type]
+            return super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches of `per_device_train_batch_size` sentences, or with `spans_per_batch` of about one cost."""
@@ -160,8 +167,8 @@ class KnowFreeTrainer(SafeCheckpoints):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """As in Trainer; gold of labels that the model does not have counts as missed, so that the best checkpoint is
-        chosen by the F1 that `knowfree evaluate` gives."""
+        """As in Trainer; gold of labels that the model does not have counts as missed, as in `knowfree evaluate`. Text
+        longer than the encoder reads is cut off here, and read in windows there."""
         output = super().evaluation_loop(dataloader, description, prediction_loss_only, ignore_keys, metric_key_prefix)
         unknown = getattr(dataloader.dataset, "unknown", None)
         if unknown and output.metrics and f"{metric_key_prefix}_f1" in output.metrics:

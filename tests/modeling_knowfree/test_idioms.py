@@ -8,6 +8,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
+    AutoModel,
     AutoModelForTokenClassification,
     AutoTokenizer,
     PreTrainedTokenizerFast,
@@ -60,6 +61,23 @@ def test_a_loaded_model_works_with_a_pipeline_of_its_task(trained, found):
     model = AutoModelForTokenClassification.from_pretrained(trained, trust_remote_code=True)
     tokenizer = AutoTokenizer.from_pretrained(trained, trust_remote_code=True)
     assert pipeline("knowfree", model=model, tokenizer=tokenizer)(TEXTS) == found
+
+
+@pytest.mark.parametrize("auto", [AutoModelForTokenClassification, AutoModel])
+def test_a_model_with_more_pieces_is_loaded_as_it_was_saved(auto, trained, tmp_path):
+    model = auto.from_pretrained(trained, trust_remote_code=True)
+    pieces = model.get_input_embeddings().num_embeddings
+    model.resize_token_embeddings(pieces + 2)
+    model.save_pretrained(tmp_path)
+    again = auto.from_pretrained(tmp_path, trust_remote_code=True)
+    assert again.get_input_embeddings().num_embeddings == pieces + 2
+
+
+def test_sentences_without_a_unit_are_no_batch(trained):
+    model = AutoModelForTokenClassification.from_pretrained(trained, trust_remote_code=True)
+    empty = {"input_ids": torch.tensor([[2, 3]]), "attention_mask": torch.ones(1, 2, dtype=torch.long)}
+    with pytest.raises(ValueError, match="at least one sentence with a unit"):
+        model(**empty, unit_ids=torch.full((1, 2), -1), num_units=torch.tensor([0]))
 
 
 def test_a_model_called_on_a_tokenizers_output_says_what_to_call(trained):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast
 
 from modeling_knowfree import e5_file, encoders
@@ -170,6 +170,19 @@ MARKING = {
     ),
     "Prepend": ({"normalizer": normalizers.Sequence([normalizers.NFKC(), normalizers.Prepend("▁")])}, "▁"),
     "byte-level": ({"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=True)}, "Ġ"),
+    "byte-level that marks no beginning": ({"pre_tokenizer": pre_tokenizers.ByteLevel(add_prefix_space=False)}, "Ġ"),
+    "byte-level after a split": (
+        {
+            "normalizer": normalizers.NFC(),
+            "pre_tokenizer": pre_tokenizers.Sequence(
+                [
+                    pre_tokenizers.Split(Regex(r" ?\p{L}+| ?\p{N}+|\s+"), "isolated"),
+                    pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+                ]
+            ),
+        },
+        "Ġ",
+    ),
 }
 
 
@@ -182,6 +195,10 @@ def test_no_kind_of_tokenizer_marks_characters(kind, tmp_path):
         setattr(tokenizer, name, part)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>").save_pretrained(tmp_path / "encoder")
     assert pieces(load_tokenizer(str(tmp_path / "encoder"), "word"), ["a", "b"]) == [mark, "a", mark, "b"]
+    words = load_tokenizer(str(tmp_path / "encoder"), "word")
+    assert pieces(words, ["a1"])[:2] == [mark, "a"] and pieces(words, ["a1"]).count(mark) == 1
+    words.save_pretrained(tmp_path / "words")
+    assert pieces(AutoTokenizer.from_pretrained(tmp_path / "words"), ["a", "b"]) == [mark, "a", mark, "b"]
     characters = load_tokenizer(str(tmp_path / "encoder"), "character")
     assert pieces(characters, ["a", "b"]) == ["a", "b"]
     characters.save_pretrained(tmp_path / "saved")

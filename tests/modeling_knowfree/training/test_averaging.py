@@ -63,6 +63,18 @@ def test_the_model_is_the_mean_of_its_last_weights_and_scored_as_such(trained_wi
     assert not torch.equal(watch.after[5], means[6])
 
 
+def test_a_compiled_model_is_averaged_too(trained_with):
+    compiled = {"torch_compile": True, "torch_compile_backend": "eager"}
+    _, watch = trained_with(average_last=0.5, eval_strategy="steps", eval_steps=6, **compiled)
+    torch.testing.assert_close(watch.scored[6], torch.stack(watch.after[3:]).mean(0))
+
+
+def test_the_mean_is_the_model_where_no_checkpoint_was_chosen(trained_with):
+    late = {"eval_strategy": "steps", "eval_steps": 3, "eval_delay": 9, "save_strategy": "steps", "save_steps": 3}
+    trainer, watch = trained_with(average_last=0.5, **late, load_best_model_at_end=True, metric_for_best_model="f1")
+    torch.testing.assert_close(trainer.model.classifier.weight, torch.stack(watch.after[3:]).mean(0))
+
+
 def test_averaging_leaves_training_itself_alone(trained_with):
     _, plain = trained_with(eval_strategy="steps", eval_steps=2)
     _, averaged = trained_with(eval_strategy="steps", eval_steps=2, average_last=0.5)
@@ -77,6 +89,31 @@ def test_extension_labels_fade_out_and_the_saved_weights_stay(trained_with):
     moved = [(run.after[-1] - run.after[-2])[targets:].abs().mean() for run in (at_fade, at_constant)]
     assert moved[0] < moved[1]
     assert faded.model.config.extension_weights == constant.model.config.extension_weights
+
+
+def test_all_that_extension_labels_bring_fades(trained_with):
+    class Loss(TrainerCallback):
+        def on_step_begin(self, args, state, control, model=None, **kwargs):
+            assert model.config.extension_limit == limit and model.config.extension_tag_weight == weight
+
+    trainer, _ = trained_with(max_steps=1)
+    limit, weight = 0.5, 0.25
+    config = trainer.model.config
+    config.extension_limit, config.extension_tag_weight = limit, weight
+    trainer.args.extension_schedule, seen = "fade", []
+    forward = trainer.model.forward
+
+    def watched(*args, **kwargs):
+        seen.append((config.extension_limit, config.extension_tag_weight, sum(config.extension_weights)))
+        config.extension_tag_weight = 0.0  # the model was made without these layers
+        return forward(*args, **kwargs)
+
+    trainer.model.forward = watched
+    trainer.add_callback(Loss())
+    trainer.args.max_steps = 4
+    trainer.train()
+    whole = sum(config.extension_weights)
+    assert seen == [pytest.approx((limit * left, weight * left, whole * left)) for left in (1, 0.75, 0.5, 0.25)]
 
 
 @pytest.mark.parametrize("setting", [{"extension_schedule": "linear"}, {"average_last": 1.0}, {"average_last": -0.1}])

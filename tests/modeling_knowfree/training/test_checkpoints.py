@@ -215,6 +215,31 @@ def test_the_best_checkpoint_survives_a_stop_and_a_move(send, command_line, tmp_
     assert names(tmp_path / "moved") == names(tmp_path / "calm")
 
 
+def test_a_run_that_goes_on_elsewhere_deletes_nothing_of_the_first(command_line, tmp_path):
+    every = ["--save_steps", "2", "--eval_steps", "2", "--learning_rate", "0", "--head_learning_rate", "0"]
+    train(
+        command_line(tmp_path / "old", *every, "--save_total_limit", "0", validation=True)
+    )  # the first stays the best
+    before = names(tmp_path / "old")
+    resume = ["--resume_from_checkpoint", str(tmp_path / "old" / "checkpoint-4"), "--save_total_limit", "1"]
+    train(command_line(tmp_path / "new", *every, *resume, validation=True))
+    assert names(tmp_path / "old") == before and "checkpoint-4" in before
+
+
+def test_a_folder_that_moved_after_the_last_update_still_gives_the_best(command_line, tmp_path):
+    slow = ["--learning_rate", "1e-6", "--head_learning_rate", "1e-6"]  # the first stays the best
+    options = ["--save_steps", "2", "--eval_steps", "2", "--save_total_limit", "0", *slow]
+    train(command_line(tmp_path / "out", *options, validation=True))
+    best = json.loads((tmp_path / "out" / "trainer_state.json").read_text())["best_global_step"]
+    (tmp_path / "out").rename(tmp_path / "moved")
+    for name in ("model.safetensors", "config.json"):
+        (tmp_path / "moved" / name).unlink()
+    again = [*options, "--resume_from_checkpoint", "True"]
+    train(command_line(tmp_path / "moved", *again, validation=True))
+    assert names(tmp_path / "moved")[-1] != f"checkpoint-{best}"
+    assert equal(tmp_path / "moved", tmp_path / "moved" / f"checkpoint-{best}")
+
+
 def test_what_cannot_be_resumed_is_refused_by_name(undisturbed, command_line, tmp_path):
     def refused(match: str, *more: str, folder: Path = tmp_path / "out") -> None:
         before = sorted(tmp_path.rglob("*"))
@@ -245,6 +270,13 @@ def test_what_cannot_be_resumed_is_refused_by_name(undisturbed, command_line, tm
     config = json.loads((older / "config.json").read_text(encoding="utf-8"))
     (older / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "unit_votes"}))
     refused("trained with unit_votes false, this run has true", "--resume_from_checkpoint", str(older))
+    smaller = tmp_path / "smaller" / "checkpoint-3"
+    shutil.copytree(undisturbed / "checkpoint-3", smaller)
+    layers = config["encoder_config"] | {"num_hidden_layers": 1}
+    (smaller / "config.json").write_text(json.dumps(config | {"encoder_config": layers}))
+    refused("was trained with num_hidden_layers 1, this run has 2", "--resume_from_checkpoint", str(smaller))
+    (smaller / "config.json").write_text("{")
+    refused("config.json: not JSON", "--resume_from_checkpoint", str(smaller))
     refused("is not empty.*--resume_from_checkpoint True", folder=undisturbed)
 
 

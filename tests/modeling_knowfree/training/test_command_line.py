@@ -1,14 +1,16 @@
 """What `knowfree train` shows: our options first with true defaults, a line a stage, no dictionaries."""
 
+import math
 import re
 
 import pytest
 from click.testing import CliRunner
 
 from knowfree import cli
-from modeling_knowfree.data.readers import write_rows
+from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.training.command_line import help_text, parse_arguments
 from modeling_knowfree.training.progress import log_line
+from modeling_knowfree.training.train import train
 
 NEEDED = {"model_name_or_path": "m", "train_file": "t", "output_dir": "o"}
 
@@ -49,6 +51,44 @@ def test_null_is_the_default_where_it_is_no_value():
     given = {"train_file": "t", "output_dir": "o", "model_name_or_path": "m"}
     model, _, args = parse_arguments(given | {"tag_weight": None, "alpha_cap": None, "save_total_limit": None})
     assert (model.tag_weight, model.alpha_cap, args.save_total_limit) == (1.0, 1.0, None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"weight_decay": math.nan}, "weight_decay=nan: give 0 or more"),
+        ({"weight_decay": -1}, "weight_decay=-1.0: give 0 or more"),
+        ({"max_grad_norm": math.nan}, "max_grad_norm=nan"),
+        ({"num_train_epochs": 0}, "num_train_epochs=0.0: give more than 0"),
+        ({"num_train_epochs": -3}, "num_train_epochs=-3.0: give more than 0"),
+        ({"max_steps": 0}, "max_steps=0: give 1 or more, or leave it out"),
+        ({"max_steps": -7}, "max_steps=-7"),
+        ({"warmup_steps": math.nan}, "warmup_steps=nan"),
+        ({"adam_beta1": 2}, "adam_beta1=2.0: give 0 or more, less than 1"),
+        ({"adam_epsilon": -1}, "adam_epsilon=-1.0"),
+        ({"seed": 2**32}, "less than 4294967296"),
+        ({"labels": {"a": 1}}, r"labels: \{'a': 1\} is no list"),
+        ({"validation_file": "v", "eval_strategy": "no"}, "--eval_strategy no: with a validation file"),
+    ],
+)
+def test_numbers_and_lists_that_mean_nothing_are_refused(given, message):
+    with pytest.raises(InputError, match=message):
+        parse_arguments({"train_file": "t", "output_dir": "o", "model_name_or_path": "m"} | given)
+
+
+def test_one_value_is_a_list_of_one():
+    given = {"train_file": "t", "output_dir": "o", "model_name_or_path": "m", "labels": "PER"}
+    model, data, _ = parse_arguments(given | {"vocabulary_files": "train.jsonl"})
+    assert (data.labels, model.vocabulary_files) == (["PER"], ["train.jsonl"])
+
+
+@pytest.mark.parametrize("given", [("--report_to", "foo"), ("--optim", "adamw_bnb_8bit")])
+def test_what_the_trainer_refuses_is_one_line(given, encoder, english_rows, tmp_path):
+    write_rows(tmp_path / "t.jsonl", english_rows)
+    line = ["--model_name_or_path", str(encoder), "--train_file", str(tmp_path / "t.jsonl"), "--use_cpu"]
+    with pytest.raises(InputError, match=r"^arguments: [^\n]*--help-all"):
+        train([*line, "--output_dir", str(tmp_path / "out"), "--max_steps", "1", *given])
+    assert not (tmp_path / "out").exists()
 
 
 def test_lines_of_the_log():
