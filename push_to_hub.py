@@ -236,10 +236,12 @@ def pack(
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
+    from knowfree_experiments.run.settings import RUN_FILE
     from knowfree_hub_cards.details import CARD_FILE, read_details
     from knowfree_hub_cards.parcels import pack_dataset, pack_metric, pack_model, pack_space
 
     from modeling_knowfree.data.rows import InputError
+    from modeling_knowfree.settings import read_settings
 
     names = _names(repo_id)
     try:
@@ -264,6 +266,9 @@ def pack(
         part("card", CARD_FILE, needed=False),
         **{name: options[name] for name in ("license", "dataset_license", "language")},
     )
+    if not details.language and run is not None and (run / RUN_FILE).is_file():
+        language = read_settings(run / RUN_FILE).get("language")
+        details = details.model_copy(update={"language": (language,) if isinstance(language, str) else ()})
     named = {part: name for part, name in names.items() if part in parts or part in pushed_before}
     parcels = []
     if "dataset" in parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def _pool_changes(folder: Path, values: dict[str, Any], *, accept_changes: bool 
         raise InputError("--unlabeled_file and --unlabeled_dataset_name: give one of the two")
     if name:
         train_file = values.get("train_file") or load_settings(folder).train_file
-        gold = read_rows(folder / train_file)
+        gold = read_rows(os.path.normpath(folder / train_file))  # the folder may not be there yet
         unit = infer_unit(gold)
         texts = list(read_hub_texts(name, TokenStyle.of(gold, unit).tokens, unit))
         keep_texts(folder / UNLABELED_FILE, texts, accept_changes=accept_changes)
@@ -172,6 +173,7 @@ def init(folder: Path, **options: Any) -> None:
     Checks the data, sends nothing. Then edit the file, or go on with `plan` and `run`.
     """
     from augmentation.settings import SETTINGS_FILE, check_files, check_settings, settings_text
+    from modeling_knowfree.data.commands import reading_params
     from modeling_knowfree.data.readers import read_rows
     from modeling_knowfree.data.rows import InputError
     from modeling_knowfree.files import write_whole
@@ -183,7 +185,17 @@ def init(folder: Path, **options: Any) -> None:
     values = {name: value for name, value in options.items() if value not in (None, ())}
     for name in ("train_file", "dev_file", "test_file"):
         if name in values:
-            rows = read_rows(values[name], task=values.get("task", "ner"))
+            task = values.get("task", "ner")
+            try:
+                rows = read_rows(values[name], task=task, flat=task != "nested_ner" and name == "train_file")
+            except InputError as error:
+                if not any(option.opts[0] in str(error) for option in reading_params() if option.name != "task"):
+                    raise
+                line, *more = str(error).split("\n  ")
+                hint = (
+                    f"options of reading are those of `knowfree data convert {values[name]} NEW.jsonl`: give its result"
+                )
+                raise InputError(line, [*more, hint]) from error
             values[name] = _from_folder(folder, values[name])
             if name == "train_file":
                 values["unit"] = infer_unit(rows)
@@ -349,7 +361,7 @@ def status(folder: Path, as_json: bool) -> None:
         click.echo(f"  {failure['task']} of {failure['id']}: {failure['reason']}")
 
 
-@augment.command()
+@augment.command(short_help="Save what a damaged store still holds.")
 @_FOLDER
 @_JSON
 def salvage(folder: Path, as_json: bool) -> None:
@@ -406,7 +418,7 @@ def labels(folder: Path, as_json: bool, **options: Any) -> None:
     _tell(folder, counts)
 
 
-@augment.command()
+@augment.command(short_help="Write the results for use elsewhere.")
 @_FOLDER
 @click.option("--format", "format_", type=click.Choice(["datasets", "jsonl", "conll"]), default="datasets")
 @click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="A new folder.")

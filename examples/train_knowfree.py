@@ -11,6 +11,7 @@ exclusive. Rows may carry "extensions" (spans with other labels, which only trai
 import argparse
 import math
 
+import torch
 from transformers import set_seed
 
 from modeling_knowfree import KnowFreePipeline
@@ -64,6 +65,7 @@ def main() -> None:
     steps = options.max_steps or max(recipe["min_steps"], epochs)
     arguments = KnowFreeTrainingArguments(
         output_dir=options.output,
+        dataloader_pin_memory=torch.cuda.is_available(),
         max_steps=steps,
         learning_rate=recipe["learning_rate"],
         head_learning_rate=recipe["head_learning_rate"],

@@ -141,7 +141,9 @@ def build_datasets(folder: Path, decisions: Decisions) -> tuple[dict[str, "Datas
     Raises:
         InputError: a file of the result is not as it was written.
     """
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset, DatasetDict, disable_progress_bars
+
+    disable_progress_bars()  # of tables that take a second
 
     def split(rows: list[Row], features: Any, name: str) -> DatasetDict:
         with stored_in(folder / name):

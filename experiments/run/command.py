@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,5 +123,5 @@ def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
             f"{whole.folder / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "
             f"To push it: knowfree push {whole.folder} --help"
         )
-    click.echo(report_markdown(whole.folder))
+    click.echo(unescape(report_markdown(whole.folder)))  # for people, not for a card
     click.echo(f"report: {write_report(whole.folder)}")

@@ -175,7 +175,7 @@ def formats(as_json: bool) -> None:
         click.echo(f"{'':<{width}}  mind: {format.trap}")
 
 
-@data.command()
+@data.command(short_help="Fetch a Hub data set, a file for each split.")
 @click.argument("dataset", metavar="DATASET")
 @click.argument("output_dir", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--config", "config_name", help="Configuration of the data set.")
@@ -230,7 +230,8 @@ def get(dataset: str, output_dir: Path, config_name: str | None, revision: str |
             try:
                 lines = write_rows_as(of_split, to, Path(work) / file)
             except InputError as error:
-                raise InputError(str(error).replace(work, str(output_dir))) from error
+                line, *more = str(error).replace(work, str(output_dir)).split("\n  ")
+                raise InputError(line, more) from error
             told += [f"{output_dir / file}: {line}" for line in lines]
             told.append(f"{output_dir / file}: {len(of_split)} sentences")
         output_dir.mkdir(parents=True, exist_ok=True)

@@ -3,9 +3,12 @@
 import json
 
 import pytest
+from click.testing import CliRunner
 
 from augmentation.settings import MAX_TOKENS, change_settings, check_settings, check_state, load_settings, state_of
-from modeling_knowfree.data.rows import InputError
+from knowfree import cli
+from modeling_knowfree.data.rows import InputError, write_rows
+from tests.conftest import row
 
 OF_THE_FIRST_VERSION = """
     language task kinds unit model window_units encoder p epsilon reference merge_labels singletons explain seed
@@ -47,3 +50,24 @@ def test_new_values_replace_settings_however_they_were_written(tmp_path):
         "guidelines: \"none\"\nencoder: 'e\u2028e'  # kept\nask: 3\n"
     )
     assert load_settings(tmp_path).answers == ("c.jsonl",)
+
+
+def test_init_says_where_the_options_of_reading_are_and_refuses_nested_gold(tmp_path):
+    (tmp_path / "ints.jsonl").write_text('{"tokens": ["a", "b"], "ner_tags": [0, 1]}\n')
+    nested = [row("the old axe", (1, 3, "GEAR"), (2, 3, "TOOL"))]
+    write_rows(tmp_path / "nested.jsonl", nested)
+    write_rows(tmp_path / "set" / "train.jsonl", [row("the old axe", (1, 3, "GEAR"))])
+
+    def init(folder: str, file: str, *more: str):
+        line = ["augment", "init", str(tmp_path / folder), "--train_file", str(tmp_path / file), "--language", "en"]
+        return CliRunner().invoke(
+            cli, [*line, "--client", "recorded", "--answers", str(tmp_path / "ints.jsonl"), *more]
+        )
+
+    told = init("a", "ints.jsonl")
+    assert told.exit_code == 2 and "--tag_names" in told.output and "knowfree data convert" in told.output
+    assert "--task nested_ner" in init("a", "nested.jsonl").output and not (tmp_path / "a").exists()
+    assert init("a", "nested.jsonl", "--task", "nested_ner").exit_code == 0
+    texts = ("--unlabeled_dataset_name", str(tmp_path / "set"))
+    assert init("new/folder", "set/train.jsonl", *texts).exit_code == 0
+    assert (tmp_path / "new" / "folder" / "augment.yaml").is_file()

@@ -329,6 +329,7 @@ def test_a_folder_of_knowfree_run_needs_only_licences(hub, command, run_copy):
     ]
     (run_copy / "results.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
     (run_copy / "model" / "cell.json").write_text(json.dumps(cells[-1]))
+    (run_copy / "run.yaml").write_text("language: en\n")
     for name in ("test_predictions.jsonl", "train.jsonl"):
         (run_copy / "model" / name).write_text("{}\n")
     licences = ("--license", "apache-2.0", "--dataset_license", "cc-by-sa-4.0")
