@@ -332,6 +332,4 @@ def _trim(row: Row, place: Place, told: Told) -> None:
                     continue
                 span = {**span, "start": start, "end": end}
         kept.append(span)
-    if all(isinstance(span, dict) and {"start", "end", "label"} <= span.keys() for span in kept):
-        kept = without_repeats(kept, place, told)
-    row["entities"] = kept
+    row["entities"] = without_repeats(kept, place, told)

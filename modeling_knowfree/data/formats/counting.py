@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 from ...units_knowfree import split_text
-from ..rows import InputError, Place, Row, bad_input, check_bounds, is_silent, show, show_span, triple
+from ..rows import InputError, Place, Row, bad_input, check_bounds, is_silent, show, show_span
 from .base import Options, Placed, Told, unit_of
 
 
@@ -267,7 +267,7 @@ def _row(
 
 def without_repeats(entities: Sequence[Row], place: Place, told: Told) -> list[Row]:
     """Trimmed spans, each once."""
-    kept = list({triple(span): span for span in entities}.values())
+    kept = list({repr(span): span for span in entities}.values())
     if repeated := len(entities) - len(kept):
         told.add("spans that are another one when trimmed left out", f"at {place}", repeated)
     return kept
