@@ -206,27 +206,29 @@ class _Reader:
             return
         nested = 0
         contrary: list[tuple[Row, Row, Place]] = []
-        for sentence in self.table.sentences:
-            lines = [columns for _, columns in sentence if len(columns) == self.layout.width]
+        for block in self.table.blocks():
+            place = self.file.place(block[0].number)
+            rows = [self.table.split(line.text) for line in block if not self._is_remark(line)]
+            lines = [columns for columns in rows if len(columns) == self.layout.width]
             seen: list[Row] = []
             for column, scheme in zip(self.layout.tags, self.schemes, strict=True):
                 tags = [bare(columns[column]) for columns in lines]
                 for span in scheme.spans(tags) if all(map(scheme.fits, tags)) else ():
                     if span in seen:
-                        self._refuse_twins(span, self.file.place(sentence[0][0]))
+                        self._refuse_twins(span, place)
                     seen.append(span)
             for outer, inner in _overlaps(seen):
                 if (outer["start"], outer["end"]) != (inner["start"], inner["end"]) and inner["end"] <= outer["end"]:
                     nested += 1
                 else:
-                    contrary.append((outer, inner, self.file.place(sentence[0][0])))
+                    contrary.append((outer, inner, place))
         if len(contrary) > nested and self.options.tag_column is None and self.table.remark(GLOBAL_COLUMNS) is None:
-            *pair, place = contrary[0]
+            *pair, at = contrary[0]
             both = " and ".join(show_span(*triple(span)) for span in pair)
             listed = ",".join(str(column + 1) for column in self.layout.tags)
             problem = f"tag columns contradict one another, {both}: annotation and prediction, or two annotators?"
             mend = f"name the one that counts: --tag_column {self.layout.tags[0] + 1}; or all of them: {listed}"
-            bad_input(place, problem, allowed="layers that nest", mend=mend)
+            bad_input(at, problem, allowed="layers that nest", mend=mend)
 
     def _refuse_twins(self, span: Row, place: Place) -> None:
         both = show_span(*triple(span))

@@ -5,13 +5,13 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from modeling_knowfree.data.formats import WRITERS, format_named, write_rows_as
 from modeling_knowfree.data.readers import InputError, check_rows, read_file, read_rows
 from tests.modeling_knowfree.data.formats import samples_json, samples_text, samples_tools
-from tests.modeling_knowfree.data.formats.samples import Sample
+from tests.modeling_knowfree.data.formats.samples import Sample, span
 
 SAMPLES = [*samples_json.SAMPLES, *samples_tools.SAMPLES, *samples_text.SAMPLES]
 WORDS = (
@@ -61,9 +61,13 @@ def as_sets(rows: list[dict]) -> list:
     ]
 
 
+HASH_IN_AN_ENTITY = {"id": "r0", "tokens": ["Ada", "#"], "entities": [span(0, 1, "PER"), span(0, 2, "PER")]}
+
+
 @pytest.mark.parametrize("name", WRITERS)
 @settings(max_examples=60)
 @given(rows=rows_of(), number=st.integers())
+@example(rows=[HASH_IN_AN_ENTITY], number=0)
 def test_what_is_written_is_read(tmp_path_factory, name: str, rows: list[dict], number: int):
     if name == "spacy":
         pytest.importorskip("spacy")
