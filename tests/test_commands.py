@@ -108,7 +108,7 @@ def test_bad_data_stops_train_with_one_line_and_nothing_written(case, command, t
         (["--gradient_accumulation_steps", "0"], ["gradient_accumulation_steps=0: give 1 or more"]),
         (["--dataloader_num_workers", "-1"], ["dataloader_num_workers=-1: give 0 or more"]),
         (["--seed", "-1"], ["seed=-1: give 0 or more"]),
-        (["--seed", "4294967296"], ["seed=4294967296: give less than 4294967296"]),
+        (["--seed", "4294967296"], ["seed=4294967296: give 0 or more, less than 4294967296"]),
         (["--learning_rate", "nan"], ["learning_rate=nan: give 0 or more"]),
         (["--learning_rate", "-1"], ["learning_rate=-1.0: give 0 or more"]),
         (["--head_learning_rate", "inf"], ["head_learning_rate=inf: give 0 or more"]),
