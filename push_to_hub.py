@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from knowfree_hub_cards.parcels import Parcel
 
 PARTS = ("model", "dataset", "metric", "space")
-UNTOLD = {".gitattributes", ".gitignore", "README.md", "LICENSE"}
+MADE_BEFORE = {".gitattributes", ".gitignore", "README.md", "LICENSE"}
 """What a repository may hold that the Hub or its owner made before anything was pushed."""
 PINNED = re.compile(r'revision="([0-9a-f]{40})"')
 
@@ -63,7 +63,7 @@ def push_parcel(parcel: Parcel, api: HfApi, *, private: bool = True) -> dict[str
     return {**where, "private": bool(before.private), "revision": revision, "commit": commit}
 
 
-def refuse_strangers(parcel: Parcel, api: HfApi) -> None:
+def refuse_foreign(parcel: Parcel, api: HfApi) -> None:
     """
     Before anything is pushed: nobody else's repository is taken over.
 
@@ -79,7 +79,7 @@ def refuse_strangers(parcel: Parcel, api: HfApi) -> None:
         present = set(api.list_repo_files(parcel.repo_id, repo_type=parcel.repo_type))
     except RepositoryNotFoundError:
         return
-    if SIGN[parcel.part] not in present and (others := sorted(present - UNTOLD)):
+    if SIGN[parcel.part] not in present and (others := sorted(present - MADE_BEFORE)):
         raise InputError(
             f"{parcel.repo_id}: is a {parcel.repo_type} that no knowfree push made, with {', '.join(others[:3])}"
             f"{', …' if len(others) > 3 else ''}; nothing was pushed; give another --repo_id, leave the part out "
@@ -185,7 +185,7 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
             return
         _need_token(token)
         for parcel in parcels:
-            refuse_strangers(parcel, HfApi())
+            refuse_foreign(parcel, HfApi())
         pushed = []
         for parcel in parcels:
             click.echo(f"{parcel.repo_id}: {_summary(parcel)}: {', '.join(parcel.sizes())}", err=True)

@@ -191,11 +191,9 @@ def init(folder: Path, **options: Any) -> None:
             except InputError as error:
                 if not any(option.opts[0] in str(error) for option in reading_params() if option.name != "task"):
                     raise
-                line, *more = str(error).split("\n  ")
-                hint = (
-                    f"options of reading are those of `knowfree data convert {values[name]} NEW.jsonl`: give its result"
-                )
-                raise InputError(line, [*more, hint]) from error
+                convert = f"knowfree data convert {values[name]} NEW.jsonl"
+                hint = f"options of reading are those of `{convert}`: give its result"
+                raise InputError(error.message, [*error.details, hint]) from error
             values[name] = _from_folder(folder, values[name])
             if name == "train_file":
                 values["unit"] = infer_unit(rows)

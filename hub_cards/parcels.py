@@ -31,7 +31,7 @@ SPACE_FILES = ("*.py", "requirements.txt", "packages.txt", "*.css", "*.js", "*.s
 renderer of spans and the readers of files; the metric's three by name; of a data set the tables built anew. Whatever
 else lies in a folder stays there, and is told (`left_out`)."""
 READERS = "knowfree_formats"
-_LEFT = {
+_PUSHED = {
     "model": (
         *MODEL_FILES,
         *TRAVELLING_FILES,
@@ -45,6 +45,7 @@ _LEFT = {
     "metric": (f"{METRIC}.py", "metrics.py", "index.html"),
     "space": (*SPACE_FILES, *(f"{READERS}/{folders}*.py" for folders in ("", "*/", "*/*/"))),
 }
+"""By part what a push of this version or an older one makes, README.md aside."""
 SIGN = {
     "model": "modeling_knowfree.py",
     "dataset": "label_map/train.parquet",
@@ -57,7 +58,7 @@ SIGN = {
 def may_be_left(part: str, path: str) -> bool:
     """Whether an earlier push may have left `path`, which this one no longer has; anything else in a repository is not
     ours to delete."""
-    return any(path.count("/") == pattern.count("/") and fnmatch(path, pattern) for pattern in _LEFT[part])
+    return any(path.count("/") == pattern.count("/") and fnmatch(path, pattern) for pattern in _PUSHED[part])
 
 
 @dataclass

@@ -37,8 +37,8 @@ _ITEMS = re.compile(r"\{\s*\"items\"\s*:\s*\[")
 _OBJECT = re.compile(r"\{\s*[\"}]")
 
 
+THINKING_TOKENS = 4096  # for the canary of a model that thinks longer than it is allowed to answer
 FIRST_ATTEMPTS = 5
-THINKING_TOKENS = 4096
 LATER_ATTEMPTS = 2  # once a mode got no answer after all its attempts: it may be the mode, it may be the server
 
 

@@ -70,8 +70,8 @@ def apply_decisions(rows: Iterable[Row], decisions: Decisions, counts: Counter[s
             counts["samples"] += 1
             continue
         kept = dict(row)
-        fields = ("entities", "targets", row["entities"]), ("extensions", "extensions", row.get("extensions") or [])
-        for field, name, spans in fields:
+        for field, name in (("entities", "targets"), ("extensions", "extensions")):
+            spans = row["entities"] if field == "entities" else row.get(field) or []
             kept[field] = [span for span in spans if decision.spans.get(span_key(span)) != "rejected"]
             counts[name] += len(spans) - len(kept[field])
         yield kept

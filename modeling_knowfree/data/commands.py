@@ -230,8 +230,8 @@ def get(dataset: str, output_dir: Path, config_name: str | None, revision: str |
             try:
                 lines = write_rows_as(of_split, to, Path(work) / file)
             except InputError as error:
-                line, *more = str(error).replace(work, str(output_dir)).split("\n  ")
-                raise InputError(line, more) from error
+                told_of = [line.replace(work, str(output_dir)) for line in (error.message, *error.details)]
+                raise InputError(told_of[0], told_of[1:]) from error
             told += [f"{output_dir / file}: {line}" for line in lines]
             told.append(f"{output_dir / file}: {len(of_split)} sentences")
         output_dir.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,7 @@ class InputError(ValueError):
     exit_code = 2
 
     def __init__(self, message: str, details: Sequence[str] = ()):
+        self.message, self.details = message, tuple(details)
         super().__init__("\n  ".join(" ".join(line.splitlines()) for line in (message, *details)))
 
 

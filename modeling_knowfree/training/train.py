@@ -203,7 +203,7 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
     if lost := lost_capitals(tokenizer, splits["train"]):
         logger.warning("%s: %s", origin["model_name_or_path"], lost)
     try:
-        KnowFreeTrainer.get_optimizer_cls_and_kwargs(args, model)
+        KnowFreeTrainer.get_optimizer_cls_and_kwargs(args, model)  # for its error, which would come in the training
         trainer = KnowFreeTrainer(
             model=model,
             args=args,

@@ -210,14 +210,14 @@ class _Reader:
             place = self.file.place(block[0].number)
             rows = [self.table.split(line.text) for line in block if not self._is_remark(line)]
             lines = [columns for columns in rows if len(columns) == self.layout.width]
-            seen: list[Row] = []
+            seen: dict[tuple[int, int, str], Row] = {}
             for column, scheme in zip(self.layout.tags, self.schemes, strict=True):
                 tags = [bare(columns[column]) for columns in lines]
                 for span in scheme.spans(tags) if all(map(scheme.fits, tags)) else ():
-                    if span in seen:
+                    if triple(span) in seen:
                         self._refuse_twins(span, place)
-                    seen.append(span)
-            for outer, inner in _overlaps(seen):
+                    seen[triple(span)] = span
+            for outer, inner in _overlaps(list(seen.values())):
                 if (outer["start"], outer["end"]) != (inner["start"], inner["end"]) and inner["end"] <= outer["end"]:
                     nested += 1
                 else:

@@ -94,13 +94,17 @@ class _Reader:
     def key_in(self, entry: dict) -> str:
         return self.chosen if self.chosen is not None and self.chosen in entry else _key(entry)
 
+    def _spans_of(self, entry: dict) -> list:
+        """What an entry lists as its spans; none where that is no list, which is refused when its row is read."""
+        spans = entry.get(self.key_in(entry))
+        return spans if isinstance(spans, list) else []
+
     @cached_property
     def keys(self) -> SpanKeys:
         spans = []
         for entry in self.file.sample:
             if isinstance(entry, dict) and isinstance(tokens := entry.get("tokens"), list):
-                spans_here = entry.get(self.key_in(entry))
-                for span in spans_here if isinstance(spans_here, list) else ():
+                for span in self._spans_of(entry):
                     if has_borders(span):
                         spans.append((span, lambda start, end, tokens=tokens: _covered(tokens, start, end)))
         return span_keys(spans, self.file.place(), self.options, own=True)
@@ -162,8 +166,7 @@ class _Reader:
         for _, entry in self.file.stream():
             if not isinstance(entry, dict) or not isinstance(entry.get("tokens"), list):
                 continue
-            spans_here = entry.get(self.key_in(entry))
-            for span in spans_here if isinstance(spans_here, list) else ():
+            for span in self._spans_of(entry):
                 stated = span.get(self.keys.stated) if isinstance(span, dict) and self.keys.stated else None
                 if isinstance(stated, str | list) and type(span.get(self.keys.end)) is int:
                     start, end = span.get(self.keys.start), span[self.keys.end]

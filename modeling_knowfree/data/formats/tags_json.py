@@ -162,8 +162,11 @@ def named(tags: Sequence[Any], names: Sequence[str] | None, key: str, place: Pla
     """Integers by their names. Raises InputError where they have none."""
     if all(isinstance(tag, str) for tag in tags) and not (names and all(map(str.isdecimal, tags)) and tags):
         return list(tags)
-    if (odd := next((tag for tag in tags if not isinstance(tag, str | int)), NotImplemented)) is not NotImplemented:
-        bad_input(place, f"{key} holds {show(odd)}", allowed="tags, one a token", mend="write O where there is none")
+    for tag in tags:
+        if not isinstance(tag, str | int):
+            bad_input(
+                place, f"{key} holds {show(tag)}", allowed="tags, one a token", mend="write O where there is none"
+            )
     if names is None:
         odd = next((tag for tag in tags if tag and type(tag) is int), tags[0])
         problem = f"{key} holds integers ({show(odd)}), and nothing says which tag each number is"

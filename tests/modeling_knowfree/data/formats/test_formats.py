@@ -12,11 +12,11 @@ import pytest
 
 from modeling_knowfree.data.formats import FORMATS, WRITERS, write_rows_as
 from modeling_knowfree.data.readers import InputError, check_rows, read_dataset, read_file, read_rows
-from tests.modeling_knowfree.data.formats import samples_json, samples_text, samples_tools
-from tests.modeling_knowfree.data.formats.refused import REFUSED
+from tests.modeling_knowfree.data.formats import refused_json, refused_text, samples_json, samples_text, samples_tools
 from tests.modeling_knowfree.data.formats.samples import NESTED, RIO, Sample, lines, span
 from tests.support import ROOT, SHARED
 
+REFUSED = refused_json.REFUSED | refused_text.REFUSED
 SAMPLES = [*samples_json.SAMPLES, *samples_tools.SAMPLES, *samples_text.SAMPLES]
 IDS = [f"{sample.format}-{sample.name}" for sample in SAMPLES]
 ELSEWHERE = {"spacy", "parquet", "saved"}  # binary: made by their writers below
