@@ -17,7 +17,7 @@ from transformers import set_seed
 from modeling_knowfree import KnowFreePipeline
 from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.encoders import encoder_path
-from modeling_knowfree.training.arguments import TASK_PRESETS, KnowFreeTrainingArguments, recipe_for
+from modeling_knowfree.training.arguments import KnowFreeTrainingArguments, recipe_for
 from modeling_knowfree.training.config import build_config, build_model, target_labels
 from modeling_knowfree.training.features import build_features
 from modeling_knowfree.training.tokenizer import load_tokenizer
@@ -40,7 +40,7 @@ def main() -> None:
     dev = read_rows(options.dev, flat=not options.nested, labels=target_labels(rows)) if options.dev else None
 
     set_seed(options.seed)  # before the model: its head starts from random weights
-    recipe = recipe_for("small", options.encoder) | TASK_PRESETS["nested_ner" if options.nested else "ner"]
+    recipe = recipe_for("small", options.encoder, "nested_ner" if options.nested else "ner")
     unit = infer_unit(rows)
     encoder = encoder_path(options.encoder, unit)
     tokenizer = load_tokenizer(encoder, unit)

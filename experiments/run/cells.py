@@ -28,7 +28,6 @@ from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.training.arguments import (
-    TASK_PRESETS,
     DataArguments,
     KnowFreeTrainingArguments,
     ModelArguments,
@@ -121,11 +120,12 @@ class Cell:
             return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
         files = [self.train_file, settings.validation_file, settings.test_file]
         arguments = shaping_arguments(settings, self.definition)
-        recipe = recipe_for(arguments.get("preset", DataArguments.preset), settings.model_name_or_path)
+        preset = arguments.get("preset", DataArguments.preset)
+        recipe = recipe_for(preset, settings.model_name_or_path, settings.task)
         unused = _unused(self.definition.tagger)
         if self.definition.data == "gold":
             unused = unused | OF_EXTENSION_LABELS
-        used = {name: value for name, value in (recipe | TASK_PRESETS[settings.task]).items() if name not in unused}
+        used = {name: value for name, value in recipe.items() if name not in unused}
         shaping: list[Any] = [
             self.definition.tagger,
             used | arguments,

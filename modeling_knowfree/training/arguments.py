@@ -89,11 +89,11 @@ class ModelArguments:
         default=None,
         metadata={"help": "Widest span scored: units, or auto for what the training spans ask for; default: all."},
     )
-    tag_weight: float = field(
+    tag_weight: float | None = field(
         default=0.0,
         metadata={
             "help": "Weight of the loss of BIO tags, learnt beside the spans and not predicted; 0: none, as for "
-            "nested_ner."
+            "nested_ner where more than a fifth of the target spans overlap others."
         },
     )
     extension_tag_weight: float = field(
@@ -150,8 +150,9 @@ class ModelArguments:
         """
         check_start_bias(self.start_bias)
         for name in ("alpha_cap", "extension_budget", "min_extension_count", "tag_weight", "extension_tag_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name}={getattr(self, name)}: give 0 or more")
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name}={value}: give 0 or more")
         fields = {name: value for name, value in vars(self).items() if name not in _NOT_OF_THE_CONFIG}
         width: str | int | None = self.max_span_width
         if width == "auto":
@@ -306,8 +307,7 @@ class KnowFreeTrainingArguments(TrainingArguments):
 # Table 10 by task; its exceptions by data set are in examples/.
 TASK_PRESETS: dict[str, dict[str, Any]] = {
     "ner": {"decoding": "flat", "weight_decay": 1e-3, "beta": 0.4},
-    # Tags hold no nesting: with them the Chinese demo loses 3 F1 on dev (benchmarks/TRIALS.md).
-    "nested_ner": {"decoding": "nested", "weight_decay": 1e-3, "beta": 0.4, "tag_weight": 0.0},
+    "nested_ner": {"decoding": "nested", "weight_decay": 1e-3, "beta": 0.4},
     "segmentation": {"decoding": "flat", "weight_decay": 1e-2, "beta": 1.0},
     "pos": {"decoding": "flat", "weight_decay": 1e-2, "beta": 1.0},
 }
@@ -352,8 +352,11 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe_for(preset: str, encoder: str | None) -> dict[str, Any]:
-    """The arguments that a preset sets for an encoder, named as in `ModelArguments.model_name_or_path`."""
+def recipe_for(preset: str, encoder: str | None, task: str) -> dict[str, Any]:
+    """The arguments that a preset and a task set for an encoder, named as in `ModelArguments.model_name_or_path`."""
+    recipe = RECIPES[preset] | TASK_PRESETS[task]
     if preset == "small" and encoder in LEARNING_RATES:
-        return {**RECIPES[preset], "learning_rate": LEARNING_RATES[encoder]}
-    return RECIPES[preset]
+        recipe["learning_rate"] = LEARNING_RATES[encoder]
+    if preset == "small" and task == "nested_ner":
+        recipe["tag_weight"] = None  # tags hold no nesting: how much of it there is decides (config.auto_tag_weight)
+    return recipe

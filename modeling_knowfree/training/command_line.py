@@ -96,9 +96,9 @@ def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
         where = f"--config {path}"
         given = _typed(read_settings(path, name=where, like="argument: value"), parser, where) | told
     task = _chosen("task", given, TASK_PRESETS)
-    recipe = recipe_for(_chosen("preset", given, RECIPES), given.get("model_name_or_path"))
+    recipe = recipe_for(_chosen("preset", given, RECIPES), given.get("model_name_or_path"), task)
     # Unless told that it is on a CPU, each of several processes there trains by itself.
-    values = {"use_cpu": not torch.accelerator.is_available()} | recipe | TASK_PRESETS[task] | given
+    values = {"use_cpu": not torch.accelerator.is_available()} | recipe | given
     if missing := [f"--{name}" for name in parser.needed if name not in values]:
         parser.error(f"give {' and '.join(missing)}")
     try:

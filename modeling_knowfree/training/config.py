@@ -88,6 +88,24 @@ def auto_span_width(rows: Iterable[Row]) -> tuple[int, int]:
     return limit, sum(width > limit for width in widths)
 
 
+# Of `auto_tag_weight`: the share of target spans that may overlap others. Of cmeee's it is 0.02 to 0.07, and its few
+# shots are learnt with tags alone; of the Chinese demo's it is 0.55, and tags cost it F1 (benchmarks/TRIALS.md).
+MOST_OVERLAPPING = 0.2
+
+
+def auto_tag_weight(rows: Iterable[Row]) -> float:
+    """The weight for `tag_weight=None`: BIO tags hold no nesting, so 0 where more than `MOST_OVERLAPPING` of the rows'
+    target spans share units with another target span, else 1."""
+    spans = overlapping = 0
+    for row in rows:
+        covered = Counter(unit for span in row["entities"] for unit in range(span["start"], span["end"]))
+        spans += len(row["entities"])
+        overlapping += sum(
+            any(covered[unit] > 1 for unit in range(span["start"], span["end"])) for span in row["entities"]
+        )
+    return float(overlapping <= MOST_OVERLAPPING * spans)
+
+
 def train_lengths(rows: Iterable[Row], unit: str) -> dict[str, int]:
     """
     What the pipeline needs to know to give the model no longer texts than training did.
@@ -122,6 +140,7 @@ def build_config(
     labels: Sequence[str] | None = None,
     extension_budget: float = 0.0,
     min_extension_count: int = 1,
+    tag_weight: float | None = 0.0,
     **options: Any,
 ) -> KnowFreeConfig:
     """
@@ -134,6 +153,7 @@ def build_config(
         extension_budget: `extension_limit` for each hundred rows in which extension labels were looked for, so that
             their weight grows with what there is to learn them from; 0: no limit, the paper's letter.
         labels: target labels in column order; by default those of the rows, sorted.
+        tag_weight: see `KnowFreeConfig`; `None`: what the rows want, see `auto_tag_weight`.
         options: further fields of `KnowFreeConfig`.
     """
     labels = labels or target_labels(rows)
@@ -153,6 +173,7 @@ def build_config(
         extension_weights=list(alphas.values()),
         extension_limit=extension_budget * looked_at / 100 if extension_budget else None,
         multi_label=has_multi_label(rows),
+        tag_weight=auto_tag_weight(rows) if tag_weight is None else tag_weight,
         **options,
     )
 

@@ -49,8 +49,8 @@ def test_an_argument_that_looks_like_a_value_is_read_once():
 
 def test_null_is_the_default_where_it_is_no_value():
     given = {"train_file": "t", "output_dir": "o", "model_name_or_path": "m"}
-    model, _, args = parse_arguments(given | {"tag_weight": None, "alpha_cap": None, "save_total_limit": None})
-    assert (model.tag_weight, model.alpha_cap, args.save_total_limit) == (1.0, 1.0, None)
+    model, _, args = parse_arguments(given | {"extension_budget": None, "alpha_cap": None, "save_total_limit": None})
+    assert (model.extension_budget, model.alpha_cap, args.save_total_limit) == (1.0, 1.0, None)
 
 
 @pytest.mark.parametrize(

