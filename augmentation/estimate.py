@@ -29,6 +29,10 @@ COMPLETION_SHARE = {
 """Tokens of an answer as a share of the tokens of its input, low and high; rules of thumb, for cost ranges."""
 
 
+_ONCE = {"terms", "attributes"}
+"""Tasks whose questions all rows share."""
+
+
 def tokens_of(text: str) -> float:
     """About how many tokens a text has: a character of Chinese, Japanese or Korean each, else a quarter."""
     wide = sum(ord(char) > 0x2E7F for char in text)
@@ -49,11 +53,20 @@ class Tally:
     def of(cls, works: Iterable[Work[Any]], known: Callable[[Request], Outcome | None]) -> "Tally":
         """What works would ask next after the outcomes that are `known`; nothing is sent, memory does not grow."""
         tally = cls()
+        shared: set[str] = set()
+
+        def is_new(request: Request) -> bool:
+            if request.task not in _ONCE:
+                return True
+            seen = request.row_id in shared
+            shared.add(request.row_id)
+            return not seen
+
         for work in works:
             state = replay(work, known)
             for outcome in state.outcomes:
-                tally.cached[outcome.request.task] += 1
-            for request in state.requests if isinstance(state, Unanswered) else ():
+                tally.cached[outcome.request.task] += is_new(outcome.request)
+            for request in filter(is_new, state.requests if isinstance(state, Unanswered) else ()):
                 tally.missing[request.task] += 1
                 tally.prompt_tokens[request.task] += round(sum(tokens_of(content) for _, content in request.messages))
                 tally.input_tokens[request.task] += round(tokens_of(request.input))

@@ -1,24 +1,31 @@
 """What a run would ask, before anything is sent: requests, cache hits, tokens, cost, and prompts to look at."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
 from augmentation.estimate import COMPLETION_SHARE, Tally, tokens_of
+from augmentation.llm.answers import parse
 from augmentation.llm.dialogue import Unanswered, Work, replay
+from augmentation.llm.outcome import Outcome
 from augmentation.llm.tasks import Request, merge_request, pos_request
 from augmentation.pipeline import Augmentation
 from augmentation.steps.alignment import EntitySpan
-from augmentation.steps.annotator import ask_targets
+from augmentation.steps.annotator import ask_targets, gold_pairs
 from augmentation.steps.asking import Annotation
 from augmentation.steps.label_merging import CHUNK_SIZE
 from augmentation.steps.verification import verified
 from augmentation.steps.windows import windows
+from augmentation.strategies import llm_da, progen
 
 SENTENCES_PER_EXPLANATION = (3, 8)
 TYPES_PER_ROW = (0.5, 3.0)
+WAITING = {"llm_da": llm_da.waiting, "progen": progen.waiting}
+"""Of a strategy that asks in several steps: what waits for the answers to the step before."""
 
 
 @dataclass
@@ -103,9 +110,15 @@ def _later(run: Augmentation, missing: Counter[str], cached: Counter[str]) -> di
     pending = missing["explanation"]
     if run.strategy is not None:
         states = (replay(run.explanation_work(row), run.runner.outcome) for row in run.rows())
-        pending = sum(isinstance(state, Unanswered) for state in states)
+        unanswered = [{each.task for each in state.requests} for state in states if isinstance(state, Unanswered)]
+        pending = len(unanswered)
+        waiting = WAITING.get(run.settings.strategy, lambda asked, per_row: {})
+        for asked_now in unanswered:
+            for task, (low, high) in waiting(asked_now, run.settings.sentences_per_row).items():
+                later[task] = (later[task][0] + low, later[task][1] + high)
     if pending:
-        each = SENTENCES_PER_EXPLANATION if run.strategy is None else (run.settings.sentences_per_row,) * 2
+        # Of a strategy not all stand: some are said twice, or fail its own check.
+        each = SENTENCES_PER_EXPLANATION if run.strategy is None else (0, run.settings.sentences_per_row)
         low, high = (pending * sentences for sentences in each)
         for task in asked + ["targets"] * run.settings.asks_targets:
             later[task] = (later[task][0] + low, later[task][1] + high)
@@ -151,7 +164,21 @@ def _samples(run: Augmentation) -> Iterator[Request]:
     for work in works:
         state = replay(work, lambda _: None)
         yield from state.requests if isinstance(state, Unanswered) else ()
+    if run.strategy is not None:
+        for row in islice(run.rows(), 2):
+            for step in ({"terms", "attributes"}, {"terms", "attributes", "compose"}):
+                asked = replay(run.explanation_work(row), partial(_made_up, run, step))
+                yield from asked.requests[:2] if isinstance(asked, Unanswered) else ()
     if "entities" in run.annotation.kinds and run.settings.merge_labels:
         labels = list(run.targets.labels)
         yield merge_request("merge", labels, {}, language=language, max_tokens=limits["merge"])
         yield merge_request("merge", labels, {}, language=language, max_tokens=limits["merge"], second_pass=True)
+
+
+def _made_up(run: Augmentation, step: set[str], request: Request) -> Outcome | None:
+    """An answer to a strategy's question of the tasks `step`, from the gold data or the question itself."""
+    if request.task not in step:
+        return None
+    gold = [text for row in islice(run.rows(), 2) for text, _ in gold_pairs(row, run.unit)]
+    answers = {"terms": json.dumps(gold), "attributes": "[]", "compose": " ".join(request.input.split("\n"))}
+    return Outcome(request, None, parse(request.task, answers[request.task]))

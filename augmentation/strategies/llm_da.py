@@ -66,6 +66,12 @@ def llm_da(asking: Asking, seeds: Sequence[SeedSentence]) -> Strategy:
     return sentences
 
 
+def waiting(asked: set[str], per_row: int) -> dict[str, tuple[int, int]]:
+    """What is asked for a row after the answers to the tasks `asked` (fewest, most), by task."""
+    rewritten = sum(LEVELS[number % len(LEVELS)] != "entity" for number in range(per_row))
+    return {"rewrite": (rewritten, rewritten)} if "terms" in asked else {}
+
+
 def rewrite(asking: Asking, row_id: str, number: int, text: str, entities: Sequence[str], how: str) -> Request:
     """The question for one rewriting; recorded answers know it by the text and the way, a line each."""
     return strategy_request(

@@ -62,7 +62,7 @@ def progen(asking: Asking, seeds: Sequence[SeedSentence]) -> Strategy:
                     max_tokens=asking.max_tokens["compose"],
                     seed=row_seed(asking.seed, f"compose:{row_id}:{number}"),
                     text=by_id[row_id].text,
-                    entities=[f"{term}({asking.name(label)})" for term, label in pairs],
+                    entities=_typed(asking, pairs),
                     attributes=values,
                 )
             )
@@ -84,7 +84,7 @@ def progen(asking: Asking, seeds: Sequence[SeedSentence]) -> Strategy:
                 max_tokens=asking.max_tokens["verify"],
                 temperature=0.0,
                 text=text,
-                entities=[{"entity": term, "type": asking.name(label)} for term, label in pairs],
+                entities=_typed(asking, pairs),
             )
             for text, pairs in written
         ]
@@ -96,6 +96,16 @@ def progen(asking: Asking, seeds: Sequence[SeedSentence]) -> Strategy:
         return found
 
     return sentences
+
+
+def waiting(asked: set[str], per_row: int) -> dict[str, tuple[int, int]]:
+    """What is asked for a row after the answers to the tasks `asked` (fewest, most), by task."""
+    later = {} if "verify" in asked else {"verify": (0, per_row)}
+    return later if "compose" in asked or "verify" in asked else {"compose": (per_row, per_row), **later}
+
+
+def _typed(asking: Asking, pairs: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"entity": term, "type": asking.name(label)} for term, label in pairs]
 
 
 def _draw(dice, labels: Sequence[str]) -> list[str]:

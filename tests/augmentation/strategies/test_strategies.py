@@ -1,6 +1,7 @@
 """The strategies that make synthetic sentences otherwise than by explanations."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from transformers import AutoConfig, AutoTokenizer, BertForMaskedLM
 from augmentation.llm.answers import parse
 from augmentation.llm.dialogue import Finished, replay
 from augmentation.llm.outcome import Outcome
+from augmentation.llm.probe import CANARY
 from augmentation.llm.prompts import LANGUAGES, load_prompt
 from augmentation.llm.protocol import Completion
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from augmentation.llm.tasks import Request
 from augmentation.pipeline import STORE_FILE, Augmentation
+from augmentation.plan import make_plan
 from augmentation.settings import check_settings
 from augmentation.strategies.llm_da import LEVELS, WAYS, llm_da, misspelt
 from augmentation.strategies.melm import RESULT, melm
@@ -56,8 +59,8 @@ def answer(request: Request) -> str:
     if request.task == "rewrite":
         return f"Rewritten: {request.input.splitlines()[0]}"
     if request.task == "compose":
-        entities = json.loads(prompt.split("exactly like this: ")[1].split("]. It shall")[0] + "]")
-        return "We saw " + " and ".join(each.rsplit("(", 1)[0] for each in entities)
+        entities = json.loads(prompt.split("do not write the type: ")[1].split("]. It shall")[0] + "]")
+        return "We saw " + " and ".join(each["entity"] for each in entities)
     assert request.task == "verify"
     said = json.loads(prompt.split("these entities: ")[1].split("}].")[0] + "}]")
     return json.dumps([item for item in said if item["entity"] != "rope"])
@@ -120,10 +123,10 @@ class Scripted:
     model, endpoint, modes = "scripted", "here", ("none",)
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.asked: Counter[str] = Counter()
 
     async def send(self, request, mode):
-        self.asked += 1
+        self.asked[request.task] += 1
         text = answer(request) if request.task in LIMITS else json.dumps([{"entity": "Loch Ard", "type": "PLACE"}])
         return Completion(
             text=text, finish_reason="stop", served_model=None, prompt_tokens=10, completion_tokens=5, free=True
@@ -146,11 +149,18 @@ def test_an_augmentation_by_a_strategy_annotates_its_sentences_and_asks_nothing_
     client = Scripted()
     with Store(tmp_path / STORE_FILE) as store:
         run = Augmentation(tmp_path, settings, Runner(client, store), letter_counts)
+        plan = make_plan(run)
         run.ask()
         counts = run.write()
-        asked = client.asked
+        asked = dict(client.asked)
         run.ask()
         assert client.asked == asked
+    assert asked.pop(CANARY.task) == 1
+    for task, number in asked.items():
+        planned = plan.tasks[task]
+        assert planned.missing + planned.later[0] <= number <= planned.missing + planned.later[1], task
+        assert plan.prompts[task] and planned.prompt_tokens[1] > 0
+    assert (plan.tasks["terms"].missing, asked["terms"]) == (2, 2)  # once for both rows
     synthetic = lines_of(tmp_path / "synthetic.jsonl")
     assert counts["synthesis"]["kept"] == len(synthetic) > 2
     assert counts["synthesis"]["sentences"] <= settings.sentences_per_row * len(rows)
