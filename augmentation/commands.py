@@ -459,12 +459,15 @@ def review(folder: Path, output: Path | None, start: int, limit: int) -> None:
     from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
     from augmentation.review.page import review_page
     from augmentation.settings import load_settings
-    from modeling_knowfree.files import write_whole
+    from modeling_knowfree.data.rows import InputError
+    from modeling_knowfree.files import refuses_page, write_whole
 
+    output = output or folder / "review.html"
+    if told := refuses_page(output):
+        raise InputError(f"--output {output}: {told}")
     path = folder / DECISIONS_FILE
     decisions = read_decisions(path) if path.exists() else Decisions()
     with open_run(folder, load_settings(folder), offline=True) as run:
         page = review_page(run, decisions, start=start, limit=limit)
-    output = output or folder / "review.html"
     write_whole(output, page)
     click.echo(f"open {output} in a browser")

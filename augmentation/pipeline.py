@@ -343,8 +343,6 @@ class Augmentation:
             counts["types"][f"with_{part}"] = _type_counts(classes, label_map)
         if self.pool:
             counts["pool"] |= {"texts": self.pool.pool.counts}
-        if self.settings.synthesises:
-            counts["synthesis"] = dict(sorted(synthesis.items()))
         probed = self.pool.probed() if self.pool and self.pool.teacher else []
         others = [*merges, *self.guidelines.induced(), *probed, *map(self._finished, self.swap_works())]
         lost = [outcome for done in others for outcome in failed(done)]
@@ -355,13 +353,15 @@ class Augmentation:
         files = {"fusion": self._fused(gold, label_map)}
         targeted = self.settings.asks_targets or not self.settings.explain
         if self.settings.synthesises:
-            files["synthetic" if targeted else "sentences"] = self._synthetic(kept["synthetic"], label_map)
+            files["synthetic" if targeted else "sentences"] = self._synthetic(kept["synthetic"], label_map, synthesis)
         if self.pool:
             files["pool"] = self._pool_rows(kept["pool"], label_map)
         paths = {name: self.folder / f"{name}.jsonl" for name in files}
         for name, rows in files.items():
             write_rows(paths[name], rows)
             counts["labels"][name] = label_counts(stored_rows(paths[name]))
+        if self.settings.synthesises:
+            counts["synthesis"] = dict(sorted(synthesis.items()))
         union = [name for name in files if name != "sentences"]
         whole = targeted and (self.pool is None or self.pool.teacher is not None)
         if len(union) > 1 and whole:  # nothing that a model has to annotate first
@@ -414,24 +414,25 @@ class Augmentation:
         words = annotation.words if "segmentation" in kinds else []
         return entities, annotation.tags, words
 
-    def _synthetic(self, synthetic: Iterable[Told], label_map: LabelMap) -> Iterator[Row]:
+    def _synthetic(self, synthetic: Iterable[Told], label_map: LabelMap, counts: Counter[str]) -> Iterator[Row]:
         """Synthetic rows with extensions and, where the LLM was asked for them, targets (S9), without those that have
-        too few of these or whose answer failed."""
+        too few of these or whose answer failed; `counts` is told which were left out."""
         for told in synthetic:
             annotation, targets = told.value
-            if targets and targets.counts["targets"]["failed"]:  # without targets it would be a false negative
-                continue
             entities = _target_spans(targets) if targets else told.row["entities"]
-            if targets is None or len(entities) >= self.settings.min_targets:
-                extensions = self._extensions(annotation, label_map)
-                yield fuse(
-                    told.row | {"entities": entities},
-                    *extensions,
-                    source="synthetic",
-                    annotator="llm" if targets else told.row.get("annotator"),
-                    parent_id=told.row["parent_id"],
-                    has_extensions=self._looked_at(annotation),
-                )
+            failed = targets and targets.counts["targets"]["failed"]  # without targets it would be a false negative
+            if targets and (failed or len(entities) < self.settings.min_targets):
+                counts["kept"] -= 1
+                counts["targets_failed" if failed else "too_few_targets"] += 1
+                continue
+            yield fuse(
+                told.row | {"entities": entities},
+                *self._extensions(annotation, label_map),
+                source="synthetic",
+                annotator="llm" if targets else told.row.get("annotator"),
+                parent_id=told.row["parent_id"],
+                has_extensions=self._looked_at(annotation),
+            )
 
     @staticmethod
     def _provenance(gold: Kept, later: Mapping[str, Kept], others: Iterable[Finished[Any]]) -> Iterator[dict[str, Any]]:

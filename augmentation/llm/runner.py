@@ -458,7 +458,7 @@ def _interrupts(session: _Session) -> Iterator[None]:
 
     def drain(signum: int, frame: FrameType | None) -> None:
         signal.signal(signum, previous[signal.Signals(signum)] or signal.SIG_DFL)
-        loop.call_soon_threadsafe(session.stop, "interrupted", "interrupted; run the same command to go on")
+        loop.call_soon_threadsafe(session.stop, "interrupted", "interrupted")
         if signum == signal.SIGTERM:
             loop.call_soon_threadsafe(loop.call_later, DRAIN_SECONDS, session.hurry)
 

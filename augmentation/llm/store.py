@@ -59,6 +59,12 @@ class StoreError(Exception):
     exit_code = 2
 
 
+class StoreWriteError(StoreError):
+    """What the disk will not take: a full one, one that fails."""
+
+    exit_code = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A request that was given up, with the true reason."""
@@ -191,7 +197,10 @@ class Store:
 
     def _error(self, error: BaseException) -> StoreError:
         reason = redact(f"{type(error).__name__}: {error}")
-        return StoreError(f"{self.path}: cannot be written ({reason}); nothing that was stored is lost")
+        told = f"{self.path}: cannot be written ({reason}); nothing that was stored is lost"
+        if isinstance(error, sqlite3.OperationalError):
+            return StoreWriteError(f"{told}; free some space (df -h), then run the same command again")
+        return StoreError(told)
 
     def _bury(self) -> None:
         """The writing thread is dead: write what can be written, and let nobody wait."""

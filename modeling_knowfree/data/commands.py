@@ -68,14 +68,13 @@ def check(files: tuple[str, ...], html: Path | None, as_json: bool, **options: A
     """
     import json
 
+    from ..files import refuses_page
     from .inspection import compare, details, finding_lines, inspect, summary, width_costs
     from .readers import read_file
     from .rows import InputError
 
-    if html is not None and html.exists() and html.suffix.lower() not in (".html", ".htm"):
-        raise InputError(
-            f"--html {html}: exists already, and is no page by its name; name a new one that ends in .html"
-        )
+    if html is not None and (told := refuses_page(html)):
+        raise InputError(f"--html {html}: {told}")
     readings = [(name, read_file(name, quiet=True, **given_options(options))) for name in files]
     inspections = [inspect(reading, name) for name, reading in readings]
     between = compare([(name, reading.rows) for name, reading in readings])

@@ -353,8 +353,9 @@ def test_sentences_that_a_model_will_annotate_carry_extensions_alone(offline, de
 
 def test_synthetic_sentences_with_too_few_targets_go(offline, demo):
     targets = [len(row["entities"]) for row in lines_of(demo / "synthetic.jsonl")]
-    offline(min_targets=3).write()
+    counts = offline(min_targets=3).write()["synthesis"]
     assert len(lines_of(demo / "synthetic.jsonl")) == sum(number >= 3 for number in targets) < len(targets)
+    assert (counts["kept"], counts["too_few_targets"]) == (sum(n >= 3 for n in targets), sum(n < 3 for n in targets))
 
 
 def test_without_merging_only_identical_types_share_a_label(offline, demo):

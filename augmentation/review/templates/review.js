@@ -5,6 +5,7 @@ const samples = [...document.querySelectorAll("article")].map((element) => ({
   spans: JSON.parse(element.querySelector('script[type="application/json"]').textContent).spans,
 }));
 const decisions = JSON.parse(byId("decisions").textContent);
+decisions.rows = Object.assign(Object.create(null), decisions.rows);  // an id may be `constructor`
 const row = (id) => (decisions.rows[id] ??= { spans: {} });
 let unsaved = 0;
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from augmentation.llm import store as store_module
 from augmentation.llm.protocol import Completion
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
-from augmentation.llm.store import Store, StoreError, hold
+from augmentation.llm.store import Store, StoreError, StoreWriteError, hold
 from augmentation.llm.tasks import Answer, entities_request
 from tests.support import ROOT
 from tests.support.augment_rows import requests, write_recorded
@@ -88,6 +89,31 @@ def test_a_row_that_cannot_be_written_fails_alone(tmp_path):
             futures[1].result(10)
         futures[2].result(10)
         assert store.get(third, "m") is not None
+
+
+def test_a_disk_that_is_full_is_told_with_what_to_do_and_keeps_what_there_is(recorded, tmp_path, monkeypatch):
+    connect = store_module._connect
+
+    def small(path):
+        connection = connect(path)
+        connection.execute("PRAGMA max_page_count = 1")
+        return connection
+
+    with Store(tmp_path / "a.sqlite"):
+        pass  # its tables are there before the disk is full
+    monkeypatch.setattr(store_module, "_connect", small)
+    with (
+        Store(tmp_path / "a.sqlite") as store,
+        pytest.raises(
+            StoreWriteError, match=r"a.sqlite: .* full.*free some space .*run the same command again"
+        ) as told,
+    ):
+        Runner(recorded, store).run(requests(40))
+    assert told.value.exit_code == 1
+    monkeypatch.undo()
+    with Store(tmp_path / "a.sqlite") as again:
+        rest = Runner(recorded, again).run(requests(40))
+        assert rest.done == 40 and rest.requests <= 40
 
 
 @pytest.mark.parametrize("death", [SystemExit("out"), MemoryError("none left"), KeyboardInterrupt()], ids=repr)

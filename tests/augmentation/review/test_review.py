@@ -209,6 +209,32 @@ def test_decision_can_be_taken_back(run_folder, browser):
     assert json.loads(download.value.path().read_text(encoding="utf-8")) == {"rows": {}}
 
 
+def test_ids_that_every_javascript_object_knows_are_samples_like_others(run_folder, browser):
+    call("review", run_folder)
+    path = run_folder / "review.html"
+    page = path.read_text(encoding="utf-8").replace('data-id="r1"', 'data-id="constructor"')
+    path.write_text(page.replace('data-id="r2"', 'data-id="__proto__"'), encoding="utf-8")
+    page, troubles = opened(browser, path)
+    page.locator('article[data-id="__proto__"] button.reject').click()
+    assert page.locator('article[data-id="constructor"].rejected').count() == 0
+    with page.expect_download() as download:
+        page.click("#save")
+    assert json.loads(download.value.path().read_text(encoding="utf-8")) == {
+        "rows": {"__proto__": {"spans": {}, "sample": "rejected"}}
+    }
+    assert troubles == []
+
+
+def test_a_page_takes_the_place_of_a_page_alone(run_folder):
+    before = (run_folder / "gold.jsonl").read_bytes()
+    assert f"--output {run_folder / 'gold.jsonl'}: exists already" in failing(
+        "review", run_folder, "--output", run_folder / "gold.jsonl"
+    )
+    assert (run_folder / "gold.jsonl").read_bytes() == before
+    call("review", run_folder)
+    call("review", run_folder)
+
+
 def test_words_and_tags_can_be_left_undrawn_and_take_no_room_then(run_folder, browser):
     call("review", run_folder)
     page, _ = opened(browser, run_folder / "review.html")
