@@ -93,14 +93,12 @@ class Augmentation:
             source |= sentence_keys(self.text(row["tokens"]), self.unit)
             if len(examples) < settings.target_examples:
                 examples.append((self.text(row["tokens"]), gold_pairs(row, self.unit)))
-        flat = settings.task != "nested_ner"
-        described = tuple(settings.label_descriptions.items())
         told = TargetSettings(
             labels=tuple(sorted(labels)),
             examples=tuple(examples),
             guidelines=settings.guidelines,
-            flat=flat,
-            descriptions=described,
+            flat=settings.task != "nested_ner",
+            descriptions=settings.described(labels),
             verify=settings.verify,
         )
         self.guidelines = GuidelineStage(folder, runner, self.annotation, told, self._guideline_examples())

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from modeling_knowfree import settings as yaml_settings
 from modeling_knowfree.data.rows import InputError, stored_object
 from modeling_knowfree.encoders import sentence_encoder_of
 from modeling_knowfree.files import write_whole
+
+logger = logging.getLogger(__name__)
 
 SETTINGS_FILE = "augment.yaml"
 STATE_FILE, COUNTS_FILE = "state.json", "counts.json"
@@ -198,6 +201,14 @@ class Settings(BaseModel):
     def model_name(self) -> str:
         """The model as answers are keyed by it."""
         return {"recorded": "recorded", "tgi": self.model or "tgi"}.get(self.client, self.model or "")
+
+    def described(self, labels: Collection[str]) -> tuple[tuple[str, str], ...]:
+        """What `label_descriptions` says of `labels`. Descriptions and names of others are told of and left out."""
+        for name in ("label_descriptions", "type_names"):
+            if unknown := ", ".join(map(repr, sorted(getattr(self, name).keys() - set(labels)))):
+                known = ", ".join(sorted(labels))
+                logger.warning("%s: %s: no label of the gold and left out; there are %s", name, unknown, known)
+        return tuple(item for item in self.label_descriptions.items() if item[0] in labels)
 
     def annotation(self, unit: str) -> AnnotationSettings:
         """What the annotation of a row needs to know."""

@@ -10,12 +10,15 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig
 
-from .data.rows import InputError
+from .data.rows import InputError, stored_object
 
 ORIGIN_FILE = "data_args.json"
 """In a folder that training wrote: what the model is made of."""
 _PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer.model.v3")
+_POOLS_PADDING = ("funnel",)
+_WITHOUT_VOCABULARY = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
+_NAME_ANOTHER = "name an encoder (BERT, RoBERTa, XLM-R, DeBERTa, ELECTRA, ModernBERT, …)"
 # What training replaces or leaves out anyway: a checkpoint without it is whole.
 _NOT_NEEDED = ("pooler.",)
 
@@ -54,6 +57,24 @@ def load_config(name: str, **fields: Any) -> PretrainedConfig:
     return AutoConfig.from_pretrained(name, trust_remote_code=False, **fields)
 
 
+def load_encoder_config(name: str) -> PretrainedConfig:
+    """
+    The configuration of an encoder in a folder or Hub repository.
+
+    Raises:
+        InputError: it is half of an encoder-decoder, whose last states are those of the decoder, or lets padding count.
+    """
+    config = load_config(name)
+    if config.is_encoder_decoder or getattr(type(config), "is_encoder_decoder", False):
+        raise InputError(f"{name}: {config.model_type} is an encoder-decoder; {_NAME_ANOTHER}")
+    if config.model_type in _POOLS_PADDING:
+        raise InputError(
+            f"{name}: {config.model_type} pools padding with the text, so that scores would depend on the batch; "
+            f"{_NAME_ANOTHER}"
+        )
+    return config
+
+
 def load_tokenizer(name: str, **options: Any):
     """
     The tokenizer in a folder or Hub repository.
@@ -63,6 +84,9 @@ def load_tokenizer(name: str, **options: Any):
     """
     folder = Path(name)
     if folder.is_dir() and not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
+        told = folder / "tokenizer_config.json"
+        if told.is_file() and stored_object(told).get("tokenizer_class") in _WITHOUT_VOCABULARY:
+            raise InputError(f"{name}: its tokenizer, of characters or bytes, has no fast form; {_NAME_ANOTHER}")
         raise InputError(
             f"{name}: has no tokenizer; copy the encoder's there: "
             'AutoTokenizer.from_pretrained("<encoder>").save_pretrained("<folder>")'

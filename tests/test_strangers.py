@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
+from transformers import (
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    BartConfig,
+    CanineTokenizer,
+    FunnelConfig,
+    T5Config,
+    pipeline,
+)
 
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.inference.tag import load_pipeline, predict
@@ -245,6 +253,31 @@ def test_an_encoder_that_is_not_whole_is_refused(encoder, english_rows, tmp_path
     with (tmp_path / "small" / "vocab.txt").open("a") as vocabulary:
         vocabulary.write("\nextra\nwords")
     refused(tmp_path / "small", r"its tokenizer has \d+ pieces, its encoder \d+ embeddings")
+
+
+@pytest.mark.parametrize(
+    ("config", "match"),
+    [
+        (T5Config(), "t5 is an encoder-decoder; name an encoder"),
+        (T5Config(is_encoder_decoder=False), "t5 is an encoder-decoder"),  # what T5EncoderModel saves
+        (BartConfig(), "bart is an encoder-decoder"),
+        (FunnelConfig(), "funnel pools padding with the text, so that scores would depend on the batch"),
+    ],
+)
+def test_what_is_no_encoder_for_units_is_refused(config, match, encoder, english_rows, tmp_path):
+    write_rows(tmp_path / "rows.jsonl", english_rows)
+    shutil.copytree(encoder, tmp_path / "other")
+    config.save_pretrained(tmp_path / "other")
+    given = {"model_name_or_path": str(tmp_path / "other"), "train_file": str(tmp_path / "rows.jsonl")}
+    with pytest.raises(InputError, match=match):
+        train({**given, "output_dir": str(tmp_path / "out"), "max_steps": 1})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tokenizer_without_a_vocabulary_is_not_told_to_be_missing(tmp_path):
+    CanineTokenizer().save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="its tokenizer, of characters or bytes, has no fast form; name an encoder"):
+        load_tokenizer(str(tmp_path))
 
 
 def test_body_and_head_load_from_one_checkpoint(trained):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModel
 
@@ -43,9 +44,11 @@ class Lebert(LexiconTagger):
         rows = by_unit.gather(1, index).masked_fill((unit_ids < 0).unsqueeze(-1), 0)  # (B, P, words)
 
         def add_words(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-            if isinstance(output, tuple):
-                return (self.adapter(output[0], self.words(rows), rows > 0), *output[1:])
-            return self.adapter(output, self.words(rows), rows > 0)
+            states = output[0] if isinstance(output, tuple) else output
+            padding = states.shape[1] - rows.shape[1]  # some encoders, as Longformer, pad to whole windows
+            beside = F.pad(rows, (0, 0, 0, padding))
+            states = self.adapter(states, self.words(beside), beside > 0)
+            return (states, *output[1:]) if isinstance(output, tuple) else states
 
         hook = encoder_layers(self.knowfree.encoder)[AFTER_LAYER].register_forward_hook(add_words)
         try:

@@ -74,7 +74,7 @@ def tag_with_llm(
     unit = infer_unit([*gold, *rows])
     annotation = settings.annotation(unit)
     chosen = nearest_examples(rows, gold, examples, settings.encoder, unit) if examples else [()] * len(rows)
-    flat, described = settings.task != "nested_ner", tuple(settings.label_descriptions.items())
+    flat, described = settings.task != "nested_ner", settings.described(labels)
 
     def works() -> Iterable[Work[Annotation]]:
         for row, shown in zip(rows, chosen, strict=True):

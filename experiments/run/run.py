@@ -91,6 +91,8 @@ class Run:
         labels = settings.labels or target_labels(self.train_rows)
         if not labels:
             raise InputError(f"{settings.train_file}: no row has an entity: there is nothing to learn")
+        if unknown := sorted(settings.label_descriptions.keys() - set(labels)):
+            raise InputError(f"label_descriptions: {unknown[0]!r} is no label here; there are {', '.join(labels)}")
         unit = self.unit = infer_unit(self.train_rows)
         if settings.unit not in (None, unit):
             raise InputError(f"unit is {settings.unit!r}, but {settings.train_file} has {unit} tokens; leave unit out")

@@ -11,7 +11,7 @@ import transformers
 
 from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import Row
-from ..loading import load_config, load_encoder
+from ..loading import load_encoder, load_encoder_config
 from ..modeling_knowfree import KnowFreeForTokenClassification
 from ..units_knowfree import infer_unit, join_units, sentence_ends
 from .start import check_start_bias, set_start_bias
@@ -155,12 +155,15 @@ def build_config(
         labels: target labels in column order; by default those of the rows, sorted.
         tag_weight: see `KnowFreeConfig`; `None`: what the rows want, see `auto_tag_weight`.
         options: further fields of `KnowFreeConfig`.
+
+    Raises:
+        InputError: no encoder that can be taken, see `loading.load_encoder_config`.
     """
     labels = labels or target_labels(rows)
     unit = infer_unit(rows)
     alphas = extension_weights(rows, alpha_cap, min_extension_count, labels)
     looked_at = sum(row.get("has_extensions", True) for row in rows)
-    encoder = load_config(model_name_or_path)
+    encoder = load_encoder_config(model_name_or_path)
     special: dict[str, Any] = {name: getattr(encoder, name, None) for name in _SPECIAL_PIECES}
     return KnowFreeConfig(
         encoder_config=encoder,

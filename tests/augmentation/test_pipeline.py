@@ -177,6 +177,21 @@ def test_plan_counts_what_is_missing_and_sends_nothing(tmp_path):
     assert not (tmp_path / "run" / "fusion.jsonl").exists()
 
 
+def test_what_is_said_of_labels_that_the_gold_does_not_have_is_told_and_left_out(tmp_path, gold_file, caplog):
+    folder = tmp_path / "run"
+    init(folder, gold_file)
+    set_line(folder, "label_descriptions", {"WILDLIFE": "what lives there", "WILDLFIE": "a slip"})
+    set_line(folder, "type_names", {"PLAEC": "place"})
+    prompts = json.loads(call("plan", folder, "--json"))["prompts"]["targets"]
+    assert all("WILDLIFE: what lives there" in prompt and "slip" not in prompt for prompt in prompts)
+    told = [record.getMessage() for record in caplog.records if "no label of the gold" in record.getMessage()]
+    assert [line.partition(": no label")[0] for line in told] == [
+        "label_descriptions: 'WILDLFIE'",
+        "type_names: 'PLAEC'",
+    ]
+    assert "CONDITION" in told[0]
+
+
 def test_plan_of_a_finished_run_asks_nothing(demo, known):
     tasks = json.loads(call("plan", demo, "--json"))["tasks"]
     assert all(entry["missing"] == 0 and entry["later"] == [0, 0] for entry in tasks.values())

@@ -17,7 +17,7 @@ from knowfree_experiments.baselines.tagger import (
     train_tagger,
     training_features,
 )
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer, LongformerConfig, LongformerModel
 
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.training.config import build_config
@@ -294,6 +294,19 @@ def test_a_training_batch_of_a_lattice_costs_by_its_words_too(encoder, lexicon, 
     units = [len(each["tokens"]) for each in NESTED]
     words = [4, 4, 1, 3, 4, 0, 2, 3]
     assert lengths == [units, [sum(pair) for pair in zip(units, words, strict=True)]]
+
+
+@pytest.mark.parametrize("name", ["lebert", "pcbert"])
+def test_words_enter_an_encoder_that_pads_inside_itself(name, encoder, lexicon, tmp_path):
+    """Longformer pads to whole windows of attention, 8 pieces here."""
+    vocabulary = AutoConfig.from_pretrained(encoder).vocab_size
+    small = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 32}
+    config = LongformerConfig(vocab_size=vocabulary, attention_window=[8, 8], pad_token_id=0, **small)
+    LongformerModel(config).save_pretrained(tmp_path / "longformer")
+    AutoTokenizer.from_pretrained(encoder).save_pretrained(tmp_path / "longformer")
+    options = arguments(tmp_path / "longformer", tmp_path / "run", NESTED, task="nested_ner", max_steps=1)
+    train_tagger(name, options, lexicon=lexicon, **SIZES[name])
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
 
 
 def test_folders_that_hold_no_network_are_refused(encoder, tmp_path):

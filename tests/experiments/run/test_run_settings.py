@@ -34,6 +34,7 @@ def data(tmp_path_factory, encoder) -> dict:
         ({"define": {"mine": {"data": "silver"}}, "variants": ["mine"]}, "silver"),
         ({"augment": {"annotator": "oracle"}}, "oracle"),
         ({"language": "fr"}, "language is 'fr'"),
+        ({"label_descriptions": {"PLAEC": "where"}}, "label_descriptions: 'PLAEC' is no label here; there are "),
         ({"test_file": "nowhere.jsonl"}, "nowhere.jsonl"),
         ({"updates": 0}, "updates"),
         ({"train": {"learning_rates": 1}, "variants": ["base"]}, "learning_rates"),
