@@ -176,6 +176,11 @@ class Cell:
                 return result
         return None
 
+    def is_damaged(self) -> bool:
+        """Whether it lies there and does not say what it is."""
+        path = self.folder / CELL_FILE
+        return path.is_file() and not usable_results(path)
+
 
 def shaping_arguments(settings: RunSettings, variant: Variant) -> dict[str, Any]:
     """What `knowfree train` is told for a variant, but for encoder, files, seed and updates."""

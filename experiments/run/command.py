@@ -65,8 +65,8 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
     """The whole paper: augment, train KnowFREE, -F and -FS, score them, report.
 
     Safe to interrupt and to run again: an answer is paid for once, a finished cell is not trained again. Options win
-    over the config file. Results: OUTPUT_DIR/results.jsonl, report.html, and the model that is best on the validation
-    file in OUTPUT_DIR/model, ready for `knowfree push OUTPUT_DIR`.
+    over the config file. Results: OUTPUT_DIR/results.jsonl, report.html, and the KnowFREE model that is best on the
+    validation file in OUTPUT_DIR/model, ready for `knowfree push OUTPUT_DIR`.
 
     \b
       knowfree run --output_dir runs/mine --train_file train.jsonl --validation_file dev.jsonl --test_file test.jsonl \\
@@ -118,10 +118,16 @@ def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
     if best := whole.best():
         cell, score = best
         lay_out(whole, cell)
-        why = "last variant (no validation file)" if score is None else f"best on dev, mean F1 {score * 100:.2f}"
+        why = (
+            "last variant (no validation file)"
+            if score is None
+            else f"best of KnowFREE's on dev, mean F1 {score * 100:.2f}"
+        )
         click.echo(
             f"{whole.folder / 'model'}: {cell['variant']} on {cell['subset']}, seed {cell['seed']}: {why}. "
             f"To push it: knowfree push {whole.folder} --help"
         )
+    else:
+        click.echo(f"{whole.folder / 'model'}: none, as no KnowFREE model of these variants lies here")
     click.echo(unescape(report_markdown(whole.folder)))  # for people, not for a card
     click.echo(f"report: {write_report(whole.folder)}")

@@ -231,7 +231,8 @@ class Run:
                 for seed in self._seeds(variant):
                     cell = self.cell(subset, variant, seed, updates)
                     self._make_rows(cell)
-                    result = cell.result() or self._recorded.get((subset, variant, seed, cell.key()))
+                    recorded = None if cell.is_damaged() else self._recorded.get((subset, variant, seed, cell.key()))
+                    result = cell.result() or recorded
                     if result is None or (cell.asks_server and result["llm"]["failed"]):
                         logger.info("%s %s seed %d: %d updates", subset, variant, seed, updates)
                         result = finish(cell, self.test, left)

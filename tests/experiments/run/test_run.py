@@ -326,6 +326,7 @@ def test_a_damaged_cell_is_trained_again(data, tmp_path):
     folder = tmp_path / "run"
     result = put(planned(data, folder, updates=1), "base", 0)
     (folder / "all" / "base" / "seed-0" / "cell.json").write_text(json.dumps(result)[:-9])
+    write_rows(folder / "results.jsonl", [result])  # what it says is no model
     [again] = planned(data, folder, updates=1).go()
     assert again["key"] == result["key"] and again["versions"] and lines_of(folder / "results.jsonl") == [again]
 
