@@ -301,12 +301,14 @@ class Store:
             yield
 
     def take_from(self, other: Path) -> None:
-        """Take over the answers of another store that this one lacks; what they cost stays in the other's ledger."""
+        """Take over the answers of another store that this one lacks, unusable ones as such; their cost stays there."""
         reader = self._reader
         reader.execute("ATTACH DATABASE ? AS other", (str(other),))
         try:
             with reader:
                 columns = ", ".join(ANSWER_TABLE_COLUMNS)
+                unusable = "key IN (SELECT key FROM other.answers) AND key NOT IN (SELECT key FROM answers)"
+                reader.execute(f"INSERT OR IGNORE INTO failures SELECT * FROM other.failures WHERE {unusable}")
                 reader.execute(f"INSERT OR IGNORE INTO answers ({columns}) SELECT {columns} FROM other.answers")
         finally:
             reader.execute("DETACH DATABASE other")

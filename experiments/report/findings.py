@@ -369,8 +369,9 @@ def losses(folder: Path) -> dict[str, Any] | None:
                         }
                     )
         if numbers := counts.get("synthesis"):
-            why = [name for name in numbers if name not in ("explanations", "sentences", "kept")]
-            told = {"total": numbers.get("sentences", 0), "kept": numbers.get("kept", 0)}
+            why = [name for name in numbers if name not in ("explanations", "sentences", "swapped", "kept")]
+            total = numbers.get("sentences", 0) + numbers.get("swapped", 0)
+            told = {"total": total, "kept": numbers.get("kept", 0)}
             lines.append({"part": "explanations", "what": "sentences", **told, "reasons": _named(numbers, why)})
     except (AttributeError, TypeError) as error:
         raise InputError(f"{path}: {error!r}; run `knowfree augment run {folder}` again") from error

@@ -467,16 +467,17 @@ def _finish_lora(cell: Cell, work: Path, test: list[Row]) -> Finished:
 def _tag_by_llm(
     cell: Cell, work: Path, test: list[Row], budget: dict[str, Any] | None
 ) -> tuple[list[list[dict[str, Any]]], dict[str, Any]]:
-    """The LLM's spans in the test set, and what they took. The rows of a run share their answers."""
+    """The LLM's spans in the test set, and what they took. The rows of a run share answers, unless these are recorded:
+    they cost nothing, and a row may have its own files."""
     from ..baselines.llm_tagging import tag_with_llm
 
     settings, labels = cell.llm_settings(), cell.settings.labels
     assert labels is not None  # `Run` filled them in
-    store = cell.folder.parents[2] / STORE_FILE
+    store = (work if settings.client == "recorded" else cell.folder.parents[2]) / STORE_FILE
     examples = settings.target_examples if cell.definition.tagger == "llm_few" else 0
     gold = list(iterate_rows(cell.train_file)) if examples else []
     tagging = tag_with_llm(test, gold, labels, settings, store, examples=examples, budget=budget)
-    work.mkdir(parents=True)
+    work.mkdir(parents=True, exist_ok=True)
     return _spelt(test, [[(*span, 1.0) for span in spans] for spans in tagging.spans]), tagging.numbers
 
 

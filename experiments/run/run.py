@@ -309,7 +309,8 @@ class Run:
         if counts.exists() and stored_object(state) == state_of(folder, settings):
             return
         folder.mkdir(parents=True, exist_ok=True)
-        self._share_answers(folder)
+        if settings.client != "recorded":  # recorded answers cost nothing, and each variant may have its own files
+            self._share_answers(folder)
         self._share_files(subset, folder, GUIDELINE_FILES.values() if settings.induce_guideline else ())
         self._share_files(subset, folder, [MELM_FILE] if settings.strategy == "melm" else ())
         silent = not (settings.extension_kinds or settings.synthesises or settings.pool_annotator == "llm")
@@ -321,7 +322,9 @@ class Run:
                 augmentation.ask(line)
             finally:
                 line.close()
-            augmentation.write()
+            failed = sum(augmentation.write()["failed"].values())
+        if failed:
+            logger.warning("%s: %d answers failed; mend: knowfree augment retry-failed %s", variant, failed, folder)
 
     def _share_answers(self, folder: Path) -> None:
         """Answers that another augmentation of this run has paid for need no second question."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from augmentation.pool_stage import PICKED_FILE
 from augmentation.settings import COUNTS_FILE, STATE_FILE
-from augmentation.steps.explanations import TokenStyle, sentence_keys
+from augmentation.steps.explanations import TokenStyle, sentence_key, sentence_keys
 from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
 from augmentation.steps.teacher import TEACHER_FILE, label_precision
 from modeling_knowfree.data.readers import iterate_rows
@@ -73,12 +73,13 @@ def ask_teacher(run: Run, subset: str, variant: str, budget: dict[str, Any], acc
         StoppedError: budget, Ctrl-C, or a teacher under `min_teacher_f1`.
     """
     folder, settings = run.augmented(subset, variant), run.settings
+    keys = {sentence_key(join_units(row["tokens"], run.unit)[0]) for row in run.pools[subset].rows}
     size = len(run.pools[subset].rows)
     total = size if settings.ask is None else min(settings.ask, size)
     rounds = settings.rounds if total < size else 1
     try:
         for number in range(1, rounds + 1):
-            wanted, picked = math.ceil(total * number / rounds), _picked(folder)
+            wanted, picked = math.ceil(total * number / rounds), _picked(folder, keys)
             if number < rounds and _finished(folder) >= wanted:
                 continue
             changes: dict[str, Any] = {"ask": wanted} if number < rounds else {}
@@ -98,9 +99,13 @@ def _finished(folder: Path) -> float:
     return math.inf if ask is None else ask
 
 
-def _picked(folder: Path) -> int:
+def _picked(folder: Path, pool: set[str]) -> int:
+    """How many of the texts picked before are still in the pool, which are these keys."""
     path = folder / PICKED_FILE
-    return len(stored_object(path)["ids"]) if path.is_file() else 0
+    if not path.is_file():
+        return 0
+    picked = stored_object(path)
+    return len(pool.intersection(picked["texts"])) if "texts" in picked else len(picked["ids"])
 
 
 def _picking_model(run: Run, subset: str, variant: str, number: int) -> Path:

@@ -91,6 +91,20 @@ def test_a_row_that_cannot_be_written_fails_alone(tmp_path):
         assert store.get(third, "m") is not None
 
 
+def test_an_answer_that_cannot_be_used_is_taken_over_as_such_and_can_be_asked_again(tmp_path):
+    good, bad, waiting = requests(3)
+    with Store(tmp_path / "a.sqlite") as paid:
+        for request in (good, bad):
+            paid.put(request, "m", answer()).result(10)
+        paid.fail(bad, "m", "unparsable", "no list").result(10)
+        paid.fail(waiting, "m", "server", "503").result(10)  # no answer: it is asked here as if for the first time
+    with Store(tmp_path / "b.sqlite") as other:
+        other.take_from(tmp_path / "a.sqlite")
+        assert [failure.reason for failure in other.failures()] == ["no list"]
+        assert other.release_failures() == 1
+        assert other.get(good, "m") is not None and other.get(bad, "m") is None
+
+
 def test_a_disk_that_is_full_is_told_with_what_to_do_and_keeps_what_there_is(recorded, tmp_path, monkeypatch):
     connect = store_module._connect
 

@@ -71,7 +71,7 @@ def test_losses_are_named(tmp_path):
             "entities": {"pairs": 9, "exact": 4, "normalised": 1, "hallucinated": 3, "off_border": 1, "failed": 2}
         },
         "synthetic": {"targets": {"pairs": 3, "exact": 2, "unknown_label": 2, "out_of_order": 1}},
-        "synthesis": {"explanations": 2, "sentences": 7, "kept": 4, "in_dev_or_test": 2, "cut": 1},
+        "synthesis": {"explanations": 2, "sentences": 5, "swapped": 2, "kept": 4, "in_dev_or_test": 2, "cut": 1},
     }
     (tmp_path / "counts.json").write_text(json.dumps(counts), encoding="utf-8")
     found = losses(tmp_path)

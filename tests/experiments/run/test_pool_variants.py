@@ -1,6 +1,8 @@
 """Variants that learn from text without labels (S11), and their place in the report."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from knowfree_experiments.report.findings import beside_teachers
@@ -8,6 +10,7 @@ from knowfree_experiments.report.results import read_run
 from knowfree_experiments.run.pool_rows import by_gold_model, without_disagreement
 from knowfree_experiments.run.settings import check_run
 
+from augmentation.steps.explanations import sentence_key
 from modeling_knowfree.data.rows import InputError
 from tests.support.pool_files import pool_files
 from tests.support.tiny_run import call, lines_of, tiny_settings
@@ -44,6 +47,20 @@ def test_a_second_call_asks_and_trains_nothing(pooled):
     before = {path: path.stat().st_mtime_ns for path in folder.glob("all/*/seed-*/cell.json")}
     call(folder, settings, "--ask", 10)
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("all/*/seed-*/cell.json")}
+
+
+def test_texts_are_picked_anew_of_another_pool(pooled, tmp_path):
+    settings, finished = pooled
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    picked = set(json.loads((folder / "all" / "augmented-u" / "picked.json").read_text(encoding="utf-8"))["texts"])
+    texts = Path(settings["unlabeled_file"]).read_text(encoding="utf-8").splitlines(keepends=True)
+    before = [text for text in texts if sentence_key(text) in picked]
+    fresh = [text for text in texts if sentence_key(text) not in picked]
+    assert len(before) == 10 and len(fresh) == 2
+    (tmp_path / "other.txt").write_text("".join(before[:4] + fresh), encoding="utf-8")
+    call(folder, settings | {"unlabeled_file": str(tmp_path / "other.txt")}, "--ask", 5, "--accept_changes")
+    assert json.loads((folder / "all" / "teacher.json").read_text())["asked"] == 5
 
 
 def test_the_report_shows_the_student_beside_its_teacher(pooled):

@@ -68,6 +68,17 @@ def test_the_llm_tags_the_test_set_and_is_scored_as_everybody(asked, tmp_path):
     assert "llm_zero" in printed
 
 
+def test_rows_of_recorded_answers_have_each_their_own(asked, tmp_path):
+    rows = read_rows(asked["test_file"])
+    (tmp_path / "none.jsonl").write_text("\n".join(answer(each, []) for each in rows), encoding="utf-8")
+    define = {"nothing": {"tagger": "llm_zero", "augment": {"answers": [str(tmp_path / "none.jsonl")]}}}
+    call(tmp_path / "run", asked | {"define": define}, "--variants", "llm_zero,nothing")
+    assert [line["f1"] > 0 for line in lines_of(tmp_path / "run" / "results.jsonl")] == [True, False]
+    (tmp_path / "targets.jsonl").write_text((tmp_path / "none.jsonl").read_text(encoding="utf-8"), encoding="utf-8")
+    call(tmp_path / "run", asked, "--variants", "llm_zero")
+    assert lines_of(tmp_path / "run" / "results.jsonl")[0]["f1"] == 0
+
+
 def test_texts_without_an_answer_are_counted_and_a_run_without_any_is_refused(asked, tmp_path):
     path = tmp_path / "targets.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines()
