@@ -460,10 +460,10 @@ def review(folder: Path, output: Path | None, start: int, limit: int) -> None:
     from augmentation.review.page import review_page
     from augmentation.settings import load_settings
     from modeling_knowfree.data.rows import InputError
-    from modeling_knowfree.files import refuses_page, write_whole
+    from modeling_knowfree.files import page_trouble, write_whole
 
     output = output or folder / "review.html"
-    if told := refuses_page(output):
+    if told := page_trouble(output):
         raise InputError(f"--output {output}: {told}")
     path = folder / DECISIONS_FILE
     decisions = read_decisions(path) if path.exists() else Decisions()

@@ -36,8 +36,8 @@ def disk_trouble(error: OSError) -> str | None:
     return f"{name}: {os.strerror(error.errno)}; {mend}, then run the same command again".replace("\n", " ")
 
 
-def refuses_page(path: Path) -> str | None:
-    """Why no page of HTML is to be written to `path`: something else lies there, by its name. `None` where it may."""
+def page_trouble(path: Path) -> str | None:
+    """One line on a file that a page of HTML is not to replace: it is none by its name. `None` where it may."""
     if not path.exists() or path.suffix.lower() in (".html", ".htm"):
         return None
     return "exists already, and is no page by its name; name a new one that ends in .html"

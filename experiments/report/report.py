@@ -18,7 +18,7 @@ from augmentation.review.span_html import STYLE, Look, drawn_spans, key, looks, 
 from augmentation.settings import load_settings
 from modeling_knowfree.data.readers import InputError, read_rows
 from modeling_knowfree.encoders import shown_name
-from modeling_knowfree.files import refuses_page, write_whole
+from modeling_knowfree.files import page_trouble, write_whole
 
 from ..run.settings import GOLD_FILE
 from ..run.variants import BASELINE
@@ -78,7 +78,7 @@ def write_report(run: Path, output: Path | None = None) -> Path:
     output = output or run / REPORT_FILE
     if output.is_dir():
         raise InputError(f"--output {output}: is a folder; name a file, for example {output / REPORT_FILE}")
-    if told := refuses_page(output):
+    if told := page_trouble(output):
         raise InputError(f"--output {output}: {told}")
     page = report_html(run)
     try:

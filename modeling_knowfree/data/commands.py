@@ -68,12 +68,12 @@ def check(files: tuple[str, ...], html: Path | None, as_json: bool, **options: A
     """
     import json
 
-    from ..files import refuses_page
+    from ..files import page_trouble
     from .inspection import compare, details, finding_lines, inspect, summary, width_costs
     from .readers import read_file
     from .rows import InputError
 
-    if html is not None and (told := refuses_page(html)):
+    if html is not None and (told := page_trouble(html)):
         raise InputError(f"--html {html}: {told}")
     readings = [(name, read_file(name, quiet=True, **given_options(options))) for name in files]
     inspections = [inspect(reading, name) for name, reading in readings]

@@ -380,6 +380,10 @@ def test_command_writes_where_it_is_told(tmp_path):
     assert result.exit_code == 0 and result.stdout.startswith("| subset |")
     result = CliRunner().invoke(report, [str(tmp_path / "run"), "--output", str(tmp_path)])
     assert isinstance(result.exception, InputError) and "is a folder; name a file" in str(result.exception)
+    (tmp_path / "gold.jsonl").write_text("{}\n")
+    result = CliRunner().invoke(report, [str(tmp_path / "run"), "--output", str(tmp_path / "gold.jsonl")])
+    assert isinstance(result.exception, InputError) and "is no page by its name" in str(result.exception)
+    assert (tmp_path / "gold.jsonl").read_text() == "{}\n"
     result = CliRunner().invoke(report, [str(tmp_path / "run"), "--markdown", "--output", "x"])
     assert result.exit_code == 2 and "leave out --output" in result.output
 
