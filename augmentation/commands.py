@@ -235,7 +235,8 @@ def plan(folder: Path, prompts: bool, as_json: bool) -> None:
             f"{task:<16}{entry.missing:>8}{entry.cached:>8}{_range(entry.later):>16}"
             f"{_range(entry.prompt_tokens):>20}{_range(entry.completion_tokens):>20}"
         )
-    click.echo(f"cost: ${result.usd[0]:.4f} to ${result.usd[1]:.4f}" + ("" if result.usd[1] else " (no price set)"))
+    unpriced = "" if settings.priced else " (no price set)"
+    click.echo(f"cost: ${result.usd[0]:.4f} to ${result.usd[1]:.4f}{unpriced}")
     click.echo("`later`, tokens and cost are estimates: they depend on answers still to come.")
 
 

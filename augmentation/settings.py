@@ -193,6 +193,11 @@ class Settings(BaseModel):
         return bool(asked) or self.asks_targets or not written
 
     @property
+    def priced(self) -> bool:
+        """Whether it is told what tokens cost."""
+        return bool(self.usd_per_million_prompt_tokens or self.usd_per_million_completion_tokens)
+
+    @property
     def synthesises(self) -> bool:
         """Whether there are synthetic sentences."""
         return self.explain or bool(self.swap_mentions)
@@ -342,6 +347,8 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
         additions |= {"explain"} if state["settings"]["explain"] else set()
         if not before["settings"]["explain"]:  # synthetic sentences join what is there
             additions |= {"swap_mentions"} - before["settings"].keys()
+        if None in (before["settings"].get("ask"), settings.ask):  # all texts: none was picked, or none will be
+            additions |= {"pick"}
         changes = [
             f"{name} {show(before.get(part, {}).get(name))} -> {show(values.get(name))}"
             for part, values in state.items()

@@ -390,7 +390,7 @@ def read_augmentation(folder: Path) -> AugmentationFacts:
         decided,
         overlaps,
         rejected if reviewed else None,
-        _spent(folder) if _priced(settings) else None,
+        _spent(folder) if settings.priced else None,
         annotator,
         teacher_f1,
     )
@@ -424,10 +424,6 @@ def _prompts(path: Path) -> list[dict[str, Any]]:
         }
         for (task, prompt, version, sha256, model, temperature, top_p), answers in groups.items()
     ]
-
-
-def _priced(settings: Any) -> bool:
-    return bool(settings.usd_per_million_prompt_tokens or settings.usd_per_million_completion_tokens)
 
 
 def _spent(folder: Path) -> float | None:

@@ -133,7 +133,7 @@ def annotate_by_model(
             found = [scored[key] for key in sorted(told.keys() & scored.keys())]
             row = row | {"uncertain": [{"start": start, "end": end, "label": label} for start, end, label in doubtful]}
         if len(found) >= min_targets:
-            yield row | {"entities": found}
+            yield row | {"entities": found, "annotator": annotator}
 
 
 def model_provenance(name: str, weights: Path) -> dict[str, Any]:

@@ -110,14 +110,13 @@ def tag_with_llm(
     usage = [(o.answer.prompt_tokens, o.answer.completion_tokens) for o in outcomes if o.answer is not None]
     told = bool(usage) and all(None not in pair for pair in usage)
     prompt, completion = (sum(int(pair[side] or 0) for pair in usage) for side in (0, 1))
-    priced = any(name.startswith("usd_per_") for name in settings.model_fields_set)
     numbers = {
         "texts": len(rows),
         "failed": len(unanswered),
         "unaligned": sum(len(each.value.dropped) for each in done),
         "prompt_tokens": prompt if told else None,
         "completion_tokens": completion if told else None,
-        "usd": limits.usd(prompt, completion) if told and priced else None,
+        "usd": limits.usd(prompt, completion) if told and settings.priced else None,
         "seconds_per_text": round(seconds / asked, 3) if asked and settings.client != "recorded" else None,
         "concurrency": settings.concurrency,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,8 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
 
 
 def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
+    from modeling_knowfree.training.checkpoints import TrainingStopped
+
     from ..report.report import report_markdown, write_report
     from .laying_out import lay_out
 
@@ -111,6 +114,10 @@ def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
                 f"{dev}  {result['updates']} updates, {result['seconds']:.0f} s"
             )
             finished += 1
+    except TrainingStopped as stop:  # a run has no use for its checkpoint
+        name = signal.Signals(stop.signal).name
+        stop.args = (f"stopped by {name}; the same command goes on, with the training that was stopped from its start",)
+        raise
     except Exception:  # it goes through; what there is to see already is told before it
         if finished:
             click.echo(f"finished before: {finished}; to see them: knowfree report {whole.folder}", err=True)

@@ -48,7 +48,7 @@ def by_both(rows: Sequence[Row], predicted: Sequence[Spans]) -> list[Row]:
     for row, both in zip(rows, annotate_by_model(rows, predicted, "agree"), strict=True):
         weights = {triple(span): span["weight"] for span in row["entities"] if "weight" in span}
         entities = [span | {"weight": weights[triple(span)]} if weights else span for span in both["entities"]]
-        confirmed.append(both | {"entities": entities, "annotator": "agree"})
+        confirmed.append(both | {"entities": entities})
     return confirmed
 
 

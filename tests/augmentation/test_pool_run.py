@@ -46,6 +46,7 @@ def test_ask_40_asks_exactly_40_and_a_second_run_none(tmp_path):
     results = {name: (folder / name).read_bytes() for name in ("pool.jsonl", "train.jsonl", "teacher.json")}
     call("run", folder)
     assert spent(folder) == {"targets": 48}
+    assert "cost: $0.0000 to $0.0000\n" in call("plan", folder)
     assert results == {name: (folder / name).read_bytes() for name in results}
     first = [row["id"] for row in lines_of(folder / "pool.jsonl")]
     assert len(first) == 40 == len(set(first))

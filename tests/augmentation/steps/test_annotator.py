@@ -30,6 +30,7 @@ def test_a_model_replaces_the_targets_and_keeps_its_scores():
         [],
     ]
     assert "uncertain" not in annotated[0]
+    assert [each["annotator"] for each in annotated] == ["fusion", "fusion"]
     assert rows[0]["entities"] == [{"start": 0, "end": 1, "label": "PLACE"}]
     assert [each["id"] for each in annotate_by_model(rows, predicted, "gold", min_targets=1)] == ["the old creek"]
 
@@ -39,6 +40,7 @@ def test_what_llm_and_model_agree_on_counts_and_the_rest_is_uncertain():
     model = [span(1, 3, "PLACE", 0.9), span(4, 6, "GEAR", 0.6), span(0, 1, "TIME", 0.7)]
     [annotated] = annotate_by_model([llm], [model], "agree")
     assert annotated["entities"] == [{"start": 1, "end": 3, "label": "PLACE", "score": 0.9}]
+    assert annotated["annotator"] == "agree"
     assert annotated["uncertain"] == [
         {"start": 0, "end": 1, "label": "TIME"},
         {"start": 4, "end": 6, "label": "GEAR"},

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.support.forked import knowfree_forked
 from tests.support.tiny_run import call, lines_of, tiny_settings
@@ -20,6 +21,19 @@ def comparable(folder: Path) -> list[dict]:
 def entries(folder: Path) -> int:
     """How many files and folders lie in a folder, which others write to and delete from meanwhile."""
     return sum(len(folders) + len(files) for _, folders, files in os.walk(folder))
+
+
+def test_what_was_stopped_says_how_it_goes_on(encoder, tmp_path):
+    settings = tiny_settings(tmp_path, encoder) | {"variants": ["base"], "updates": 4000}
+    config, folder = tmp_path / "long.yaml", tmp_path / "stopped"
+    config.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    process = knowfree_forked("run", "--config", config, "--output_dir", folder)
+    while process.poll() is None and b"update " not in process.errors():
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 128 + signal.SIGINT
+    last = process.errors().decode().splitlines()[-1]
+    assert "stopped by SIGINT; the same command goes on" in last and "checkpoint" not in last
 
 
 @pytest.mark.soak

@@ -49,6 +49,14 @@ def test_a_second_call_asks_and_trains_nothing(pooled):
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("all/*/seed-*/cell.json")}
 
 
+def test_all_texts_are_asked_about_where_some_were_before(pooled, tmp_path):
+    settings, finished = pooled
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    call(folder, settings)
+    assert [line["pool_rows"] for line in lines_of(folder / "results.jsonl")] == [0, 12]
+
+
 def test_texts_are_picked_anew_of_another_pool(pooled, tmp_path):
     settings, finished = pooled
     folder = tmp_path / "run"
