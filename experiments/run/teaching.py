@@ -119,12 +119,13 @@ def _picking_model(run: Run, subset: str, variant: str, number: int) -> Path:
             finish(cell, run.test)
         return cell.folder
     folder = run.folder / subset / f".picker-{number}"
-    logger.info("%s: training on %d sentences and %d texts, to pick by", subset, len(rows), len(asked))
+    texts = len({row.get("parent_id") or row["id"] for row in asked})  # a long one is several rows
+    logger.info("%s: training on %d sentences and %d texts, to pick by", subset, len(rows), texts)
     dev_f1 = fit(cell, [*rows, *asked], folder)
     curve = run.folder / subset / ASKED_FILE
     points = list(stored_rows(curve)) if curve.is_file() else []
-    points = [point for point in points if (point["variant"], point["asked"]) != (variant, len(asked))]
-    write_rows(curve, [*points, {"variant": variant, "asked": len(asked), "dev_f1": dev_f1}])
+    points = [point for point in points if (point["variant"], point["asked"]) != (variant, texts)]
+    write_rows(curve, [*points, {"variant": variant, "asked": texts, "dev_f1": dev_f1}])
     return folder
 
 
