@@ -28,8 +28,8 @@ def open_run(
     budget: dict[str, Any] | None = None,
     accept_changes: bool = False,
 ) -> Iterator[Augmentation]:
-    """A run folder with its store and, unless `offline`, the client that its settings name. What is spent is taken
-    from `budget`."""
+    """A run folder with its store and, unless `offline`, the client that its settings name. What is spent is noted
+    in `budget`."""
     from augmentation.llm.dialogue import OfflineClient
     from augmentation.llm.store import Store, hold
     from augmentation.pipeline import STORE_FILE, Augmentation
@@ -92,14 +92,12 @@ def limits_of(settings: Settings, budget: Mapping[str, Any] | None, where: str) 
 
 
 def charge(budget: dict[str, Any] | None, purse: Purse) -> None:
-    """Take what was spent from the limits that are left for whoever asks next."""
-    spent = {
-        "max_requests": purse.requests,
-        "max_total_tokens": purse.prompt_tokens + purse.completion_tokens,
-        "max_usd": purse.usd,
-    }
-    if budget:
-        budget.update({name: max(0, limit - spent[name]) for name, limit in budget.items() if limit is not None})
+    """Note in `budget` what was spent of it, for whoever asks next."""
+    if budget is not None:
+        spent = purse.budget
+        budget["requests_before"] = spent.requests_before + purse.requests
+        budget["tokens_before"] = spent.tokens_before + purse.prompt_tokens + purse.completion_tokens
+        budget["usd_before"] = spent.usd_before + purse.usd
 
 
 def runner_of(settings: Settings, client: Client, store: Store, limits: Budget) -> Runner:

@@ -19,13 +19,22 @@ class BudgetReachedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Hard limits; None is no limit. Prices are US dollars per million tokens."""
+    """
+    Hard limits; None is no limit.
+
+    Attributes:
+        usd_per_million_prompt_tokens, usd_per_million_completion_tokens: prices in US dollars.
+        requests_before, tokens_before, usd_before: what others have spent of the same limits.
+    """
 
     max_usd: float | None = None
     max_total_tokens: int | None = None
     max_requests: int | None = None
     usd_per_million_prompt_tokens: float = 0.0
     usd_per_million_completion_tokens: float = 0.0
+    requests_before: int = 0
+    tokens_before: int = 0
+    usd_before: float = 0.0
 
     def __post_init__(self) -> None:
         prices = (self.usd_per_million_prompt_tokens, self.usd_per_million_completion_tokens)
@@ -133,7 +142,8 @@ class Purse:
 
     @property
     def _requests_used_up(self) -> bool:
-        return self.budget.max_requests is not None and self.requests >= self.budget.max_requests
+        limit = self.budget.max_requests
+        return limit is not None and self.budget.requests_before + self.requests >= limit
 
     def _worst(self, requests: Reservation) -> tuple[int, int]:
         """Prompt and completion tokens of requests, at worst."""
@@ -145,17 +155,17 @@ class Purse:
         if self._requests_used_up:
             return f"--max_requests {budget.max_requests} is reached"
         flying_prompt, flying_completion = self._worst(self._in_flight + wanted)
-        prompt, completion = self.prompt_tokens + flying_prompt, self.completion_tokens + flying_completion
-        worst = self._worst(wanted)
-        if budget.max_total_tokens is not None and prompt + completion > budget.max_total_tokens:
-            spent = self.prompt_tokens + self.completion_tokens
+        flying_usd = budget.usd(flying_prompt, flying_completion)
+        tokens = budget.tokens_before + self.prompt_tokens + self.completion_tokens
+        usd, worst = budget.usd_before + self.usd, self._worst(wanted)
+        if budget.max_total_tokens is not None and tokens + flying_prompt + flying_completion > budget.max_total_tokens:
             return (
-                f"--max_total_tokens {budget.max_total_tokens}: {spent} are spent and the next request may take "
+                f"--max_total_tokens {budget.max_total_tokens}: {tokens} are spent and the next request may take "
                 f"{sum(worst)}"
             )
-        if budget.max_usd is not None and budget.usd(prompt, completion) > budget.max_usd:
+        if budget.max_usd is not None and usd + flying_usd > budget.max_usd:
             return (
-                f"--max_usd {budget.max_usd:g}: {self.usd:.4f} are spent and the next request may take "
+                f"--max_usd {budget.max_usd:g}: {usd:.4f} are spent and the next request may take "
                 f"{budget.usd(*worst):.4f}"
             )
         return None

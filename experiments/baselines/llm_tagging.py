@@ -63,7 +63,7 @@ def tag_with_llm(
         store: file of answers, made where there is none; what lies in it is not paid for again, what failed is asked
             again.
         examples: gold sentences shown with each text, the most similar ones by `settings.encoder`; 0: none.
-        budget: `max_requests`, `max_total_tokens`, `max_usd`; what is spent is taken from it.
+        budget: `max_requests`, `max_total_tokens`, `max_usd`; what is spent is noted in it.
 
     Raises:
         InputError: no such encoder.

@@ -304,8 +304,8 @@ def finish(cell: Cell, test: list[Row], budget: dict[str, Any] | None = None) ->
     anew and ends in the same result.
 
     Args:
-        budget: `max_requests`, `max_total_tokens`, `max_usd`, where the LLM tags the test set; what it spends is taken
-            from it.
+        budget: `max_requests`, `max_total_tokens`, `max_usd`, where the LLM tags the test set; what it spends is noted
+            in it.
 
     Returns:
         Its line of results.jsonl.

@@ -207,7 +207,7 @@ class Run:
             InputError: the folder was made from other rows, or with other settings of the augmentation.
             StoppedError: budget or Ctrl-C; call again to go on.
         """
-        left = dict(budget or {})
+        shared = dict(budget or {})
         if not accept_changes:
             self._check_unchanged()
         if self.pools and self.settings.unlabeled_dataset_name:
@@ -222,9 +222,9 @@ class Run:
             write_rows(self.gold(subset), rows)
             for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
                 if self.settings.pool_annotator(variant) in ("llm", "agree"):
-                    ask_teacher(self, subset, variant, left, accept_changes)
+                    ask_teacher(self, subset, variant, shared, accept_changes)
                 else:
-                    self.augment(subset, variant, left, accept_changes)
+                    self.augment(subset, variant, shared, accept_changes)
             updates = self.settings.updates or updates_of_recipe(self.settings, Variant(), self._most_rows(subset))
             self.updates[subset] = updates
             for variant in self.settings.all_variants:
@@ -235,7 +235,7 @@ class Run:
                     result = cell.result() or recorded
                     if result is None or (cell.asks_server and result["llm"]["failed"]):
                         logger.info("%s %s seed %d: %d updates", subset, variant, seed, updates)
-                        result = finish(cell, self.test, left)
+                        result = finish(cell, self.test, shared)
                     write_rows(self.folder / RESULTS_FILE, self.results())
                     yield result
 

@@ -185,7 +185,7 @@ def test_rounds_go_on_where_they_were_stopped_and_share_one_budget(tmp_path, enc
     call(tmp_path / "whole", settings)
     for limit in (10, 1, 2):  # 8 of the gold; in the first round, at its end, in the second
         told = call(tmp_path / "run", settings, "--max_requests", limit, code=3)
-        assert "run the same command to go on" in told
+        assert f"--max_requests {limit} is reached" in told and "run the same command to go on" in told
     call(tmp_path / "run", settings, "--max_requests", 4)
     for name in ("all/augmented-u/pool.jsonl", "all/asked.jsonl", "all/augmented-u/picked.json"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
