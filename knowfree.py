@@ -4,8 +4,9 @@ import contextlib
 import json
 import os
 import re
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
@@ -60,8 +61,8 @@ def exit_codes() -> Iterator[None]:
     The one place that turns errors into exit codes: what people can mend becomes a line on standard error.
 
     An exception class says with `exit_code` that it is such an error (as click's own do): 1 failed, 2 bad usage or bad
-    input, 3 stopped and can be resumed; an interruption by a signal that left all in order says with `signal` which
-    one, and the code is 128 more. Packages that are not installed and what the Hub refuses are told here. Any
+    input, 3 stopped and can be resumed; an interruption is 128 more than the signal's number, which its `signal` says
+    where it was not Ctrl-C. Packages that are not installed and what the Hub refuses are told here. Any
     other exception is a bug, and its traceback goes through.
     """
     try:
@@ -69,10 +70,8 @@ def exit_codes() -> Iterator[None]:
     except click.exceptions.Exit:
         raise
     except KeyboardInterrupt as stop:
-        if (number := getattr(stop, "signal", None)) is None:
-            raise
-        click.echo(f"knowfree: {stop}", err=True)
-        sys.exit(128 + number)
+        click.echo(f"knowfree: {str(stop) or 'interrupted'}", err=True)
+        sys.exit(128 + getattr(stop, "signal", signal.SIGINT))
     except Exception as error:
         told = _told(error)
         if told is None:
@@ -352,12 +351,13 @@ def _predict_here(
     source: str, output: Path | None, text: bool, output_format: str | None, resume: bool, **options: Any
 ) -> None:
     from modeling_knowfree.data.rows import InputError
+    from modeling_knowfree.held import held
     from modeling_knowfree.inference.outputs import (
         check_output,
+        check_unfinished,
         done_so_far,
         finish,
         format_of,
-        held,
         weights_of,
         write_lines,
     )
@@ -373,8 +373,8 @@ def _predict_here(
     with contextlib.ExitStack() as opened:
         if output is not None:
             if processes().is_main_process:
-                opened.enter_context(held(output))
-                check_output(output, written, resume)  # of another run, which may have ended since
+                opened.enter_context(held(output, "--output"))
+                check_unfinished(output, resume)
             tags_with["weights"] = weights_of(model)
             count, options["done"] = done_so_far(output, tags_with) if resume else (0, ())
             processes().wait_for_everyone()
@@ -383,7 +383,7 @@ def _predict_here(
         try:
             path = Path(source)
             if not path.is_file():  # standard input, or a pipe, which can be read only once
-                lines: Any = opened.enter_context(click.open_file(source, "rb"))
+                lines: Any = _piped(opened.enter_context(click.open_file(source, "rb")), source)
             else:
                 lines = path if _is_parquet(path) else _unpacked(path)
         except OSError as error:
@@ -394,8 +394,12 @@ def _predict_here(
             for line in found:
                 click.echo(line)
         elif processes().is_main_process:
-            write_lines(found, output, tags_with)
-            finish(output, written, unit_of_model(model))
+            try:
+                write_lines(found, output, tags_with)
+                finish(output, written, unit_of_model(model))
+            except KeyboardInterrupt as stop:
+                stop.args = (f"interrupted; what is tagged lies beside {output}; to go on: the same with --resume",)
+                raise
         else:
             for _ in found:
                 pass
@@ -406,6 +410,15 @@ def _unpacked(path: Path) -> Iterator[bytes]:
 
     with open_binary(path) as lines:
         yield from lines
+
+
+def _piped(lines: Iterable[bytes], source: str) -> Iterator[bytes]:
+    from modeling_knowfree.data.rows import InputError, packer_of
+
+    for number, line in enumerate(lines):
+        if number == 0 and (packer := packer_of(line[:10])):
+            raise InputError(f"--input {source}: is packed by {packer}; unpack it on the way: {packer} -dc FILE | …")
+        yield line
 
 
 def _is_parquet(path: Path) -> bool:

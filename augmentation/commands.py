@@ -26,7 +26,7 @@ def client_options(command: Any) -> Any:
             type=click.FloatRange(min=0),
             help="Longest pause that a server may ask for (Retry-After).  [default: 300]",
         ),
-        click.option("--concurrency", type=click.IntRange(min=1), help="Requests in flight at once."),
+        click.option("--concurrency", type=click.IntRange(1, 1024), help="Requests in flight at once."),
         click.option("--answers", type=_FILE, multiple=True, help="File of recorded answers (client recorded)."),
         click.option("--token_env", help="Environment variable that holds the token."),
         click.option("--provider", help="Which of the Hub's providers."),
@@ -173,6 +173,7 @@ def init(folder: Path, **options: Any) -> None:
     Checks the data, sends nothing. Then edit the file, or go on with `plan` and `run`.
     """
     from augmentation.settings import SETTINGS_FILE, check_files, check_settings, settings_text
+    from augmentation.steps.languages import script_doubt
     from modeling_knowfree.data.commands import reading_params
     from modeling_knowfree.data.readers import read_rows
     from modeling_knowfree.data.rows import InputError
@@ -197,11 +198,14 @@ def init(folder: Path, **options: Any) -> None:
             values[name] = _from_folder(folder, values[name])
             if name == "train_file":
                 values["unit"] = infer_unit(rows)
+                gold = rows
                 found = f"{len(rows)} rows, units are {values['unit']}s"
     values["answers"] = [_from_folder(folder, path) for path in values.get("answers", ())]
     values = _pool_changes(folder, values)
     settings = check_settings(values, str(path))
     check_files(folder, settings)
+    if doubt := script_doubt(gold, settings.language, str(options["train_file"])):
+        click.echo(doubt, err=True)
     write_whole(path, settings_text(settings))
     click.echo(f"{path}: {found}. Next: knowfree augment plan {folder}")
 

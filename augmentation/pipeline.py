@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from augmentation.finished import number_of_lines
 from augmentation.guideline_stage import GuidelineStage
 from augmentation.kept import Kept, Told, failed, failure_line, provenance_of
 from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, both, finished
@@ -368,6 +369,7 @@ class Augmentation:
         for name in RESULTS:
             if self.folder / name not in paths.values():  # of an earlier run with other settings
                 (self.folder / name).unlink(missing_ok=True)
+        counts["lines"] = {path.name: number_of_lines(path) for path in paths.values()}
 
         repairs = [repair for merge in merges for repair in merge.value.repairs]
         write_whole(self.folder / "label_map.json", label_map_json(label_map, self.settings.encoder, repairs))

@@ -47,7 +47,7 @@ def _field(default: Any, help: str) -> Any:
 class Settings(BaseModel):
     """Every setting of a run; the descriptions are the comments of `augment.yaml`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
     train_file: str = Field(description="gold rows to augment, from this folder")
     dev_file: str | None = _field(None, "its sentences never become synthetic ones")
@@ -65,7 +65,7 @@ class Settings(BaseModel):
     provider: str | None = _field(None, "which of the Hub's providers")
     token_env: str | None = _field(None, "environment variable that holds the token; never the token itself")
     answers: tuple[str, ...] = _field((), "files of recorded answers, from this folder")
-    concurrency: int = Field(16, ge=1, description="requests in flight at once")
+    concurrency: int = Field(16, ge=1, le=1024, description="requests in flight at once")
     requests_per_minute: float | None = Field(None, gt=0, description="rate limit")
     timeout_seconds: float = Field(120.0, gt=0, description="for one request")
     max_wait_seconds: float = Field(300.0, ge=0, description="longest pause that a server may ask for (Retry-After)")

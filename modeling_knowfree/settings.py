@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args, get_origin
 
 import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode
@@ -153,7 +153,7 @@ def check_settings(kind: type[Model], values: Mapping[str, Any], where: str) -> 
                 raise unknown_setting(
                     str(unknown), inside.model_fields, f"{where}: {'.'.join(map(str, group))}"
                 ) from error
-            raise unknown_setting(name, kind.model_fields, where) from error
+            raise unknown_setting(str(unknown), kind.model_fields, where) from error
         if first["type"] == "missing":
             raise InputError(f"{where}: setting {name} is missing; add `{name}: …`") from error
         if first["type"] == "value_error":  # of the model's own checks, which do not repeat what may be a secret
@@ -189,6 +189,9 @@ def _group(kind: type[BaseModel], names: Iterable[Any]) -> type[BaseModel] | Non
 
     found: Any = kind
     for name in names:
+        if get_origin(found) is dict:  # a name of the user's
+            found = get_args(found)[1]
+            continue
         fields = found.model_fields if isinstance(found, type) and issubclass(found, BaseModel) else {}
         found = fields[name].annotation if name in fields else None
     return found if isinstance(found, type) and issubclass(found, BaseModel) else None

@@ -24,6 +24,7 @@ class Elsewhere(InputError):
         (UnansweredError("not asked"), 1),
         (StoppedError(Progress(None, outcome="budget", reason="--max_usd 1")), 3),
         (StoppedError(Progress(None, outcome="interrupted", reason="Ctrl-C")), 130),
+        (KeyboardInterrupt(), 130),
         (ModuleNotFoundError("No module named 'aiolimiter'", name="aiolimiter"), 1),
     ],
 )

@@ -5,6 +5,8 @@ import gzip
 import json
 import lzma
 import shutil
+import signal
+import time
 from decimal import Decimal
 from uuid import UUID
 
@@ -16,8 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from knowfree import cli
 from modeling_knowfree.data.readers import InputError, read_rows, write_rows
+from modeling_knowfree.held import held
 from modeling_knowfree.inference import shards
-from modeling_knowfree.inference.outputs import held, part_of, plan_of, weights_of
+from modeling_knowfree.inference.outputs import part_of, plan_of, weights_of
+from tests.support.forked import knowfree_forked
 
 TEXTS = ["left harrow creek trailhead at 5 am .", "the bear left at 4 am", "old axe in the snow", "crossed at 5 ."] * 2
 
@@ -310,9 +314,11 @@ def test_ids_of_every_kind_come_out_as_json(ids, kind, written, trained, tmp_pat
 
 def test_an_output_that_another_process_writes_is_left_to_it(trained, tokens, tmp_path):
     argv = ["predict", "--model", trained, "--input", tokens, "--output", tmp_path / "out"]
-    with held(tmp_path / "out"):
+    with held(tmp_path / "out", "--output"):
+        part_of(tmp_path / "out").write_text("{}\n")  # which is not to be deleted now
         assert "another process is writing it" in call(*argv, code=2)
         assert "another process is writing it" in call(*argv, "--resume", code=2)
+        part_of(tmp_path / "out").unlink()
     call(*argv)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out"]
 
@@ -364,3 +370,25 @@ def test_gold_in_another_unit_is_told_before_any_other_reason(trained, nested, t
     write_rows(data, [{"id": "1", "tokens": ["the", "bear"], "entities": []}])
     call("evaluate", "--model", trained, "--data", data)
     assert "cut them alike" not in caplog.text
+
+
+def test_what_is_piped_in_packed_and_an_output_packed_by_its_name_are_told(trained, tokens, tmp_path):
+    argv = ["predict", "--model", str(trained), "--input", "-"]
+    answer = CliRunner().invoke(cli, argv, input=gzip.compress(tokens.read_bytes()))
+    assert answer.exit_code == 2 and "--input -: is packed by gzip; unpack it on the way" in answer.stderr
+    told = call("predict", "--model", trained, "--input", tokens, "--output", tmp_path / "out.jsonl.gz", code=2)
+    assert "out.jsonl.gz: is not packed while it is written; name it out.jsonl" in told
+
+
+def test_ctrl_c_says_how_to_go_on(trained, tmp_path):
+    (tmp_path / "in.txt").write_text("the bear left at 4 am\n" * 20000, encoding="utf-8")
+    output = tmp_path / "out.jsonl"
+    process = knowfree_forked(
+        "predict", "--model", trained, "--input", tmp_path / "in.txt", "--text", "--output", output
+    )
+    while process.poll() is None and not (part_of(output).is_file() and part_of(output).stat().st_size):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 128 + signal.SIGINT
+    last = process.errors().decode().splitlines()[-1]
+    assert last == f"knowfree: interrupted; what is tagged lies beside {output}; to go on: the same with --resume"

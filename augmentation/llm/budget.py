@@ -41,8 +41,8 @@ class Budget:
         if self.max_usd is not None and not any(prices):
             raise ValueError("max_usd needs the price of a token: set usd_per_million_prompt_tokens and …completion…")
         limits = (self.max_usd, self.max_total_tokens, self.max_requests)
-        if any(limit is not None and limit < 0 for limit in limits) or min(prices) < 0:
-            raise ValueError("limits and prices of a budget are not negative")
+        if not all(number >= 0 for number in (*prices, *(limit for limit in limits if limit is not None))):
+            raise ValueError("limits and prices of a budget are numbers from 0")  # nan is none
 
     def usd(self, prompt_tokens: int, completion_tokens: int) -> float:
         """The price of so many tokens."""

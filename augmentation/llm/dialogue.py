@@ -80,7 +80,7 @@ class StoppedError(Exception):
     """A run ended before its work was done (budget, Ctrl-C); it can be resumed."""
 
     def __init__(self, progress: Progress) -> None:
-        super().__init__(f"{progress.reason}. Everything answered is kept; run the same command to go on.")
+        super().__init__(f"{progress.reason}. Everything answered is kept; {progress.mend}.")
         self.exit_code = 130 if progress.outcome == "interrupted" else 3
         self.progress = progress
 

@@ -51,6 +51,7 @@ class Progress:
     outcome: RunOutcome = "done"
     mode: Mode | None = None
     reason: str = ""
+    mend: str = "run the same command to go on"
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -91,6 +92,7 @@ class Runner:
         self.max_wait_seconds = max_wait_seconds
         self.on_notice = on_notice or (lambda notice: None)
         self.purse = Purse(budget or Budget())
+        self.answered = 0  # requests, but for those that find out what the server can do
         self.mode = mode
         self._requests_per_minute = requests_per_minute
 
@@ -254,6 +256,8 @@ class _Session:
             except _StoppedError:
                 return
             except BudgetReachedError as error:
+                if not (self.runner.answered or self.runner.purse.budget.requests_before):
+                    self.progress.mend = "nothing could be asked within the limit: raise it, or lower max_tokens"
                 self.stop("budget", str(error))
                 return
             except (StopRunError, StoreError) as error:
@@ -320,6 +324,7 @@ class _Session:
         mode = await self._mode()
         runner = self.runner
         completion, attempts = await self._send_until_answered(request, mode, runner.max_attempts)
+        runner.answered += 1
         answer = Answer(
             text=completion.text,
             finish_reason=completion.finish_reason,

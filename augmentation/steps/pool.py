@@ -5,7 +5,6 @@ have become rows (`windowed`).
 """
 
 import logging
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from augmentation.steps.explanations import FreeIds, TokenStyle, sentence_key, sentence_keys
+from augmentation.steps.languages import check_language
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.formats import FORMATS
 from modeling_knowfree.data.formats.base import File
@@ -38,13 +38,6 @@ MOST_LINES_OF_A_PARAGRAPH = 12
 """Blocks between blank lines that are longer on average are lists of lines with a blank one between."""
 RECOGNISED = 0.5
 """A text file that is so surely in a format of annotated text is read as one, and what is wrong with it told."""
-FUNCTION_WORDS, RECURRING = 30, 3
-"""The most frequent words of the gold, and how often they stand in it on average to tell a language by a few hits."""
-SCRIPTS_OF_A_LANGUAGE = ("Han", "Kana", "Hangul")
-MAIN_SCRIPT, FOREIGN_SCRIPT = 0.1, 0.02
-"""What is written in a script by so large a share of its letters is in another language than what has so few."""
-FOREIGN, DOUBTFUL = 0.1, 0.25
-"""Shares of the gold's coverage by its most frequent words under which text is in another language, or may be."""
 
 Tokenise = Callable[[str], list[str]]
 
@@ -131,7 +124,7 @@ def clean_pool(
         raise InputError(
             f"{name}: no text of the pool is left: {told}; name texts that are in none of the annotated files"
         )
-    return Pool(kept, dict(counts), _check_language(kept, gold, unit, language, name))
+    return Pool(kept, dict(counts), check_language(kept, gold, unit, language, name))
 
 
 def _key(row: Row, unit: str) -> str:
@@ -278,68 +271,6 @@ def keep_texts(path: Path, rows: list[Row], *, accept_changes: bool) -> None:
     if there and not accept_changes:
         raise InputError(f"{path}: holds other texts; give --accept_changes to go on with these, or another folder")
     write_rows(path, rows)
-
-
-# ------------------------------------------------------------------ its language
-
-
-def _check_language(rows: Sequence[Row], gold: Sequence[Row], unit: str, language: str, name: str) -> str | None:
-    """
-    None, or what is doubtful about the language.
-
-    Raises:
-        InputError: it is another one.
-    """
-    pool_scripts, gold_scripts = (
-        script_shares(token for row in some for token in row["tokens"]) for some in (rows, gold)
-    )
-    for one, other, whose, whom in (
-        (pool_scripts, gold_scripts, "pool", "gold"),
-        (gold_scripts, pool_scripts, "gold", "pool"),
-    ):
-        needed = {max(one, key=lambda script: one[script])} if one else set()
-        needed |= {"Kana"} if one.get("Kana", 0.0) >= MAIN_SCRIPT else set()
-        for script in needed:
-            if other and other.get(script, 0.0) < FOREIGN_SCRIPT:
-                raise InputError(
-                    f"{name}: in another language than the gold ({language}): {one[script]:.0%} of the letters of the "
-                    f"{whose} are {script}, of the {whom}'s {other.get(script, 0.0):.0%}; name texts in the gold's "
-                    "language"
-                )
-    if unit == "character" or max(gold_scripts, key=gold_scripts.__getitem__, default="") in SCRIPTS_OF_A_LANGUAGE:
-        return None
-    frequent = Counter(token.lower() for row in gold for token in row["tokens"] if token.isalpha())
-    common = dict(frequent.most_common(FUNCTION_WORDS))
-
-    def coverage(some: Iterable[Row]) -> float:
-        words = [token.lower() for row in some for token in row["tokens"] if token.isalpha()]
-        return sum(word in common for word in words) / len(words) if words else 0.0
-
-    of_gold, of_pool = coverage(gold), coverage(rows)
-    if of_pool >= DOUBTFUL * of_gold:
-        return None
-    told = (
-        f"the {len(common)} most frequent words of the gold are {of_gold:.0%} of its words and {of_pool:.0%} of the "
-        "pool's"
-    )
-    recurring = sum(common.values()) >= RECURRING * len(common)
-    if not of_pool or (recurring and of_pool < FOREIGN * of_gold):
-        raise InputError(f"{name}: seems to be in another language than the gold ({language}): {told}")
-    return f"{name}: may be in another language than the gold ({language}): {told}"
-
-
-def script_shares(texts: Iterable[str]) -> dict[str, float]:
-    """The share of each script among the letters: `Han`, `Kana`, `Hangul`, `Latin`, `Cyrillic`, …"""
-    scripts = Counter(_script(char) for text in texts for char in text if char.isalpha())
-    return {script: count / scripts.total() for script, count in scripts.items()}
-
-
-def _script(char: str) -> str:
-    name = unicodedata.name(char, "OTHER").split()
-    if name[0] in ("HIRAGANA", "KATAKANA") or name[:2] == ["HALFWIDTH", "KATAKANA"]:
-        return "Kana"
-    known = {"CJK": "Han", "HANGUL": "Hangul", "FULLWIDTH": "Latin"}
-    return known.get(name[0], name[0].capitalize())
 
 
 # ------------------------------------------------------------------ for training

@@ -43,10 +43,9 @@ from ..baselines.lexicon import AUGMENTATION, PACKAGED
 from ..baselines.tagger import TAGGERS, predict_tagger, tagger_class, train_tagger
 from ..report.results import PREDICTIONS_FILE, usable_results
 from .fingerprints import encoder_fingerprint, file_hash
-from .settings import RunSettings
+from .settings import CELL_FILE, RunSettings
 from .variants import LEXICON_TAGGERS, Variant
 
-CELL_FILE = "cell.json"
 BATCH_SIZE = 32
 SET_BY_RUN = frozenset(
     "train_file validation_file test_file labels task model_name_or_path output_dir seed max_steps "
@@ -171,15 +170,15 @@ class Cell:
 
     def result(self) -> dict[str, Any] | None:
         """Its line of results.jsonl, if it is finished and nothing that shapes it has changed."""
-        for result in usable_results(self.folder / CELL_FILE):
-            if result["key"] == self.key():
-                return result
-        return None
+        known = [] if self.is_damaged() else usable_results(self.folder / CELL_FILE)
+        return next((result for result in known if result["key"] == self.key()), None)
 
     def is_damaged(self) -> bool:
-        """Whether it lies there and does not say what it is."""
-        path = self.folder / CELL_FILE
-        return path.is_file() and not usable_results(path)
+        """Whether it lies there and does not say what it is, or what it found in the test file."""
+        path, predictions = self.folder / CELL_FILE, self.folder / PREDICTIONS_FILE
+        if not path.is_file():
+            return False
+        return not usable_results(path) or not (predictions.is_file() and predictions.read_bytes().endswith(b"\n"))
 
 
 def shaping_arguments(settings: RunSettings, variant: Variant) -> dict[str, Any]:
@@ -204,9 +203,8 @@ def check_arguments(settings: RunSettings, variant: str, subsets: Mapping[str, l
     definition = settings.known_variants[variant]
     where = f"train of {variant}"
     for name in settings.train | definition.train:
-        if name not in _names(ModelArguments, DataArguments, KnowFreeTrainingArguments) - SET_BY_RUN:
-            why = "the run sets it itself" if name in SET_BY_RUN else "`knowfree train --help` lists them"
-            raise InputError(f"{where}: no argument {name!r} is to be given here: {why}")
+        if name in SET_BY_RUN:
+            raise InputError(f"{where}: no argument {name!r} is to be given here: the run sets it itself")
     for name in definition.train:
         if name in ("num_train_epochs", "min_steps"):
             why = "all variants get the same number of updates; give it in train or updates of the whole run"

@@ -96,12 +96,15 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
     whole = Run(settings, output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     with hold(output_dir / RUN_FILE):
-        _go(whole, budget, accept_changes)
+        try:
+            _go(whole, budget, accept_changes)
+        except KeyboardInterrupt as stop:  # also of a training, whose checkpoint is of no use here
+            name = signal.Signals(getattr(stop, "signal", signal.SIGINT)).name
+            stop.args = (f"stopped by {name}; the same command goes on, a training that was stopped from its start",)
+            raise
 
 
 def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
-    from modeling_knowfree.training.checkpoints import TrainingStopped
-
     from ..report.report import report_markdown, write_report
     from .laying_out import lay_out
 
@@ -114,10 +117,6 @@ def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
                 f"{dev}  {result['updates']} updates, {result['seconds']:.0f} s"
             )
             finished += 1
-    except TrainingStopped as stop:  # a run has no use for its checkpoint
-        name = signal.Signals(stop.signal).name
-        stop.args = (f"stopped by {name}; the same command goes on, with the training that was stopped from its start",)
-        raise
     except Exception:  # it goes through; what there is to see already is told before it
         if finished:
             click.echo(f"finished before: {finished}; to see them: knowfree report {whole.folder}", err=True)

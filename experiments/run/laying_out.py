@@ -13,9 +13,11 @@ from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE
 from augmentation.settings import FILES, change_settings, load_settings
 from augmentation.steps.annotator import model_provenance
-from modeling_knowfree.data.rows import stored_rows, write_rows
+from modeling_knowfree.data.rows import InputError, stored_rows, write_rows
 from modeling_knowfree.files import path_from
+from modeling_knowfree.inference.tag import load_pipeline
 
+from .cells import finish
 from .settings import AUGMENTED, MODEL
 
 if TYPE_CHECKING:
@@ -28,7 +30,10 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
     """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them. What
     people decided on the `augmented/` that lay there stays, unless later decisions come with what it learnt from."""
     cell = run.cell(result["subset"], result["variant"], result["seed"], result["updates"])
-    _replace_folder(cell.folder, run.folder / MODEL)
+    if not can_load(cell.folder):
+        finish(cell, run.test)
+    if not _is_copy(run.folder / MODEL, cell.folder):
+        _replace_folder(cell.folder, run.folder / MODEL)
     target, decided = run.folder / AUGMENTED, run.folder / DECISIONS_FILE
     _move_if_newer(target / DECISIONS_FILE, decided)
     shutil.rmtree(target, ignore_errors=True)
@@ -62,9 +67,28 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
             write_rows(target / f"{part}.jsonl", [row for row in rows if row["source"] == part])
 
 
+def can_load(folder: Path) -> bool:
+    """Whether the model of a finished cell is whole; told where it is not, since it is trained again then."""
+    try:
+        load_pipeline(str(folder))
+    except InputError as error:
+        logger.warning("%s; it is trained again", error)
+        return False
+    return True
+
+
 def _move_if_newer(path: Path, place: Path) -> None:
     if path.exists() and (not place.exists() or path.stat().st_mtime_ns > place.stat().st_mtime_ns):
         os.replace(path, place)
+
+
+def _is_copy(copy: Path, folder: Path) -> bool:
+    """Whether all files of a folder lie in what `_replace_folder` made of it, which may hold more by now."""
+
+    def stamp(path: Path) -> tuple[int, int] | None:
+        return (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
+
+    return all(stamp(copy / path.relative_to(folder)) == stamp(path) for path in folder.rglob("*") if path.is_file())
 
 
 def _replace_folder(source: Path, target: Path) -> None:

@@ -1,22 +1,18 @@
 """A whole run: subsets, augmentation, every variant trained and scored, the best one laid out for pushing."""
 
-import hashlib
-import json
 import logging
-import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from augmentation.finished import is_finished
 from augmentation.llm.store import Store
 from augmentation.pipeline import STORE_FILE
-from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decisions, read_decisions, unmatched
-from augmentation.session import ProgressLine, open_run
+from augmentation.review.decisions import DECISIONS_FILE
+from augmentation.session import ProgressLine, limits_of, open_run
 from augmentation.settings import (
     COUNTS_FILE,
     SETTINGS_FILE,
@@ -25,10 +21,10 @@ from augmentation.settings import (
     check_settings,
     check_state,
     settings_text,
-    state_of,
 )
-from augmentation.steps.annotator import annotate_by_model
+from augmentation.settings import Settings as AugmentSettings
 from augmentation.steps.guideline import GUIDELINE_FILES
+from augmentation.steps.languages import script_doubt
 from augmentation.steps.pool import UNLABELED_FILE, keep_texts
 from augmentation.strategies.melm import RESULT as MELM_FILE
 from augmentation.strategies.melm import open_masked_model
@@ -37,32 +33,30 @@ from modeling_knowfree.data.rows import InputError, Row, stored_object, stored_r
 from modeling_knowfree.files import path_from, write_whole
 from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets
+from modeling_knowfree.training.train import tell_unknown
 from modeling_knowfree.units_knowfree import infer_unit
 
 from ..report.findings import best_over_seeds
 from ..report.report import REPORT_FILE
 from ..report.results import RESULTS_FILE, usable_results
 from .cells import (
-    CELL_FILE,
     Cell,
     check_arguments,
     finish,
-    shaping_arguments,
-    tag_rows,
     updates_of_recipe,
 )
-from .fingerprints import encoder_fingerprint
+from .own_folder import check_own, write_settings
 from .settings import (
     AUGMENTED,
+    CELL_FILE,
     GOLD_FILE,
     MODEL,
     RUN_FILE,
     RunSettings,
     augmented_folder,
-    run_text,
 )
-from .shares import share_of
-from .teaching import annotated_pool, ask_teacher, hub_texts, open_pool
+from .teaching import ask_teacher, hub_texts, open_pool
+from .training_rows import make_rows, synthetic_file
 from .variants import Variant
 
 logger = logging.getLogger(__name__)
@@ -80,11 +74,12 @@ class Run:
         folder: made when it is not there.
 
     Raises:
-        InputError: anything wrong with settings or data; nothing has been written then.
+        InputError: anything wrong with settings, data or folder; nothing has been written then.
     """
 
     def __init__(self, settings: RunSettings, folder: Path) -> None:
         self.folder = folder
+        check_own(folder)
         flat = settings.task != "nested_ner"
         read = partial(read_rows, task=settings.task, flat=flat)
         self.train_rows = read(settings.train_file, unit=settings.unit, labels=settings.labels)
@@ -96,9 +91,17 @@ class Run:
         unit = self.unit = infer_unit(self.train_rows)
         if settings.unit not in (None, unit):
             raise InputError(f"unit is {settings.unit!r}, but {settings.train_file} has {unit} tokens; leave unit out")
-        if settings.validation_file:
-            read(settings.validation_file, unit=unit)
         self.test = read(settings.test_file, unit=unit)
+        seen = {settings.train_file: self.train_rows}
+        if settings.validation_file:
+            seen[settings.validation_file] = read(settings.validation_file, unit=unit)
+        for name, rows in seen.items():
+            if known := len({*_texts(rows)}.intersection(_texts(self.test))):
+                told = "%s: %d of its sentences are in %s too: a score on what was seen says little of new text"
+                logger.warning(told, settings.test_file, known, name)
+        tell_unknown(self.test, labels, settings.test_file)
+        if doubt := script_doubt(self.train_rows, settings.language, settings.train_file):
+            logger.warning(doubt)
         self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
         self.subsets = self._subsets(read)
         pooled = any(map(settings.pool_annotator, settings.variants))
@@ -108,7 +111,7 @@ class Run:
         self.updates: dict[str, int] = {}
         self._told: set[tuple[str, str, int]] = set()
         asked = [
-            check_settings(self._augment_values(subset, variant), f"augment of {variant}")
+            check_settings(self.augment_values(subset, variant), f"augment of {variant}")
             for subset in self.subsets
             for variant in self._augmented_variants()
         ]
@@ -122,21 +125,35 @@ class Run:
                         "there is one sentence; mend: give more, or a share from 0 to 1"
                     )
         for variant in self.settings.all_variants:
+            for path in (settings.augment | settings.known_variants[variant].augment).get("answers", ()):
+                if not Path(path).is_file():
+                    told = f"augment of {variant}: answers {path}: no such file"
+                    raise InputError(f"{told}; name a file of recorded answers")
             check_arguments(self.settings, variant, self.subsets)
             if self.settings.known_variants[variant].asks_llm:
                 self._check_llm(variant)
 
     def _check_llm(self, variant: str) -> None:
         """Whether somebody answers where the LLM tags the test set."""
-        train_file = Path(self.settings.train_file)
-        told = Cell(self.settings, "", variant, 0, train_file, self.folder, 0).llm_settings()
-        for path in told.answers:
-            if not Path(path).is_file():
-                raise InputError(f"augment of {variant}: answers {path}: no such file; name a file of recorded answers")
+        told = self._llm_settings(variant)
         if told.client == "recorded" and not told.answers:
             raise InputError(f"augment of {variant}: client recorded needs answers: [FILE]")
         if told.client == "hub" and not told.model:
             raise InputError(f"augment of {variant}: name the LLM that tags: model: ID, or recorded answers")
+
+    def _check_budget(self, budget: Mapping[str, Any]) -> None:
+        """Whether dollars can be counted, for whoever asks an LLM; prices may be those of a variant."""
+        subset = next(iter(self.subsets))
+        for variant in self._augmented_variants():
+            values = self.augment_values(subset, variant)
+            limits_of(check_settings(values, f"augment of {variant}"), budget, f"augment of {variant}")
+        for variant in self.settings.all_variants:
+            if self.settings.known_variants[variant].asks_llm:
+                limits_of(self._llm_settings(variant), budget, f"augment of {variant}")
+
+    def _llm_settings(self, variant: str) -> AugmentSettings:
+        """How the LLM is asked that tags the test set as `variant`."""
+        return Cell(self.settings, "", variant, 0, Path(self.settings.train_file), self.folder, 0).llm_settings()
 
     def _subsets(self, read: Callable[..., list[Row]]) -> dict[str, list[Row]]:
         subsets: dict[str, list[Row]] = {}
@@ -208,6 +225,7 @@ class Run:
             StoppedError: budget or Ctrl-C; call again to go on.
         """
         shared = dict(budget or {})
+        self._check_budget(shared)
         if not accept_changes:
             self._check_unchanged()
         if self.pools and self.settings.unlabeled_dataset_name:
@@ -216,8 +234,7 @@ class Run:
         models = {_name(result) for result in self._on_disk()}
         if alone := [line for name, line in self._recorded.items() if name not in models]:
             write_rows(self.folder / RECORDED_FILE, alone)
-        here = {"called_from": os.path.relpath(Path.cwd(), self.folder.resolve())}
-        write_whole(self.folder / RUN_FILE, run_text(self.settings.model_copy(update=here)))
+        write_settings(self.folder, self.settings)
         for subset, rows in self.subsets.items():
             write_rows(self.gold(subset), rows)
             for variant in {self.augmented(subset, v): v for v in self._augmented_variants()}.values():
@@ -230,7 +247,7 @@ class Run:
             for variant in self.settings.all_variants:
                 for seed in self._seeds(variant):
                     cell = self.cell(subset, variant, seed, updates)
-                    self._make_rows(cell)
+                    make_rows(self, cell)
                     recorded = None if cell.is_damaged() else self._recorded.get((subset, variant, seed, cell.key()))
                     result = cell.result() or recorded
                     if result is None or (cell.asks_server and result["llm"]["failed"]):
@@ -247,18 +264,22 @@ class Run:
         for subset, rows in self.subsets.items():
             if not (gold := self.gold(subset)).is_file():
                 continue
-            if list(iterate_rows(gold)) != rows:
+            try:
+                before = list(iterate_rows(gold))
+            except InputError as error:
+                raise InputError(f"{gold}: was changed or cut off; delete it, and it is made again") from error
+            if before != rows:
                 raise InputError(f"{gold}: holds other rows; name another --output_dir, or give --accept_changes")
             for variant in self._augmented_variants():
                 folder = self.augmented(subset, variant)
                 if (folder / STATE_FILE).is_file():
-                    check_state(folder, check_settings(self._augment_values(subset, variant), f"augment of {variant}"))
+                    check_state(folder, check_settings(self.augment_values(subset, variant), f"augment of {variant}"))
 
     def _augmented_variants(self) -> list[str]:
         known = self.settings.known_variants
         return [v for v in self.settings.all_variants if known[v].data != "gold" or known[v].pool]
 
-    def _augment_values(self, subset: str, variant: str) -> dict[str, Any]:
+    def augment_values(self, subset: str, variant: str) -> dict[str, Any]:
         """The settings of an augmentation; paths from its folder."""
         folder = self.augmented(subset, variant)
         settings = self.settings
@@ -302,11 +323,10 @@ class Run:
     ) -> None:
         """The augmentation that a variant learns from, unless it is there; `changes` to its settings."""
         folder = self.augmented(subset, variant)
-        values = self._augment_values(subset, variant) | dict(changes or {})
+        values = self.augment_values(subset, variant) | dict(changes or {})
         settings = check_settings(values, f"augment of {variant}")
         check_files(folder, settings)
-        state, counts = folder / STATE_FILE, folder / COUNTS_FILE
-        if counts.exists() and stored_object(state) == state_of(folder, settings):
+        if is_finished(folder, settings):
             return
         folder.mkdir(parents=True, exist_ok=True)
         if settings.client != "recorded":  # recorded answers cost nothing, and each variant may have its own files
@@ -315,7 +335,7 @@ class Run:
         self._share_files(subset, folder, [MELM_FILE] if settings.strategy == "melm" else ())
         silent = not (settings.extension_kinds or settings.synthesises or settings.pool_annotator == "llm")
         with open_run(folder, settings, offline=silent, budget=budget, accept_changes=accept_changes) as augmentation:
-            counts.unlink(missing_ok=True)
+            (folder / COUNTS_FILE).unlink(missing_ok=True)
             write_whole(folder / SETTINGS_FILE, settings_text(settings))
             line = ProgressLine()
             try:
@@ -346,70 +366,10 @@ class Run:
         sizes = [gold]
         for variant in self.settings.all_variants:
             folder = self.augmented(subset, variant)
-            files = [_synthetic(folder)] * (self.settings.known_variants[variant].data == "train")
+            files = [synthetic_file(folder)] * (self.settings.known_variants[variant].data == "train")
             files += [folder / "pool.jsonl"] * bool(self.settings.pool_annotator(variant))
             sizes.append(gold + sum(1 for path in files for _ in stored_rows(path)))
         return max(sizes)
-
-    def _make_rows(self, cell: Cell) -> None:
-        """The training rows of a cell that are not a result of the augmentation as it is: synthetic sentences that a
-        model annotates (S9, S10), and what is left where people reviewed the augmentation."""
-        folder = self.augmented(cell.subset, cell.variant)
-        annotator, pooled = self.settings.annotator_of(cell.variant), self.settings.pool_annotator(cell.variant)
-        if cell.train_file.parent != cell.folder.parent:
-            return
-        reviewed = folder / DECISIONS_FILE
-        decisions = read_decisions(reviewed) if reviewed.exists() else Decisions()
-        settings = check_settings(self._augment_values(cell.subset, cell.variant), cell.variant)
-        made_from: list[Any] = [settings.annotator, settings.min_targets, decisions.model_dump()]
-        shared = self.settings.shared(cell.variant)
-        if shared:
-            made_from += [self.settings.share, cell.updates, cell.seed]
-        if shared or (pooled and self.settings.student_rounds == 2):  # models on the way to the rows
-            encoder = encoder_fingerprint(self.settings.model_name_or_path)
-            made_from += [shaping_arguments(self.settings, cell.definition), encoder]
-            if dev := self.settings.validation_file:
-                made_from.append(hashlib.sha256(Path(dev).read_bytes()).hexdigest())
-        if annotator:
-            made_from.append(self._beside(cell, annotator).key())
-        base = self.gold(cell.subset) if cell.definition.data == "gold" else folder / "fusion.jsonl"
-        files = [base] + [_synthetic(folder)] * (cell.definition.data == "train")
-        if pooled:
-            files.append(folder / "pool.jsonl")
-            made_from += [pooled, self.settings.student_rounds, cell.updates]
-            if pooled != "llm":
-                made_from.append(self._beside(cell, "base").key())
-        made_from += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
-        stamp = cell.train_file.with_suffix(".sha256")
-        key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
-        if cell.train_file.exists() and stamp.exists() and stamp.read_text() == key:
-            return
-        if told := unmatched(folder, decisions):
-            logger.warning("%s: %s", reviewed, told)
-        parts = [list(apply_decisions(stored_rows(path), decisions, Counter())) for path in files]
-        if annotator:
-            model = self.finished_model(cell, annotator)
-            predicted = tag_rows(model.folder, parts[1])
-            parts[1] = list(annotate_by_model(parts[1], predicted, settings.annotator, settings.min_targets))
-        if pooled:
-            parts[-1] = annotated_pool(self, cell, pooled, list(chain.from_iterable(parts[:-1])), parts[-1])
-        if shared:
-            parts = [parts[0], share_of(cell, parts[0], list(chain.from_iterable(parts[1:])))]
-        write_rows(cell.train_file, chain.from_iterable(parts))
-        write_whole(stamp, key)
-
-    def finished_model(self, cell: Cell, variant: str) -> Cell:
-        """The cell of another variant beside this one, trained if it is not."""
-        model = self._beside(cell, variant)
-        if model.result() is None:
-            finish(model, self.test)
-        return model
-
-    def _beside(self, cell: Cell, variant: str) -> Cell:
-        """The cell of another variant beside this one, with its training rows."""
-        model = self.cell(cell.subset, variant, cell.seed, cell.updates)
-        self._make_rows(model)
-        return model
 
     # the results
 
@@ -490,11 +450,9 @@ class Run:
         return max(groups[name].values(), key=lambda cell: cell["dev_f1"]), score
 
 
+def _texts(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
+    return (tuple(row["tokens"]) for row in rows)
+
+
 def _name(result: Mapping[str, Any]) -> tuple[str, str, int, str]:
     return result["subset"], result["variant"], result["seed"], result["key"]
-
-
-def _synthetic(augmented: Path) -> Path:
-    """Synthetic sentences of an augmentation: with the LLM's targets, or without any."""
-    annotated = augmented / "synthetic.jsonl"
-    return annotated if annotated.exists() else augmented / "sentences.jsonl"

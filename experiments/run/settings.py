@@ -15,9 +15,10 @@ from modeling_knowfree.settings import check_settings, settings_text
 from .variants import ANNOTATORS, LEXICON_TAGGERS, VARIANTS, Variant
 
 RUN_FILE = "run.yaml"
+HEADING = "Settings of `knowfree run`"
 NAME = re.compile(r"\w[\w.-]*")
-GOLD_FILE, MODEL, AUGMENTED = "gold.jsonl", "model", "augmented"
-"""Names in a run folder: rows of a subset; the model to push; an augmentation."""
+GOLD_FILE, MODEL, AUGMENTED, CELL_FILE = "gold.jsonl", "model", "augmented", "cell.json"
+"""Names in a run folder: rows of a subset; the model to push; an augmentation; what a cell came to."""
 
 
 ASKED_FILE = "asked.jsonl"
@@ -40,7 +41,7 @@ def _field(default: Any, help: str) -> Any:
 class RunSettings(BaseModel):
     """Every setting of a run. Files are named from the current directory."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, protected_namespaces=())
 
     dataset: str = _field("data", "name of the data set in results and report")
     train_file: str = Field(description="gold rows; subsets are drawn from it")
@@ -222,5 +223,5 @@ def check_run(data: Mapping[str, Any], where: str) -> RunSettings:
 
 def run_text(settings: RunSettings) -> str:
     """The text of `run.yaml`."""
-    heading = "Settings of `knowfree run`; files are named from the directory it is called in (called_from)."
+    heading = f"{HEADING}; files are named from the directory it is called in (called_from)."
     return settings_text(settings, heading)

@@ -1,4 +1,4 @@
-"""A run with text without labels (S11): the pool, the LLM asked in rounds, and what a cell learns of its answers."""
+"""A run with text without labels (S11): the pool, and the LLM asked in rounds."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from augmentation.pool_stage import PICKED_FILE
 from augmentation.settings import COUNTS_FILE, STATE_FILE
 from augmentation.steps.explanations import TokenStyle, sentence_key, sentence_keys
 from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
-from augmentation.steps.teacher import TEACHER_FILE, label_precision
+from augmentation.steps.teacher import TEACHER_FILE
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import Row, stored_object, stored_rows, write_rows
 from modeling_knowfree.files import path_from
 from modeling_knowfree.units_knowfree import join_units
 
-from .cells import Cell, finish, fit, tag_rows, updates_of_recipe
-from .pool_rows import DOUBTFUL, by_both, by_gold_model, cross_fitted, without_disagreement
+from .cells import finish, fit, updates_of_recipe
 from .settings import ASKED_FILE
 from .variants import Variant
 
@@ -93,7 +92,7 @@ def ask_teacher(run: Run, subset: str, variant: str, budget: dict[str, Any], acc
 
 def _finished(folder: Path) -> float:
     """How many texts the augmentation in a folder wanted when it last came to its end; 0 where it was interrupted."""
-    if not (folder / COUNTS_FILE).is_file():
+    if not ((folder / COUNTS_FILE).is_file() and (folder / STATE_FILE).is_file()):
         return 0
     ask = stored_object(folder / STATE_FILE)["settings"].get("ask")
     return math.inf if ask is None else ask
@@ -127,38 +126,3 @@ def _picking_model(run: Run, subset: str, variant: str, number: int) -> Path:
     points = [point for point in points if (point["variant"], point["asked"]) != (variant, texts)]
     write_rows(curve, [*points, {"variant": variant, "asked": texts, "dev_f1": dev_f1}])
     return folder
-
-
-def annotated_pool(run: Run, cell: Cell, annotator: str, others: list[Row], pool: list[Row]) -> list[Row]:
-    """
-    The pool's rows as a cell learns from them.
-
-    Args:
-        annotator: `llm`, `gold` or `agree`.
-        others: the cell's rows that are not of the pool.
-        pool: rows with the LLM's entities; bare for `gold`.
-    """
-    students = cell.folder.parent / f".students-{cell.seed}"
-
-    def train(rows: Sequence[Row], name: str) -> Path:
-        logger.info("%s %s seed %d: training %s", cell.subset, cell.variant, cell.seed, name)
-        fit(cell, rows, students / name)
-        return students / name
-
-    two_rounds = run.settings.student_rounds == 2
-    if annotator != "llm":
-        model = run.finished_model(cell, "base").folder
-        low = {"threshold": DOUBTFUL, "decoding": "all"} if annotator == "gold" else {}
-        bare, predicted = pool, list(tag_rows(model, pool, **low))
-        decoding = "nested" if run.settings.task == "nested_ner" else "flat"
-        pool = by_gold_model(bare, predicted, decoding) if annotator == "gold" else by_both(bare, predicted)
-        if annotator == "gold" and two_rounds:
-            student = train([*others, *pool], "student")
-            pool = by_gold_model(bare, list(tag_rows(student, bare, **low)), decoding)
-    if annotator != "gold" and two_rounds:
-        teacher = run.augmented(cell.subset, cell.variant) / TEACHER_FILE
-        precision = label_precision(stored_object(teacher), run.settings.labels or ())
-        pool, count = without_disagreement(pool, cross_fitted(others, pool, train), precision)
-        logger.info("%s %s: %d spans of the pool left out", cell.subset, cell.variant, count)
-    shutil.rmtree(students, ignore_errors=True)
-    return pool

@@ -8,18 +8,16 @@ import logging
 import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
-
-from filelock import FileLock, Timeout
 
 from ..data.rows import InputError, Row, stored_object, stored_rows
 from ..files import as_os_error, write_whole
 from ..units_knowfree import split_text
 
 PARQUET = "parquet"
+_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 ROWS_AT_ONCE = 4096
 
 logger = logging.getLogger(__name__)
@@ -30,7 +28,7 @@ def check_output(output: Path | None, output_format: str, resume: bool) -> None:
     What a prediction is told about its output, before anything is loaded.
 
     Raises:
-        InputError: no such format, or none that is written; an output that is there already, or a folder, or missing
+        InputError: no such format, or none that is written; an output that is a folder, packed by its name, or missing
             where the format or `resume` needs one.
     """
     from ..data.formats import WRITERS
@@ -50,35 +48,26 @@ def check_output(output: Path | None, output_format: str, resume: bool) -> None:
         raise InputError(f"--output {output}: is a folder; name a file")
     if output.exists() and not output.is_file():
         raise InputError(f"--output {output}: is no file; name one, or leave --output out for standard output")
-    if output.exists():
-        raise InputError(f"--output {output}: exists already, finished; name another file, or delete it")
+    if output.suffix.lower() in _PACKED:
+        raise InputError(f"--output {output}: is not packed while it is written; name it {output.with_suffix('').name}")
     if not output.parent.is_dir():
         raise InputError(f"--output {output}: there is no folder {output.parent}; make it first")
+
+
+def check_unfinished(output: Path, resume: bool) -> None:
+    """
+    To be called once the output is held.
+
+    Raises:
+        InputError: it is there already, or begun and not to be gone on with.
+    """
+    if output.exists():
+        raise InputError(f"--output {output}: exists already, finished; name another file, or delete it")
     if not resume and part_of(output).exists():
         raise InputError(
             f"--output {output}: an earlier run stopped on the way to it; add --resume to go on, or delete "
             f"{part_of(output)}"
         )
-
-
-@contextmanager
-def held(output: Path) -> Iterator[None]:
-    """Hold an output against other processes that would write it.
-
-    Raises:
-        InputError: another process holds it.
-    """
-    lock = FileLock(output.with_name(f".{output.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        mend = "wait for it, or name another file"
-        raise InputError(f"--output {output}: another process is writing it; {mend}") from error
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
 
 
 def format_of(output: Path | None, output_format: str | None) -> str:

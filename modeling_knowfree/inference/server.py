@@ -24,7 +24,7 @@ WAIT_SECONDS = 0.005  # that the first question of a batch waits for others
 class Question(BaseModel):
     """The body of `POST /tag`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
     threshold: Annotated[float | None, Field(ge=LOWEST_THRESHOLD, lt=1)] = None

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..data.readers import InputError, read_dataset, read_file, read_rows
 from ..data.rows import Row
 from ..encoders import HUB_IDS
 from ..files import write_whole
+from ..held import held
 from ..loading import ORIGIN_FILE, check_vocabulary, load_config, told_in_one_line
 from ..units_knowfree import KnowFreeCollator, batches_by_cost, infer_unit, inner_window
 from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
@@ -61,7 +63,7 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
                     labels, unit = given or _labels(splits["train"], where), infer_unit(splits["train"])
                 else:
                     _tell_unit(splits[name], unit, where)
-                    _tell_unknown(splits[name], labels, where)
+                    tell_unknown(splits[name], labels, where)
         return splits
     assert data_args.train_file is not None  # `_check` saw to it
     said = data_args.reading()
@@ -74,7 +76,7 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
         if path:
             splits[name] = read_rows(path, unit=unit, flat=flat, **said)
             _tell_unit(splits[name], unit, path)
-            _tell_unknown(splits[name], labels, path)
+            tell_unknown(splits[name], labels, path)
     return splits
 
 
@@ -84,7 +86,7 @@ def _tell_unit(rows: list[Row], unit: str, where: str) -> None:
         logger.warning("%s: tokens are %ss, those of the training file %ss; cut both alike", where, found, unit)
 
 
-def _tell_unknown(rows: list[Row], labels: Iterable[str], where: str) -> None:
+def tell_unknown(rows: list[Row], labels: Iterable[str], where: str) -> None:
     """Labels that the model will not have: their spans count as gold that nothing can find."""
     unknown = unknown_labels(rows, labels)
     if unknown:
@@ -171,7 +173,8 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
         The metrics of each split scored, as also written to `<split>_results.json` in the output folder.
 
     Raises:
-        InputError: anything wrong with arguments, files or folders; nothing has been written then.
+        InputError: anything wrong with arguments, files or folders, or another process trains into the folder; nothing
+            has been written then.
         TrainingStopped: by SIGINT or SIGTERM; a checkpoint is written.
     """
     model_args, data_args, args = parse_arguments(arguments)
@@ -217,10 +220,20 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
             f"arguments: {' '.join(str(error).split()):.400}; `knowfree train --help-all` lists what may be given"
         ) from error
     show_lines(trainer)
+    folder = Path(str(args.output_dir)).absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with held(folder, "--output_dir") if args.should_save else nullcontext():
+        return _trained(trainer, features, origin, resume)
+
+
+def _trained(
+    trainer: KnowFreeTrainer, features: Mapping[str, Features], origin: Mapping[str, str | None], resume: str | None
+) -> dict[str, dict[str, float]]:
+    """Train and score; returns as `train` does."""
     trained = trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()
-    if args.should_save:
-        write_whole(Path(str(args.output_dir)) / ORIGIN_FILE, json.dumps(origin, indent=2) + "\n")
+    if trainer.args.should_save:
+        write_whole(Path(str(trainer.args.output_dir)) / ORIGIN_FILE, json.dumps(origin, indent=2) + "\n")
     trainer.save_metrics("train", trained.metrics)
     trainer.save_state()
     results: dict[str, dict[str, float]] = {}

@@ -12,6 +12,8 @@ from modeling_knowfree.data.readers import read_rows, write_rows
 from tests.conftest import ROOT
 
 DEMO = ROOT / "examples" / "demo"
+FINISHED = ["base", "f", "fs", "fs_agree", "fs_gold"]
+"""The variants of the run that the fixture `finished` holds: each whose rows are made in a way of their own."""
 
 
 def tiny_settings(folder: Path, encoder: Path) -> dict[str, Any]:

@@ -48,3 +48,9 @@ def test_overshoot_is_the_excess_of_what_is_in_flight():
         return purse.prompt_tokens + purse.completion_tokens
 
     assert asyncio.run(spend()) == 6 * worst  # both were out before anybody knew
+
+
+@pytest.mark.parametrize("limit", [{"max_usd": float("nan")}, {"max_requests": -1}, {"max_total_tokens": -0.5}])
+def test_limits_are_numbers_from_zero(limit):
+    with pytest.raises(ValueError, match="numbers from 0"):
+        Budget(**limit, usd_per_million_prompt_tokens=1.0)

@@ -83,6 +83,7 @@ def test_max_requests_is_exact_probe_and_retries_included_and_the_run_resumes(re
         assert progress.outcome == "budget"
         assert f"--max_requests {limit}" in progress.reason
         kept = len(server.answered())
+        assert ("raise it" in progress.mend) == (not any(entry["input"] for entry in server.answered()))
         finished = runner(server, store).run(requests(120))
         assert (finished.outcome, finished.done) == ("done", 120)
         answered = [entry["input"] for entry in server.answered() if entry["input"]]

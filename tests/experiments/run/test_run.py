@@ -18,22 +18,7 @@ from augmentation.llm.store import hold
 from augmentation.review.decisions import read_decisions
 from modeling_knowfree.data.readers import read_rows, write_rows
 from modeling_knowfree.training.arguments import RECIPES, TASK_PRESETS
-from tests.support.tiny_run import DEMO, call, lines_of, tiny_settings
-
-FINISHED = ["base", "f", "fs", "fs_agree", "fs_gold"]
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory, encoder) -> dict:
-    return tiny_settings(tmp_path_factory.mktemp("data"), encoder)
-
-
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory, data) -> Path:
-    """A finished run of five variants: each whose rows are made in a way of their own."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    call(folder, data | {"variants": FINISHED, "seeds": [0, 1]})
-    return folder
+from tests.support.tiny_run import DEMO, FINISHED, call, lines_of
 
 
 def test_every_cell_is_trained_scored_and_told(finished):
@@ -263,6 +248,7 @@ def put(run: Run, variant: str, seed: int, dev_f1: float | None = 0.5, subset: s
     counts = {"train_rows": 8, "gold_rows": 8, "synthetic_rows": 0, "updates": cell.updates, "seconds": 1.0}
     result = {"dataset": "trails", "subset": subset, "variant": variant, "seed": seed, **ratios, "dev_f1": dev_f1}
     result |= {"curve": [], **counts, "per_label": {}, "versions": {}, "key": cell.key()}
+    write_rows(cell.folder / "test_predictions.jsonl", [{"id": "1", "tokens": ["x"], "entities": []}])
     write_rows(cell.folder / "cell.json", [result])
     return result
 

@@ -32,6 +32,22 @@ def data(tmp_path_factory, encoder) -> dict:
         ({"define": {"augmented": {}}, "variants": ["augmented"]}, "'augmented' is what the run keeps beside"),
         ({"define": {"augmented-f": {}}, "variants": ["f"]}, "'augmented-f' is what the run keeps beside"),
         ({"define": {"mine": {"data": "silver"}}, "variants": ["mine"]}, "silver"),
+        (
+            {"define": {"mine": {"dat": "gold"}}, "variants": ["mine"]},
+            "define.mine: no setting 'dat'; did you mean data?",
+        ),
+        ({"min-teacher-f1": 0.6}, "no setting 'min-teacher-f1'; did you mean min_teacher_f1?"),
+        ({"augment": {"merge-labels": True}}, "augment: no setting 'merge-labels'"),
+        (
+            {"augment": {"requests_per_minute": float("inf")}},
+            "requests_per_minute is inf: Input should be a finite number",
+        ),
+        ({"augment": {"concurrency": 10**9}}, "concurrency is 1000000000: "),
+        (
+            {"augment": {"client": "recorded", "answers": ["no.jsonl"]}, "variants": ["f"]},
+            "answers no.jsonl: no such file",
+        ),
+        ({"train": {"learnig_rate": 1}}, "no argument is called 'learnig_rate'; did you mean learning_rate?"),
         ({"augment": {"annotator": "oracle"}}, "oracle"),
         ({"language": "fr"}, "language is 'fr'"),
         ({"label_descriptions": {"PLAEC": "where"}}, "label_descriptions: 'PLAEC' is no label here; there are "),

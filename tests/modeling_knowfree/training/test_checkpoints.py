@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from modeling_knowfree.data.readers import InputError, write_rows
+from modeling_knowfree.held import held
 from modeling_knowfree.training.checkpoints import (
     WORK_FOLDER,
     TrainingStopped,
@@ -187,6 +188,12 @@ def test_a_signal_leaves_a_checkpoint_whatever_the_strategy(options, send, comma
         train(command_line(tmp_path / "out", *options))
     train(command_line(tmp_path / "out", *options, "--resume_from_checkpoint", "True"))
     assert equal(tmp_path / "out", undisturbed)
+
+
+def test_a_folder_that_another_process_trains_into_is_left_to_it(command_line, tmp_path):
+    with held(tmp_path / "out", "--output_dir"), pytest.raises(InputError, match="out: another process is writing it"):
+        train(command_line(tmp_path / "out"))
+    assert names(tmp_path) == []
 
 
 def test_a_second_signal_acts_at_once(send, command_line, tmp_path):
