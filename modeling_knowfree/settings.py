@@ -136,10 +136,11 @@ def check_settings(kind: type[Model], values: Mapping[str, Any], where: str) -> 
     from pydantic import ValidationError
 
     for name, field in kind.model_fields.items():
-        value = values.get(name)
+        given = values.get(name)
         # pydantic would read it as 0 or 1
-        if isinstance(value, bool) and _holds(field.annotation, int, float) and not _holds(field.annotation, bool):
-            raise InputError(f"{where}: {name} is {str(value).lower()}, which is no value of it: {field.description}")
+        truth = next((one for one in (given if isinstance(given, list) else [given]) if isinstance(one, bool)), None)
+        if truth is not None and _holds(field.annotation, int, float) and not _holds(field.annotation, bool):
+            raise InputError(f"{where}: {name} is {str(truth).lower()}, which is no value of it: {field.description}")
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:

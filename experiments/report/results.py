@@ -150,7 +150,8 @@ def read_cells(path: Path) -> list[Result]:
     try:
         lines = list(_lines(path))
     except OSError as error:
-        raise InputError(f"{path}: {error}; run `knowfree run --config run.yaml --output_dir {path.parent}`") from error
+        mend = f"let a training of `knowfree run --output_dir {path.parent}` finish first"
+        raise InputError(f"{path}: {error.strerror}; {mend}") from error
     cells: dict[tuple[str, str, int], Result] = {}
     for where, line in lines:
         cell = _check_line(line, where)

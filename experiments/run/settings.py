@@ -95,10 +95,10 @@ class RunSettings(BaseModel):
     train: dict[str, Any] = _field({}, "arguments of `knowfree train` for every variant")
     augment: dict[str, Any] = _field({}, "settings of `knowfree augment`: client, model, answers, annotator, …")
 
-    @field_validator("subsets", "seeds", "variants")
+    @field_validator("subsets", "seeds", "variants", "labels")
     @classmethod
-    def _each_once(cls, values: list) -> list:
-        if not values or len(set(values)) < len(values):
+    def _each_once(cls, values: list | None) -> list | None:
+        if values is not None and (not values or len(set(values)) < len(values)):
             raise ValueError("name at least one, and each once")
         return values
 

@@ -344,7 +344,10 @@ def without(name):
         (lambda folder: (folder / "run.yaml").unlink(), "no run folder, it has no run.yaml; give the --output_dir"),
         (lambda folder: (folder / "run.yaml").write_text("{"), "run.yaml: not YAML as settings need it: while parsing"),
         (lambda folder: (folder / "run.yaml").write_text("[]"), r"run.yaml: holds \[\]; write `setting: value` lines"),
-        (lambda folder: (folder / "results.jsonl").unlink(), "results.jsonl: .*No such file.*run `knowfree run"),
+        (
+            lambda folder: (folder / "results.jsonl").unlink(),
+            "results.jsonl: .*No such file.*let a training of `knowfree run",
+        ),
         (lambda folder: (folder / "results.jsonl").write_text("\n"), "results.jsonl: no finished cell yet"),
         (broken_results(lambda lines: [lines[0], lines[1][:40]]), "results.jsonl, line 2: the line: Invalid JSON"),
         (

@@ -27,6 +27,8 @@ def data(tmp_path_factory, encoder) -> dict:
         ({"subsets": ["k0"]}, "k 0 asked for; allowed: 1 and more"),
         ({"subsets": ["half"]}, "'half'"),
         ({"seeds": []}, "name at least one"),
+        ({"seeds": [True]}, "seeds is true, which is no value of it"),
+        ({"labels": ["PLACE", "TIME", "PLACE"]}, "labels: name at least one, and each once"),
         ({"define": {"base": {}}}, "a name of its own"),
         ({"define": {"..": {}}, "variants": [".."]}, "define: '..'; give it a name of its own"),
         ({"define": {"augmented": {}}, "variants": ["augmented"]}, "'augmented' is what the run keeps beside"),
