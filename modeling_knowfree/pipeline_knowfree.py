@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, partial
-from itertools import islice
 from numbers import Real
 from typing import Any
 
@@ -182,9 +181,7 @@ class KnowFreePipeline(Pipeline):
         self, inputs: Iterable, limits: tuple[int, int | None], before: dict, after: dict
     ) -> Iterator[list[dict]]:
         # Enough inputs at a time that sorting by length has something to sort.
-        stream = iter(inputs)
-        chunks = iter(lambda: list(islice(stream, 16 * limits[0])), [])
-        for found in self._tag_each(chunks, limits, before, after):
+        for found in self._tag_each(_chunks(inputs, 16 * limits[0]), limits, before, after):
             yield from found
 
     def tag_each(
@@ -438,3 +435,19 @@ class KnowFreePipeline(Pipeline):
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
+
+
+def _chunks(inputs: Iterable, size: int) -> Iterator[list]:
+    """So many inputs at a time; where they end in an error, first those before it."""
+    chunk: list[Any] = []
+    try:
+        for one in inputs:
+            chunk.append(one)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+    except Exception:
+        yield chunk
+        raise
+    if chunk:
+        yield chunk

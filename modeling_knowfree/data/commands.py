@@ -101,7 +101,7 @@ def check(files: tuple[str, ...], html: Path | None, as_json: bool, **options: A
             click.secho(f"  {_visible(label)}", fg=colour, bold=True)
             for example in examples:
                 before, mention, after = (_visible(part) for part in example[1:])
-                click.echo(f"    …{before}{click.style(f'[{mention}]', fg=colour)}{after}…  ({_visible(example.id)})")
+                click.echo(f"    {before}{click.style(f'[{mention}]', fg=colour)}{after}  ({_visible(example.id)})")
         for line in details(inspection):
             click.echo(_visible(line))
         for limit, wider in width_costs(reading.rows).items():

@@ -12,12 +12,12 @@ from ..units_knowfree import infer_unit, join_units
 from .readers import Reading
 from .rows import Row, span_sets
 
-EXAMPLES = 3
+EXAMPLES, NEAR = 3, 24  # of a label; characters on each side
 LISTED = 10  # findings of one kind that are shown; all are counted
 
 
 class Example(NamedTuple):
-    """A span in its text: the row's id, what stands before it, itself, and what follows."""
+    """A span in its text: the row's id, what stands before it, itself, and what follows, with … where that is cut."""
 
     id: str
     before: str
@@ -146,7 +146,9 @@ def _examples(rows: Sequence[Row], unit: str) -> dict[str, list[Example]]:
             if not offsets:
                 text, offsets = join_units(row["tokens"], unit)
             start, end = offsets[span["start"]][0], offsets[span["end"] - 1][1]
-            example = Example(row["id"], text[max(0, start - 24) : start], text[start:end], text[end : end + 24])
+            before, after = text[max(0, start - NEAR) : start], text[end : end + NEAR]
+            before, after = "…" * (start > NEAR) + before, after + "…" * (end + NEAR < len(text))
+            example = Example(row["id"], before, text[start:end], after)
             known = any(example.mention == other.mention for other in examples)
             (spare[span["label"]] if known else examples).append(example)
     for label, examples in found.items():

@@ -14,7 +14,7 @@ import click
 @click.argument("model")
 @click.argument("output", metavar="OUT", type=click.Path(path_type=Path))
 @click.option("--to", type=click.Choice(["onnx"]), default="onnx", show_default=True, help="What to export to.")
-@click.option("--int8", is_flag=True, help="Weights in 8 bits: a quarter of the size, faster on CPUs.")
+@click.option("--int8", is_flag=True, help="Most matrices in 8 bits, embeddings as they are: smaller, faster on CPUs.")
 def export(model: str, output: Path, to: str, int8: bool) -> None:
     """Export a model for machines without PyTorch.
 
@@ -47,19 +47,20 @@ def serve(model: str, host: str, port: int, batch_size: int, queue_size: int) ->
       knowfree serve runs/mine --port 8000
       curl -s localhost:8000/tag -H 'content-type: application/json' -d '{"texts": ["我们一起在嘉鱼"]}'
 
-    /docs shows the API, /health and /metrics what a cluster asks for.
+    /docs shows the API (a page that a CDN helps to draw; /openapi.json stands alone), /health and /metrics what a
+    cluster asks for. Ctrl-C finishes what is under way, a second one leaves it.
     """
     import uvicorn
 
     from ..console import be_quiet
-    from .server import make_app
+    from .server import Server, make_app
 
     be_quiet()
     with _listening(host, port) as listener:
         app = make_app(model, batch_size, queue_size)
         name = f"[{host}]" if ":" in host else host
         click.echo(f"listening on http://{name}:{listener.getsockname()[1]}", err=True)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=5))
+        server = Server(uvicorn.Config(app, log_level="warning", timeout_keep_alive=5))
         with suppress(KeyboardInterrupt):  # Ctrl-C is how it ends
             server.run(sockets=[listener])
 

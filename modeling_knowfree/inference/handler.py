@@ -27,11 +27,13 @@ class EndpointHandler:
         Returns:
             The pipeline's answer; for an input that is refused `{"error": why}`.
         """
+        if not isinstance(data, dict):
+            return {"error": 'give {"inputs": "a text"}, or a list of texts'}
         inputs, parameters = data.get("inputs"), data.get("parameters") or {}
         if not isinstance(parameters, dict) or set(parameters) - set(OPTIONS):
             return {"error": f"parameters takes {', '.join(OPTIONS)}"}
         is_one = isinstance(inputs, str)
-        if parameters.get("is_split_into_words") is True and isinstance(inputs, list) and inputs:
+        if parameters.get("is_split_into_words") and isinstance(inputs, list) and inputs:
             is_one = isinstance(inputs[0], str)
         texts = [inputs] if is_one else inputs
         if not isinstance(texts, list) or not texts:

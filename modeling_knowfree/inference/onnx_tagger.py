@@ -7,7 +7,7 @@ onnxruntime, tokenizers and numpy alone.
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -55,7 +55,7 @@ class OnnxTagger:
 
     def __call__(
         self,
-        texts: str | Sequence[Any],
+        texts: str | Iterable[Any],
         *,
         threshold: float | None = None,
         decoding: str | None = None,
@@ -65,7 +65,7 @@ class OnnxTagger:
     ) -> list[Any]:
         """
         Args:
-            texts: a string, or a list; with `is_split_into_words` a list of lists of units.
+            texts: a string, or several; with `is_split_into_words` a list of units, or several.
             threshold: in (0, 1); default the model's.
             decoding: `flat`, `nested` or `all`; default the model's.
             batch_size: windows run together at most.
@@ -73,7 +73,7 @@ class OnnxTagger:
 
         Returns:
             For each text a list of `{"entity_group", "score", "word", "start", "end"}`; offsets are characters of the
-            text, of units their indices. For a single string its list.
+            text, of units their indices. For a single text its list.
 
         Raises:
             ValueError: inputs of another kind or no Unicode, or an option without meaning.
@@ -82,7 +82,11 @@ class OnnxTagger:
         check_count("window_overlap", window_overlap, 0)
         if decoding not in (None, "flat", "nested", "all"):
             raise ValueError(f"decoding={decoding!r}: choose 'flat', 'nested' or 'all'")
-        given = [texts] if isinstance(texts, str) else texts
+        if isinstance(texts, dict | bytes) or not isinstance(texts, Iterable):
+            raise ValueError(f"takes text, not {type(texts).__name__}: give a string or a list of them")
+        given: list[Any] = [texts] if isinstance(texts, str) else list(texts)
+        units = is_split_into_words and not isinstance(texts, str) and bool(given) and isinstance(given[0], str)
+        given, alone = ([given] if units else given), units or isinstance(texts, str)
         floor: Any = self.config["threshold"] if threshold is None else threshold
         if not isinstance(floor, Real) or not 0 < float(floor) < 1:
             raise ValueError(f"threshold={floor!r}: give a probability between 0 and 1")
@@ -113,7 +117,7 @@ class OnnxTagger:
             self._run(jobs[:count], float(floor))
             jobs = jobs[count:]
         found = [self._spans(document, decoding or self.config["decoding"]) for document in documents]
-        return found[0] if isinstance(texts, str) else found
+        return found[0] if alone else found
 
     def _document(self, text: Any, at: int, split: bool) -> dict[str, Any]:
         check_unicode(text, at)
@@ -252,5 +256,9 @@ class _Encoded(dict):
 
 if __name__ == "__main__":
     tagger = OnnxTagger(Path(__file__).parent)
-    for line in sys.stdin:
+    for number, raw in enumerate(sys.stdin.buffer, 1):
+        try:
+            line = raw.decode()
+        except UnicodeDecodeError:
+            sys.exit(f"line {number}: not UTF-8; mend: iconv -f ITS_ENCODING -t UTF-8")
         print(json.dumps(tagger(line.rstrip("\n")), ensure_ascii=False), flush=True)

@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import os
+import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Annotated, Any, Literal
 
+import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -19,12 +23,13 @@ from .tag import load_pipeline
 
 MAX_BYTES = 4_000_000  # of a body: so many characters, each written as two escapes, and what is around them
 WAIT_SECONDS = 0.005  # that the first question of a batch waits for others
+LOOK_SECONDS = 0.5  # between two looks whether a client that waits is still there
 
 
 class Question(BaseModel):
     """The body of `POST /tag`."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid")
 
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
     threshold: Annotated[float | None, Field(ge=LOWEST_THRESHOLD, lt=1)] = None
@@ -94,6 +99,8 @@ class Batcher:
                 jobs.append(self.queue.get_nowait())
             by_options: dict[tuple, list[_Job]] = {}
             for job in jobs:
+                if job.answer.done():  # whoever asked has left
+                    continue
                 by_options.setdefault(job.question.options(), []).append(job)
             for options, alike in by_options.items():
                 await self._answer(alike, dict(options))
@@ -117,6 +124,18 @@ class Batcher:
             if not job.answer.done():
                 job.answer.set_result(found[at : at + size])
             at += size
+
+
+class Server(uvicorn.Server):
+    """A server that answers what is under way at the first signal, and is gone at the second."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by uvicorn for SIGINT and SIGTERM."""
+        if self.should_exit:
+            os._exit(128 + sig)  # at once: a model in another thread hears nothing
+        if under_way := len(self.server_state.tasks):
+            sys.stderr.write(f"{under_way} requests are finished first; once more leaves them\n")
+        super().handle_exit(sig, frame)
 
 
 class LimitedBody:
@@ -162,15 +181,17 @@ def make_app(model: str, batch_size: int = 32, queue_size: int = 128) -> FastAPI
     async def refuse(request: Request, error: RequestValidationError) -> Response:
         # Where and why alone: JSON has no way to write what is wrong with some values, NaN and half a character.
         told = [{"loc": each["loc"], "msg": each["msg"]} for each in error.errors()]
+        if "json" not in request.headers.get("content-type", ""):
+            told[0]["msg"] += "; send the header content-type: application/json"
         return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
     @app.post("/tag")
-    async def tag(question: Question) -> Answer:
+    async def tag(question: Question, request: Request) -> Answer:
         if sum(map(len, question.texts)) > MAX_CHARACTERS:
             raise HTTPException(413, f"at most {MAX_CHARACTERS} characters a request")
         batcher.counts["requests"] += 1
         try:
-            return Answer(spans=await batcher.ask(question))
+            return Answer(spans=await _unless_gone(request, batcher.ask(question)))
         except asyncio.QueueFull:
             batcher.counts["refused"] += 1
             raise HTTPException(503, "too many requests wait; try again", headers={"Retry-After": "1"}) from None
@@ -187,3 +208,13 @@ def make_app(model: str, batch_size: int = 32, queue_size: int = 128) -> FastAPI
         return Response("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
     return app
+
+
+async def _unless_gone(request: Request, asked: Coroutine[Any, Any, list]) -> list:
+    """The answer; where the client has left, what it asked is left too. Raises HTTPException then."""
+    answer = asyncio.create_task(asked)
+    while not (await asyncio.wait({answer}, timeout=LOOK_SECONDS))[0]:
+        if await request.is_disconnected():
+            answer.cancel()
+            raise HTTPException(499, "the client has left")
+    return await answer

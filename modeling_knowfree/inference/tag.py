@@ -44,10 +44,11 @@ def load_pipeline(model: str, device: str | None = None) -> KnowFreePipeline:
     Raises:
         InputError: nothing there, not a KnowFREE model, no tokenizer, weights that cannot be read, or no such device.
     """
-    where = processes().device if device is None else _device(device)
+    place = processes().device if device is None else _device(device)
     if not Path(model).is_dir() and (Path(model).exists() or model.count("/") != 1 or model.startswith(("/", "."))):
         raise InputError(f"--model {model}: no such folder; name one that `knowfree train` wrote, or a Hub id")
-    with told_in_one_line(f"--model {model}"):
+    where = f"--model {model}" + ("" if Path(model).is_dir() else " (no folder here, so a Hub id)")
+    with told_in_one_line(where):
         config = load_config(model)
         if not isinstance(config, KnowFreeConfig):
             raise InputError(
@@ -57,7 +58,7 @@ def load_pipeline(model: str, device: str | None = None) -> KnowFreePipeline:
         refuse_pickles(model)
         network = KnowFreeForTokenClassification.from_pretrained(model, config=config, trust_remote_code=False)
         tokenizer = load_tokenizer(model)
-        return KnowFreePipeline(model=network, tokenizer=tokenizer, task="knowfree", device=where)
+        return KnowFreePipeline(model=network, tokenizer=tokenizer, task="knowfree", device=place)
 
 
 def unit_of_model(model: str) -> str:

@@ -66,7 +66,7 @@ def build() -> gr.Blocks:
             gr.HTML(no_model(problems))
             return page
         if problems:
-            gr.Markdown("\n".join(f"- {escape(visible(problem))}" for problem in problems), sanitize_html=True)
+            gr.HTML("".join(f"<p>{escape(visible(problem))}</p>" for problem in problems))
         _fill(Desk(taggers))
     return page
 
@@ -83,12 +83,12 @@ def _fill(desk: "Desk") -> None:
             elem_id="models",
         )
         threshold = gr.Slider(
-            FLOOR,
+            0,  # also what is typed on the way to another number
             0.95,
             value=desk.default_threshold,
             step=0.01,
             label="Threshold",
-            info="least probability of a span",
+            info=f"least probability of a span, from {FLOOR} up",
             min_width=260,
             elem_id="threshold",
         )
@@ -163,7 +163,7 @@ def _fill(desk: "Desk") -> None:
             **{**limits, "api_visibility": "public"}, api_name="tag_file",
         )  # fmt: skip
         run.success(lambda: [gr.DownloadButton(interactive=True)] * 2, None, [lines, sheet], api_visibility="private")
-        stop.click(None, cancels=[run], api_visibility="private")
+        stop.click(lambda: "Stopped; nothing is kept.", None, state, cancels=[run], api_visibility="private")
     gr.api(desk.tag, api_name="tag", concurrency_id="models", concurrency_limit=AT_ONCE)
     gr.api(desk.extensions, api_name="extensions", concurrency_id="models", concurrency_limit=AT_ONCE)
     gr.api(desk.models, api_name="models")
@@ -197,7 +197,7 @@ class Desk:
         text, _ = shown
         if not text.strip():
             return "", [], gr.DownloadButton(interactive=False), gr.DownloadButton(interactive=False), ""
-        mode = _mode(decoding)
+        threshold, mode = max(FLOOR, threshold), _mode(decoding)
         found = self._tag(text, threshold, mode, names)
         rows = [[name, *span.values()] for name, spans in _plain(text, found).items() for span in spans]
         answer = {"text": text, "threshold": threshold, "decoding": mode, "models": _plain(text, found)}

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -73,10 +74,17 @@ def read_upload(path: str | Path, format: str = AUTOMATIC, unit: str = "word") -
     try:
         rows = formats.read_rows(path, format, unit, MOST_ROWS)
     except ValueError as error:
-        raise Refused(str(error)) from error
+        raise Refused(_for_visitors(str(error))) from error
     if len(rows) > MOST_ROWS:
         raise Refused(f"The file has more than {MOST_ROWS:,} texts, which is what this page takes.")
     return _checked(list(enumerate(rows, 1)), "Text")
+
+
+def _for_visitors(told: str) -> str:
+    """What is wrong with a file, without what to do about it at a command line and for training."""
+    problem = told.split("; mend: ")[0].split("; allowed: ")[0].removesuffix(": nothing to learn from")
+    problem = re.sub(r"[;:,][^;:,]*--[a-z].*", "", problem, flags=re.DOTALL)  # with an option of the command line
+    return f"{problem}. Choose its format, {TEXT_LINES!r} for texts that nobody annotated, or mend the file."
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

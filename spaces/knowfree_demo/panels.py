@@ -84,7 +84,8 @@ def draw(
         if tagger.floor(text) > FLOOR:
             count += f"; too many candidates, those under {tagger.floor(text):.4f} are left out"
         if shown < len(units):
-            count += f"; drawn: the first {MOST_DRAWN:,} characters, the downloads have all"
+            what = "drawn" if shown else "not drawn, for its first word is longer"
+            count += f"; {what}: the first {MOST_DRAWN:,} characters, the downloads have all"
         sections.append(f"<section><h3>{escape(tagger.name)}</h3><p>{count}</p>{drawn}</section>")
     return f'<div class="models" aria-live="polite">{"".join(sections)}</div>'
 

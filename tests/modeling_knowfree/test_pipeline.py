@@ -71,6 +71,17 @@ def test_a_generator_of_units_streams_too(tagger):
     assert [len(spans) for spans in streamed] == [1, 0, 1]
 
 
+def test_what_came_before_an_error_of_the_generator_is_answered(tagger):
+    def texts():
+        yield from ["the bear left"] * 3
+        raise OSError("the disk fails")
+
+    stream = tagger(texts(), batch_size=2)
+    assert [len(next(stream)) for _ in range(3)] == [1, 1, 1]
+    with pytest.raises(OSError, match="the disk fails"):
+        next(stream)
+
+
 def test_an_error_counts_the_inputs_of_the_whole_stream(tagger):
     texts = [*["the bear left"] * 40, "left " * 200]
     with pytest.raises(ValueError, match="input 40 has 202 pieces"):

@@ -159,6 +159,12 @@ def test_a_long_text_tells_how_far_it_is_and_is_drawn_in_part(app, chinese):
     assert len(re.sub("<[^>]*>", "", sentence[sentence.index('<div class="spans"') :])) == 5000
 
 
+def test_one_word_that_is_too_long_to_draw_is_told(app, english):
+    text = "w" * 6000
+    drawn = app.panels.draw(text, [(english, [])])
+    assert "not drawn, for its first word is longer: the first 5,000 characters, the downloads have all" in drawn
+
+
 def test_memory_of_texts_is_bounded_by_what_they_hold(app, trained, monkeypatch):
     monkeypatch.setattr(app.tagger, "MOST_REMEMBERED", 150)
     tagger = app.tagger.Tagger(str(trained), "english")
@@ -242,6 +248,24 @@ def test_malformed_uploads_are_refused_with_a_reason(app, tmp_path, name, data, 
     with pytest.raises(app.files.Refused) as refusal:
         app.files.read_upload(tmp_path / name)
     assert message in str(refusal.value) and len(str(refusal.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("plain.md", "deep snow\non the pass\n"),
+        ("a.csv", "text,label\nhello world,O\n"),
+        ("tags.json", '[{"tokens": ["a", "b"], "tags": [0, 1]}]'),
+        ("tasks.json", '[{"data": {"text": "deep snow"}, "annotations": []}]'),
+        ("bad.conll", "a B-X\nb\n\n"),
+    ],
+)
+def test_what_visitors_read_names_no_option_of_a_command_line(app, tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(app.files.Refused, match="'a text on each line' for texts that nobody annotated") as refusal:
+        app.files.read_upload(tmp_path / name)
+    assert "--" not in str(refusal.value) and "mend:" not in str(refusal.value)
+    assert app.files.read_upload(tmp_path / name, "a text on each line")
 
 
 def test_uploads_become_rows(app, tmp_path):

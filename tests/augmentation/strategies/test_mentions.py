@@ -199,4 +199,4 @@ def test_a_run_learns_swaps_as_synthetic_rows_whoever_annotates(encoder, tmp_pat
     assert swapped and lines["fs"]["synthetic_rows"] == len(lines_of(augmented / "synthetic.jsonl"))
     by_model = lines_of(tmp_path / "run" / "all" / "fs_gold" / "train-0.jsonl")
     assert [row for row in by_model if row["annotator"] == "mentions"] == swapped
-    assert any(row["synthetic"] and row["annotator"] is None for row in by_model)
+    assert any(row["synthetic"] and row["annotator"] == "gold" for row in by_model)

@@ -75,7 +75,7 @@ def test_a_person_reads_lines_and_a_page(files, tmp_path):
     out = check(*files, "--html", tmp_path / "page.html")
     assert f"{files[0]}: read as jsonl" in out
     assert "7 sentences (2 without entities), 37 character units, 7 entities" in out
-    assert "…[他]在嘉鱼县吃饭…  (a)" in out
+    assert "    [他]在嘉鱼县吃饭  (a)" in out
     assert "max_span_width 8: 0 spans out of reach" in out
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count('<div class="spans"') == len(TRAIN) + len(TEST)

@@ -3,9 +3,12 @@
 import asyncio
 import importlib.util
 import shutil
+import signal
 import socket
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
@@ -15,6 +18,7 @@ from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.inference.commands import serve
 from modeling_knowfree.inference.server import Batcher, Question, make_app
 from modeling_knowfree.inference.tag import load_pipeline
+from tests.support.forked import knowfree_forked
 
 TEXT = "left harrow creek trailhead at 5 am ."
 FOUND = [("harrow creek trailhead", "PLACE"), ("5 am", "TIME")]
@@ -76,7 +80,15 @@ def handler(trained):
 def test_an_endpoint_answers_texts_and_refuses_what_is_none(handler):
     assert brief(handler({"inputs": TEXT})) == FOUND
     assert [brief(spans) for spans in handler({"inputs": [TEXT, ""], "parameters": {"threshold": 0.4}})] == [FOUND, []]
-    for bad in ({}, {"inputs": []}, {"inputs": 3}, {"inputs": [3]}, {"inputs": "a", "parameters": {"model": "x"}}):
+    for bad in (
+        {},
+        [TEXT],
+        None,
+        {"inputs": []},
+        {"inputs": 3},
+        {"inputs": [3]},
+        {"inputs": "a", "parameters": {"model": "x"}},
+    ):
         assert set(handler(bad)) == {"error"}
     assert "characters a request" in handler({"inputs": "a" * 200_001})["error"]
     assert "threshold='0.5'" in handler({"inputs": "a", "parameters": {"threshold": "0.5"}})["error"]
@@ -88,7 +100,8 @@ def test_an_endpoint_takes_the_units_of_one_sentence_and_of_many(handler):
     units, parameters = TEXT.split(), {"is_split_into_words": True}
     one = handler({"inputs": units, "parameters": parameters})
     assert [handler({"inputs": [units, units], "parameters": parameters})] == [[one, one]]
-    assert isinstance(handler({"inputs": ["a"] * 300, "parameters": parameters}), list)
+    for split in (True, 1):
+        assert isinstance(handler({"inputs": ["a"] * 300, "parameters": {"is_split_into_words": split}}), list)
     assert "at most 256 texts" in handler({"inputs": ["a"] * 300})["error"]
     assert "characters" in handler({"inputs": [["a" * 100_001] * 2], "parameters": parameters})["error"]
 
@@ -209,6 +222,61 @@ def test_questions_that_wait_together_are_tagged_together_and_too_many_are_refus
     assert all(brief(spans) == FOUND for answer in answers for spans in answer[:1])
     assert calls[:2] == [6, 2]
     assert refused >= 10
+
+
+def test_what_a_client_asked_that_has_left_is_not_tagged(trained):
+    pipe = load_pipeline(str(trained))
+    tagged: list[str] = []
+
+    def slow(texts, **options):
+        tagged.extend(texts)
+        time.sleep(0.3)
+        return pipe(texts, **options)
+
+    async def ask() -> list:
+        batcher = Batcher(slow, batch_size=1)
+        worker = asyncio.create_task(batcher.run())
+        first = asyncio.create_task(batcher.ask(Question(texts=[TEXT] * 4)))
+        await asyncio.sleep(0.1)  # it is under way
+        leaves = asyncio.create_task(batcher.ask(Question(texts=["gone"])))
+        stays = asyncio.create_task(batcher.ask(Question(texts=[TEXT])))
+        await asyncio.sleep(0)
+        leaves.cancel()
+        await first
+        answer = await stays
+        worker.cancel()
+        return answer
+
+    assert brief(asyncio.run(ask())[0]) == FOUND and "gone" not in tagged
+
+
+def test_a_server_notices_who_leaves_and_goes_at_once_when_told_twice(trained):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = knowfree_forked("serve", trained, "--port", port)
+    url = f"http://127.0.0.1:{port}"
+    while process.poll() is None and b"listening" not in process.errors():
+        time.sleep(0.05)
+    long = {"texts": ["the bear left at 4 am . " * 8000]}
+    with httpx.Client(timeout=0.5) as client, pytest.raises(httpx.ReadTimeout):
+        client.post(f"{url}/tag", json=long)
+    with httpx.Client(timeout=0.5) as client, pytest.raises(httpx.ReadTimeout):
+        client.post(f"{url}/tag", json=long | {"threshold": 0.4})
+    with httpx.Client(timeout=60) as client:
+        assert brief(client.post(f"{url}/tag", json={"texts": [TEXT]}).json()["spans"][0]) == FOUND
+    with httpx.Client(timeout=0.5) as client, pytest.raises(httpx.ReadTimeout):
+        client.post(f"{url}/tag", json=long)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) in (0, 128 + signal.SIGINT) and "Traceback" not in process.errors().decode()
+
+
+def test_a_missing_header_is_told(client):
+    answer = client.post(
+        "/tag", content=b'{"texts": ["a"]}', headers={"content-type": "application/x-www-form-urlencoded"}
+    )
+    assert answer.status_code == 422 and "send the header content-type: application/json" in answer.text
 
 
 def test_serving_no_model_is_one_error(tmp_path):

@@ -125,6 +125,19 @@ def test_options_without_meaning_are_refused_as_by_the_pipeline(exported, given,
 
 
 @pytest.mark.soak
+def test_units_of_one_sentence_are_one_answer(model, exported):
+    tagger, text = OnnxTagger(exported, threads=1), texts_of(model)[1]
+    units = text.split() if " " in text else list(text)
+    assert tagger(units, is_split_into_words=True) == tagger([units], is_split_into_words=True)[0] != []
+    assert tagger(iter([text])) == [tagger(text)]
+
+
+@pytest.mark.parametrize("texts", [{"text": "deep snow"}, b"deep snow", None, 3])
+def test_what_is_no_text_is_refused(exported, texts):
+    with pytest.raises(ValueError, match="takes text, not"):
+        OnnxTagger(exported, threads=1)(texts)
+
+
 def test_a_fresh_environment_runs_the_exported_model(trained, tmp_path):
     """A virtual environment that has what the tagger's file needs, out of a package registry, and nothing else."""
     folder, environment = tmp_path / "exported", tmp_path / "environment"
