@@ -125,17 +125,21 @@ class Run:
                         "there is one sentence; mend: give more, or a share from 0 to 1"
                     )
         for variant in self.settings.all_variants:
-            for path in (settings.augment | settings.known_variants[variant].augment).get("answers", ()):
-                if not Path(path).is_file():
-                    told = f"augment of {variant}: answers {path}: no such file"
-                    raise InputError(f"{told}; name a file of recorded answers")
             check_arguments(self.settings, variant, self.subsets)
             if self.settings.known_variants[variant].asks_llm:
                 self._check_llm(variant)
+        for variant in self._augmented_variants():
+            self._check_answers(variant)
+
+    def _check_answers(self, variant: str) -> None:
+        for path in (self.settings.augment | self.settings.known_variants[variant].augment).get("answers", ()):
+            if not Path(path).is_file():
+                raise InputError(f"augment of {variant}: answers {path}: no such file; name a file of recorded answers")
 
     def _check_llm(self, variant: str) -> None:
         """Whether somebody answers where the LLM tags the test set."""
         told = self._llm_settings(variant)
+        self._check_answers(variant)
         if told.client == "recorded" and not told.answers:
             raise InputError(f"augment of {variant}: client recorded needs answers: [FILE]")
         if told.client == "hub" and not told.model:
