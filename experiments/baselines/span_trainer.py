@@ -7,6 +7,7 @@ import torch
 
 from modeling_knowfree.data.rows import span_sets
 from modeling_knowfree.metrics import span_scores
+from modeling_knowfree.training.progress import show_lines
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 
 from .windowed import FoundSpan
@@ -47,6 +48,7 @@ class SpanTrainer(KnowFreeTrainer):
         Returns:
             `{"validation": {"validation_f1": …}, "curve": [[update, dev F1], …]}`, both empty without validation rows.
         """
+        show_lines(self)
         trained = self.train(resume_from_checkpoint=resume)
         self.save_model()
         self.save_metrics("train", trained.metrics)

@@ -98,9 +98,9 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
     with hold(output_dir / RUN_FILE):
         try:
             _go(whole, budget, accept_changes)
-        except KeyboardInterrupt as stop:  # also of a training, whose checkpoint is of no use here
+        except KeyboardInterrupt as stop:  # also of a training, which the run knows how to go on with
             name = signal.Signals(getattr(stop, "signal", signal.SIGINT)).name
-            stop.args = (f"stopped by {name}; the same command goes on, a training that was stopped from its start",)
+            stop.args = (f"stopped by {name}; the same command goes on",)
             raise
 
 

@@ -17,7 +17,7 @@ from modeling_knowfree.data.rows import InputError, stored_rows, write_rows
 from modeling_knowfree.files import path_from
 from modeling_knowfree.inference.tag import load_pipeline
 
-from .cells import finish
+from .finishing import finish
 from .settings import AUGMENTED, MODEL
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from augmentation.steps.annotator import annotate_by_model
 from modeling_knowfree.data.rows import Row, triple
 from modeling_knowfree.decoding_knowfree import Span, resolve
 
-from .cells import tag_rows
+from .finishing import tag_rows
 
 SURE, DOUBTFUL = 0.9, 0.1
 """Spans of the gold model: from `SURE` on they count, as much as it is sure; down to `DOUBTFUL` they are left out."""

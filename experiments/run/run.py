@@ -39,12 +39,8 @@ from modeling_knowfree.units_knowfree import infer_unit
 from ..report.findings import best_over_seeds
 from ..report.report import REPORT_FILE
 from ..report.results import RESULTS_FILE, usable_results
-from .cells import (
-    Cell,
-    check_arguments,
-    finish,
-    updates_of_recipe,
-)
+from .cells import Cell, check_arguments, updates_of_recipe
+from .finishing import finish
 from .own_folder import check_own, write_settings
 from .settings import (
     AUGMENTED,

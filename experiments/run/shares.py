@@ -18,7 +18,8 @@ from modeling_knowfree.data.rows import Row, span_sets, triple
 from modeling_knowfree.files import write_whole
 from modeling_knowfree.metrics import span_scores
 
-from .cells import Cell, fit, tag_rows
+from .cells import Cell
+from .finishing import fit, tag_rows
 
 logger = logging.getLogger(__name__)
 SHARES_FILE = "shares-{seed}.json"

@@ -20,7 +20,8 @@ from modeling_knowfree.data.rows import Row, stored_object, stored_rows, write_r
 from modeling_knowfree.files import path_from
 from modeling_knowfree.units_knowfree import join_units
 
-from .cells import finish, fit, updates_of_recipe
+from .cells import updates_of_recipe
+from .finishing import finish, fit
 from .settings import ASKED_FILE
 from .variants import Variant
 

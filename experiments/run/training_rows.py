@@ -19,8 +19,9 @@ from augmentation.steps.teacher import TEACHER_FILE, label_precision
 from modeling_knowfree.data.rows import Row, stored_object, stored_rows, write_rows
 from modeling_knowfree.files import write_whole
 
-from .cells import Cell, finish, fit, shaping_arguments, tag_rows
+from .cells import Cell, shaping_arguments
 from .fingerprints import encoder_fingerprint
+from .finishing import finish, fit, tag_rows
 from .laying_out import can_load
 from .pool_rows import DOUBTFUL, by_both, by_gold_model, cross_fitted, without_disagreement
 from .shares import share_of

@@ -237,6 +237,11 @@ def sorted_checkpoints(folder: Path) -> list[Path]:
     return [path for _, path in sorted(numbered)]
 
 
+def whole_checkpoints(folder: Path) -> list[Path]:
+    """Those of `sorted_checkpoints` that a training can go on from."""
+    return [path for path in sorted_checkpoints(folder) if not _lacking(path)]
+
+
 def checkpoint_to_resume(args: TrainingArguments) -> str | None:
     """
     The checkpoint that `resume_from_checkpoint` names: `True` (or `last`) the last whole one in the output folder,
@@ -260,7 +265,7 @@ def checkpoint_to_resume(args: TrainingArguments) -> str | None:
             )
         return None
     if named in ("true", "last", "yes", "1") and not Path(str(wish)).is_dir():
-        whole = [path for path in sorted_checkpoints(folder) if not _lacking(path)]
+        whole = whole_checkpoints(folder)
         if not whole:
             raise InputError(
                 f"--resume_from_checkpoint {wish}: no such checkpoint, {folder} has none; leave it out to start anew"

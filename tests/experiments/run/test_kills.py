@@ -36,6 +36,26 @@ def test_what_was_stopped_says_how_it_goes_on(encoder, tmp_path):
     assert "stopped by SIGINT; the same command goes on" in last and "checkpoint" not in last
 
 
+@pytest.mark.parametrize("variant", ["base", "bio", "bert_bilstm_crf"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_training_that_was_stopped_goes_on_and_ends_in_the_same_results(encoder, tmp_path, variant, number):
+    settings = tiny_settings(tmp_path, encoder) | {"variants": [variant], "updates": 60}
+    settings["train"] |= {"eval_steps": 20}
+    call(tmp_path / "whole", settings)
+    folder = tmp_path / "stopped"
+    process = knowfree_forked("run", "--config", tmp_path / "whole.yaml", "--output_dir", folder)
+    while process.poll() is None and not list(folder.glob("all/*/.seed-0.unfinished/checkpoint-20/trainer_state.json")):
+        time.sleep(0.02)
+    process.send_signal(number)
+    assert process.wait(60) == (-number if number == signal.SIGKILL else 128 + number)
+    told = call(folder, settings)
+    assert "update 20 of 60" not in told and "update 60 of 60" in told
+    assert comparable(folder) == comparable(tmp_path / "whole")
+    name = f"all/{variant}/seed-0/test_predictions.jsonl"
+    assert (folder / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert [path.name for path in (folder / "all" / variant).iterdir()] == ["seed-0"]
+
+
 @pytest.mark.soak
 def test_killed_at_random_points_it_ends_in_the_same_results(encoder, tmp_path):
     settings = tiny_settings(tmp_path, encoder) | {"variants": ["base", "fs_fusion"], "updates": 4}

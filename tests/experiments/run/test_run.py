@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from knowfree_experiments.run.cells import finish, tag_rows
+from knowfree_experiments.run.finishing import finish, tag_rows
 from knowfree_experiments.run.laying_out import lay_out
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import VARIANTS, check_run
@@ -333,7 +333,7 @@ def test_line_breaks_of_unicode_in_a_token_and_a_test_file_edited_meanwhile(data
         write_rows(test_file, [row | {"entities": []} for row in run.test])
         return tag_rows(*arguments)
 
-    monkeypatch.setattr("knowfree_experiments.run.cells.tag_rows", edit_and_tag)
+    monkeypatch.setattr("knowfree_experiments.run.finishing.tag_rows", edit_and_tag)
     finish(cell, run.test)
     assert cell.result() is None
 
