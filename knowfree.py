@@ -51,7 +51,7 @@ ELSEWHERE = {
         "Export to ONNX, for machines without PyTorch.",
     ),
     "serve": ("modeling_knowfree.inference.commands", "serve", "Serve a model over HTTP."),
-    "data": ("modeling_knowfree.data.commands", "data", "Turn, list and fetch annotated data."),
+    "data": ("modeling_knowfree.data.commands", "data", "Look at, turn, list and fetch annotated data."),
 }
 
 
