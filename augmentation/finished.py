@@ -7,8 +7,11 @@ from modeling_knowfree.data.rows import InputError, stored_in, stored_object
 
 
 def number_of_lines(path: Path) -> int:
-    """The lines of a file that end; 0 where there is none."""
-    return path.read_bytes().count(b"\n") if path.is_file() else 0
+    """The lines of a file that end; 0 where there is no file."""
+    if not path.is_file():
+        return 0
+    with path.open("rb") as file:
+        return sum(line.endswith(b"\n") for line in file)
 
 
 def is_finished(folder: Path, settings: Settings) -> bool:

@@ -39,7 +39,7 @@ class Source(BaseModel):
         annotated_by: who annotated it, as the Hub says it: `expert-generated`, `crowdsourced`, …
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str | None = None
     url: str | None = None
@@ -65,7 +65,7 @@ class Details(BaseModel):
         label_meanings: by target label, what it marks.
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     license: str | None = None
     dataset_license: str | None = None

@@ -125,6 +125,15 @@ def write_whole(path: str | os.PathLike[str], text: str) -> None:
         work.write_text(text, encoding="utf-8", newline="\n")
 
 
+def ends_whole(path: Path) -> bool:
+    """Whether a file of lines is there and its last one ends; an empty one has none."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
+
+
 def is_taken(path: Path) -> bool:
     """Whether a file stands there, or a folder that is not empty: no place to write to."""
     return path.is_file() or (path.is_dir() and any(path.iterdir()))

@@ -438,7 +438,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _chunks(inputs: Iterable, size: int) -> Iterator[list]:
-    """So many inputs at a time; where they end in an error, first those before it."""
+    """So many inputs at a time; where they end in an error, first those before it, and then the error."""
     chunk: list[Any] = []
     try:
         for one in inputs:
@@ -446,8 +446,9 @@ def _chunks(inputs: Iterable, size: int) -> Iterator[list]:
             if len(chunk) == size:
                 yield chunk
                 chunk = []
-    except Exception:
-        yield chunk
+    except Exception:  # of the inputs: it goes through
+        if chunk:
+            yield chunk
         raise
     if chunk:
         yield chunk

@@ -111,7 +111,7 @@ def annotate_by_model(
     rows: Iterable[Row], predicted: Iterable[Sequence[Mapping[str, Any]]], annotator: str, min_targets: int = 0
 ) -> Iterator[Row]:
     """
-    Synthetic rows with the targets that the frozen model found.
+    Synthetic rows with the targets that the frozen model found; they say so in `annotator`.
 
     Args:
         rows: fused synthetic rows; for `agree` their `entities` are the LLM's.

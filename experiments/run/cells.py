@@ -13,6 +13,7 @@ from augmentation.settings import Settings as AugmentSettings
 from augmentation.settings import check_settings
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.encoders import encoder_path
+from modeling_knowfree.files import ends_whole
 from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.modeling_knowfree import KnowFreeForTokenClassification
 from modeling_knowfree.training.arguments import (
@@ -154,16 +155,15 @@ class Cell:
         return self.definition.asks_llm and self.llm_settings().client != "recorded"
 
     def result(self) -> dict[str, Any] | None:
-        """Its line of results.jsonl, if it is finished and nothing that shapes it has changed."""
-        known = [] if self.is_damaged() else usable_results(self.folder / CELL_FILE)
-        return next((result for result in known if result["key"] == self.key()), None)
+        """Its line of results.jsonl, if it is finished, whole, and nothing that shapes it has changed."""
+        return next((result for result in self._usable() if result["key"] == self.key()), None)
 
     def is_damaged(self) -> bool:
         """Whether it lies there and does not say what it is, or what it found in the test file."""
-        path, predictions = self.folder / CELL_FILE, self.folder / PREDICTIONS_FILE
-        if not path.is_file():
-            return False
-        return not usable_results(path) or not (predictions.is_file() and predictions.read_bytes().endswith(b"\n"))
+        return (self.folder / CELL_FILE).is_file() and not self._usable()
+
+    def _usable(self) -> list[dict[str, Any]]:
+        return usable_results(self.folder / CELL_FILE) if ends_whole(self.folder / PREDICTIONS_FILE) else []
 
 
 def shaping_arguments(settings: RunSettings, variant: Variant) -> dict[str, Any]:

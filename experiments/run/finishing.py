@@ -51,8 +51,8 @@ def finish(cell: Cell, test: list[Row], budget: dict[str, Any] | None = None) ->
     work = cell.folder.with_name(f".{cell.folder.name}.unfinished")
     key = cell.key()  # before: what is edited while it trains must not pass for what it learnt from
     begun = work.with_suffix(".key")
-    resumes = cell.definition.tagger != "llm_lora" and begun.is_file() and begun.read_text(encoding="utf-8") == key
-    if not (resumes and whole_checkpoints(work)):
+    goes_on = begun.is_file() and begun.read_text(encoding="utf-8") == key and bool(whole_checkpoints(work))
+    if not goes_on or cell.definition.tagger == "llm_lora":  # which cannot
         shutil.rmtree(work, ignore_errors=True)
         write_whole(begun, key)
     started = time.perf_counter()

@@ -88,17 +88,9 @@ class Run:
         if settings.unit not in (None, unit):
             raise InputError(f"unit is {settings.unit!r}, but {settings.train_file} has {unit} tokens; leave unit out")
         self.test = read(settings.test_file, unit=unit)
-        seen = {settings.train_file: self.train_rows}
-        if settings.validation_file:
-            seen[settings.validation_file] = read(settings.validation_file, unit=unit)
-        for name, rows in seen.items():
-            if known := len({*_texts(rows)}.intersection(_texts(self.test))):
-                told = "%s: %d of its sentences are in %s too: a score on what was seen says little of new text"
-                logger.warning(told, settings.test_file, known, name)
-        tell_unknown(self.test, labels, settings.test_file)
-        if doubt := script_doubt(self.train_rows, settings.language, settings.train_file):
-            logger.warning(doubt)
+        dev = {settings.validation_file: read(settings.validation_file, unit=unit)} if settings.validation_file else {}
         self.settings = settings.model_copy(update={"labels": labels, "unit": unit})
+        self._tell_doubts({settings.train_file: self.train_rows, **dev})
         self.subsets = self._subsets(read)
         pooled = any(map(settings.pool_annotator, settings.variants))
         self.pools = {subset: open_pool(self, rows) for subset, rows in self.subsets.items()} if pooled else {}
@@ -126,6 +118,17 @@ class Run:
                 self._check_llm(variant)
         for variant in self._augmented_variants():
             self._check_answers(variant)
+
+    def _tell_doubts(self, seen: Mapping[str, list[Row]]) -> None:
+        """What may be wrong with the data; `seen` in training, by file."""
+        test_file, tested = self.settings.test_file, {tuple(row["tokens"]) for row in self.test}
+        for name, rows in seen.items():
+            if known := len(tested.intersection(tuple(row["tokens"]) for row in rows)):
+                told = "%s: %d of its sentences are in %s too: a score on what was seen says little of new text"
+                logger.warning(told, test_file, known, name)
+        tell_unknown(self.test, self.settings.labels or (), test_file)
+        if doubt := script_doubt(self.train_rows, self.settings.language, self.settings.train_file):
+            logger.warning(doubt)
 
     def _check_answers(self, variant: str) -> None:
         for path in (self.settings.augment | self.settings.known_variants[variant].augment).get("answers", ()):
@@ -448,10 +451,6 @@ class Run:
         assert best is not None
         name, score = best
         return max(groups[name].values(), key=lambda cell: cell["dev_f1"]), score
-
-
-def _texts(rows: Iterable[Row]) -> Iterator[tuple[str, ...]]:
-    return (tuple(row["tokens"]) for row in rows)
 
 
 def _name(result: Mapping[str, Any]) -> tuple[str, str, int, str]:

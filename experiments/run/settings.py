@@ -41,7 +41,7 @@ def _field(default: Any, help: str) -> Any:
 class RunSettings(BaseModel):
     """Every setting of a run. Files are named from the current directory."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     dataset: str = _field("data", "name of the data set in results and report")
     train_file: str = Field(description="gold rows; subsets are drawn from it")

@@ -33,8 +33,13 @@ logger = logging.getLogger(__name__)
 
 
 def make_rows(run: Run, cell: Cell) -> None:
-    """The training rows of a cell that are not a result of the augmentation as it is: synthetic sentences that a
-    model annotates (S9, S10), and what is left where people reviewed the augmentation."""
+    """
+    Write the training rows of a cell that are not a result of the augmentation as it is, unless they are there:
+    synthetic sentences that a model annotates (S9, S10), a pool, a share, what is left where people reviewed.
+
+    Raises:
+        FileNotFoundError: a result of the augmentation is missing.
+    """
     folder = run.augmented(cell.subset, cell.variant)
     annotator, pooled = run.settings.annotator_of(cell.variant), run.settings.pool_annotator(cell.variant)
     if cell.train_file.parent != cell.folder.parent:

@@ -42,7 +42,7 @@ class Variant(BaseModel):
         paper_name: the name that the paper gives it.
     """
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     data: Literal["gold", "fusion", "train"] = "gold"
     pool: Literal["auto", "llm", "gold", "agree"] | None = None

@@ -27,9 +27,8 @@ class EndpointHandler:
         Returns:
             The pipeline's answer; for an input that is refused `{"error": why}`.
         """
-        if not isinstance(data, dict):
-            return {"error": 'give {"inputs": "a text"}, or a list of texts'}
-        inputs, parameters = data.get("inputs"), data.get("parameters") or {}
+        given = data if isinstance(data, dict) else {}
+        inputs, parameters = given.get("inputs"), given.get("parameters") or {}
         if not isinstance(parameters, dict) or set(parameters) - set(OPTIONS):
             return {"error": f"parameters takes {', '.join(OPTIONS)}"}
         is_one = isinstance(inputs, str)

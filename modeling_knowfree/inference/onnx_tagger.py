@@ -85,8 +85,9 @@ class OnnxTagger:
         if isinstance(texts, dict | bytes) or not isinstance(texts, Iterable):
             raise ValueError(f"takes text, not {type(texts).__name__}: give a string or a list of them")
         given: list[Any] = [texts] if isinstance(texts, str) else list(texts)
-        units = is_split_into_words and not isinstance(texts, str) and bool(given) and isinstance(given[0], str)
-        given, alone = ([given] if units else given), units or isinstance(texts, str)
+        is_one = isinstance(texts, str)
+        if is_split_into_words and not is_one and given and isinstance(given[0], str):
+            given, is_one = [given], True
         floor: Any = self.config["threshold"] if threshold is None else threshold
         if not isinstance(floor, Real) or not 0 < float(floor) < 1:
             raise ValueError(f"threshold={floor!r}: give a probability between 0 and 1")
@@ -117,7 +118,7 @@ class OnnxTagger:
             self._run(jobs[:count], float(floor))
             jobs = jobs[count:]
         found = [self._spans(document, decoding or self.config["decoding"]) for document in documents]
-        return found[0] if alone else found
+        return found[0] if is_one else found
 
     def _document(self, text: Any, at: int, split: bool) -> dict[str, Any]:
         check_unicode(text, at)

@@ -72,14 +72,16 @@ def test_a_generator_of_units_streams_too(tagger):
 
 
 def test_what_came_before_an_error_of_the_generator_is_answered(tagger):
-    def texts():
-        yield from ["the bear left"] * 3
+    def texts(before=3):
+        yield from ["the bear left"] * before
         raise OSError("the disk fails")
 
     stream = tagger(texts(), batch_size=2)
     assert [len(next(stream)) for _ in range(3)] == [1, 1, 1]
     with pytest.raises(OSError, match="the disk fails"):
         next(stream)
+    with pytest.raises(OSError, match="the disk fails"):
+        next(tagger(texts(0), batch_size=2))
 
 
 def test_an_error_counts_the_inputs_of_the_whole_stream(tagger):
