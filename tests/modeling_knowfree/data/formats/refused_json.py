@@ -16,6 +16,33 @@ def layers(*kinds: str) -> str:
 PEOPLE = [{"start": 0, "end": 7, "label": "PER"}]
 ONE = [{"start": 0, "end": 1, "label": "PER"}]
 REFUSED = {
+    "a token without its tag": (
+        *("one.json", json.dumps([[{"text": "Mina", "ner": "S-PER"}, {"text": "left"}]]), {}),
+        ["one.json, sentence 1", "token 'left' has no ner", "write O"],
+    ),
+    "a mention beyond its sentence": (
+        "corenlp.json",
+        json.dumps(
+            {
+                "sentences": [
+                    {
+                        "tokens": [{"word": "Mina", "ner": "PER"}],
+                        "entitymentions": [{"tokenBegin": 0, "tokenEnd": 2, "ner": "PER"}],
+                    }
+                ]
+            }
+        ),
+        {},
+        ["corenlp.json, sentence 1", "leaves the sentence of 1 tokens"],
+    ),
+    "mentions of another shape": (
+        "corenlp.json",
+        json.dumps(
+            {"sentences": [{"tokens": [{"word": "Mina", "ner": "PER"}], "entitymentions": [{"begin": 0, "end": 1}]}]}
+        ),
+        {},
+        ["corenlp.json", "entitymentions holds {'begin': 0, 'end': 1}", "tokenBegin, tokenEnd, ner"],
+    ),
     "stated texts contradict": (
         *(
             "own.jsonl",

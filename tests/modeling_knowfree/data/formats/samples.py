@@ -36,6 +36,11 @@ def array(*entries: Any) -> str:
     return json.dumps(entries, ensure_ascii=False, indent=1)
 
 
+def tokens_of(words: list[str], tags: str, key: str, **more: str) -> list[dict]:
+    """A sentence's tokens as objects: the word under `key`, its tag under `ner`, and more of each."""
+    return [{**more, key: word, "ner": tag} for word, tag in zip(words, tags.split(), strict=True)]
+
+
 RIO: Expected = [
     (["Mina", "Bo", "left", "🚲", "Port", "Rio", "."], [(0, 2, "PER"), (4, 6, "LOC")]),
     (["It", "rained", "."], []),

@@ -18,6 +18,7 @@ from tests.modeling_knowfree.data.formats.samples import (
     label_studio,
     lines,
     span,
+    tokens_of,
 )
 
 SAMPLES = [
@@ -113,6 +114,68 @@ SAMPLES = [
     Sample("cas-json", "doc.json", cas(), NESTED, told=("1 spans without a label",)),
     Sample("spacy-v2", "train.json", array([TEXT, {"entities": TRIPLES}], [RAIN, {"entities": []}]), NESTED),
     Sample("spacy-v2", "train.jsonl", lines([TEXT, {"entities": TRIPLES}], [RAIN, {"entities": []}]), NESTED),
+    Sample(
+        "token-json",
+        "spacy.json",
+        array(
+            {
+                "id": 0,
+                "paragraphs": [
+                    {
+                        "raw": f"{TEXT} {RAIN}",
+                        "sentences": [
+                            {"tokens": tokens_of(RIO[0][0], "B-PER L-PER O O B-LOC L-LOC O", "orth"), "brackets": []},
+                            {"tokens": tokens_of(RIO[1][0], "O O O", "orth"), "brackets": []},
+                            {"tokens": tokens_of(["Port", "Rio"], "- -", "orth"), "brackets": []},
+                        ],
+                        "cats": [],
+                    }
+                ],
+            }
+        ),
+        RIO,
+        told=("1 sentences with tokens that nobody tagged",),
+    ),
+    Sample(
+        "token-json",
+        "corenlp.json",
+        json.dumps(
+            {
+                "sentences": [
+                    {
+                        "index": 0,
+                        "tokens": tokens_of(["Mina", "Rio", "it", "("], "PER PER O O", "originalText", word="-LRB-"),
+                        "entitymentions": [
+                            {"tokenBegin": 0, "tokenEnd": 1, "text": "Mina", "ner": "PER"},
+                            {"tokenBegin": 1, "tokenEnd": 2, "text": "Rio", "ner": "PER"},
+                            {"tokenBegin": 2, "tokenEnd": 3, "text": "it", "ner": "PER"},
+                        ],
+                    }
+                ]
+            },
+            indent=1,
+        ),
+        [(["Mina", "Rio", "it", "("], [(0, 1, "PER"), (1, 2, "PER")])],
+        told=("1 mentions whose tokens have another tag (pronouns) left out: 'it'",),
+    ),
+    Sample(
+        "token-json",
+        "stanza.json",
+        json.dumps(
+            [
+                [
+                    {"id": 1, "text": "Mina", "ner": "S-PER"},
+                    {"id": [2, 3], "text": "du", "ner": "O"},
+                    {"id": 2, "text": "de"},
+                    {"id": 3, "text": "le"},
+                    {"id": 4, "text": "Port", "ner": "B-LOC"},
+                    {"id": 5, "text": "Rio", "ner": "E-LOC"},
+                ]
+            ],
+            indent=1,
+        ),
+        [(["Mina", "du", "Port", "Rio"], [(0, 1, "PER"), (2, 4, "LOC")])],
+    ),
     Sample(
         "gliner",
         "gliner.json",
