@@ -407,7 +407,6 @@ def labels(folder: Path, as_json: bool, **options: Any) -> None:
     changes = {name: value for name, value in options.items() if value is not None}
     with open_run(folder, load_settings(folder, changes), offline=True, writes=True, accept_changes=True) as run:
         counts = run.write()
-        run.record_state()
         change_settings(folder, changes)
     if as_json:
         click.echo((folder / "label_map.json").read_text(encoding="utf-8"))
@@ -434,6 +433,7 @@ def export(folder: Path, format_: str, output: Path, decisions: Path | None) -> 
     """
     from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions, unmatched
     from augmentation.review.export import export_conll, export_datasets, export_jsonl
+    from augmentation.settings import changes_of
     from modeling_knowfree.data.rows import InputError
     from modeling_knowfree.files import is_taken
 
@@ -448,6 +448,8 @@ def export(folder: Path, format_: str, output: Path, decisions: Path | None) -> 
         click.echo(f"{config}: " + (f"left out {told}" if told else "all rows and spans"))
     if lost := unmatched(folder, decided):
         click.echo(lost, err=True)
+    if changes := changes_of(folder):
+        click.echo(f"these results are from before: {'; '.join(changes)}", err=True)
     click.echo(f"written to {output}" + ("" if given else "; no decisions file, nothing was rejected"))
 
 

@@ -29,10 +29,6 @@ COMPLETION_SHARE = {
 """Tokens of an answer as a share of the tokens of its input, low and high; rules of thumb, for cost ranges."""
 
 
-_ONCE = {"terms", "attributes"}
-"""Tasks whose questions all rows share."""
-
-
 def tokens_of(text: str) -> float:
     """About how many tokens a text has: a character of Chinese, Japanese or Korean each, else a quarter."""
     wide = sum(ord(char) > 0x2E7F for char in text)
@@ -51,16 +47,15 @@ class Tally:
 
     @classmethod
     def of(cls, works: Iterable[Work[Any]], known: Callable[[Request], Outcome | None]) -> "Tally":
-        """What works would ask next after the outcomes that are `known`; nothing is sent, memory does not grow."""
+        """What works would ask next after the outcomes that are `known`, the same question once; nothing is sent, and
+        of each question a number is kept."""
         tally = cls()
-        shared: set[str] = set()
+        counted: set[int] = set()
 
         def is_new(request: Request) -> bool:
-            if request.task not in _ONCE:
-                return True
-            seen = request.row_id in shared
-            shared.add(request.row_id)
-            return not seen
+            number, before = int(request.key("")[:16], 16), len(counted)
+            counted.add(number)
+            return len(counted) > before
 
         for work in works:
             state = replay(work, known)

@@ -1,9 +1,13 @@
 """Whether an augmentation has come to its end, and its results lie in its folder as it left them."""
 
+import hashlib
+import json
 from pathlib import Path
+from typing import Any
 
-from augmentation.settings import COUNTS_FILE, STATE_FILE, Settings, state_of
+from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, state_of
 from modeling_knowfree.data.rows import InputError, stored_in, stored_object
+from modeling_knowfree.files import write_whole
 
 
 def number_of_lines(path: Path) -> int:
@@ -14,13 +18,60 @@ def number_of_lines(path: Path) -> int:
         return sum(line.endswith(b"\n") for line in file)
 
 
+def _digest(state: dict[str, Any]) -> str:
+    made_from = {part: state[part] for part in ("input", "settings")}
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def record_state(folder: Path, state: dict[str, Any], *, written: bool = False) -> None:
+    """Note in `state.json` which input and settings a run goes by; `results` there is the digest of those that the
+    results beside it were made from, which are these where they are `written`."""
+    path = folder / STATE_FILE
+    if written:
+        state = state | {"results": _digest(state)}
+    elif path.is_file() and (before := stored_object(path).get("results")):
+        state = state | {"results": before}
+    write_whole(path, json.dumps(state, ensure_ascii=False, indent=1) + "\n")
+
+
+def check_results(folder: Path) -> None:
+    """
+    Check that the results in a folder are those that were written there, by the last run.
+
+    Raises:
+        InputError: there are none, one is not as long as it was written, or a run with other input or settings has
+            begun since and not come to its end.
+    """
+    mend = f"`knowfree augment run {folder}` makes the results again, and asks what it has no answer to"
+    counts = folder / COUNTS_FILE
+    if not counts.is_file():
+        raise InputError(f"{folder}: no results yet; run `knowfree augment run {folder}` first")
+    with stored_in(counts):
+        lines = stored_object(counts).get("lines", {})  # folders of before have none, and no digest
+        found = {name: number_of_lines(folder / name) for name in lines}
+    for name, number in lines.items():
+        if found[name] != number:
+            raise InputError(f"{folder / name}: {found[name]} lines, where {number} were written; {mend}")
+    with stored_in(folder / STATE_FILE):
+        state = stored_object(folder / STATE_FILE)
+        is_older = state.get("results", _digest(state)) != _digest(state)
+    if is_older:
+        raise InputError(f"{folder}: a run with other input or settings has begun since, and has not ended; {mend}")
+
+
+def recount(folder: Path) -> None:
+    """Note in `counts.json` how long the results are after they were changed on purpose."""
+    counts = stored_object(folder / COUNTS_FILE)
+    names = [name for name in (*RESULTS, *counts.get("lines", ())) if (folder / name).is_file()]
+    counts["lines"] = {name: number_of_lines(folder / name) for name in names}
+    write_whole(folder / COUNTS_FILE, json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
+
+
 def is_finished(folder: Path, settings: Settings) -> bool:
     """Whether all results of these settings are there, none of them shorter than it was written."""
-    counts = folder / COUNTS_FILE
     try:
-        with stored_in(counts):
-            lines = stored_object(counts).get("lines", {})  # folders of before have no such numbers
-            whole = all(number_of_lines(folder / name) == number for name, number in lines.items())
-        return whole and stored_object(folder / STATE_FILE) == state_of(folder, settings)
+        check_results(folder)
+        state = stored_object(folder / STATE_FILE)
+        return {part: state.get(part) for part in ("input", "settings")} == state_of(folder, settings)
     except InputError:
         return False

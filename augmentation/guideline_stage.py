@@ -72,12 +72,12 @@ class GuidelineStage:
         paths = [self.folder / GUIDELINE_FILES[part] for part in missing]
         for path, guideline in zip(paths, told, strict=True):
             if guideline and guideline.left_out is not None:
+                what = f"is left out: {guideline.left_out[:200]!r}" if guideline.left_out else "is all there is"
                 logger.warning(
-                    "%s: cut by max_tokens (guideline) or at %d characters; its unfinished last line is left out: "
-                    "%.200r",
+                    "%s: cut by max_tokens (guideline) or at %d characters; its unfinished last line %s",
                     path,
                     MOST_CHARACTERS,
-                    guideline.left_out,
+                    what,
                 )
         texts = [guideline.text for guideline in told if guideline and guideline.text]
         if len(texts) < len(paths):
@@ -85,7 +85,7 @@ class GuidelineStage:
                 f"the LLM gave no guideline: ask it again (knowfree augment retry-failed {self.folder}), write one "
                 f"into {paths[0]}, or leave induce_guideline out"
             )
-            raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
+            raise StoppedError(Progress(planned=None, outcome="stopped", reason=reason))
         for path, text in zip(paths, texts, strict=True):
             write_whole(path, f"{text}\n")
         probe = " (the probe goes by those beside it, each from one fold alone)" if len(self.shown) > 1 else ""
@@ -93,7 +93,7 @@ class GuidelineStage:
             f"read {self.folder / GUIDELINE_FILES['all']}, which the LLM wrote from the gold, and mend it{probe}; then "
             "run the same command again to tag by it"
         )
-        raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
+        raise StoppedError(Progress(planned=None, outcome="stopped", reason=reason))
 
     def induced(self) -> list[Finished[Guideline | None]]:
         """What the LLM wrote, from stored answers."""

@@ -14,14 +14,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from augmentation.finished import number_of_lines
+from augmentation.finished import number_of_lines, record_state
 from augmentation.guideline_stage import GuidelineStage
 from augmentation.kept import Kept, Told, failed, failure_line, provenance_of
 from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, both, finished
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.tasks import Example, explanation_request
 from augmentation.pool_stage import PoolAnswer, PoolStage
-from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, check_state
+from augmentation.settings import COUNTS_FILE, RESULTS, Settings, check_state
 from augmentation.steps.annotation import annotate
 from augmentation.steps.annotator import SWAPPED, TargetSettings, gold_pairs
 from augmentation.steps.asking import Annotation
@@ -88,12 +88,19 @@ class Augmentation:
         labels: set[str] = set()
         examples: list[tuple[str, tuple[tuple[str, str], ...]]] = []
         source: set[str] = set()
+        augmented = 0
         for row in self.rows(quiet=False):
+            augmented += bool(row.get("extensions") or row.get("synthetic"))
             self._ids.add(row["id"])
             labels.update(entity["label"] for entity in row["entities"])
             source |= sentence_keys(self.text(row["tokens"]), self.unit)
             if len(examples) < settings.target_examples:
                 examples.append((self.text(row["tokens"]), gold_pairs(row, self.unit)))
+        if augmented:
+            told_of = (
+                "%s: %d rows are augmented already: their extensions are not kept, and what is synthetic counts as gold"
+            )
+            logger.warning(told_of, settings.train_file, augmented)
         told = TargetSettings(
             labels=tuple(sorted(labels)),
             examples=tuple(examples),
@@ -217,7 +224,7 @@ class Augmentation:
             StoppedError: budget or Ctrl-C; call again to go on.
             StopRunError: the server refuses every request.
         """
-        self.record_state()
+        record_state(self.folder, self.state)
 
         def stage(name: str, works: Callable[[], Iterable[Work[Any]]]) -> None:
             answer_all(works, self.runner, partial(on_progress, name) if on_progress else None)
@@ -249,10 +256,6 @@ class Augmentation:
             stage(f"merge {part}", partial(lambda work: [work()], proposed))
             known = self._finished(proposed()).value
             keys |= {type_class.key for type_class in fresh}
-
-    def record_state(self) -> None:
-        """Note in `state.json` which input and settings the results are made from."""
-        write_whole(self.folder / STATE_FILE, json.dumps(self.state, ensure_ascii=False, indent=1) + "\n")
 
     # the answers
 
@@ -369,14 +372,16 @@ class Augmentation:
         for name in RESULTS:
             if self.folder / name not in paths.values():  # of an earlier run with other settings
                 (self.folder / name).unlink(missing_ok=True)
-        counts["lines"] = {path.name: number_of_lines(path) for path in paths.values()}
 
         repairs = [repair for merge in merges for repair in merge.value.repairs]
         write_whole(self.folder / "label_map.json", label_map_json(label_map, self.settings.encoder, repairs))
-        write_rows(self.folder / "provenance.jsonl", self._provenance(gold, kept, others))
+        paths["provenance"] = self.folder / "provenance.jsonl"
+        write_rows(paths["provenance"], self._provenance(gold, kept, others))
         write_rows(self.folder / "failed.jsonl", failures)
         self.runner.store.keep_failures(keys)
+        counts["lines"] = {path.name: number_of_lines(path) for path in paths.values()}
         write_whole(self.folder / COUNTS_FILE, json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
+        record_state(self.folder, self.state, written=True)
         return counts
 
     def _fused(self, gold: Iterable[Told], label_map: LabelMap) -> Iterator[Row]:

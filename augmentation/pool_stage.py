@@ -21,7 +21,7 @@ from augmentation.steps.explanations import sentence_key
 from augmentation.steps.picking import DOUBT_THRESHOLD, doubt_of, pick
 from augmentation.steps.pool import Pool
 from augmentation.steps.teacher import TEACHER_FILE, Teacher, label_precision, teacher_table
-from modeling_knowfree.data.rows import InputError, Row, stored_object
+from modeling_knowfree.data.rows import InputError, Row, stored_in, stored_object
 from modeling_knowfree.files import write_whole
 from modeling_knowfree.units_knowfree import join_units
 
@@ -85,7 +85,11 @@ class PoolStage:
         picked = stored_object(path)
         names = self._keys if "texts" in picked else [row["id"] for row in self.pool.rows]  # older files have ids alone
         places = {name: at for at, name in enumerate(names)}
-        return [places[name] for name in picked.get("texts", picked["ids"]) if name in places]
+        with stored_in(path):
+            told = picked["texts"] if "texts" in picked else picked["ids"]
+            if not all(isinstance(name, str) for name in told):
+                raise TypeError("a text or id is no string")
+            return [places[name] for name in told if name in places]
 
     @property
     def chooses(self) -> bool:
@@ -203,7 +207,7 @@ class PoolStage:
             return
         if failed := report["probe_failed"]:
             reason += f". {failed} of its answers cannot be used: knowfree augment retry-failed {self.folder}"
-        raise StoppedError(Progress(planned=None, outcome="budget", reason=reason))
+        raise StoppedError(Progress(planned=None, outcome="stopped", reason=reason))
 
     # the answers
 

@@ -1,6 +1,5 @@
 """Settings of an augmentation run: one file that people edit, and the record of what a run was made from."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Collection, Mapping
@@ -16,9 +15,9 @@ from augmentation.steps.guideline import GUIDELINE_FILES
 from augmentation.steps.label_merging import MergeSettings
 from augmentation.steps.picking import Pick
 from modeling_knowfree import settings as yaml_settings
-from modeling_knowfree.data.rows import InputError, stored_object
+from modeling_knowfree.data.rows import InputError, stored_in, stored_object
 from modeling_knowfree.encoders import sentence_encoder_of
-from modeling_knowfree.files import write_whole
+from modeling_knowfree.files import sha256_of, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -297,7 +296,7 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     files = {name: getattr(settings, name) for name in FILES}
     if settings.induce_guideline and (settings.unlabeled_file or settings.guideline_parts):
         files |= {name: name for name in GUIDELINE_FILES.values() if (folder / name).is_file()}
-    hashes = {name: hashlib.sha256((folder / path).read_bytes()).hexdigest() for name, path in files.items() if path}
+    hashes = {name: sha256_of(folder / path) for name, path in files.items() if path}
     left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))
     left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
     left_out |= set() if settings.induce_guideline else {"induce_guideline"}
@@ -340,27 +339,49 @@ def check_state(folder: Path, settings: Settings, *, accept_changes: bool = Fals
     """
     check_files(folder, settings)
     state = state_of(folder, settings)
+    changes = [] if accept_changes else changes_since(folder, state)
+    if changes:
+        raise InputError(
+            f"{folder}: this run was made from other input or settings: {'; '.join(changes)}. Give "
+            "--accept_changes to go on with the new ones (answers that still fit are kept), or use another folder"
+        )
+    return state
+
+
+def changes_of(folder: Path) -> list[str]:
+    """As `changes_since`, of the input and settings that lie there now; nothing where these are gone."""
+    try:
+        return changes_since(folder, state_of(folder, load_settings(folder)))
+    except (InputError, OSError):
+        return []
+
+
+def changes_since(folder: Path, state: dict[str, Any]) -> list[str]:
+    """What differs between `state` and the one that a run folder records, `name before -> now` each; nothing where
+    it records none.
+
+    Raises:
+        InputError: `state.json` is not as it was written.
+    """
     path = folder / STATE_FILE
-    if path.is_file() and not accept_changes:
-        before = stored_object(path)
+    if not path.is_file():
+        return []
+    before = stored_object(path)
+    with stored_in(path):
         additions = {"ask"} | set(GUIDELINE_FILES.values()) - before.get("input", {}).keys()  # what is there stays
         additions |= {"explain"} if state["settings"]["explain"] else set()
         if not before["settings"]["explain"]:  # synthetic sentences join what is there
             additions |= {"swap_mentions"} - before["settings"].keys()
-        if None in (before["settings"].get("ask"), settings.ask):  # all texts: none was picked, or none will be
+        if None in (
+            part["settings"].get("ask") for part in (before, state)
+        ):  # all texts: none was picked, or none will be
             additions |= {"pick"}
-        changes = [
+        return [
             f"{name} {show(before.get(part, {}).get(name))} -> {show(values.get(name))}"
             for part, values in state.items()
             for name in sorted((set(values) | set(before.get(part, {}))) - additions)
             if before.get(part, {}).get(name) != values.get(name)
         ]
-        if changes:
-            raise InputError(
-                f"{folder}: this run was made from other input or settings: {'; '.join(changes)}. Give "
-                "--accept_changes to go on with the new ones (answers that still fit are kept), or use another folder"
-            )
-    return state
 
 
 def show(value: Any) -> str:

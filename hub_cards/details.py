@@ -89,13 +89,10 @@ class Details(BaseModel):
 
     @field_validator("language", mode="before")
     @classmethod
-    def _one_or_more(cls, language: Any) -> Any:
-        return () if language is None else language if isinstance(language, (list, tuple)) else (language,)
-
-    @field_validator("language", mode="before")
-    @classmethod
-    def _known_language(cls, language: Any) -> Any:
-        for code in language if isinstance(language, (list, tuple)) else (language,):
+    def _languages(cls, language: Any) -> Any:
+        """One or several, or none."""
+        language = () if language is None else language if isinstance(language, (list, tuple)) else (language,)
+        for code in language:
             # YAML reads `no`, Norwegian, as false.
             if not isinstance(code, str) or not (code in LANGUAGES or THREE_LETTERS.fullmatch(code)):
                 raise ValueError(f'{show(code)} is no ISO 639 code; write "zh", "en", "no", … in quotes')

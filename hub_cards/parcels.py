@@ -15,6 +15,7 @@ from transformers.dynamic_module_utils import get_relative_imports
 from augmentation.review.export import CONFIGS
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from modeling_knowfree.data.rows import InputError, show, stored_object
+from modeling_knowfree.loading import has_vocabulary
 
 from .details import Details
 from .facts import INDEX, WEIGHTS, read_augmentation, read_model, weight_files
@@ -205,7 +206,7 @@ def _check_model_folder(folder: Path) -> None:
         raise InputError(f"{folder}: config.json takes its code from another repository ({foreign[0]}){again}")
     if missing := _missing_code(folder, config):
         raise InputError(f"{folder}: the code {', '.join(missing)} is missing beside the weights{again}")
-    if "tokenizer_config.json" not in names:
+    if "tokenizer_config.json" not in names or not has_vocabulary(folder):
         raise InputError(
             f"{folder}: no tokenizer; add it with `AutoTokenizer.from_pretrained(ENCODER).save_pretrained(…)`"
         )

@@ -177,8 +177,8 @@ class PackedBand:
 class TiledBlock:
     """A rectangle of the band as one list of cells, row after row, each row with ω cells more on both sides: a
     neighbour along the end index is a neighbour in the list. `spans` `[M, D̃]`, M = 2ω + whole tiles; `inside` `[M]`,
-    whether the cell's end is in its sentence; `wanted` `[M - 2ω, D̃]`, all but the first and last ω; `once`, what a
-    forward's blocks need not make again."""
+    whether the cell's end is in its sentence; `wanted` `[M - 2ω, D̃]`, all but the first and last ω; `once`, a cache
+    that the blocks of one forward share."""
 
     spans: Tensor
     wanted: Tensor
@@ -252,8 +252,9 @@ class TiledBand:
 
 @dataclass
 class Plane:
-    """All starts of padded sentences against all ends, or against those that a width limit leaves, as the only block of
-    itself: for every kind of tracing, its shapes being sums of L and constants; and for the mixer that needs them all.
+    """All starts of padded sentences against all ends, or against those that a width limit leaves, as one block,
+    which iterating yields: for every kind of tracing, its shapes being sums of L and constants; and for the mixer that
+    needs them all.
     `spans` `[B, L, C, D̃]`, ω more at both edges; `inside` `[B, L | 1, C]`, whether the cell's end is in its sentence;
     `starts_real` `[B, L]`; `limit` widths are wanted; `limited`: column c is the end c - ω, or start + c - ω."""
 

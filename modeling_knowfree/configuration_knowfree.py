@@ -86,7 +86,7 @@ class KnowFreeConfig(PretrainedConfig):
         max_span_width (`int`, *optional*): widest span scored, in units; `None`: every span.
         id2label (`dict[int, str]`): the target labels, columns 0 … N_tgt-1.
         extension_labels (`list[str]`): names of columns N_tgt …; seen by training only.
-        extension_weights (`list[float]`): α_i (eq 15), one for each extension label.
+        extension_weights (`list[float]`): α_i (eq 15), one for each extension label, by default 1.
         extension_limit (`float`, *optional*): most that the loss of all extension labels may be in a batch, in
             multiples of the targets'; where it is more it is scaled down. By default it may be anything, as in the
             paper.
@@ -99,7 +99,8 @@ class KnowFreeConfig(PretrainedConfig):
         decoding (`"flat"`, `"nested"`, `"all"`): which hits may stand together.
         multi_label (`bool`): whether one span may carry several target labels.
         train_lengths (`dict[str, int]`, *optional*): `median`, `p95` and `max` of the lengths of the sentences trained
-            on, in units; the pipeline cuts long texts by them. `None`: not known.
+            on, in units, and `sentences` of a training row at most; the pipeline cuts long texts by them. `None`: not
+            known.
 
     Raises:
         ValueError: for a value of another type or outside the choices above, sizes that do not divide, or that no
@@ -162,7 +163,7 @@ class KnowFreeConfig(PretrainedConfig):
         self.head_dropout = head_dropout
         self.max_span_width = max_span_width
         self.extension_labels = _extension_labels(extension_labels or [])
-        self.extension_weights = extension_weights or [1.0] * len(self.extension_labels)
+        self.extension_weights = [1.0] * len(self.extension_labels) if extension_weights is None else extension_weights
         self.extension_limit = extension_limit
         self.tag_weight = tag_weight
         self.extension_tag_weight = extension_tag_weight

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Span(NamedTuple):
-    """A scored span: units `[start, end)`, label column, probability, and its logit (of gold spans without end)."""
+    """A scored span: units `[start, end)`, label column, probability, and its logit, infinite for gold spans."""
 
     start: int
     end: int

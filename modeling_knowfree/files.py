@@ -1,6 +1,7 @@
 """Files written whole or not at all, and what to tell when a disk will not have them."""
 
 import errno
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -25,6 +26,12 @@ _MENDS = {
 }
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # an error of a disk, not of what is copied to it
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file's bytes, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def disk_trouble(error: OSError) -> str | None:

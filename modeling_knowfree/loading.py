@@ -75,6 +75,11 @@ def load_encoder_config(name: str) -> PretrainedConfig:
     return config
 
 
+def has_vocabulary(folder: Path) -> bool:
+    """Whether a tokenizer's vocabulary lies in a folder; `tokenizer_config.json` alone makes an empty tokenizer."""
+    return any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern))
+
+
 def load_tokenizer(name: str, **options: Any):
     """
     The tokenizer in a folder or Hub repository.
@@ -83,7 +88,7 @@ def load_tokenizer(name: str, **options: Any):
         InputError: a folder without one: transformers would make an empty one up.
     """
     folder = Path(name)
-    if folder.is_dir() and not any(path for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
+    if folder.is_dir() and not has_vocabulary(folder):
         told = folder / "tokenizer_config.json"
         if told.is_file() and stored_object(told).get("tokenizer_class") in _WITHOUT_VOCABULARY:
             raise InputError(f"{name}: its tokenizer, of characters or bytes, has no fast form; {_NAME_ANOTHER}")

@@ -332,7 +332,8 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         return logits.masked_fill(outside, torch.finfo(logits.dtype).min)
 
     def _mixed(self, block: PackedBlock | TiledBlock | Plane) -> Tensor:
-        """Eqs 10-12: the block's wanted spans, each with what it hears from its neighbours."""
+        """Eqs 10 and 11, and the sum `H_B + H_G` that eq 12 maps: the block's wanted spans, each with what it hears
+        from its neighbours."""
         mixed = self.mixer(block)
         if mixed is None:
             return block.wanted

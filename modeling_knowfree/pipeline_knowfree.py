@@ -65,7 +65,7 @@ class KnowFreePipeline(Pipeline):
             `"inside_sentences"`, where the windows overlap.
         ignore_labels (`list[str]`): labels whose spans are left out of the answer.
         aggregation_strategy (`str`): the habit of token classification; any but `"none"`, since spans are whole.
-        num_workers (`int`): the same; texts are read in this process.
+        num_workers (`int`): accepted, and ignored: texts are read in this process.
 
     Returns:
         For each input a list of `{"entity_group", "score", "word", "start", "end"}`, sorted by start, then end; offsets
@@ -151,6 +151,8 @@ class KnowFreePipeline(Pipeline):
         spans_per_batch: int | None = None,
         **kwargs: Any,
     ) -> Any:
+        if args:
+            raise ValueError(f"{len(args)} values after the texts: give options by name, such as threshold=0.4")
         before, _, after = self._sanitize_parameters(**kwargs)
         before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
         limits = self._limits((self._batch_size or 8) if batch_size is None else batch_size, spans_per_batch)

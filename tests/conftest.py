@@ -230,7 +230,6 @@ def augmented(tmp_path_factory) -> Path:
         run = Augmentation(folder, settings, Runner(client, store), letter_counts)
         run.ask()
         run.write()
-        run.record_state()
     return folder
 
 

@@ -51,8 +51,6 @@ def test_rows_in_memory_are_counted_from_1():
     rows = [*GOOD_ROWS, {"id": "x", "tokens": ["a"], "entities": [{"start": 0, "end": 2, "label": "PER"}]}]
     with pytest.raises(InputError, match=r"^memory, row 3 \(id 'x'\): span \[0, 2\) 'PER' leaves"):
         check_rows(rows, path="memory")
-    with pytest.raises(InputError, match=r"^memory, line 9 \(id 'x'\)"):
-        check_rows(rows, path="memory", lines=[1, 5, 9])
     with pytest.raises(InputError, match=r"^memory: no rows"):
         check_rows([], path="memory")
 

@@ -290,11 +290,18 @@ def test_predict_takes_the_key_that_can_be_tagged(command, trained, tmp_path):
     assert [json.loads(line)["text"] for line in out.splitlines()] == ["the bear left", "at 5 am"]
 
 
+def test_predict_does_not_advise_to_tag_the_lines_of_a_table(command, trained, tmp_path):
+    (tmp_path / "in.csv").write_text("id,text\n1,the bear left\n")
+    code, _, err = command("predict", "--model", trained, "--input", tmp_path / "in.csv")
+    assert code == 2 and "in.csv, line 1: not JSON" in err and "a table is not read here" in err
+
+
 @pytest.mark.parametrize(
     ("line", "fragments"),
     [
         (b"the bear left", ["not JSON", "--text"]),
-        (b"[" * 100_000, ["not JSON", "--text"]),
+        (b"[" * 100_000, ["not JSON", "broken or cut off"]),
+        (b'{"text": "cut off', ["not JSON", "broken or cut off"]),
         (b'{"words": ["a"]}', ['{"tokens":']),
         (b'{"tokens": "a b"}', ['{"tokens":']),
         (b'{"tokens": ["a", 3]}', ['{"tokens":']),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -11,17 +12,31 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 
 from augmentation.llm.repair import RepairError, repair
 from augmentation.llm.tasks import Task
+from modeling_knowfree.data.rows import bare
 
 MAX_ANSWER_CHARACTERS = 400_000
 MAX_DEPTH = 32
-MAX_REPAIRS = 16
+MAX_REPAIRS = 1000
+MAX_NAME_CHARACTERS = 100
 
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+TypeName = Annotated[
+    str,
+    BeforeValidator(lambda value: bare(value) if isinstance(value, str) else value),
+    StringConstraints(min_length=1, max_length=MAX_NAME_CHARACTERS),
+]
 Tag = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 
 
 class AnswerError(Exception):
-    """The completion cannot be used; the message says why in words that can be quoted to the model."""
+    """The completion cannot be used as it is; the message says why in words that can be quoted to the model.
+
+    `usable` are its items without those that do not fit, for when no better answer comes.
+    """
+
+    def __init__(self, message: str, usable: Parsed | None = None) -> None:
+        super().__init__(message)
+        self.usable = usable
 
 
 class EntityItem(BaseModel):
@@ -29,7 +44,7 @@ class EntityItem(BaseModel):
 
     model_config = ConfigDict(frozen=True, coerce_numbers_to_str=True)
     entity: Name
-    type: Name
+    type: TypeName
 
 
 class PosItem(BaseModel):
@@ -75,12 +90,13 @@ class Parsed:
     `value` is a list of `EntityItem` (entities, targets, verify), `str` (segmentation, terms), `PosItem` (pos),
     `MergeGroup` (merge, merge_standard), `AttributeItem` (attributes) or `VerdictItem` (verify_targets), or one `str`
     (`PROSE`). `repaired`: the JSON was not valid as it stood. `cut`: the token limit ended the answer; of a list the
-    last item was dropped.
+    last item was dropped. `misfits`: items that were left out, of an answer that was asked for again in vain.
     """
 
     value: Any
     repaired: bool = False
     cut: bool = False
+    misfits: int = 0
 
 
 _ITEMS: dict[str, type[BaseModel] | type[str]] = {
@@ -100,6 +116,7 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     task: TypeAdapter(list[item], config=ConfigDict(coerce_numbers_to_str=True) if item is str else None)  # type: ignore[valid-type]
     for task, item in _ITEMS.items()
 }
+_PAIRS = ("entities", "targets", "pos")
 _WRAPPERS = (["items"], ["groups"], ["result"])  # what models name a list that holds everything
 
 _REASONING = re.compile(
@@ -155,12 +172,28 @@ def parse(task: Task, text: str, *, cut: bool = False) -> Parsed:
     if not found.values:
         raise AnswerError(f"no JSON in the answer: {body[:80]!r}")
     cut = cut or found.broken_off  # whatever the server says
-    items, error = _fitting_items(task, found.values, drop_last=cut and found.unbalanced)
+    items, misfits, error = _fitting_items(task, found.values, drop_last=cut and found.unbalanced)
     if error is not None:
-        raise AnswerError(error)
+        raise AnswerError(error, Parsed(items, found.repaired, cut, misfits) if items else None)
     if cut and found.unbalanced and not items:
         raise AnswerError("the answer was cut by the token limit before its first complete item")
     return Parsed(items, repaired=found.repaired, cut=cut)
+
+
+class _Several(list):
+    """What one object with repeated keys stands for: an object at each repetition."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> Any:
+    objects: list[dict[str, Any]] = [{}]
+    for key, value in pairs:
+        if key in objects[-1]:
+            objects.append({})
+        objects[-1][key] = value
+    return objects[0] if len(objects) == 1 else _Several(objects)
+
+
+_LOADED = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, object_pairs_hook=_once_each)
 
 
 class _Found(NamedTuple):
@@ -190,7 +223,7 @@ def _json_values(text: str) -> _Found:
         unbalanced = end is None
         piece = text[start:end]
         try:
-            value = json.loads(piece, parse_int=str, parse_float=str, parse_constant=str)
+            value = _LOADED.decode(piece)
             found.append((value, False))
             is_certain = is_certain or '"' in piece or not value
         except (ValueError, RecursionError):
@@ -257,15 +290,16 @@ def _raw_depth(piece: str) -> int:
     return deepest
 
 
-def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> tuple[list[Any], str | None]:
-    """The items of all values that fit the task, and the complaint about the first misfit: of the values that were
-    meant as items, or where none fits."""
+def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> tuple[list[Any], int, str | None]:
+    """The items of all values that fit the task, how many others there are, and the complaint about the first of these:
+    of the values that were meant as items, or where none fits."""
     fitting: list[Any] = []
+    misfits = 0
     fits = False
     complaint: str | None = None
     complaint_about_items: str | None = None
     for number, value in enumerate(values):
-        items = _items(task, value)
+        items = list(_each(task, _items(task, value)))
         if drop_last and number == len(values) - 1:
             items = items[:-1]
         try:
@@ -275,7 +309,24 @@ def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> tuple[l
             complaint = complaint or _complaint(error)
             if any(isinstance(item, dict) and (item is not value or item.keys() & _ITEM_KEYS[task]) for item in items):
                 complaint_about_items = complaint_about_items or _complaint(error)
-    return fitting, complaint_about_items or (None if fits else complaint)
+            wrong = {int(told["loc"][0]) for told in error.errors(include_url=False, include_context=False)}
+            misfits += len(wrong)
+            sound = [item for at, item in enumerate(_clean(items)) if at not in wrong]
+            fitting.extend(_ADAPTERS[task].validate_python(sound))
+    return fitting, misfits, complaint_about_items or (None if fits else complaint)
+
+
+def _each(task: Task, items: list[Any]) -> Iterator[Any]:
+    """The items, those taken apart that an object with repeated keys stands for; a list of as many strings as an item
+    has keys is one, its values in their order."""
+    names = list(getattr(_ITEMS[task], "model_fields", ()))
+    for item in items:
+        if isinstance(item, _Several):
+            yield from item
+        elif task in _PAIRS and isinstance(item, list) and len(item) == 2 and all(isinstance(e, str) for e in item):
+            yield dict(zip(names, item, strict=True))
+        else:
+            yield item
 
 
 def _items(task: Task, value: Any) -> list[Any]:
@@ -289,15 +340,17 @@ def _items(task: Task, value: Any) -> list[Any]:
     lists = [inner for inner in value.values() if isinstance(inner, list)]
     if task in ("merge", "merge_standard") and list(value) not in _WRAPPERS and _is_name_map(value):
         return [{"standard": name, "synonyms": synonyms} for name, synonyms in value.items()]
-    if len(lists) > 1:  # what was asked for beside what was not: the one that holds anything
+    if len(lists) > 1:  # what was asked for beside what was not: the one that holds anything, or items
         lists = [inner for inner in lists if inner] or [[]]
+        keyed = [inner for inner in lists if all(isinstance(e, dict) and e.keys() & _ITEM_KEYS[task] for e in inner)]
+        lists = keyed if len(keyed) == 1 else lists
     return lists[0] if len(lists) == 1 else [value]
 
 
 def _is_name_map(value: dict[str, Any]) -> bool:
     """Whether an object is groups in the form of equation 3: standard name -> synonyms."""
-    return bool(value) and all(
-        isinstance(inner, list) and inner and all(isinstance(name, str) for name in inner) for inner in value.values()
+    return any(value.values()) and all(
+        isinstance(inner, list) and all(isinstance(name, str) for name in inner) for inner in value.values()
     )
 
 

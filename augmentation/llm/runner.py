@@ -33,7 +33,7 @@ SILENCE_SECONDS = 8.0  # without any answer, until the user is told
 NOTICE_SECONDS = 5.0  # between two notices; pauses shorter than that are not told
 DRAIN_SECONDS = 20.0  # for answers in flight after SIGTERM: a preempted machine has about 30
 
-RunOutcome = Literal["done", "budget", "interrupted"]
+RunOutcome = Literal["done", "budget", "interrupted", "stopped"]
 
 
 @dataclass(slots=True)
@@ -149,6 +149,8 @@ class Runner:
                 if answer.cut:
                     return failed(answer, f"cut at max_tokens={answer.max_tokens}: {error}; raise max_tokens", "cut")
                 if current.reask - request.reask == MAX_REASKS:
+                    if error.usable is not None:
+                        return Outcome(current, answer, error.usable)
                     return failed(answer, f"unusable after {MAX_REASKS} re-asks: {error}", "answer")
                 current = reask(current, answer.text, str(error), model=model)
         failure = self.store.failure(request.key(model))

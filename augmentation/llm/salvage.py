@@ -49,8 +49,9 @@ def salvage(path: Path) -> Salvaged:
         raise StoreError(f"{path}: no such file; nothing to salvage")
     with hold(path):
         if path.exists():
-            with contextlib.suppress(StoreError):
+            with contextlib.suppress(StoreError, sqlite3.Error):
                 check_whole(path)
+                _read_all(path)
                 with Store(path) as store:
                     return Salvaged(sum(store.counts().values()), len(list(store.failures())), None)
         answers, failures = _readable(path, log)
@@ -70,6 +71,14 @@ def salvage(path: Path) -> Salvaged:
                 Path(f"{path}{suffix}").rename(f"{kept}{suffix}")
         fresh.rename(path)
         return Salvaged(len(answers), len(failures), kept)
+
+
+def _read_all(path: Path) -> None:
+    """Read every answer and failure: `check_whole` looks at pages, and a letter that is none stands in a whole page."""
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        for table in ("answers", "failures"):
+            for _ in connection.execute(f"SELECT * FROM {table}"):
+                pass
 
 
 def _remove(path: Path) -> None:

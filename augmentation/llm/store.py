@@ -286,10 +286,6 @@ class Store:
         ]
         return self._submit(statements + ([] if charge is None else [_charged(charge)]))
 
-    def charge(self, charge: Charge) -> Future[None]:
-        """Note what was spent, where no answer came of it."""
-        return self._submit([_charged(charge)])
-
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Hold the store for one run, so that no two runs pay for the same answers.
@@ -387,6 +383,9 @@ class Store:
         self.close()
 
 
+_NOT_WRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+
+
 def make(path: Path) -> None:
     """An empty store, complete before it has its name: a kill leaves no half of one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -407,6 +406,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.DatabaseError as error:
         connection.close()
+        if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:
+            raise StoreError(
+                f"{path} cannot be opened for writing ({error}), which reading its log needs too; make the file and "
+                "its folder writable, or work in a copy of the folder"
+            ) from error
         raise damaged(path, str(error)) from error
     return connection
 

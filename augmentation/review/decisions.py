@@ -2,27 +2,35 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from modeling_knowfree.data.rows import InputError, Row, stored_rows
+from augmentation.review.span_html import span_key
+from modeling_knowfree.data.rows import InputError, Row, stored_in, stored_rows
 
 DECISIONS_FILE = "decisions.json"
+_NEEDED = ("id", "tokens", "entities", "extensions", "source", "parent_id")
 REVIEWED = ("fusion.jsonl", "synthetic.jsonl", "sentences.jsonl", "pool.jsonl")
 
 Verdict = Literal["accepted", "rejected"]
 
 
 class RowDecision(BaseModel):
-    """On one row: the sample as a whole, and single spans by `start-end-label`."""
+    """On one row: the sample as a whole, and single spans by `start-end-label`; `text` is what the row said then, its
+    tokens joined by spaces, in files of before None."""
 
     model_config = ConfigDict(extra="forbid")
     sample: Verdict | None = None
     spans: dict[str, Verdict] = {}
+    text: str | None = None
+
+    def is_on(self, row: Row) -> bool:
+        """Whether the row with this id still says what was decided on."""
+        return self.text in (None, text_of(row))
 
 
 class Decisions(BaseModel):
@@ -32,9 +40,9 @@ class Decisions(BaseModel):
     rows: dict[str, RowDecision] = {}
 
 
-def span_key(span: Mapping[str, object]) -> str:
-    """How a span of a row is named in the decisions file."""
-    return f"{span['start']}-{span['end']}-{span['label']}"
+def text_of(row: Row) -> str:
+    """What a decision knows a row by, beside its id."""
+    return " ".join(row["tokens"])
 
 
 def read_decisions(path: Path) -> Decisions:
@@ -61,11 +69,13 @@ def read_decisions(path: Path) -> Decisions:
 def apply_decisions(rows: Iterable[Row], decisions: Decisions, counts: Counter[str]) -> Iterator[Row]:
     """The rows without rejected samples and spans; `counts` gets `samples`, `targets` and `extensions` left out.
 
-    Synthetic rows of a rejected gold sample stay: they are reviewed by themselves.
+    Rows that say something else now stay, and so do synthetic rows of a rejected gold sample: they are reviewed by
+    themselves.
     """
     counts.update(samples=0, targets=0, extensions=0)
     for row in rows:
         decision = decisions.rows.get(row["id"], RowDecision())
+        decision = decision if decision.is_on(row) else RowDecision()
         if decision.sample == "rejected":
             counts["samples"] += 1
             continue
@@ -79,8 +89,15 @@ def apply_decisions(rows: Iterable[Row], decisions: Decisions, counts: Counter[s
 
 def reviewed_rows(folder: Path) -> Iterator[Row]:
     """The rows of a run folder's results that people decide on, each once."""
-    paths = (folder / name for name in REVIEWED)
-    return chain.from_iterable(stored_rows(path) for path in paths if path.exists())
+    return chain.from_iterable(_rows_of(folder / name) for name in REVIEWED if (folder / name).exists())
+
+
+def _rows_of(path: Path) -> Iterator[Row]:
+    for row in stored_rows(path):
+        with stored_in(path):
+            if missing := [key for key in _NEEDED if key not in row]:
+                raise KeyError(missing[0])
+        yield row
 
 
 def unmatched(folder: Path, decisions: Decisions) -> str | None:
@@ -88,7 +105,7 @@ def unmatched(folder: Path, decisions: Decisions) -> str | None:
     left = {row_id: set(decision.spans) for row_id, decision in decisions.rows.items()}
     for row in reviewed_rows(folder):
         row_id, spans = row["id"], {span_key(span) for span in (*row["entities"], *row["extensions"])}
-        if row_id in left and left[row_id] <= spans:
+        if row_id in left and decisions.rows[row_id].is_on(row) and left[row_id] <= spans:
             del left[row_id]
     if not left:
         return None

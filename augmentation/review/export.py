@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from augmentation.finished import check_results
 from augmentation.review.decisions import Decisions, apply_decisions
 from modeling_knowfree.data.formats.conll import write_bio
-from modeling_knowfree.data.rows import InputError, Row, stored_in, stored_object, stored_rows, write_rows
+from modeling_knowfree.data.rows import Row, stored_in, stored_object, stored_rows, write_rows
 from modeling_knowfree.files import whole_file, write_whole
 
 if TYPE_CHECKING:
@@ -32,12 +33,10 @@ def configs_of(folder: Path) -> list[str]:
     """The result files that a run has.
 
     Raises:
-        InputError: none.
+        InputError: none, or not as they were written (`check_results`).
     """
-    configs = [config for config in CONFIGS if (folder / f"{config}.jsonl").is_file()]
-    if not configs:
-        raise InputError(f"{folder}: no results yet; run `knowfree augment run {folder}` first")
-    return configs
+    check_results(folder)
+    return [config for config in CONFIGS if (folder / f"{config}.jsonl").is_file()]
 
 
 def export_jsonl(folder: Path, output: Path, decisions: Decisions) -> dict[str, dict[str, int]]:

@@ -12,13 +12,14 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from augmentation.finished import check_results
 from augmentation.kept import failed
 from augmentation.llm.dialogue import Finished
 from augmentation.pipeline import Augmentation
-from augmentation.review.decisions import Decisions, reviewed_rows, span_key
-from augmentation.review.span_html import STYLE, Look, drawn_spans, key, labels_of, looks, render
+from augmentation.review.decisions import Decisions, reviewed_rows, text_of
+from augmentation.review.span_html import STYLE, Look, drawn_spans, key, labels_of, looks, render, span_key
 from augmentation.steps.asking import Annotation
-from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.data.rows import Row
 from modeling_knowfree.units_knowfree import join_units
 
 REASONS = {
@@ -49,11 +50,10 @@ def review_page(run: Augmentation, decisions: Decisions, *, start: int = 0, limi
         decisions: what was decided before.
 
     Raises:
-        InputError: the results are not there.
+        InputError: the results are not there, or not as they were written.
     """
     script = _template_file("review.js")
-    if not (run.folder / "fusion.jsonl").exists():
-        raise InputError(f"{run.folder}: no results yet; run `knowfree augment run {run.folder}` first")
+    check_results(run.folder)
     rows: dict[str, list[Row]] = {}
     for row in reviewed_rows(run.folder):
         whole = row["parent_id"] if row["source"] == "pool" else None
@@ -105,6 +105,7 @@ def _sample(run: Augmentation, row: Row, done: Finished[Any], drawn: Mapping[str
     ]
     return {
         "id": row["id"],
+        "text": text_of(row),
         "source": row["source"],
         "parent_id": row["parent_id"],
         "drawn": Markup(render(row["tokens"], drawn_spans(row), unit=run.unit, drawn=drawn)),

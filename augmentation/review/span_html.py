@@ -54,13 +54,17 @@ class DrawnSpan:
     key: str = ""
 
 
+def span_key(span: Mapping[str, Any]) -> str:
+    """How a span of a row is named on the page and in the decisions."""
+    return f"{span['start']}-{span['end']}-{span['label']}"
+
+
 def drawn_spans(row: Mapping[str, Any]) -> list[DrawnSpan]:
     """Targets and extensions of a row; keys are `start-end-label`."""
     spans = []
     for field, kind in (("entities", "target"), ("extensions", "extension")):
         for span in row.get(field) or ():
-            key = f"{span['start']}-{span['end']}-{span['label']}"
-            spans.append(DrawnSpan(span["start"], span["end"], span["label"], kind, span.get("score"), key))
+            spans.append(DrawnSpan(span["start"], span["end"], span["label"], kind, span.get("score"), span_key(span)))
     return spans
 
 

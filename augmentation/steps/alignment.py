@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
+import regex
 
 from modeling_knowfree.units_knowfree import join_units
 
@@ -43,7 +44,7 @@ class Folded:
 
 
 def fold_with_offsets(text: str) -> Folded:
-    """Fold `text` cluster by cluster; a cluster is a character with the combining marks that follow it.
+    """Fold `text` cluster by cluster (`cluster_ends`).
 
     The decomposed form (NFKD) is what is compared: two strings agree in it exactly when they agree in NFKC, and it
     never joins characters across a cluster's border, so every folded character has an origin.
@@ -58,8 +59,7 @@ def fold_with_offsets(text: str) -> Folded:
     ends: list[int] = []
     opens: list[bool] = []
     closes: list[bool] = []
-    borders = [i for i, char in enumerate(text) if i == 0 or not _continues_cluster(char)] + [len(text)]
-    for start, end in itertools.pairwise(borders):
+    for start, end in itertools.pairwise([0, *cluster_ends(text)]):
         cluster = _fold_cluster(text[start:end])
         size = len(cluster)
         parts.append(cluster)
@@ -70,9 +70,10 @@ def fold_with_offsets(text: str) -> Folded:
     return Folded("".join(parts), tuple(starts), tuple(ends), tuple(opens), tuple(closes))
 
 
-@lru_cache(maxsize=1 << 16)
-def _continues_cluster(char: str) -> bool:
-    return unicodedata.combining(unicodedata.normalize("NFKD", char)[0]) != 0
+def cluster_ends(text: str) -> list[int]:
+    """Where what is drawn as one ends: a letter with its marks, a syllable of Hangul in parts, an emoji put together
+    (extended grapheme clusters of UAX 29)."""
+    return [found.end() for found in regex.finditer(r"\X", text)]
 
 
 @lru_cache(maxsize=1 << 16)
@@ -111,6 +112,11 @@ class UnitText:
     def folded(self) -> Folded:
         """The folded text."""
         return fold_with_offsets(self.text)
+
+    @cached_property
+    def cluster_borders(self) -> frozenset[int]:
+        """Where a span may begin or end without cutting what is drawn as one, such as か\u3099."""
+        return frozenset(range(len(self.text) + 1) if self.text.isascii() else (0, *cluster_ends(self.text)))
 
     def units(self, span: CharSpan) -> tuple[int, int] | None:
         """Units `[start, end)` of a character span, None where a border is not a unit's border."""
@@ -247,7 +253,8 @@ def _find(text: UnitText, entity: str, *, exact_first: bool = True) -> tuple[lis
     if not folded_mention:
         return [], "empty", 0
     off_border = 0
-    exact = [(at, at + len(mention)) for at in _positions(text.text, mention) if _is_whole(text.text, at, len(mention))]
+    whole = text.cluster_borders
+    exact = [(at, at + len(mention)) for at in _positions(text.text, mention) if {at, at + len(mention)} <= whole]
     places = [text.folded.source(at, at + len(folded_mention)) for at in _positions(text.folded.text, folded_mention)]
     normalised = [span for span in places if span]
     rungs = [("exact", exact), ("normalised", normalised)] if exact_first else [("", sorted({*exact, *normalised}))]
@@ -257,11 +264,6 @@ def _find(text: UnitText, entity: str, *, exact_first: bool = True) -> tuple[lis
         if on_border:
             return on_border, rung, off_border
     return [], "", off_border
-
-
-def _is_whole(text: str, start: int, length: int) -> bool:
-    """Whether no character that is drawn as one is cut, such as か\u3099."""
-    return not any(at < len(text) and _continues_cluster(text[at]) for at in (start, start + length))
 
 
 def _positions(text: str, part: str) -> Iterable[int]:

@@ -1,6 +1,5 @@
 """Who puts targets on text (S7): the LLM, told the label set and gold sentences; a trained model; or both."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from augmentation.steps.asking import Annotation, AnnotationSettings, Range, ask
 from augmentation.steps.label_merging import normal_form
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.rows import Row
+from modeling_knowfree.files import sha256_of
 from modeling_knowfree.units_knowfree import join_units
 
 SWAPPED = "mentions"
@@ -147,6 +147,6 @@ def model_provenance(name: str, weights: Path) -> dict[str, Any]:
         "mode": "frozen model",
         "repaired": False,
         "prompt_id": "weights",
-        "prompt_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "prompt_sha256": sha256_of(weights),
         "package_version": package_version(),
     }

@@ -74,6 +74,8 @@ def asked(
             answers = yield from together([asked(make_part, tokens, part, settings, counts, allowed) for part in parts])
             return list(chain.from_iterable(answers))
     counts["failed"] += outcome.parsed is None
+    if outcome.parsed is not None and outcome.parsed.misfits:
+        counts["misfits"] += outcome.parsed.misfits
     return [(window, outcome)]
 
 

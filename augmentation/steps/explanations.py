@@ -124,7 +124,8 @@ def _is_balanced(text: str) -> bool:
     return not stack
 
 
-_CLITIC = re.compile(r"(n't|'(?:s|re|ve|ll|d|m))$", re.IGNORECASE)
+_CLITIC = re.compile(r"(n['’]t|['’](?:s|re|ve|ll|d|m))$", re.IGNORECASE)
+_APOSTROPHES = frozenset("'’")
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class TokenStyle:
         glued: commas and full stops stay on the words before them; then white space alone separates.
         inner_marks: marks that occur inside words, as in `o'brien` or `mid-june`.
         clitics: `'s` and `n't` are words of their own.
+        straight: its apostrophes are `'`, none is `’`.
     """
 
     unit: str
@@ -144,6 +146,7 @@ class TokenStyle:
     glued: bool = False
     inner_marks: frozenset[str] = frozenset()
     clitics: bool = False
+    straight: bool = False
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]], unit: str) -> "TokenStyle":
@@ -153,12 +156,14 @@ class TokenStyle:
             return cls(unit)
         alone = sum(count for token, count in tokens.items() if token in (",", "."))
         glued = sum(count for token, count in tokens.items() if token[-1:] in (",", ".") and token[:-1].isalpha())
+        inner = frozenset(mark for token in tokens for mark in re.findall(r"(?<=\w)[^\w\s](?=\w)", token))
         return cls(
             unit,
             lowercase=all(token == token.lower() for token in tokens),
             glued=glued > alone,
-            inner_marks=frozenset(mark for token in tokens for mark in re.findall(r"(?<=\w)[^\w\s](?=\w)", token)),
+            inner_marks=inner | _APOSTROPHES if inner & _APOSTROPHES else inner,
             clitics=any(_CLITIC.fullmatch(token) for token in tokens),
+            straight=any("'" in token for token in tokens) and not any("’" in token for token in tokens),
         )
 
     def tokens(self, sentence: str) -> list[str]:
@@ -166,6 +171,7 @@ class TokenStyle:
         if self.unit == "character":
             return list(sentence)
         text = sentence.lower() if self.lowercase else sentence
+        text = text.replace("’", "'") if self.straight else text
         if self.glued:
             return text.split()
         return [token for chunk in text.split() for token in self._words(chunk)]
@@ -179,7 +185,7 @@ class TokenStyle:
             while (
                 i + 2 < len(pieces)
                 and word[-1].isalnum()
-                and (pieces[i + 1] in self.inner_marks or (self.clitics and pieces[i + 1] == "'"))
+                and (pieces[i + 1] in self.inner_marks or (self.clitics and pieces[i + 1] in _APOSTROPHES))
                 and pieces[i + 2][0].isalnum()
             ):
                 word += pieces[i + 1] + pieces[i + 2]
@@ -190,9 +196,14 @@ class TokenStyle:
         return words
 
 
+_QUOTES = dict.fromkeys(map(ord, "\"'`´‘’‚‛“”„‟«»‹›「」『』〝〞〟＂＇"))
+_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−－ｰ"), "-")
+
+
 def sentence_key(text: str) -> str:
-    """What makes two sentences the same: the folded text without its final marks."""
-    return fold(text).rstrip("。.!?…")
+    """What makes two sentences the same: the folded text, without quotes, with one kind of dash, and without its final
+    marks."""
+    return fold(text.translate(_QUOTES | _DASHES)).rstrip("。.!?…")
 
 
 _TELLING = {"character": 6, "word": 12}
@@ -233,7 +244,7 @@ class Sentences:
         style: how to cut them into tokens.
         source: keys of the gold sentences.
         held_out: keys of dev and test sentences.
-        free_id: of the other rows.
+        free_id: gives an id that no other row has.
     """
 
     language: str

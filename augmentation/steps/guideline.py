@@ -18,7 +18,8 @@ MOST_CHARACTERS = 8000
 
 
 class Guideline(NamedTuple):
-    """What the LLM wrote, in whole lines; `left_out` is the unfinished last line of one that a limit cut."""
+    """What the LLM wrote, in whole lines; `left_out` is the unfinished last line of one that a limit cut, empty where
+    it was the only line, which is kept."""
 
     text: str
     left_out: str | None = None
@@ -42,8 +43,8 @@ def induce_guideline(
         return None
     text = outcome.parsed.value[:MOST_CHARACTERS]
     if outcome.parsed.cut or text != outcome.parsed.value:
-        text, _, unfinished = text.rpartition("\n")
-        return Guideline(text.rstrip(), unfinished)
+        lines, _, unfinished = text.rpartition("\n")
+        return Guideline(lines.rstrip(), unfinished) if lines.strip() else Guideline(text.rstrip(), "")
     return Guideline(text.rstrip())
 
 

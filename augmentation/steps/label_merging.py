@@ -13,13 +13,16 @@ from typing import Any, Literal
 
 import numpy as np
 
+from modeling_knowfree.data.rows import bare
+
 CHUNK_SIZE = 80
 EXAMPLES_PER_TYPE = 5
 
 
 def normal_form(name: str) -> str:
-    """NFKC, strip, casefold, collapse: names with the same normal form are one class (S4 a)."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    """NFKC, strip, casefold, collapse: names with the same normal form are one class (S4 a). What nobody sees at their
+    edges is no part of them."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", bare(name)).casefold())
     return " ".join(folded.split())
 
 
@@ -222,10 +225,6 @@ class LabelMap:
     types: Mapping[str, RawType] = field(default_factory=dict)
     labels: Mapping[str, Label] = field(default_factory=dict)
 
-    def proposed_names(self) -> list[str]:
-        """The LLM's standard names so far: what new names are compared with in a later version's second pass."""
-        return [label.proposed for label in self.labels.values() if label.proposed is not None]
-
     def shares(self) -> dict[str, int]:
         """Raw types by who decided: `rule`, `llm`, `cluster`, `unverified`."""
         kinds = Counter(
@@ -242,12 +241,13 @@ class LabelMap:
             flat = asdict(entry)
             flat |= flat.pop("verdict")
             types[raw] = {key: round(value, 6) if isinstance(value, float) else value for key, value in flat.items()}
+        members = Counter(entry.standard for entry in self.types.values())
         labels = {
             name: {
                 "reference": label.reference,
                 "radius": round(label.cluster.radius, 6),
                 "pairs": label.cluster.size,
-                "types": sum(entry.standard == name for entry in self.types.values()),
+                "types": members[name],
                 "version": label.version,
             }
             for name, label in self.labels.items()
@@ -276,7 +276,7 @@ def merge_types(
         known: the map so far, `LabelMap(settings)` to start with. Its entries and labels never change.
         classes: all classes of the new mentions, known ones included.
         groups: the LLM's groups over the names of `new_classes(known, classes)`, each exactly once. A group that is
-            named like, or has as a member, one of `known.proposed_names()` asks to join that label.
+            named like, or has as a member, the `proposed` of one of `known.labels` asks to join that label.
         clusters: cluster by class name, for the new classes.
 
     Raises:

@@ -42,6 +42,12 @@ class Proposal:
     examples: dict[str, list[str]]
 
 
+def unit_length(vectors: np.ndarray) -> np.ndarray:
+    """Vectors `[n, d]` of length 1, so that products are cosines; a null vector stays one."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
 def unmerged(classes: Sequence[TypeClass]) -> Work[Proposal]:
     """Every class stands alone: what is left of S4 without the LLM's synonyms (Table 3, w/o S.L.)."""
     return Proposal([Group(type_class.name, (type_class.name,)) for type_class in classes], [], {})

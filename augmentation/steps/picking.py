@@ -11,6 +11,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from augmentation.steps.normalisation import unit_length
+
 Pick = Literal["random", "uncertain", "diverse", "both"]
 PICKS: tuple[Pick, ...] = get_args(Pick)
 SHINGLE = 3
@@ -67,7 +69,7 @@ def _nearest_to_centres(vectors: np.ndarray, number: int, weights: Sequence[floa
     """One text a cluster, the nearest to its centre."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    unit = unit_length(vectors)
     sample_weight = None if weights is None or not any(weights) else np.asarray(weights, dtype=float) + 1e-9
     kind = KMeans if len(unit) <= 5000 else MiniBatchKMeans
     distances = kind(n_clusters=number, n_init=1, random_state=seed).fit_transform(unit, sample_weight=sample_weight)

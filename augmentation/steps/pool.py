@@ -253,7 +253,8 @@ def read_hub_texts(name: str, tokenise: Tokenise, unit: str) -> Iterator[Row]:
     for number, entry in enumerate(found[split], start=1):
         text = entry[column]
         tokens = tokenise(text.strip()) if isinstance(text, str) else _units(text or [], unit)
-        yield {"id": str(entry.get("id") or f"{split}-{number}"), "tokens": tokens, "entities": []}
+        row_id = entry.get("id")
+        yield {"id": f"{split}-{number}" if row_id in (None, "") else str(row_id), "tokens": tokens, "entities": []}
 
 
 def keep_texts(path: Path, rows: list[Row], *, accept_changes: bool) -> None:

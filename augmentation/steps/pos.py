@@ -35,21 +35,24 @@ def universal_tag(tag: str, language: str) -> str:
     Args:
         tag: as a model wrote it: `NOUN`, `Proper noun`, `专有名词`, `NN`, `名詞-固有名詞`, ….
         language: `zh`, `en`, `ja` or `ko`; its names come before the common ones, which hold the universal and the
-            Penn tags.
+            Penn tags; those of the Chinese treebank are in capitals, where PKU's are not.
 
     Returns:
         One of `UPOS`; `X` for a name that no table has.
     """
+    aliases = _aliases()
+    if found := aliases.get(f"{language} capitals", {}).get(tag.strip()):
+        return found
     name = normal_form(tag)
     if name.upper() in UPOS:
         return name.upper()
-    morphemes = [re.split(r"[-/(（:：,，]", morpheme.rstrip(")）")) for morpheme in name.split("+")]
+    morphemes = [re.split(r"[-/(（:：,，|]", morpheme.rstrip(")）")) for morpheme in name.split("+")]
     for form in (name, *(form for forms in morphemes for form in reversed(forms))):  # the head is the first morpheme
         key = re.sub(r"[\s_-]+", "_", form.strip())
-        for table in (language, "common"):
-            found = _aliases().get(table, {}).get(key)
-            if found:
-                return found
+        for spelling in (form.strip(), key, key.rstrip(".")):  # -LRB-; adj.
+            for table in (language, "common"):
+                if found := aliases.get(table, {}).get(spelling):
+                    return found
     return "X"
 
 

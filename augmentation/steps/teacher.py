@@ -2,7 +2,7 @@
 texts without labels."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from augmentation.llm.dialogue import Work
 from augmentation.steps.annotator import TargetSettings, gold_pairs
 from augmentation.steps.asking import Annotation, AnnotationSettings
 from augmentation.steps.explanations import sentence_key
+from augmentation.steps.normalisation import Embed, unit_length
 from augmentation.steps.verification import annotate_targets
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.metrics import LabelledSpan, span_scores
@@ -24,7 +25,6 @@ PRIOR_SPANS = 5
 """A label's precision counts as if so many more of its spans had been seen, at the precision of all labels."""
 
 Example = tuple[str, tuple[tuple[str, str], ...]]
-Embed = Callable[[Sequence[str]], np.ndarray]
 
 
 def fold_of(keys: Sequence[str], seed: int) -> list[int]:
@@ -53,17 +53,17 @@ class Examples:
 
     @cached_property
     def _vectors(self) -> np.ndarray:
-        return self._embed([text for text, _ in self.gold])
+        return unit_length(self._embed([text for text, _ in self.gold]))
 
     def know(self, texts: Iterable[str]) -> None:
         """Embed texts that will be asked about, all at once, if examples have to be chosen for them."""
         fresh = [text for text in dict.fromkeys(texts) if text not in self._texts]
         if len(self.gold) > self.limit > 0 and fresh:
-            self._texts |= dict(zip(fresh, self._embed(fresh), strict=True))
+            self._texts |= dict(zip(fresh, unit_length(self._embed(fresh)), strict=True))
 
     def of(self, text: str, among: Sequence[int] | None = None) -> tuple[Example, ...]:
         """Examples for a text, of the gold `among` (indices; all by default): all in order where they fit, else the
-        nearest ones, the nearest last."""
+        nearest ones (cosine), the nearest last."""
         among = range(len(self.gold)) if among is None else among
         if len(among) <= self.limit:
             return tuple(self.gold[at] for at in among)

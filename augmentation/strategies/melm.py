@@ -81,7 +81,7 @@ def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], tokenizer: Any
     """Tune the model, then draw `asking.per_row` sentences for each gold sentence that has an entity."""
     import torch
 
-    devices = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+    device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
     with torch.random.fork_rng():
         torch.manual_seed(asking.seed)
         labels = sorted({label for seed in seeds for _, _, label in seed.spans})
@@ -93,7 +93,7 @@ def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], tokenizer: Any
             for label in labels:
                 if names[label]:
                     table[tokenizer.convert_tokens_to_ids(marker(label))] = table[names[label]].mean(0)
-        network.to(devices)
+        network.to(device)
         lines = [linearise(seed, tokenizer) for seed in seeds]
         _tune(network, tokenizer, list(filter(_has_entity, lines)), asking.seed)
         network.eval()

@@ -16,7 +16,7 @@ from augmentation.session import ProgressLine, charge, client_of, limits_of, run
 from augmentation.settings import Settings
 from augmentation.steps.annotation import Annotation
 from augmentation.steps.annotator import TargetSettings, gold_pairs
-from augmentation.steps.normalisation import sentence_encoder
+from augmentation.steps.normalisation import sentence_encoder, unit_length
 from augmentation.steps.verification import annotate_targets
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.units_knowfree import infer_unit, join_units
@@ -135,13 +135,8 @@ def nearest_examples(
 
     texts, shown = ([join_units(row["tokens"], unit)[0] for row in some] for some in (rows, gold))
     embed = sentence_encoder(encoder)
-
-    def unit_vectors(some: Sequence[str]) -> "np.ndarray":
-        vectors = np.asarray(embed(some), dtype=np.float64)
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
     known = [(text, gold_pairs(row, unit)) for text, row in zip(shown, gold, strict=True)]
-    similar = unit_vectors(texts) @ unit_vectors(shown).T  # (rows, gold)
+    similar = unit_length(embed(texts)) @ unit_length(embed(shown)).T  # (rows, gold)
     chosen = []
     for text, scores in zip(texts, similar, strict=True):
         order = [at for at in np.argsort(-scores, kind="stable") if shown[at] != text][:number]

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from augmentation.steps.normalisation import sentence_encoder
+from augmentation.steps.normalisation import sentence_encoder, unit_length
 from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.data.rows import Row
 from modeling_knowfree.files import write_whole
@@ -151,8 +151,7 @@ def sentence_map(
         raise InputError(f"{len(texts)} sentences: too few for a picture of how they lie")
     embed = sentence_encoder(encoder)
     with tqdm(total=2, desc="t-SNE", unit="step") as bar:
-        vectors = np.asarray(embed(texts), dtype=np.float64)
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)  # so that Euclid ranks as cosine
+        vectors = unit_length(embed(texts))  # so that Euclid ranks as cosine
         bar.update()
         perplexity = min(30.0, (len(texts) - 1) / 3)
         plane = TSNE(perplexity=perplexity, init="pca", random_state=SEED).fit_transform(vectors)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from augmentation.finished import recount
 from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE
 from augmentation.settings import FILES, change_settings, load_settings
@@ -65,6 +66,7 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
         write_rows(target / "train.jsonl", rows)
         for part in ["synthetic"] * (cell.definition.data == "train") + ["pool"] * bool(pooled):
             write_rows(target / f"{part}.jsonl", [row for row in rows if row["source"] == part])
+        recount(target)
 
 
 def can_load(folder: Path) -> bool:

@@ -57,7 +57,7 @@ from .variants import Variant
 
 logger = logging.getLogger(__name__)
 RECORDED_FILE = "recorded.jsonl"
-"""In a run folder, lines that results.jsonl had without a model: nothing else holds them while it leaves them out."""
+"""In a run folder, results whose model is gone: results.jsonl may leave such a line out, and nothing else holds it."""
 NAMES_IN_RUN = (MODEL, AUGMENTED, RUN_FILE, RESULTS_FILE, RECORDED_FILE, REPORT_FILE, DECISIONS_FILE)
 
 

@@ -17,7 +17,7 @@ from augmentation.settings import check_settings
 from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.teacher import TEACHER_FILE, label_precision
 from modeling_knowfree.data.rows import Row, stored_object, stored_rows, write_rows
-from modeling_knowfree.files import write_whole
+from modeling_knowfree.files import sha256_of, write_whole
 
 from .cells import Cell, shaping_arguments
 from .fingerprints import encoder_fingerprint
@@ -47,7 +47,8 @@ def make_rows(run: Run, cell: Cell) -> None:
     reviewed = folder / DECISIONS_FILE
     decisions = read_decisions(reviewed) if reviewed.exists() else Decisions()
     settings = check_settings(run.augment_values(cell.subset, cell.variant), cell.variant)
-    made_from: list[Any] = [settings.annotator, settings.min_targets, decisions.model_dump()]
+    verdicts = decisions.model_dump(exclude={"rows": {"__all__": {"text"}}})
+    made_from: list[Any] = [settings.annotator, settings.min_targets, verdicts]
     shared = run.settings.shared(cell.variant)
     if shared:
         made_from += [run.settings.share, cell.updates, cell.seed]
@@ -55,7 +56,7 @@ def make_rows(run: Run, cell: Cell) -> None:
         encoder = encoder_fingerprint(run.settings.model_name_or_path)
         made_from += [shaping_arguments(run.settings, cell.definition), encoder]
         if dev := run.settings.validation_file:
-            made_from.append(hashlib.sha256(Path(dev).read_bytes()).hexdigest())
+            made_from.append(sha256_of(Path(dev)))
     if annotator:
         made_from.append(_beside(run, cell, annotator).key())
     base = run.gold(cell.subset) if cell.definition.data == "gold" else folder / "fusion.jsonl"
@@ -65,7 +66,7 @@ def make_rows(run: Run, cell: Cell) -> None:
         made_from += [pooled, run.settings.student_rounds, cell.updates]
         if pooled != "llm":
             made_from.append(_beside(run, cell, "base").key())
-    made_from += [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    made_from += map(sha256_of, files)
     stamp = cell.train_file.with_suffix(".sha256")
     key = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
     if cell.train_file.exists() and stamp.exists() and stamp.read_text() == key:

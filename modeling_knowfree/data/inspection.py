@@ -122,8 +122,8 @@ def compare(readings: Sequence[tuple[str, Sequence[Row]]]) -> dict[str, Finding]
     known = {span["label"] for row in trained for span in row["entities"]}
     seen = {tuple(row["tokens"]): row["id"] for row in trained}
     for name, rows in readings[1:]:
-        lacking = Counter(span["label"] for row in rows for span in row["entities"])
-        for label, count in lacking.items():
+        counts = Counter(span["label"] for row in rows for span in row["entities"])
+        for label, count in counts.items():
             if label not in known:
                 found[f"labels that {first} lacks"].add(f"{label} ({count} spans in {name})")
         for row in rows:

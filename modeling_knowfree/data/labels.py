@@ -1,6 +1,6 @@
 """The label files of released KnowFREE checkpoints and data: txt, and json with `idx` and `is_target`.
 
-Training only: this file is never pushed to the Hub.
+Not part of a pushed model; the Space carries this folder as `knowfree_formats`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Files and Hub data sets -> rows (`rows.py`), in any format of `formats/`, each row checked where it is read, so that
 an error names the line of the file.
 
-A format is recognised by what stands in the file (`--format auto`), or named. Training only: never pushed to the Hub.
+A format is recognised by what stands in the file (`--format auto`), or named. Not part of a pushed model;
+the Space carries this folder as `knowfree_formats`.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def read_file(path: str | os.PathLike[str], *, quiet: bool = False, **options: A
 
 
 def iterate_rows(path: str | os.PathLike[str], *, quiet: bool = False, **options: Any) -> Iterator[Row]:
-    """`read_rows` one row at a time, our own JSON lines in constant memory; an error comes when its row is reached.
+    """`read_rows` one row at a time, of our own JSON lines only ids are kept; an error comes when its row is reached.
     `quiet` logs nothing."""
     job = _Job.of(path, **options)
     found = False

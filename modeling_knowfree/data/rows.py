@@ -7,7 +7,7 @@ spans), and `uncertain`: target spans of a synthetic row on which its annotators
 as there nor as absent. `has_extensions` false: nobody looked for extension labels in it. `weight`, of the row or of one
 of its entities, 0 to 1: what it counts in training.
 
-Training only: this file is never pushed to the Hub.
+Not part of a pushed model; the Space carries this folder as `knowfree_formats`.
 """
 
 from __future__ import annotations
@@ -90,23 +90,19 @@ def check_rows(
     path: str | os.PathLike[str],
     flat: bool | None = None,
     labels: Iterable[str] | None = None,
-    lines: Sequence[int] | None = None,
 ) -> None:
     """Holds rows that are already in memory against the row contract; `read_rows` checks what it reads by itself.
 
     `path` is the name that errors give. `flat` refuses overlapping target spans (two
     labels on the identical span may stand: that is `config.multi_label`), `labels` is the set of target
-    labels allowed (None: any). `lines` are the rows' 1-based lines in the file; without, errors count rows from 1.
+    labels allowed (None: any). Errors count rows from 1.
 
     Raises InputError at the first bad row, or if there is none at all.
     """
     check = RowChecker(flat=flat, labels=labels)
     number = 0
     for number, row in enumerate(rows, start=1):
-        if lines is None:
-            check(row, Place(os.fspath(path), number, noun="row"))
-        else:
-            check(row, Place(os.fspath(path), lines[number - 1]))
+        check(row, Place(os.fspath(path), number, noun="row"))
     if not number:
         no_rows(path)
 

@@ -151,7 +151,8 @@ def after(rows: Iterator[Row], done: Iterable[Row], name: str) -> Iterator[Row]:
 
 def write_lines(lines: Iterator[str], output: Path, run: Mapping[str, Any]) -> None:
     """
-    Adds lines to the part of `output`, each on disk before the next batch is asked for; nothing before there is one.
+    Adds lines to the part of `output`, each handed to the operating system before the next batch is asked for; nothing
+    before there is one.
 
     Args:
         run: with what they are made: a run that goes on must have the same.

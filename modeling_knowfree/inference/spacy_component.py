@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from spacy.language import Language
-from spacy.tokens import Doc, SpanGroup
+from spacy.tokens import Doc, Span, SpanGroup
 from spacy.util import filter_spans, minibatch
 
 from ..pipeline_knowfree import KnowFreePipeline
@@ -91,12 +91,12 @@ class KnowFreeComponent:
                 yield self._set(doc, found)
 
     def _set(self, doc: Doc, found: list[dict[str, Any]]) -> Doc:
-        spans, scores = [], []
+        best: dict[Span, float] = {}  # widened to whole tokens, two may be one
         for answer in found:
             span = doc.char_span(answer["start"], answer["end"], answer["entity_group"], alignment_mode="expand")
             if span is not None:
-                spans.append(span)
-                scores.append(answer["score"])
+                best[span] = max(answer["score"], best.get(span, 0.0))
+        spans, scores = list(best), list(best.values())
         doc.spans[self.spans_key] = SpanGroup(doc, name=self.spans_key, spans=spans, attrs={"scores": scores})
         doc.ents = filter_spans(spans)
         return doc

@@ -389,7 +389,7 @@ def row_of_line(line: str, place: Place, key: str | None) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:
-        bad_input(place, f"not JSON ({error}): {show(line)}", allowed=allowed, mend="for raw text add --text")
+        bad_input(place, f"not JSON ({error}): {show(line)}", allowed=allowed, mend=_mend_of(line, place))
     given = kinds_of_row(row)
     if not given:
         bad_input(place, show(line), allowed=allowed, mend="write it as one of these; for raw text add --text")
@@ -398,6 +398,14 @@ def row_of_line(line: str, place: Place, key: str | None) -> Row:
             place, f"has {given[0]!r}, the first line has {key!r}", allowed="one of the two", mend="tag two files"
         )
     return _kept(row, key or given[0], place)
+
+
+def _mend_of(line: str, place: Place) -> str:
+    if line.lstrip().startswith(("{", "[")):
+        return "write the line anew, it is broken or cut off, or leave it out"
+    if Path(place.path).suffix.lower() in (".csv", ".tsv"):
+        return "a table is not read here: write a JSON object a line, or the texts alone, one a line, and add --text"
+    return "for raw text add --text"
 
 
 def kinds_of_row(row: Any) -> list[str]:

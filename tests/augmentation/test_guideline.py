@@ -141,7 +141,7 @@ def test_plan_counts_the_one_that_synthetic_sentences_want(without_pool):
         ("No articles.\nNo titles, exc", True, ("No articles.", "No titles, exc")),
         ("No articles.\nNo titles.", False, ("No articles.\nNo titles.", None)),
         ("No articles.\n\n" + "x" * 9000, False, ("No articles.", "x" * 7986)),
-        ("No art", True, ("", "No art")),
+        ("No art", True, ("No art", "")),
     ],
 )
 def test_a_cut_guideline_ends_with_a_whole_line(said, cut, kept):

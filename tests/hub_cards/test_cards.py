@@ -19,6 +19,7 @@ from knowfree_hub_cards.details import Details, Source, read_details
 from knowfree_hub_cards.facts import ModelFacts, Overlap, read_augmentation, read_model, read_results
 from knowfree_hub_cards.hub_lists import LICENSES, Creator
 
+from augmentation.finished import recount
 from augmentation.review.decisions import Decisions
 from augmentation.review.export import build_datasets, label_map_features, provenance_features, row_features
 from knowfree import cli
@@ -288,6 +289,7 @@ def test_a_dataset_card_says_nothing_of_what_was_not_made(augmented, tmp_path):
     bare = Path(shutil.copytree(augmented, tmp_path / "augmented"))
     for name in ("synthetic", "train"):
         (bare / f"{name}.jsonl").unlink()
+    recount(bare)
     text = dataset_card("org/a", read_augmentation(bare), DETAILS, {"fusion": row_features()}, {"fusion": SIZE}).text
     assert "An LLM annotated" in text and "entities, parts of speech, words" in text
     assert "New sentences were made" not in text and "Synthetic rows" not in text and "written by a machine" not in text
@@ -492,3 +494,5 @@ def test_the_command_line_wins_over_the_card_file(tmp_path):
         ("zh", "en"),
         {"PER": "a person"},
     )
+    path.write_text("license: mit\nlanguage:\n")
+    assert read_details(path).language == ()

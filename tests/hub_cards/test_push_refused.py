@@ -21,6 +21,9 @@ def harm(folder: Path, what: str) -> None:
             (model / "model.safetensors").write_bytes(weights[: len(weights) // 2])
         case "code gone":
             (model / "units_knowfree.py").unlink()
+        case "vocabulary gone":
+            for path in [*model.glob("tokenizer.json"), *model.glob("vocab*"), *model.glob("*.model")]:
+                path.unlink()
         case "tokenizer gone":
             (model / "tokenizer_config.json").unlink()
         case "another model":
@@ -109,6 +112,7 @@ def harm(folder: Path, what: str) -> None:
         ("weights cut", ["model.safetensors", "not a whole safetensors file"]),
         ("code gone", ["units_knowfree.py", "missing"]),
         ("tokenizer gone", ["no tokenizer", "save_pretrained"]),
+        ("vocabulary gone", ["no tokenizer", "save_pretrained"]),
         ("another model", ["holds a bert model", "knowfree train"]),
         ("code not named", ["auto_map", "save_pretrained"]),
         ("code from elsewhere", ["org/other--modeling_knowfree"]),
@@ -122,7 +126,7 @@ def harm(folder: Path, what: str) -> None:
         ("model gone", ["model", "no such folder", "--model"]),
         ("augmentation gone", ["augmented", "no such folder", "--augmented"]),
         ("card broken", ["card.yaml", "'licence'"]),
-        ("provenance cut", ["provenance.jsonl, line", "not JSON"]),
+        ("provenance cut", ["provenance.jsonl: ", "were written"]),
         ("provenance without a model", ["provenance.jsonl", "has no 'model'"]),
         ("attempts in words", ["provenance.jsonl", "'x'", "put it back"]),
         ("a row without a source", ["fusion.jsonl", "has no 'source'"]),

@@ -127,6 +127,11 @@ def test_bad_input_is_told(tagger, given, options, message):
         tagger(given, **options)
 
 
+def test_options_have_names(tagger):
+    with pytest.raises(ValueError, match="2 values after the texts: give options by name"):
+        tagger("a", 0.99, "flat")
+
+
 def long_units(count: int) -> list[str]:
     words = ["left", "harrow", "creek", "trailhead", "at", "5", "am", ".", "the", "bear", "crossed", "deep", "snow"]
     generator = random.Random(0)

@@ -2,17 +2,28 @@
 const byId = (id) => document.getElementById(id);
 const samples = [...document.querySelectorAll("article")].map((element) => ({
   element, id: element.dataset.id,
-  spans: JSON.parse(element.querySelector('script[type="application/json"]').textContent).spans,
+  ...JSON.parse(element.querySelector('script[type="application/json"]').textContent),
 }));
 const decisions = JSON.parse(byId("decisions").textContent);
 decisions.rows = Object.assign(Object.create(null), decisions.rows);  // an id may be `constructor`
-const row = (id) => (decisions.rows[id] ??= { spans: {} });
+const row = (sample) => {
+  const known = (decisions.rows[sample.id] ??= { spans: {} });
+  if ((known.text ??= sample.text) !== sample.text)  // decided on what stood here before
+    Object.assign(known, { sample: undefined, spans: {}, text: sample.text });
+  return known;
+};
 let unsaved = 0;
 
 function tell(message) { byId("state").textContent = message; }
 
+const nothing = { spans: {} };
+const decisionOn = (sample) => {
+  const known = decisions.rows[sample.id] ?? nothing;
+  return (known.text ?? sample.text) === sample.text ? known : nothing;
+};
+
 function show(sample) {
-  const { sample: verdict, spans } = decisions.rows[sample.id] ?? { spans: {} };
+  const { sample: verdict, spans } = decisionOn(sample);
   sample.element.classList.toggle("rejected", verdict === "rejected");
   for (const button of sample.element.querySelectorAll("header button"))
     button.setAttribute("aria-pressed", String(button.dataset.decide === verdict));
@@ -23,8 +34,8 @@ function show(sample) {
 }
 
 function decided(sample) {
-  const known = decisions.rows[sample.id];
-  return Boolean(known && (known.sample || Object.keys(known.spans).length));
+  const known = decisionOn(sample);
+  return Boolean(known.sample || Object.keys(known.spans).length);
 }
 
 function forget(id) {
@@ -40,7 +51,7 @@ function changed(sample) {
 }
 
 function decide(sample, button) {
-  const known = row(sample.id);
+  const known = row(sample);
   const verdict = button.dataset.decide;
   const key = button.dataset.span;
   if (key === undefined) known.sample === verdict ? delete known.sample : (known.sample = verdict);

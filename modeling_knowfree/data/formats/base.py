@@ -1,6 +1,6 @@
 """What every format shares: the file being read, a detector's answer, a reader's options and words, the format itself.
 
-Training only: nothing below this folder is ever pushed to the Hub.
+Not part of a pushed model; the Space carries this folder as `knowfree_formats`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -157,10 +157,10 @@ class File:
 
     @cached_property
     def head(self) -> list[Line]:
-        """The first lines; none of a table, a folder, or binary data."""
+        """The first lines from one that is not blank on; none of a table, a folder, or binary data."""
         if self.is_table or self.is_folder or self.is_binary:
             return []
-        return list(islice(self.lines(), PEEK))
+        return list(islice(dropwhile(lambda line: not line.text.strip(), self.lines()), PEEK))
 
     @cached_property
     def first_lines(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +46,19 @@ def read(file: File, options: Options) -> Placed:
     def row(doc: Any, place: Place) -> Row:
         spans = [*doc.ents, *(span for key in doc.spans for span in doc.spans[key])]
         # Entities stand in a group of their own too.
-        found = dict.fromkeys((span.start, span.end, span.label_) for span in spans)
-        entities = [{"start": start, "end": end, "label": label} for start, end, label in found]
-        for name, value in (("sentence borders", doc.has_annotation("SENT_START")),):
-            if value and len(list(doc.sents)) > 1:
-                options.told.add(f"documents of several sentences are one row each ({name} not used)", str(place))
         row_id = doc.user_data.get("id")
+        is_ours = isinstance(row_id, str)  # `write` keeps units of white space, which spaCy's tokens are not
+        units = [is_ours or not token.text.isspace() for token in doc]
+        before = list(accumulate(units, initial=0))
+        found = dict.fromkeys((before[span.start], before[span.end], span.label_) for span in spans)
+        entities = [{"start": start, "end": end, "label": label} for start, end, label in found if start < end]
+        if blank := len(doc) - before[-1]:
+            options.told.add("tokens of white space left out, they are no units", str(place), blank)
+        if doc.has_annotation("SENT_START") and len(list(doc.sents)) > 1:
+            options.told.add("documents of several sentences are one row each (sentence borders not used)", str(place))
         return {
-            "id": row_id if isinstance(row_id, str) else None,
-            "tokens": [t.text for t in doc],
+            "id": row_id if is_ours else None,
+            "tokens": [token.text for token, is_unit in zip(doc, units, strict=True) if is_unit],
             "entities": entities,
         }
 

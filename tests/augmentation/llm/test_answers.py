@@ -49,6 +49,12 @@ OSLO_JSON = '{"entity": "Oslo", "type": "City"}'
         (f"[THINK]maybe [{OSLO_JSON}]?[/THINK][{PARIS_JSON}]", [PARIS], False),
         (f"◁think▷maybe [{OSLO_JSON}]?◁/think▷[{PARIS_JSON}]", [PARIS], False),
         (f"<|channel|>analysis<|message|>[{OSLO_JSON}]<|channel|>final<|message|>[{PARIS_JSON}]", [PARIS], False),
+        ('[{"entity": "Paris", "type": "City", "entity": "Oslo", "type": "City"}]', [PARIS, OSLO], False),
+        ('{"entity": "Paris", "type": "City", "entity": "Oslo", "type": "City"}', [PARIS, OSLO], False),
+        ('[["Paris", "City"], ["Oslo", "City"]]', [PARIS, OSLO], False),
+        (f'{{"items": [{PARIS_JSON}], "notes": ["none"]}}', [PARIS], False),
+        ('[{"entity": "Paris", "type": "\u200bCity\u200b"}]', [PARIS], False),
+        ("\n".join(["{'entity': 'Paris', 'type': 'City'}"] * 40), [PARIS] * 40, True),
         ("[{entity: Paris, type: City}]", [PARIS], True),  # no quote anywhere, and nothing better
         ('[{"entity": "a]}b", "type": "x"}]', [EntityItem(entity="a]}b", type="x")], False),
         ('[{"entity": "\\ud800", "type": "x"}]', [EntityItem(entity="\ufffd", type="x")], False),
@@ -65,6 +71,12 @@ def test_entities(text, expected, repaired):
         ("segmentation", '{"items": ["a", 5]}', ["a", "5"]),
         ("verify_targets", '[{"number": 2, "right": false}]', [VerdictItem(number=2, right=False)]),
         ("pos", '[{"word": "a", "pos": "DET"}]', [PosItem(word="a", pos="DET")]),
+        ("pos", '[["a", "DET"]]', [PosItem(word="a", pos="DET")]),
+        (
+            "merge",
+            '{"A": ["a"], "B": []}',
+            [MergeGroup(standard="A", synonyms=["a"]), MergeGroup(standard="B", synonyms=[])],
+        ),
         ("pos", '[{"word": "a", "pos": null}, {"word": "b"}]', [PosItem(word="a"), PosItem(word="b")]),
         ("merge", '{"groups": [{"standard": "A", "synonyms": ["a"]}]}', [MergeGroup(standard="A", synonyms=["a"])]),
         ("merge", '[{"standard": "A", "synonyms": ["a"]}]', [MergeGroup(standard="A", synonyms=["a"])]),
@@ -152,6 +164,27 @@ def test_complaints_can_be_quoted(task, text, complaint):
         parse(task, text)
     assert complaint in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "usable", "misfits"),
+    [
+        ("entities", f'[{PARIS_JSON}, {{"entity": "Rome", "type": null}}, {OSLO_JSON}]', [PARIS, OSLO], 1),
+        ("entities", f'[{{"entity": "", "type": ""}}] [{PARIS_JSON}]', [PARIS], 1),
+        ("entities", f'[{PARIS_JSON}, {{"entity": "Rome", "type": "{"x" * 101}"}}]', [PARIS], 1),
+        ("verify_targets", '[{"number": 1, "right": true}, {"right": 2}]', [VerdictItem(number=1, right=True)], 1),
+    ],
+)
+def test_what_is_sound_of_an_answer_with_a_misfit_is_kept_for_when_no_better_one_comes(task, text, usable, misfits):
+    with pytest.raises(AnswerError) as caught:
+        parse(task, text)
+    assert caught.value.usable == Parsed(usable, misfits=misfits)
+
+
+def test_nothing_is_usable_of_an_answer_without_a_sound_item():
+    with pytest.raises(AnswerError) as caught:
+        parse("entities", '[{"entity": "", "type": ""}]')
+    assert caught.value.usable is None
 
 
 def test_a_cut_answer_without_a_whole_item_is_no_empty_answer():

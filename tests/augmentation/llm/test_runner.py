@@ -68,6 +68,18 @@ def test_a_row_added_is_the_only_one_asked(recorded, store):
         assert [entry["input"] for entry in server.log[ROWS:]] == [text(ROWS)]
 
 
+def test_the_sound_items_of_an_answer_count_where_no_re_ask_brings_a_better_one(store, tmp_path):
+    items = [{"entity": "visitor 0", "type": "Person"}, {"entity": "Paris", "type": None}]
+    line = {"task": "entities", "id": "r0", "input": text(0), "completion": json.dumps(items)}
+    (tmp_path / "misfit.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
+    with LLMServer(RecordedClient([tmp_path / "misfit.jsonl"])) as server:
+        progress = runner(server, store, mode="none").run(requests(1))
+        assert (progress.done, progress.failed, server.requests) == (1, 0, 3)
+        outcome = runner(server, store, mode="none").outcome(next(requests(1)))
+    assert outcome is not None and outcome.parsed is not None
+    assert ([item.entity for item in outcome.parsed.value], outcome.parsed.misfits) == (["visitor 0"], 1)
+
+
 def test_the_same_sentence_twice_is_paid_once(recorded, store):
     with LLMServer(recorded, latency_seconds=0.05) as server:
         progress = runner(server, store, mode="none").run([next(requests(1)) for _ in range(6)])

@@ -91,6 +91,29 @@ def test_what_stands_in_the_log_alone_is_saved_too(whole, tmp_path):
     assert salvage(broken).answers == 30
 
 
+def test_a_letter_that_is_none_in_a_whole_page_costs_its_answer_alone(whole, tmp_path):
+    path, _ = whole
+    broken = tmp_path / "answers.sqlite"
+    data = path.read_bytes()
+    broken.write_bytes(data[: (at := data.rindex(b"visitor"))] + b"\xff" + data[at + 1 :])
+    with Store(broken) as store, pytest.raises(StoreError, match="knowfree augment salvage"):
+        for request in requests(ROWS):
+            store.get(request, "recorded")
+    saved = salvage(broken)
+    assert (saved.answers, saved.kept_as) == (ROWS - 1, broken.with_name("answers.sqlite.damaged-1"))
+    with Store(broken) as store:
+        assert sum(store.get(request, "recorded") is not None for request in requests(ROWS)) == ROWS - 1
+
+
+def test_a_store_that_may_not_be_written_is_no_damaged_one(whole, tmp_path):
+    path, _ = whole
+    copy = tmp_path / "answers.sqlite"
+    shutil.copyfile(path, copy)
+    (tmp_path / "answers.sqlite-wal").mkdir()  # as on a disk that is read-only: its log cannot be opened
+    with pytest.raises(StoreError, match=r"cannot be opened for writing .*make the file and its folder writable"):
+        Store(copy)
+
+
 def test_a_whole_store_is_left_alone(whole, tmp_path):
     path, _ = whole
     copy = tmp_path / "answers.sqlite"

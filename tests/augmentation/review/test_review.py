@@ -8,11 +8,12 @@ from click.testing import CliRunner
 from datasets import load_dataset
 
 import knowfree
+from augmentation.finished import record_state
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
 from augmentation.llm.store import Store
 from augmentation.pipeline import Augmentation
-from augmentation.settings import check_settings, settings_text
+from augmentation.settings import check_settings, load_settings, settings_text, state_of
 from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.training.features import loss_weight
 from tests.support.augment_call import call
@@ -158,9 +159,9 @@ def test_filter_reject_save_and_export(run_folder, browser, tmp_path):
     download.value.save_as(run_folder / "decisions.json")
     assert json.loads((run_folder / "decisions.json").read_text(encoding="utf-8")) == {
         "rows": {
-            "r1": {"spans": {"7-8-ENT:Stream": "rejected", "6-8-PLACE": "rejected"}},
-            "r2": {"spans": {}, "sample": "rejected"},
-            "r1#1": {"spans": {}, "sample": "accepted"},
+            "r1": {"spans": {"7-8-ENT:Stream": "rejected", "6-8-PLACE": "rejected"}, "text": BEAR},
+            "r2": {"spans": {}, "sample": "rejected", "text": WOLF},
+            "r1#1": {"spans": {}, "sample": "accepted", "text": TENT},
         }
     }
     assert troubles == []
@@ -220,7 +221,7 @@ def test_ids_that_every_javascript_object_knows_are_samples_like_others(run_fold
     with page.expect_download() as download:
         page.click("#save")
     assert json.loads(download.value.path().read_text(encoding="utf-8")) == {
-        "rows": {"__proto__": {"spans": {}, "sample": "rejected"}}
+        "rows": {"__proto__": {"spans": {}, "sample": "rejected", "text": WOLF}}
     }
     assert troubles == []
 
@@ -254,6 +255,11 @@ def test_decisions_that_match_nothing_are_told(run_folder, tmp_path):
         "r1#1": {"sample": "accepted"},
         "r1#7": {"sample": "rejected"},
     }
+    other = {"r1": {"sample": "rejected", "text": "the id of another sentence then"}}
+    (run_folder / "decisions.json").write_text(json.dumps({"rows": other}), encoding="utf-8")
+    told = call("export", run_folder, "--format", "jsonl", "--output", tmp_path / "other")
+    assert "decisions unmatched: 1 rows have changed since, look at them again: r1\n" in told
+    assert "fusion: all rows and spans" in told
     (run_folder / "decisions.json").write_text(json.dumps({"rows": rows}), encoding="utf-8")
     told = call("export", run_folder, "--format", "jsonl", "--output", tmp_path / "one")
     assert "decisions unmatched: 2 rows have changed since, look at them again: r2, r1#7\n" in told
@@ -292,9 +298,38 @@ def test_export_touches_nothing_that_is_there(run_folder, tmp_path, format_):
 @pytest.mark.parametrize("format_", ["datasets", "jsonl", "conll"])
 def test_a_damaged_result_is_named_before_anything_is_exported(run_folder, tmp_path, format_):
     path = run_folder / "synthetic.jsonl"
-    path.write_text(path.read_text(encoding="utf-8")[:30], encoding="utf-8")
-    told = failing("export", run_folder, "--format", format_, "--output", tmp_path / "out")
-    assert f"{path}, line 1: not JSON" in told and not (tmp_path / "out").exists()
+    whole = path.read_text(encoding="utf-8")
+    damages = {
+        whole[:30]: f"{path}: 0 lines, where 1 were written",
+        whole[:30] + "\n": f"{path}, line 1: not JSON",
+        whole + whole: f"{path}: 2 lines, where 1 were written",
+        "{}\n": f"{path}: has no 'id'",
+    }
+    for left, why in damages.items():
+        path.write_text(left, encoding="utf-8")
+        told = failing("export", run_folder, "--format", format_, "--output", tmp_path / "out")
+        assert why in told and not (tmp_path / "out").exists()
+        assert why in failing("review", run_folder) or "line 1" in why
+    path.unlink()
+    for command in (["review"], ["export", "--format", format_, "--output", tmp_path / "out"]):
+        assert f"{path}: 0 lines, where 1 were written" in failing(command[0], run_folder, *command[1:])
+
+
+def test_results_of_before_are_told_and_those_of_a_run_that_did_not_end_are_refused(run_folder, tmp_path):
+    gold = run_folder / "gold.jsonl"
+    gold.write_text(gold.read_text(encoding="utf-8").replace("PLACE", "WATER"), encoding="utf-8")
+    told = call("export", run_folder, "--format", "jsonl", "--output", tmp_path / "one")
+    assert "these results are from before: train_file" in told
+    record_state(run_folder, state_of(run_folder, load_settings(run_folder)))  # as a run does before it asks
+    assert "a run with other input or settings has begun since" in failing(
+        "export", run_folder, "--format", "jsonl", "--output", tmp_path / "two"
+    )
+
+
+@pytest.mark.parametrize("left", ["{}", '{"input": [], "settings": {}}', '{"input": {}, "settings": 3}'])
+def test_a_state_that_holds_something_else_is_named(run_folder, left):
+    (run_folder / "state.json").write_text(left, encoding="utf-8")
+    assert f"{run_folder / 'state.json'}" in failing("review", run_folder)
 
 
 def failing(*arguments):

@@ -116,6 +116,15 @@ def test_style_keeps_capitals_inner_marks_and_clitics_where_the_source_does():
     ]
 
 
+@pytest.mark.parametrize("mark", ["'", "’"])
+def test_apostrophes_of_either_kind_are_cut_and_written_as_the_source_has_them(mark):
+    said = f"It{mark}s O{mark}Brien{mark}s house and he didn{mark}t go."
+    straight = TokenStyle.of(rows_of("it 's o'brien 's and he did n't"), "word").tokens(said)
+    curly = TokenStyle.of(rows_of("it ’s o’brien ’s and he did n’t"), "word").tokens(said)
+    assert straight == ["it", "'s", "o'brien", "'s", "house", "and", "he", "did", "n't", "go", "."]
+    assert curly == [token.replace("'", mark) for token in straight]
+
+
 def test_style_of_marks_on_words():
     style = TokenStyle.of(rows_of("Left the creek, at 5 am. We went on, and on."), "word")
     assert style.tokens("So, it ends. Here.") == ["So,", "it", "ends.", "Here."]
@@ -163,6 +172,20 @@ def test_sentence_key_ignores_case_width_space_and_the_final_mark():
     assert (
         sentence_key("The Lake is cold .") == sentence_key("the  lake is cold") == sentence_key("ｔｈｅ lake is cold。")
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("what 's the best movie by o'brien ?", "What’s the best movie by O’Brien?"),
+        ('he said " we love Rome " again .', "He said “we love Rome” again."),
+        ("Tom Hanks is in it - he is great .", "Tom Hanks is in it – he is great."),
+        ("他说：“我爱北京天安门。”", "他说：「我爱北京天安门。」"),
+        ("他说：“我爱北京天安门。”", '他说:"我爱北京天安门。"'),
+    ],
+)
+def test_a_sentence_in_other_quotes_or_dashes_is_the_same_sentence(one, other):
+    assert sentence_key(one) == sentence_key(other)
 
 
 def test_paragraphs_without_an_end_are_left_out_and_counted():

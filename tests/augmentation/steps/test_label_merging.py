@@ -238,7 +238,6 @@ def test_second_version_adds_and_never_changes():
         [("Animal", ["Bird", "Fowl", "Rock"]), ("City", ["City"])],
     )
     assert standards(first) == {"Bird": "Animal", "Fowl": "Animal", "Rock": "Rock", "City": "City"}
-    assert first.proposed_names() == ["Animal", "City"]
     points = {"Duck": [(1, 1)], "Goat": [(7, 7)], "Moss": [(0, 0)], "BIRD": [(60, 0)], "Fern": [(0, 0), (2, 0)]}
     groups = [("animal", ["Duck", "Goat"]), ("Plant", ["Moss", "Fern"])]
     second = merge(points, groups, known=first)

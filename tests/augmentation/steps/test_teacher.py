@@ -62,6 +62,12 @@ def test_examples_are_embedded_only_where_they_have_to_be_chosen():
     assert Examples(gold, 0, never).of("x") == ()
 
 
+def test_the_nearest_examples_are_those_of_the_smallest_angle_whatever_their_length():
+    vectors = {"asked": [1.0, 0.0], "near": [1.0, 0.01], "long": [5.0, 5.0]}
+    gold = [("near", ()), ("long", ())]
+    assert Examples(gold, 1, lambda texts: np.array([vectors[text] for text in texts])).of("asked") == (gold[0],)
+
+
 def test_descriptions_of_labels_stand_in_the_prompt():
     asking = teacher()
     asking.targets = TargetSettings(LABELS, (), "", True, (("GEAR", "what is carried"),))

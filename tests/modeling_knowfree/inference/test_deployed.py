@@ -46,6 +46,22 @@ def test_spacy_assembles_runs_saves_and_loads_the_component(trained, tmp_path):
     assert [(ent.text, ent.label_) for ent in again(TEXT).ents] == FOUND
 
 
+def test_spans_that_whole_tokens_make_one_are_one_of_the_better_score():
+    spacy = pytest.importorskip("spacy")
+    from modeling_knowfree.inference.spacy_component import KnowFreeComponent
+
+    nlp = spacy.blank("en")
+    doc = spacy.tokens.Doc(nlp.vocab, words=["NewYork", "left"])
+    found = [
+        {"start": 0, "end": 3, "entity_group": "LOC", "score": 0.6},
+        {"start": 3, "end": 7, "entity_group": "LOC", "score": 0.8},
+        {"start": 3, "end": 7, "entity_group": "ORG", "score": 0.7},
+    ]
+    group = KnowFreeComponent(nlp, "knowfree")._set(doc, found).spans["knowfree"]
+    assert [(span.text, span.label_) for span in group] == [("NewYork", "LOC"), ("NewYork", "ORG")]
+    assert group.attrs["scores"] == [0.8, 0.7]
+
+
 def test_spacy_keeps_nested_spans_and_flat_entities(nested):
     spacy = pytest.importorskip("spacy")
     from tests.support.space_rows import NESTED_ROWS

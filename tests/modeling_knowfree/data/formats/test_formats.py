@@ -99,6 +99,23 @@ def test_span_groups_of_spacy(tmp_path: Path):
         read_rows(tmp_path / "bad.spacy")
 
 
+def test_white_space_is_no_unit_of_a_spacy_document(tmp_path: Path):
+    spacy = pytest.importorskip("spacy")
+    doc = spacy.tokens.Doc(spacy.blank("xx").vocab, words=["Mina", " ", "Bo", "\n", "left"])
+    doc.ents = [spacy.tokens.Span(doc, 0, 3, label="PER")]
+    doc.spans["sc"] = [spacy.tokens.Span(doc, 1, 2, label="GAP")]
+    spacy.tokens.DocBin(docs=[doc]).to_disk(tmp_path / "train.spacy")
+    found = read_file(tmp_path / "train.spacy", quiet=True)
+    assert reading(found.rows) == [(["Mina", "Bo", "left"], [(0, 2, "PER")])]
+    assert any("2 tokens of white space left out" in line for line in found.told)
+
+
+def test_a_thousand_blank_lines_hide_no_row(tmp_path: Path):
+    path = tmp_path / "train.jsonl"
+    path.write_text("\n" * 2000 + lines({"tokens": ["a"], "entities": []}))
+    assert reading(read_rows(path)) == [(["a"], [])]
+
+
 # ------------------------------------------------------------------ refused, or asked about
 
 
