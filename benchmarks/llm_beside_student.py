@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from knowfree_experiments.report.results import PREDICTIONS_FILE
+from knowfree_experiments.run.results import PREDICTIONS_FILE
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import check_run
 

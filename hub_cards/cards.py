@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import DatasetCard, DatasetCardData, EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from knowfree_experiments.report.markdown import inert, one_line
 
 from modeling_knowfree.encoders import shown_name
 
@@ -27,9 +27,6 @@ STRATEGIES = {
 EXAMPLES = {"character": ("我们一起在嘉鱼", "zh"), "word": ("we left harrow creek at 5 am", "en")}
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 SCORE_NAMES = {"f1": "Micro F1", "precision": "Precision", "recall": "Recall", "macro_f1": "Macro F1"}
-CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff]")
-# An underscore between letters or digits is no markup, and stays: names of variants are read in terminals too.
-MARKUP = re.compile(r"[\\`*\[\]{}<>()#+!|~&\"'$:@/]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 
 class TableSize(NamedTuple):
@@ -38,16 +35,6 @@ class TableSize(NamedTuple):
     rows: int
     parquet_bytes: int
     arrow_bytes: int
-
-
-def one_line(value: object) -> str:
-    """Text of data or people without line breaks, control characters and changes of direction."""
-    return CONTROLS.sub("\ufffd", " ".join(str(value).split()))
-
-
-def inert(value: object) -> Markup:
-    """Text of data or people for a Markdown page: shown as it is, with no markup or link of its own."""
-    return Markup(MARKUP.sub(lambda match: f"&#{ord(match[0])};", one_line(value)))
 
 
 def _percent(ratio: float | None) -> str:

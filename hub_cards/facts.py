@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
-from knowfree_experiments.report.results import Count, Ratio
+from knowfree_experiments.run.results import Count, Ratio
 from knowfree_experiments.run.variants import paper_name
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 

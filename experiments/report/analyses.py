@@ -20,7 +20,7 @@ from modeling_knowfree.files import write_whole
 from modeling_knowfree.inference.tag import load_pipeline
 from modeling_knowfree.units_knowfree import join_units
 
-from .results import RESULTS_FILE
+from ..run.results import RESULTS_FILE
 
 logger = logging.getLogger(__name__)
 

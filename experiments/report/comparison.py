@@ -10,7 +10,7 @@ from scipy.stats import bootstrap
 from modeling_knowfree.data.rows import InputError, span_sets
 from modeling_knowfree.metrics import LabelledSpan
 
-from .results import FinishedRun, Result
+from ..run.results import FinishedRun, Result
 
 RESAMPLES = 10_000
 LEVEL = 0.95

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from modeling_knowfree.data.readers import InputError
 from modeling_knowfree.data.rows import Row, read_lines, span_sets
 from modeling_knowfree.encoders import shown_name
 
+from ..run.results import FinishedRun, Result, best_over_seeds
 from ..run.settings import ASKED_FILE, POOLED, augmented_folder
 from ..run.variants import BASELINE
 from .comparison import Difference, Spread, spread
-from .results import FinishedRun, Result
 
 
 @dataclass(frozen=True)
@@ -40,29 +40,6 @@ class Score:
     pool_rows: int
     updates: int
     seconds: float
-
-
-def best_over_seeds(dev_f1: Mapping[Any, Mapping[int, float]]) -> tuple[Any, float] | None:
-    """
-    Who is best on dev, the first of equals, and its mean dev F1: over the seeds that all compared share, or where they
-    share none each over its own.
-
-    Args:
-        dev_f1: by name and seed; names without any are not compared.
-
-    Returns:
-        None where there is nothing to compare.
-    """
-    compared = {name: by_seed for name, by_seed in dev_f1.items() if by_seed}
-    if not compared:
-        return None
-    shared = set.intersection(*map(set, compared.values()))
-    means = {
-        name: spread([f1 for seed, f1 in by_seed.items() if seed in shared or not shared]).mean
-        for name, by_seed in compared.items()
-    }
-    best = max(means, key=lambda name: means[name])
-    return best, means[best]
 
 
 def best_on_dev(run: FinishedRun, subset: str, among: Iterable[str] | None = None) -> str | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from modeling_knowfree.settings import read_settings
 
-from .results import FinishedRun
+from ..run.results import FinishedRun
 
 _ALSO_CALLED = {
     "cmeee": "cmeeev2",

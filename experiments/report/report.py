@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from knowfree_hub_cards.cards import inert
 from markupsafe import Markup
 from tqdm import tqdm
 
@@ -20,7 +19,8 @@ from modeling_knowfree.data.readers import InputError, read_rows
 from modeling_knowfree.encoders import shown_name
 from modeling_knowfree.files import page_trouble, write_whole
 
-from ..run.settings import GOLD_FILE
+from ..run.results import PREDICTIONS_FILE, RESULTS_FILE, FinishedRun, Result, read_run
+from ..run.settings import GOLD_FILE, REPORT_FILE
 from ..run.variants import BASELINE
 from .analyses import Analyses, extension_logits, sentence_map
 from .charts import Chart, Point, line_chart
@@ -37,10 +37,9 @@ from .findings import (
     losses,
     scores,
 )
+from .markdown import inert
 from .paper import beside as beside_paper
-from .results import PREDICTIONS_FILE, RESULTS_FILE, FinishedRun, Result, read_run
 
-REPORT_FILE = "report.html"
 EXAMPLES = 5
 HEATMAP_LABELS = 30
 FAILURES_SHOWN = 50

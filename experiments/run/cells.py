@@ -28,8 +28,8 @@ from modeling_knowfree.units_knowfree import infer_unit
 
 from ..baselines.lexicon import AUGMENTATION, PACKAGED
 from ..baselines.tagger import TAGGERS, tagger_class
-from ..report.results import PREDICTIONS_FILE, usable_results
 from .fingerprints import encoder_fingerprint, file_hash
+from .results import PREDICTIONS_FILE, usable_results
 from .settings import CELL_FILE, RunSettings
 from .variants import LEXICON_TAGGERS, Variant
 

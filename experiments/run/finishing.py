@@ -29,8 +29,8 @@ from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
 from ..baselines.tagger import predict_tagger, train_tagger
-from ..report.results import PREDICTIONS_FILE
 from .cells import Cell, names_of, shaping_arguments
+from .results import PREDICTIONS_FILE
 from .settings import CELL_FILE
 
 BATCH_SIZE = 32

@@ -7,9 +7,8 @@ from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.files import write_whole
 from modeling_knowfree.settings import parse_settings, read_settings
 
-from ..report.report import REPORT_FILE
-from ..report.results import RESULTS_FILE, usable_results
-from .settings import AUGMENTED, CELL_FILE, HEADING, MODEL, RUN_FILE, RunSettings, run_text
+from .results import RESULTS_FILE, usable_results
+from .settings import AUGMENTED, CELL_FILE, HEADING, MODEL, REPORT_FILE, RUN_FILE, RunSettings, run_text
 
 
 def check_own(folder: Path) -> None:

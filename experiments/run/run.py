@@ -36,17 +36,16 @@ from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets
 from modeling_knowfree.training.train import tell_unknown
 from modeling_knowfree.units_knowfree import infer_unit
 
-from ..report.findings import best_over_seeds
-from ..report.report import REPORT_FILE
-from ..report.results import RESULTS_FILE, usable_results
 from .cells import Cell, check_arguments, updates_of_recipe
 from .finishing import finish
 from .own_folder import check_own, write_settings
+from .results import RESULTS_FILE, best_over_seeds, usable_results
 from .settings import (
     AUGMENTED,
     CELL_FILE,
     GOLD_FILE,
     MODEL,
+    REPORT_FILE,
     RUN_FILE,
     RunSettings,
     augmented_folder,

@@ -14,7 +14,7 @@ from modeling_knowfree.settings import check_settings, settings_text
 
 from .variants import ANNOTATORS, LEXICON_TAGGERS, VARIANTS, Variant
 
-RUN_FILE = "run.yaml"
+RUN_FILE, REPORT_FILE = "run.yaml", "report.html"
 HEADING = "Settings of `knowfree run`"
 NAME = re.compile(r"\w[\w.-]*")
 GOLD_FILE, MODEL, AUGMENTED, CELL_FILE = "gold.jsonl", "model", "augmented", "cell.json"

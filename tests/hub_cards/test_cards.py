@@ -14,7 +14,8 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard, ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from knowfree_hub_cards.cards import TableSize, dataset_card, inert, model_card
+from knowfree_experiments.report.markdown import inert
+from knowfree_hub_cards.cards import TableSize, dataset_card, model_card
 from knowfree_hub_cards.details import Details, Source, read_details
 from knowfree_hub_cards.facts import ModelFacts, Overlap, read_augmentation, read_model, read_results
 from knowfree_hub_cards.hub_lists import LICENSES, Creator

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
-from knowfree_experiments.report.results import FinishedRun, read_run
+from knowfree_experiments.run.results import FinishedRun, read_run
 
 from modeling_knowfree.data.readers import write_rows
 from modeling_knowfree.metrics import span_scores

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from knowfree_experiments.report.command import report
 from knowfree_experiments.report.paper import printed
 from knowfree_experiments.report.report import report_html, report_markdown, write_report
-from knowfree_experiments.report.results import read_run
+from knowfree_experiments.run.results import read_run
 from knowfree_experiments.run.variants import VARIANTS, Variant
 
 from modeling_knowfree.data.readers import InputError, write_rows

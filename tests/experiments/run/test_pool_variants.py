@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from knowfree_experiments.report.findings import beside_teachers
-from knowfree_experiments.report.results import read_run
 from knowfree_experiments.run.pool_rows import by_gold_model, without_disagreement
+from knowfree_experiments.run.results import read_run
 from knowfree_experiments.run.settings import check_run
 
 from augmentation.steps.explanations import sentence_key

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from knowfree_experiments.report.comparison import compare
-from knowfree_experiments.report.results import read_run
+from knowfree_experiments.run.results import read_run
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import check_run
 

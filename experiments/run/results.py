@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -17,8 +18,8 @@ from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.settings import read_settings
 from modeling_knowfree.units_knowfree import infer_unit
 
-from ..run.settings import RUN_FILE
-from ..run.variants import VARIANTS, Variant
+from .settings import RUN_FILE
+from .variants import VARIANTS, Variant
 
 logger = logging.getLogger(__name__)
 RESULTS_FILE, PREDICTIONS_FILE = "results.jsonl", "test_predictions.jsonl"
@@ -280,3 +281,26 @@ def read_run(folder: Path) -> FinishedRun:
     if not isinstance(settings.get("test_file"), str):
         raise InputError(f"{path}: names no test_file; write `test_file: test.jsonl`, the file the run was scored on")
     return FinishedRun(folder, settings, read_cells(folder / RESULTS_FILE))
+
+
+def best_over_seeds(dev_f1: Mapping[Any, Mapping[int, float]]) -> tuple[Any, float] | None:
+    """
+    Who is best on dev, the first of equals, and its mean dev F1: over the seeds that all compared share, or where they
+    share none each over its own.
+
+    Args:
+        dev_f1: by name and seed; names without any are not compared.
+
+    Returns:
+        None where there is nothing to compare.
+    """
+    compared = {name: by_seed for name, by_seed in dev_f1.items() if by_seed}
+    if not compared:
+        return None
+    shared = set.intersection(*map(set, compared.values()))
+    means = {
+        name: fmean(f1 for seed, f1 in by_seed.items() if seed in shared or not shared)
+        for name, by_seed in compared.items()
+    }
+    best = max(means, key=lambda name: means[name])
+    return best, means[best]
