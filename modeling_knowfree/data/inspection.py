@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..units_knowfree import infer_unit, join_units
 from .readers import Reading
 from .rows import Row, span_sets
@@ -107,8 +109,8 @@ def inspect(reading: Reading, name: str) -> Inspection:
         multi_label=pairs["multi_label"],
         longest=(longest["id"], len(longest["tokens"])),
         widths={
-            "median": widths[len(widths) // 2] if widths else 0,
-            "p95": widths[min(len(widths) - 1, int(0.95 * len(widths)))] if widths else 0,
+            "median": int(np.quantile(widths, 0.5, method="inverted_cdf")) if widths else 0,
+            "p95": int(np.quantile(widths, 0.95, method="inverted_cdf")) if widths else 0,
             "max": widths[-1] if widths else 0,
         },
         findings=_findings(rows, unit),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 
@@ -80,10 +81,10 @@ def auto_span_width(rows: Iterable[Row]) -> tuple[int, int]:
     Returns:
         The limit in units, and how many of the rows' target spans are wider.
     """
-    widths = sorted(span["end"] - span["start"] for row in rows for span in row["entities"])
+    widths = [span["end"] - span["start"] for row in rows for span in row["entities"]]
     if not widths:
         return NARROWEST, 0
-    covering = widths[math.ceil(COVERAGE * len(widths)) - 1]
+    covering = np.quantile(widths, COVERAGE, method="inverted_cdf")
     limit = max(NARROWEST, math.ceil(MARGIN * covering))
     return limit, sum(width > limit for width in widths)
 
@@ -119,16 +120,16 @@ def train_lengths(rows: Iterable[Row], unit: str) -> dict[str, int]:
         sentences a row has (`sentence_ends`).
     """
     filled = [row["tokens"] for row in rows if row["tokens"]]
-    lengths = sorted(map(len, filled))
-    sentences = sorted(len(sentence_ends(*join_units(tokens, unit))) for tokens in filled)
+    lengths = list(map(len, filled))
+    sentences = [len(sentence_ends(*join_units(tokens, unit))) for tokens in filled]
 
     def quantile(values: list[int], share: float) -> int:
-        return values[math.ceil(share * len(values)) - 1]
+        return int(np.quantile(values, share, method="inverted_cdf"))
 
     return {
         "median": quantile(lengths, 0.5),
         "p95": quantile(lengths, 0.95),
-        "max": lengths[-1],
+        "max": max(lengths),
         "sentences": quantile(sentences, 0.95),
     }
 
