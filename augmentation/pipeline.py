@@ -97,10 +97,7 @@ class Augmentation:
             if len(examples) < settings.target_examples:
                 examples.append((self.text(row["tokens"]), gold_pairs(row, self.unit)))
         if augmented:
-            told_of = (
-                "%s: %d rows are augmented already: their extensions are not kept, and what is synthetic counts as gold"
-            )
-            logger.warning(told_of, settings.train_file, augmented)
+            logger.warning("%d rows are augmented already: extensions go, what is synthetic counts as gold", augmented)
         told = TargetSettings(
             labels=tuple(sorted(labels)),
             examples=tuple(examples),

@@ -31,7 +31,8 @@ def open_run(
     """A run folder with its store and, unless `offline`, the client that its settings name. What is spent is noted
     in `budget`."""
     from augmentation.llm.dialogue import OfflineClient
-    from augmentation.llm.store import Store, hold
+    from augmentation.llm.store import Store
+    from augmentation.llm.store_file import hold
     from augmentation.pipeline import STORE_FILE, Augmentation
     from augmentation.settings import check_state
     from augmentation.steps.normalisation import sentence_encoder

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from augmentation.llm.dialogue import StoppedError, UnansweredError
 from augmentation.llm.runner import Progress
-from augmentation.llm.store import StoreError
+from augmentation.llm.store_file import StoreError
 from knowfree import cli, exit_codes, missing_package
 from modeling_knowfree.data.rows import InputError
 

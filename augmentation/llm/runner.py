@@ -24,7 +24,8 @@ from augmentation.llm.door import cleaned, prose, word
 from augmentation.llm.outcome import Outcome
 from augmentation.llm.probe import probe
 from augmentation.llm.protocol import Client, Completion, Mode, RetryableError, RowError, StopRunError
-from augmentation.llm.store import Charge, Store, StoreError
+from augmentation.llm.store import Charge, Store
+from augmentation.llm.store_file import StoreError
 from augmentation.llm.tasks import MAX_REASKS, Answer, Request, reask
 
 SILENT_ROWS = 8

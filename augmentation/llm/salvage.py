@@ -18,7 +18,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from augmentation.llm.store import ANSWER_TABLE_COLUMNS, Store, StoreError, check_whole, hold, make
+from augmentation.llm.store import Store
+from augmentation.llm.store_file import ANSWER_TABLE_COLUMNS, StoreError, check_whole, hold, make
 
 Record = tuple[Any, ...]
 _KEY = re.compile(r"[0-9a-f]{64}")

@@ -7,62 +7,33 @@ transaction, so that a durable commit (`synchronous = FULL`) is shared by the an
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from augmentation.llm.door import prose
+from augmentation.llm.store_file import (
+    ANSWER_COLUMNS,
+    ANSWER_TABLE_COLUMNS,
+    REQUEST_COLUMNS,
+    StoreError,
+    StoreWriteError,
+    check_whole,
+    connect,
+    damaged,
+    hold,
+    lock_of,
+    make,
+)
 from augmentation.llm.tasks import Answer, Request
 from augmentation.redaction import redact
-
-SCHEMA_VERSION = 1
-
-_ANSWER_COLUMNS = tuple(field.name for field in fields(Answer))
-_REQUEST_COLUMNS = (
-    "task",
-    "row_id",
-    "prompt_id",
-    "prompt_version",
-    "prompt_sha256",
-    "temperature",
-    "top_p",
-    "seed",
-    "sample",
-    "reask",
-    "parent_key",
-)
-ANSWER_TABLE_COLUMNS = ("key", *_REQUEST_COLUMNS, *_ANSWER_COLUMNS)
-
-_TABLES = f"""
-CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, {", ".join(ANSWER_TABLE_COLUMNS[1:])}) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS answers_by_parent ON answers (parent_key, reask) WHERE parent_key IS NOT NULL;
-CREATE TABLE IF NOT EXISTS superseded ({", ".join(ANSWER_TABLE_COLUMNS)});
-CREATE TABLE IF NOT EXISTS failures (key TEXT PRIMARY KEY, task, row_id, kind, reason) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS runs (
-    id INTEGER PRIMARY KEY, started TEXT, outcome TEXT,
-    requests INTEGER DEFAULT 0, prompt_tokens INTEGER DEFAULT 0, completion_tokens INTEGER DEFAULT 0, usd REAL DEFAULT 0
-);
-"""
-
-
-class StoreError(Exception):
-    """The store cannot be used: another program's file, a newer version's, another run's just now, or a full disk."""
-
-    exit_code = 2
-
-
-class StoreWriteError(StoreError):
-    """What the disk will not take: a full one, one that fails."""
-
-    exit_code = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +103,7 @@ class Store:
                 raise damaged(self.path, "it is gone, but its -wal file is still here")
             make(self.path)
         check_whole(self.path)
-        self._reader = _connect(self.path)
+        self._reader = connect(self.path)
         self._jobs: queue.Queue[_Job | None] = queue.Queue()
         self._at_hand: list[_Job] = []
         self._waiting: set[Future[None]] = set()
@@ -144,7 +115,7 @@ class Store:
     def _write_until_closed(self) -> None:
         death: BaseException = StoreError("the store is closed")
         try:
-            connection = _connect(self.path)
+            connection = connect(self.path)
             try:
                 while self._write_next(connection):
                     pass
@@ -206,7 +177,7 @@ class Store:
         """The writing thread is dead: write what can be written, and let nobody wait."""
         error = self._error(self._death or RuntimeError("the writing thread ended"))
         left = [job for job in (*self._at_hand, *self._queued()) if job is not None and not job.done.done()]
-        with contextlib.suppress(sqlite3.Error, StoreError), contextlib.closing(_connect(self.path)) as connection:
+        with contextlib.suppress(sqlite3.Error, StoreError), contextlib.closing(connect(self.path)) as connection:
             for job in left:
                 with contextlib.suppress(sqlite3.Error, ValueError, OverflowError):
                     self._commit(connection, [job])
@@ -259,7 +230,7 @@ class Store:
         A cut answer counts only for requests that do not allow more tokens than it had. A re-ask is also found by its
         place after the first request, so that a parser that words its complaints differently re-asks nothing.
         """
-        columns = ", ".join(_ANSWER_COLUMNS)
+        columns = ", ".join(ANSWER_COLUMNS)
         rows = self._rows(f"SELECT {columns} FROM answers WHERE key = ?", (request.key(model),))
         if not rows and request.reask:
             place = (request.parent_key, request.reask)
@@ -277,8 +248,8 @@ class Store:
         key = request.key(model)
         values = (
             key,
-            *(getattr(request, name) for name in _REQUEST_COLUMNS),
-            *(getattr(answer, name) for name in _ANSWER_COLUMNS),
+            *(getattr(request, name) for name in REQUEST_COLUMNS),
+            *(getattr(answer, name) for name in ANSWER_COLUMNS),
         )
         statements: list[_Statement] = [
             *_set_aside("key = ?", (key,)),
@@ -381,102 +352,6 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-_NOT_WRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
-
-
-def make(path: Path) -> None:
-    """An empty store, complete before it has its name: a kill leaves no half of one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with contextlib.closing(_connect(temporary)) as connection:
-            connection.executescript(_TABLES)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            connection.commit()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:
-            raise StoreError(
-                f"{path} cannot be opened for writing ({error}), which reading its log needs too; make the file and "
-                "its folder writable, or work in a copy of the folder"
-            ) from error
-        raise damaged(path, str(error)) from error
-    return connection
-
-
-def damaged(path: Path, reason: str) -> StoreError:
-    """The error for a store that cannot be read as a whole."""
-    return StoreError(
-        f"{path} is not a store of answers, or a damaged one ({reason}); it was left as it is, and nothing was sent. "
-        f"`knowfree augment salvage {path.parent}` saves the answers that can still be read into a new store; or bring "
-        "the file back from a backup; starting anew in another folder pays for every answer again"
-    )
-
-
-def check_whole(path: Path) -> None:
-    """
-    Look at a store without changing it.
-
-    Raises:
-        StoreError: it is damaged, empty, of a newer version, or no store at all.
-    """
-    if path.stat().st_size == 0:  # SQLite would take it for a new one, and throw away what lies beside it
-        raise damaged(path, "it holds 0 bytes")
-    connection = _connect(path)
-    try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > SCHEMA_VERSION:
-            raise StoreError(
-                f"{path} was written by a newer version of this program (format {version}, this one reads "
-                f"{SCHEMA_VERSION}); update it: pip install --upgrade knowfree. Until then nothing is lost; "
-                f"`knowfree augment salvage {path.parent}` writes what this version understands into a new store"
-            )
-        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            raise damaged(path, " ".join(problem.split())[:200])
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if missing := {"answers", "superseded", "failures", "runs"} - tables:
-            raise damaged(path, f"it has no table {', '.join(sorted(missing))}")
-    except sqlite3.DatabaseError as error:
-        raise damaged(path, str(error)) from error
-    finally:
-        connection.close()
-
-
-def lock_of(path: Path) -> FileLock:
-    """The lock of the folder in which the store at `path` lies; it is free again when its process ends."""
-    return FileLock(f"{path}.lock")
-
-
-@contextlib.contextmanager
-def hold(path: Path, lock: FileLock | None = None) -> Iterator[FileLock]:
-    """Hold the store at `path`, and with it the folder that it lies in, against other runs; a `lock` may be held again.
-
-    Raises:
-        StoreError: another run holds it.
-    """
-    lock = lock or lock_of(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StoreError(
-            f"another run is at work in {path.parent}: wait for it, or use another folder; nothing was changed"
-        ) from error
-    try:
-        yield lock
-    finally:
-        lock.release()
 
 
 _SPENT = ("prompt_tokens", "completion_tokens", "usd")

@@ -73,7 +73,7 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
       knowfree run --config run.yaml --output_dir runs/mine --variants base,u --unlabeled_file texts.txt --ask 500
       knowfree run --config run.yaml --output_dir runs/mine --variants base,fs --subsets k5,k10 --seeds 0,1,2
     """
-    from augmentation.llm.store import hold
+    from augmentation.llm.store_file import hold
     from modeling_knowfree.console import be_quiet
     from modeling_knowfree.settings import read_settings
 

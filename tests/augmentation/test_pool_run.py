@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from augmentation.llm.recorded import RecordedClient
-from augmentation.llm.store import hold
+from augmentation.llm.store_file import hold
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.readers import read_rows
 from tests.conftest import ROOT

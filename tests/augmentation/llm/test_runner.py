@@ -13,7 +13,8 @@ from augmentation.llm.clients import HubClient
 from augmentation.llm.protocol import StopRunError
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Progress, Runner
-from augmentation.llm.store import Store, StoreError
+from augmentation.llm.store import Store
+from augmentation.llm.store_file import StoreError
 from tests.support.augment_rows import requests, text, write_failed, write_recorded
 from tests.support.llm_server import Faults, LLMServer
 

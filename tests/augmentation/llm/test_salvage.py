@@ -15,7 +15,8 @@ from augmentation.commands import augment
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
 from augmentation.llm.salvage import salvage
-from augmentation.llm.store import Store, StoreError
+from augmentation.llm.store import Store
+from augmentation.llm.store_file import StoreError
 from tests.support.augment_rows import requests, write_recorded
 
 ROWS = 120

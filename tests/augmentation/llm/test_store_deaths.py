@@ -14,7 +14,8 @@ from augmentation.llm import store as store_module
 from augmentation.llm.protocol import Completion
 from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
-from augmentation.llm.store import Store, StoreError, StoreWriteError, hold
+from augmentation.llm.store import Store
+from augmentation.llm.store_file import StoreError, StoreWriteError, hold
 from augmentation.llm.tasks import Answer, entities_request
 from tests.support import ROOT
 from tests.support.augment_rows import requests, write_recorded
@@ -106,7 +107,7 @@ def test_an_answer_that_cannot_be_used_is_taken_over_as_such_and_can_be_asked_ag
 
 
 def test_a_disk_that_is_full_is_told_with_what_to_do_and_keeps_what_there_is(recorded, tmp_path, monkeypatch):
-    connect = store_module._connect
+    connect = store_module.connect
 
     def small(path):
         connection = connect(path)
@@ -115,7 +116,7 @@ def test_a_disk_that_is_full_is_told_with_what_to_do_and_keeps_what_there_is(rec
 
     with Store(tmp_path / "a.sqlite"):
         pass  # its tables are there before the disk is full
-    monkeypatch.setattr(store_module, "_connect", small)
+    monkeypatch.setattr(store_module, "connect", small)
     with (
         Store(tmp_path / "a.sqlite") as store,
         pytest.raises(

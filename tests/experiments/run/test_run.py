@@ -14,7 +14,7 @@ from knowfree_experiments.run.settings import VARIANTS, check_run
 from knowfree_hub_cards.facts import read_augmentation
 from transformers import AutoConfig, AutoTokenizer
 
-from augmentation.llm.store import hold
+from augmentation.llm.store_file import hold
 from augmentation.review.decisions import read_decisions
 from modeling_knowfree.data.readers import read_rows, write_rows
 from modeling_knowfree.training.arguments import RECIPES, TASK_PRESETS
