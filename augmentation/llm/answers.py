@@ -172,9 +172,9 @@ def parse(task: Task, text: str, *, cut: bool = False) -> Parsed:
     if not found.values:
         raise AnswerError(f"no JSON in the answer: {body[:80]!r}")
     cut = cut or found.broken_off  # whatever the server says
-    items, misfits, error = _fitting_items(task, found.values, drop_last=cut and found.unbalanced)
+    items, sound, misfits, error = _fitting_items(task, found.values, drop_last=cut and found.unbalanced)
     if error is not None:
-        raise AnswerError(error, Parsed(items, found.repaired, cut, misfits) if items else None)
+        raise AnswerError(error, Parsed(sound, found.repaired, cut, misfits) if sound else None)
     if cut and found.unbalanced and not items:
         raise AnswerError("the answer was cut by the token limit before its first complete item")
     return Parsed(items, repaired=found.repaired, cut=cut)
@@ -290,10 +290,20 @@ def _raw_depth(piece: str) -> int:
     return deepest
 
 
-def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> tuple[list[Any], int, str | None]:
-    """The items of all values that fit the task, how many others there are, and the complaint about the first of these:
-    of the values that were meant as items, or where none fits."""
+class _Fitting(NamedTuple):
+    """Items that fit the task: of the values all of whose items do (`items`), and of all values (`sound`), which
+    leaves `misfits` out. `error` complains about the first of these, of the values that were meant as items, or where
+    no value fits."""
+
+    items: list[Any]
+    sound: list[Any]
+    misfits: int
+    error: str | None
+
+
+def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> _Fitting:
     fitting: list[Any] = []
+    sound: list[Any] = []
     misfits = 0
     fits = False
     complaint: str | None = None
@@ -303,7 +313,9 @@ def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> tuple[l
         if drop_last and number == len(values) - 1:
             items = items[:-1]
         try:
-            fitting.extend(_ADAPTERS[task].validate_python(_clean(items)))
+            found = _ADAPTERS[task].validate_python(_clean(items))
+            fitting += found
+            sound += found
             fits = True
         except ValidationError as error:
             complaint = complaint or _complaint(error)
@@ -311,9 +323,8 @@ def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> tuple[l
                 complaint_about_items = complaint_about_items or _complaint(error)
             wrong = {int(told["loc"][0]) for told in error.errors(include_url=False, include_context=False)}
             misfits += len(wrong)
-            sound = [item for at, item in enumerate(_clean(items)) if at not in wrong]
-            fitting.extend(_ADAPTERS[task].validate_python(sound))
-    return fitting, misfits, complaint_about_items or (None if fits else complaint)
+            sound += _ADAPTERS[task].validate_python([_clean(x) for at, x in enumerate(items) if at not in wrong])
+    return _Fitting(fitting, sound, misfits, complaint_about_items or (None if fits else complaint))
 
 
 def _each(task: Task, items: list[Any]) -> Iterator[Any]:
@@ -331,6 +342,8 @@ def _each(task: Task, items: list[Any]) -> Iterator[Any]:
 
 def _items(task: Task, value: Any) -> list[Any]:
     """The list a value stands for: itself, the one list an object holds, or the object as the only item."""
+    if isinstance(value, _Several):
+        return [item for each in value for item in _items(task, each)]
     if isinstance(value, list):
         return value
     if value.keys() & _ITEM_KEYS[task]:

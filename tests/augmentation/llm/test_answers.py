@@ -51,6 +51,7 @@ OSLO_JSON = '{"entity": "Oslo", "type": "City"}'
         (f"<|channel|>analysis<|message|>[{OSLO_JSON}]<|channel|>final<|message|>[{PARIS_JSON}]", [PARIS], False),
         ('[{"entity": "Paris", "type": "City", "entity": "Oslo", "type": "City"}]', [PARIS, OSLO], False),
         ('{"entity": "Paris", "type": "City", "entity": "Oslo", "type": "City"}', [PARIS, OSLO], False),
+        (f'{{"items": [{PARIS_JSON}], "items": [{OSLO_JSON}]}}', [PARIS, OSLO], False),
         ('[["Paris", "City"], ["Oslo", "City"]]', [PARIS, OSLO], False),
         (f'{{"items": [{PARIS_JSON}], "notes": ["none"]}}', [PARIS], False),
         ('[{"entity": "Paris", "type": "\u200bCity\u200b"}]', [PARIS], False),
@@ -69,6 +70,7 @@ def test_entities(text, expected, repaired):
     [
         ("segmentation", '["我们", "一起"]', ["我们", "一起"]),
         ("segmentation", '{"items": ["a", 5]}', ["a", "5"]),
+        ("segmentation", '["left over", true] ["a", "b"]', ["a", "b"]),
         ("verify_targets", '[{"number": 2, "right": false}]', [VerdictItem(number=2, right=False)]),
         ("pos", '[{"word": "a", "pos": "DET"}]', [PosItem(word="a", pos="DET")]),
         ("pos", '[["a", "DET"]]', [PosItem(word="a", pos="DET")]),
