@@ -26,6 +26,9 @@ from .mixers_knowfree import MIXERS
 from .tags_knowfree import UnitTags, word_columns
 from .votes_knowfree import UnitVotes
 
+# Cells of dense planes that are scored at once outside of training: `[cells, D̃]` some times over, 1 GB at D̃ = 200.
+DENSE_CELLS = 200_000
+
 
 @dataclass
 class KnowFreeOutput(ModelOutput):
@@ -311,11 +314,16 @@ class KnowFreeForTokenClassification(KnowFreePreTrainedModel):
         """Unit states `[B, L, D]` to logits `[B, L, W, columns]`, eqs 7-12. A width limit: a narrower band whose cells
         attend to the same neighbours as in the full one: ω cells below the diagonal, ω above the widest span."""
         length = units.shape[1]
+        reach: int | None = self.mixer.reach  # type: ignore[assignment]
+        if reach is None and not (torch.is_grad_enabled() or torch.compiler.is_compiling()):
+            most = max(1, DENSE_CELLS // length**2)
+            if len(units) > most:  # a dense plane is as large as its longest sentence, for each of the batch
+                parts = zip(units.split(most), num_units.split(most), strict=True)
+                return torch.cat([self.score(*part, columns) for part in parts])
         limit = torch.sym_min(length, self.config.max_span_width or length)
         starts, ends = F.leaky_relu(self.start_mlp(units)), F.leaky_relu(self.end_mlp(units))  # eq 7, (B, L, D')
         real = torch.arange(length, device=units.device) < num_units[:, None]  # (B, L)
         given = (self.biaffine, starts, ends, real, limit)
-        reach: int | None = self.mixer.reach  # type: ignore[assignment]
         spans: Plane | PackedBand | TiledBand
         if reach is None:
             spans = Plane.of(*given, 0, 0)

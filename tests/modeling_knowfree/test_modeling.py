@@ -81,6 +81,27 @@ def test_logits_equal_the_dense_reference_over_many_blocks(tiny_model, monkeypat
         assert_logits_close(model(**inputs(batch)).logits, reference_logits(model, batch, 3), 1e-9)
 
 
+def test_dense_planes_are_scored_a_few_sentences_at_a_time(tiny_model, monkeypatch):
+    from modeling_knowfree import modeling_knowfree
+    from modeling_knowfree.mixers_knowfree import MaskedCNN
+
+    model = tiny_model(dtype=torch.float64, span_mixer="cnn", unit_votes=True)
+    batch = inputs(random_batch(LENGTHS, labels=5))
+    largest: list[int] = []
+    forward = MaskedCNN.forward
+    monkeypatch.setattr(
+        MaskedCNN, "forward", lambda self, plane: largest.append(len(plane.spans)) or forward(self, plane)
+    )
+    with torch.no_grad():
+        whole = model(**batch).logits
+        monkeypatch.setattr(modeling_knowfree, "DENSE_CELLS", 2 * max(LENGTHS) ** 2 + 1)
+        parts = model(**batch).logits
+    assert largest[0] == len(LENGTHS) and set(largest[1:]) <= {1, 2} and sum(largest[1:]) == len(LENGTHS)
+    assert_logits_close(parts, whole, 1e-12)
+    model(**batch).logits.sum().backward()  # in training as a whole
+    assert largest[-1] == len(LENGTHS)
+
+
 def test_bfloat16_logits_lie_within_five_percent_of_float32(tiny_model):
     model = tiny_model()
     batch = random_batch(LENGTHS, labels=5)
