@@ -29,8 +29,10 @@ def record_state(folder: Path, state: dict[str, Any], *, written: bool = False) 
     path = folder / STATE_FILE
     if written:
         state = state | {"results": _digest(state)}
-    elif path.is_file() and (before := stored_object(path).get("results")):
-        state = state | {"results": before}
+    elif path.is_file() and (folder / COUNTS_FILE).is_file():
+        with stored_in(path):
+            before = stored_object(path)
+            state = state | {"results": before.get("results") or _digest(before)}
     write_whole(path, json.dumps(state, ensure_ascii=False, indent=1) + "\n")
 
 
@@ -46,17 +48,23 @@ def check_results(folder: Path) -> None:
     counts = folder / COUNTS_FILE
     if not counts.is_file():
         raise InputError(f"{folder}: no results yet; run `knowfree augment run {folder}` first")
-    with stored_in(counts):
-        lines = stored_object(counts).get("lines", {})  # folders of before have none, and no digest
-        found = {name: number_of_lines(folder / name) for name in lines}
-    for name, number in lines.items():
-        if found[name] != number:
-            raise InputError(f"{folder / name}: {found[name]} lines, where {number} were written; {mend}")
     with stored_in(folder / STATE_FILE):
         state = stored_object(folder / STATE_FILE)
         is_older = state.get("results", _digest(state)) != _digest(state)
+    if "results" in state and (told := _shorter(folder)):  # folders of before were rewritten without a word in there
+        raise InputError(f"{told}; {mend}")
     if is_older:
         raise InputError(f"{folder}: a run with other input or settings has begun since, and has not ended; {mend}")
+
+
+def _shorter(folder: Path) -> str | None:
+    """What is wrong with the length of a result, against what `counts.json` says was written."""
+    counts = folder / COUNTS_FILE
+    with stored_in(counts):
+        lines = stored_object(counts).get("lines", {})
+        found = {name: number_of_lines(folder / name) for name in lines}
+    wrong = next((name for name, number in lines.items() if found[name] != number), None)
+    return wrong and f"{folder / wrong}: {found[wrong]} lines, where {lines[wrong]} were written"
 
 
 def recount(folder: Path) -> None:
@@ -71,6 +79,8 @@ def is_finished(folder: Path, settings: Settings) -> bool:
     """Whether all results of these settings are there, none of them shorter than it was written."""
     try:
         check_results(folder)
+        if _shorter(folder):
+            return False
         state = stored_object(folder / STATE_FILE)
         return {part: state.get(part) for part in ("input", "settings")} == state_of(folder, settings)
     except InputError:

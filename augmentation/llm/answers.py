@@ -22,8 +22,8 @@ MAX_NAME_CHARACTERS = 100
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 TypeName = Annotated[
     str,
-    BeforeValidator(lambda value: bare(value) if isinstance(value, str) else value),
     StringConstraints(min_length=1, max_length=MAX_NAME_CHARACTERS),
+    BeforeValidator(lambda value: bare(value) if isinstance(value, str) else value),
 ]
 Tag = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 
@@ -181,10 +181,10 @@ def parse(task: Task, text: str, *, cut: bool = False) -> Parsed:
 
 
 class _Several(list):
-    """What one object with repeated keys stands for: an object at each repetition."""
+    """An object with repeated keys, cut before each repetition."""
 
 
-def _once_each(pairs: list[tuple[str, Any]]) -> Any:
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Several:
     objects: list[dict[str, Any]] = [{}]
     for key, value in pairs:
         if key in objects[-1]:
@@ -308,8 +308,9 @@ def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> _Fittin
     fits = False
     complaint: str | None = None
     complaint_about_items: str | None = None
-    for number, value in enumerate(values):
-        items = list(_each(task, _items(task, value)))
+    for number, given in enumerate(values):
+        value = _settled(task, given)
+        items = list(_each(task, value))
         if drop_last and number == len(values) - 1:
             items = items[:-1]
         try:
@@ -327,23 +328,43 @@ def _fitting_items(task: Task, values: list[Any], *, drop_last: bool) -> _Fittin
     return _Fitting(fitting, sound, misfits, complaint_about_items or (None if fits else complaint))
 
 
-def _each(task: Task, items: list[Any]) -> Iterator[Any]:
-    """The items, those taken apart that an object with repeated keys stands for; a list of as many strings as an item
-    has keys is one, its values in their order."""
+def _settled(task: Task, value: Any) -> Any:
+    """The items that an object with repeated keys stands for, if each has all that an item needs; the values of its
+    lists together, if it holds lists; else the object in which the last of equal keys counts."""
+    if not isinstance(value, _Several):
+        return value
+    item = _ITEMS[task]
+    needed = {name for name, one in getattr(item, "model_fields", {}).items() if one.is_required()}
+    if needed and all(needed <= each.keys() for each in value):
+        return list(value)
+    if all(isinstance(inner, list) for each in value for inner in each.values()) and all(
+        len(each) == 1 for each in value
+    ):
+        return [one for each in value for inner in each.values() for one in inner]
+    return {key: inner for each in value for key, inner in each.items()}
+
+
+def _each(task: Task, value: Any) -> Iterator[Any]:
+    """The items of a value; in a bare list, or one that a wrapper holds, a pair of strings is an item, its values in
+    their order."""
     names = list(getattr(_ITEMS[task], "model_fields", ()))
-    for item in items:
-        if isinstance(item, _Several):
-            yield from item
-        elif task in _PAIRS and isinstance(item, list) and len(item) == 2 and all(isinstance(e, str) for e in item):
-            yield dict(zip(names, item, strict=True))
+    may_be_pairs = task in _PAIRS and (isinstance(value, list) or list(value) in _WRAPPERS)
+    for item in _items(task, value):
+        settled = _settled(task, item)
+        if isinstance(settled, list) and isinstance(item, _Several):
+            yield from settled
+        elif may_be_pairs and _is_pair(settled):
+            yield dict(zip(names, settled, strict=True))
         else:
-            yield item
+            yield settled
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, list) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], str | None)
 
 
 def _items(task: Task, value: Any) -> list[Any]:
     """The list a value stands for: itself, the one list an object holds, or the object as the only item."""
-    if isinstance(value, _Several):
-        return [item for each in value for item in _items(task, each)]
     if isinstance(value, list):
         return value
     if value.keys() & _ITEM_KEYS[task]:
@@ -362,8 +383,10 @@ def _items(task: Task, value: Any) -> list[Any]:
 
 def _is_name_map(value: dict[str, Any]) -> bool:
     """Whether an object is groups in the form of equation 3: standard name -> synonyms."""
+    may_be_empty = not value.keys() & {key for [key] in _WRAPPERS}
     return any(value.values()) and all(
-        isinstance(inner, list) and all(isinstance(name, str) for name in inner) for inner in value.values()
+        isinstance(inner, list) and (inner or may_be_empty) and all(isinstance(name, str) for name in inner)
+        for inner in value.values()
     )
 
 

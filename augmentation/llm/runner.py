@@ -137,6 +137,7 @@ class Runner:
         """The outcome of a first request, or the request that has to be sent next for it."""
         model = self.client.model
         current = request
+        sound: Outcome | None = None
 
         def failed(answer: Answer | None, reason: str, kind: str) -> Outcome:
             return Outcome(current, answer, None, reason, kind, request.key(model))
@@ -147,16 +148,18 @@ class Runner:
                     return failed(answer, f"the model refused: {word(answer.refusal)}", "refusal")
                 return Outcome(current, answer, parse(current.task, answer.text, cut=answer.cut))
             except AnswerError as error:
+                if error.usable is not None:
+                    sound = Outcome(current, answer, error.usable)
                 if answer.cut:
                     return failed(answer, f"cut at max_tokens={answer.max_tokens}: {error}; raise max_tokens", "cut")
                 if current.reask - request.reask == MAX_REASKS:
-                    if error.usable is not None:
-                        return Outcome(current, answer, error.usable)
+                    if sound is not None:
+                        return sound
                     return failed(answer, f"unusable after {MAX_REASKS} re-asks: {error}", "answer")
                 current = reask(current, answer.text, str(error), model=model)
         failure = self.store.failure(request.key(model))
         if failure is not None and failure.kind != "cut":  # a cut answer that is no longer found: max_tokens rose
-            return failed(None, failure.reason, failure.kind)
+            return sound or failed(None, failure.reason, failure.kind)
         return current
 
 

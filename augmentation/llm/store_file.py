@@ -77,12 +77,14 @@ def connect(path: Path) -> sqlite3.Connection:
     Raises:
         StoreError: the file or its folder may not be written, or it is no whole store.
     """
-    connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
+    connection = None
     try:
+        connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
     except sqlite3.DatabaseError as error:
-        connection.close()
+        if connection is not None:
+            connection.close()
         if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:
             raise StoreError(
                 f"{path} cannot be opened for writing ({error}), which reading its log needs too; make the file and "

@@ -196,14 +196,22 @@ class TokenStyle:
         return words
 
 
-_QUOTES = dict.fromkeys(map(ord, "\"'`´‘’‚‛“”„‟«»‹›「」『』〝〞〟＂＇"))
-_DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−－ｰ"), "-")
+_ALIKE = {
+    **dict.fromkeys(map(ord, '"“”„‟«»‹›「」『』〝〞〟＂')),
+    **dict.fromkeys(map(ord, "`´‘’‚‛ʼ＇"), "'"),
+    **dict.fromkeys(map(ord, "‐‑‒–—―−﹘﹣－"), "-"),
+}
 
 
 def sentence_key(text: str) -> str:
-    """What makes two sentences the same: the folded text, without quotes, with one kind of dash, and without its final
-    marks."""
-    return fold(text.translate(_QUOTES | _DASHES)).rstrip("。.!?…")
+    """What makes two sentences the same: the folded text without its final marks."""
+    return fold(text).rstrip("。.!?…")
+
+
+def leak_key(text: str) -> str:
+    """As `sentence_key`, in which a sentence that is written anew is found again: without double quotes, and with one
+    kind of apostrophe and of dash."""
+    return sentence_key(text.translate(_ALIKE))
 
 
 _TELLING = {"character": 6, "word": 12}
@@ -211,9 +219,9 @@ _TELLING = {"character": 6, "word": 12}
 
 
 def sentence_keys(text: str, unit: str) -> set[str]:
-    """The keys of a text and of every sentence in it: what is written anew may be neither."""
-    inside = map(sentence_key, split_sentences(text, "any"))
-    return {sentence_key(text), *(key for key in inside if len(key) >= _TELLING[unit])}
+    """The keys (`leak_key`) of a text and of every sentence in it: what is written anew may be neither."""
+    inside = map(leak_key, split_sentences(text, "any"))
+    return {leak_key(text), *(key for key in inside if len(key) >= _TELLING[unit])}
 
 
 class FreeIds:
@@ -305,7 +313,7 @@ class Sentences:
 
     def _reason(self, tokens: Sequence[str]) -> str | None:
         text = join_units(tokens, self.style.unit)[0]
-        key = sentence_key(text)
+        key = leak_key(text)
         if not any(char.isalnum() for char in key):
             return "empty"
         if key in self.source:

@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from augmentation.steps.explanations import FreeIds, TokenStyle, sentence_key, sentence_keys
+from augmentation.steps.explanations import FreeIds, TokenStyle, leak_key, sentence_keys
 from augmentation.steps.languages import check_language
 from augmentation.steps.windows import windows
 from modeling_knowfree.data.formats import FORMATS
@@ -110,7 +110,7 @@ def clean_pool(
     for row in rows:
         counts["read"] += 1
         key = _key(row, unit)
-        lines = [key, *map(sentence_key, row.get("lines", ()))]
+        lines = [key, *map(leak_key, row.get("lines", ()))]
         where = next((where for where, keys in known.items() if not keys.isdisjoint(lines)), None)
         reason = "empty" if not key else "duplicates" if key in seen else f"in_{where}" if where else "kept"
         counts[reason] += 1
@@ -128,7 +128,7 @@ def clean_pool(
 
 
 def _key(row: Row, unit: str) -> str:
-    return sentence_key(join_units(row["tokens"], unit)[0])
+    return leak_key(join_units(row["tokens"], unit)[0])
 
 
 # ------------------------------------------------------------------ what stands in the file

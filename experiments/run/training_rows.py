@@ -47,7 +47,10 @@ def make_rows(run: Run, cell: Cell) -> None:
     reviewed = folder / DECISIONS_FILE
     decisions = read_decisions(reviewed) if reviewed.exists() else Decisions()
     settings = check_settings(run.augment_values(cell.subset, cell.variant), cell.variant)
-    verdicts = decisions.model_dump(exclude={"rows": {"__all__": {"text"}}})
+    decided = decisions.rows.items()  # those of before have no text, and no other stamp for it
+    verdicts = {
+        "rows": {name: each.model_dump(exclude={"text"} if each.text is None else None) for name, each in decided}
+    }
     made_from: list[Any] = [settings.annotator, settings.min_targets, verdicts]
     shared = run.settings.shared(cell.variant)
     if shared:

@@ -43,7 +43,7 @@ def read(file: File, options: Options) -> Placed:
             file.place(), f"no DocBin: {message:.100}", allowed="what DocBin.to_disk wrote", mend="write it again"
         )
 
-    def row(doc: Any, place: Place) -> Row:
+    def row(doc: Any, place: Place) -> Row | None:
         spans = [*doc.ents, *(span for key in doc.spans for span in doc.spans[key])]
         # Entities stand in a group of their own too.
         row_id = doc.user_data.get("id")
@@ -52,6 +52,9 @@ def read(file: File, options: Options) -> Placed:
         before = list(accumulate(units, initial=0))
         found = dict.fromkeys((before[span.start], before[span.end], span.label_) for span in spans)
         entities = [{"start": start, "end": end, "label": label} for start, end, label in found if start < end]
+        if len(doc) and not before[-1]:
+            options.told.add("documents of white space alone left out", str(place))
+            return None
         if blank := len(doc) - before[-1]:
             options.told.add("tokens of white space left out, they are no units", str(place), blank)
         if doc.has_annotation("SENT_START") and len(list(doc.sents)) > 1:

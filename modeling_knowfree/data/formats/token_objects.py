@@ -13,6 +13,8 @@ from .schemes import need_scheme, read_tags, scheme_of
 
 WORDS = ("orth", "originalText", "word", "text", "form")  # CoreNLP's `word` writes a bracket as -LRB-
 TAGS = ("ner", "upos", "tag", "pos")
+HOLDERS = frozenset(("paragraphs", "sentences", "tokens"))
+MOST_DEPTH = 6
 UNKNOWN = "-"  # spaCy's: nobody looked at this token
 _ALLOWED = 'tokens such as {"orth": "Rome", "ner": "U-LOC"}'
 
@@ -24,43 +26,64 @@ class Sentence(NamedTuple):
     mentions: list[Any] | None
 
 
-def _sentences(entry: Any) -> list[Sentence]:
+def _sentences(entry: Any, depth: int = 0) -> list[Sentence]:
     """The sentences of an entry; none where it is no such document."""
+    if depth == MOST_DEPTH:
+        return []
     if isinstance(entry, list):
-        if not _are_tokens(entry):
-            return [one for below in entry for one in _sentences(below)]
-        return [Sentence(_without_parts(entry), None)]
+        if _are_tokens(entry):
+            return [Sentence(entry, None)]
+        return [one for below in entry for one in _sentences(below, depth + 1)]
     if not isinstance(entry, dict):
         return []
     for key in ("paragraphs", "sentences"):
         if isinstance(entry.get(key), list):
-            return [sentence for below in entry[key] for sentence in _sentences(below)]
+            return [sentence for below in entry[key] for sentence in _sentences(below, depth + 1)]
     tokens: Any = entry.get("tokens")
     mentions = entry.get("entitymentions")
     return [Sentence(tokens, mentions if isinstance(mentions, list) else None)] if _are_tokens(tokens) else []
 
 
-def _needed(entry: Any, place: Place) -> list[Sentence]:
+def _needed(entry: Any, place: Place, options: Options) -> list[Sentence]:
     found = _sentences(entry)
     if not found:
+        lists = [entry] if isinstance(entry, list) else [entry[key] for key in sorted(HOLDERS) if key in entry]
+        if lists and not any(lists):
+            options.told.add("documents without sentences left out", str(place))
+            return []
         mend = "give each token its word"
         bad_input(place, f"no tokens with words in {show(entry)}", allowed=_ALLOWED, mend=mend)
     return found
 
 
-def _without_parts(tokens: list[dict]) -> list[dict]:
-    """Stanza's tokens without the words that one is made of (`"id": [4, 5]`): `ner` stands on the token alone."""
-    ranges = [token["id"] for token in tokens if isinstance(token.get("id"), list) and len(token["id"]) == 2]
-    parts = {number for first, last in ranges for number in range(first, last + 1)}
-    return [token for token in tokens if isinstance(token.get("id"), list) or token.get("id") not in parts]
+def _words_of(tokens: list[dict], key: str) -> list[dict]:
+    """Tokens that each are one word: of Stanza's ranges (`"id": [4, 5]`) and the words that these are made of, the
+    ranges for `ner`, which stands on them alone, else the words."""
+    ranges = [tuple(token["id"]) for token in tokens if _is_range(token)]
+    if key != "ner":
+        return [token for token in tokens if not _is_range(token)]
+    return [
+        token
+        for token in tokens
+        if _is_range(token)
+        or not any(first <= token["id"] <= last for first, last in ranges if type(token.get("id")) is int)
+    ]
+
+
+def _is_range(token: dict) -> bool:
+    ids = token.get("id")
+    return isinstance(ids, list) and len(ids) == 2 and all(type(one) is int for one in ids) and ids[0] < ids[1]
 
 
 def _are_tokens(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and _word_key(one) for one in value)
+    """Whether a list is a sentence: of objects that hold no others, one with a word at least."""
+    if not isinstance(value, list) or not all(isinstance(one, dict) and HOLDERS.isdisjoint(one) for one in value):
+        return False
+    return any(map(_word_key, value))
 
 
 def _word_key(token: dict) -> str | None:
-    return next((key for key in WORDS if isinstance(token.get(key), str)), None)
+    return next((key for key in WORDS if isinstance(token.get(key), str) and token[key]), None)
 
 
 def detect(file: File) -> Guess | None:
@@ -73,7 +96,7 @@ def detect(file: File) -> Guess | None:
 def read(file: File, options: Options) -> Placed:
     placed: list[tuple[Place, Sentence | InputError]] = []
     for place, entry in file.entries:
-        found = entry if isinstance(entry, InputError) else attempt(_needed, entry, place)
+        found = entry if isinstance(entry, InputError) else attempt(_needed, entry, place, options)
         if isinstance(found, InputError):
             placed.append((place, found))
         else:
@@ -85,7 +108,10 @@ def read(file: File, options: Options) -> Placed:
     scheme = scheme_of(counts, named=options.scheme, task=options.task)
 
     def row(sentence: Sentence, place: Place) -> Row | None:
-        tokens, tags = [token[_word_key(token)] for token in sentence.tokens], list(_tags(sentence, key))
+        words, tags = _words_of(sentence.tokens, key), list(_tags(sentence, key))
+        if (bare := next((token for token in words if _word_key(token) is None), None)) is not None:
+            bad_input(place, f"a token has no word: {show(bare)}", allowed=_ALLOWED, mend="give each token its word")
+        tokens = [token[_word_key(token)] for token in words]
         if key == "ner" and UNKNOWN in tags:
             options.told.add(f"sentences with tokens that nobody tagged ({UNKNOWN}) left out", show(" ".join(tokens)))
             return None
@@ -100,7 +126,7 @@ def read(file: File, options: Options) -> Placed:
 
 
 def _tags(sentence: Sentence, key: str) -> Iterator[Any]:
-    return (token.get(key) for token in sentence.tokens)
+    return (token.get(key) for token in _words_of(sentence.tokens, key))
 
 
 def _tag_key(sentences: Sequence[Sentence], options: Options, file: File) -> str:

@@ -6,6 +6,7 @@ from augmentation.steps.explanations import (
     FreeIds,
     Sentences,
     TokenStyle,
+    leak_key,
     plain_paragraphs,
     sentence_key,
     split_sentences,
@@ -185,7 +186,12 @@ def test_sentence_key_ignores_case_width_space_and_the_final_mark():
     ],
 )
 def test_a_sentence_in_other_quotes_or_dashes_is_the_same_sentence(one, other):
-    assert sentence_key(one) == sentence_key(other)
+    assert leak_key(one) == leak_key(other)
+
+
+def test_long_marks_and_apostrophes_inside_words_stay_what_they_are():
+    assert leak_key("ｺｰﾋｰを飲む") == leak_key("コーヒーを飲む")
+    assert leak_key("we're here") != leak_key("were here")
 
 
 def test_paragraphs_without_an_end_are_left_out_and_counted():

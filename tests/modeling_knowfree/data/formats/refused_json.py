@@ -20,6 +20,10 @@ REFUSED = {
         *("one.json", json.dumps([[{"text": "Mina", "ner": "S-PER"}, {"text": "left"}]]), {}),
         ["one.json, sentence 1", "token 'left' has no ner", "write O"],
     ),
+    "a token without a word": (
+        *("one.json", json.dumps([[{"text": "Mina", "ner": "S-PER"}, {"word": 3, "ner": "O"}]]), {}),
+        ["one.json, sentence 1", "a token has no word: {'word': 3, 'ner': 'O'}", "give each token its word"],
+    ),
     "a mention beyond its sentence": (
         "corenlp.json",
         json.dumps(
