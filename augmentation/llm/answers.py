@@ -337,10 +337,9 @@ def _settled(task: Task, value: Any) -> Any:
     needed = {name for name, one in getattr(item, "model_fields", {}).items() if one.is_required()}
     if needed and all(needed <= each.keys() for each in value):
         return list(value)
-    if all(isinstance(inner, list) for each in value for inner in each.values()) and all(
-        len(each) == 1 for each in value
-    ):
-        return [one for each in value for inner in each.values() for one in inner]
+    held = [inner for each in value for inner in each.values()]
+    if len(held) == len(value) and all(isinstance(inner, list) for inner in held):
+        return [one for inner in held for one in inner]
     return {key: inner for each in value for key, inner in each.items()}
 
 

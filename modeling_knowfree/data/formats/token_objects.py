@@ -59,20 +59,19 @@ def _needed(entry: Any, place: Place, options: Options) -> list[Sentence]:
 def _words_of(tokens: list[dict], key: str) -> list[dict]:
     """Tokens that each are one word: of Stanza's ranges (`"id": [4, 5]`) and the words that these are made of, the
     ranges for `ner`, which stands on them alone, else the words."""
-    ranges = [tuple(token["id"]) for token in tokens if _is_range(token)]
     if key != "ner":
         return [token for token in tokens if not _is_range(token)]
-    return [
-        token
-        for token in tokens
-        if _is_range(token)
-        or not any(first <= token["id"] <= last for first, last in ranges if type(token.get("id")) is int)
-    ]
+    ranges = [token["id"] for token in tokens if _is_range(token)]
+    return [token for token in tokens if _is_range(token) or not _is_part(token.get("id"), ranges)]
 
 
 def _is_range(token: dict) -> bool:
     ids = token.get("id")
     return isinstance(ids, list) and len(ids) == 2 and all(type(one) is int for one in ids) and ids[0] < ids[1]
+
+
+def _is_part(number: Any, ranges: Sequence[list[int]]) -> bool:
+    return type(number) is int and any(first <= number <= last for first, last in ranges)
 
 
 def _are_tokens(value: Any) -> bool:
@@ -103,12 +102,14 @@ def read(file: File, options: Options) -> Placed:
             placed += [(file.place(len(placed) + at, "sentence"), one) for at, one in enumerate(found, start=1)]
     sentences = [sentence for _, sentence in placed if isinstance(sentence, Sentence)]
     key = _tag_key(sentences, options, file)
-    counts = Counter(tag for sentence in sentences for tag in _tags(sentence, key) if isinstance(tag, str))
+    told = (token.get(key) for sentence in sentences for token in _words_of(sentence.tokens, key))
+    counts = Counter(tag for tag in told if isinstance(tag, str))
     counts.pop(UNKNOWN, None)
     scheme = scheme_of(counts, named=options.scheme, task=options.task)
 
     def row(sentence: Sentence, place: Place) -> Row | None:
-        words, tags = _words_of(sentence.tokens, key), list(_tags(sentence, key))
+        words = _words_of(sentence.tokens, key)
+        tags: list[Any] = [word.get(key) for word in words]
         if (bare := next((token for token in words if _word_key(token) is None), None)) is not None:
             bad_input(place, f"a token has no word: {show(bare)}", allowed=_ALLOWED, mend="give each token its word")
         tokens = [token[_word_key(token)] for token in words]
@@ -123,10 +124,6 @@ def read(file: File, options: Options) -> Placed:
         return {"tokens": tokens, "entities": list(_mentioned(sentence.mentions, tags, place, options))}
 
     return each(placed, row)
-
-
-def _tags(sentence: Sentence, key: str) -> Iterator[Any]:
-    return (token.get(key) for token in _words_of(sentence.tokens, key))
 
 
 def _tag_key(sentences: Sequence[Sentence], options: Options, file: File) -> str:
