@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from html import unescape
 from pathlib import Path
@@ -74,17 +73,14 @@ def run(config: Path | None, output_dir: Path, accept_changes: bool, **options: 
       knowfree run --config run.yaml --output_dir runs/mine --variants base,u --unlabeled_file texts.txt --ask 500
       knowfree run --config run.yaml --output_dir runs/mine --variants base,fs --subsets k5,k10 --seeds 0,1,2
     """
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_warning
-
-    from augmentation.llm.store import hold
+    from augmentation.llm.store_file import hold
+    from modeling_knowfree.console import be_quiet
     from modeling_knowfree.settings import read_settings
 
     from .run import RUN_FILE, Run
     from .settings import check_run
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    set_verbosity_warning()
-    disable_progress_bar()  # of loading weights
+    be_quiet()
     budget = budget_of(options)
     client = ("client", "model", "base_url", "provider", "token_env", "answers", "concurrency", "max_wait_seconds")
     asked = {name: value for name in (*client, *ASKING) if (value := options.pop(name)) not in (None, ())}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from argparse import SUPPRESS, Action, ArgumentTypeError
 from collections.abc import Iterable, Mapping, Sequence
@@ -97,8 +98,11 @@ def parse_arguments(arguments: Sequence[str] | Mapping[str, Any]) -> Arguments:
         given = _typed(read_settings(path, name=where, like="argument: value"), parser, where) | told
     task = _chosen("task", given, TASK_PRESETS)
     recipe = recipe_for(_chosen("preset", given, RECIPES), given.get("model_name_or_path"), task)
-    # Unless told that it is on a CPU, each of several processes there trains by itself.
-    values = {"use_cpu": not torch.accelerator.is_available()} | recipe | given
+    values = {
+        "use_cpu": not torch.accelerator.is_available(),  # else each of several processes there trains by itself
+        "disable_tqdm": not sys.stderr.isatty(),  # else as loud as transformers is, which commands silence
+    }
+    values |= recipe | given
     if missing := [f"--{name}" for name in parser.needed if name not in values]:
         parser.error(f"give {' and '.join(missing)}")
     try:

@@ -46,7 +46,8 @@ class Forked:
     def _run(self, work: Callable[[], object], environment: dict[str, str]) -> None:
         for number, stream in enumerate(self._streams):
             os.dup2(stream.fileno(), number)
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+        sys.stdin, sys.stdout = open(0), open(1, "w")  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1)  # noqa: SIM115 -- by lines, as any process has it
         logging.getLogger().handlers.clear()  # those of pytest
         # The test's is shared by all its forks: one killed while it draws would hold it for ever.
         tqdm.set_lock(RLock())

@@ -25,6 +25,7 @@ def entries(folder: Path) -> int:
 
 def test_what_was_stopped_says_how_it_goes_on(encoder, tmp_path):
     settings = tiny_settings(tmp_path, encoder) | {"variants": ["base"], "updates": 4000}
+    settings["train"] |= {"logging_steps": 5}
     config, folder = tmp_path / "long.yaml", tmp_path / "stopped"
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
     process = knowfree_forked("run", "--config", config, "--output_dir", folder)
