@@ -6,7 +6,7 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
-_PARTS = "configuration bands mixers votes tags modeling decoding units findings pipeline"
+_PARTS = "configuration bands mixers votes tags modeling decoding units windows findings pipeline"
 TRAVELLING_FILES = tuple(f"{part}_knowfree.py" for part in _PARTS.split())
 """The code that every saved model carries, and all of it: these import torch, transformers and each other alone."""
 

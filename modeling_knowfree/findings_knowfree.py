@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from .decoding_knowfree import Span, best_first, find_hits
-from .units_knowfree import Document, Window, owner
+from .units_knowfree import Document, Window
+from .windows_knowfree import owner
 
 
 @dataclass

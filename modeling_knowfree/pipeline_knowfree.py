@@ -24,10 +24,9 @@ from .units_knowfree import (
     cut,
     encode_units,
     join_units,
-    sentence_ends,
     split_text,
-    windows,
 )
+from .windows_knowfree import sentence_ends, windows
 
 # What token classification calls by other names here.
 _INSTEAD = {

@@ -15,6 +15,7 @@ from augmentation.llm.tasks import explained_as
 from augmentation.steps.alignment import fold
 from augmentation.steps.annotator import SWAPPED
 from modeling_knowfree.units_knowfree import join_units, split_text
+from modeling_knowfree.windows_knowfree import SENTENCE_MARKS, WIDE_STOP, is_point
 
 Span = tuple[int, int, str]
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$")
@@ -68,15 +69,16 @@ def _is_rule_or_table(line: str) -> bool:
 
 _OPENING = "“‘「『（《〈【〔(["
 _CLOSING = "”’」』）》〉】〕)]"
+_BORDERS = re.compile(rf"[{''.join(sorted(SENTENCE_MARKS))}]+|\.(?=\s|$)|[{re.escape(_OPENING + _CLOSING)}]")
 
 
 def split_sentences(paragraph: str, language: str) -> list[str]:
     """
     Sentences of one paragraph, punctuation kept, nothing lost but white space between them.
 
-    English goes through pysbd, unless that loses some of it. Otherwise a sentence ends at 。！？ (a run of them, with
-    the closing quotes and brackets after it), or at .!? before white space, unless a quote or bracket is open: what
-    stands in quotes is not cut. Straight double quotes open and close in turn.
+    English goes through pysbd, unless that loses some of it. Otherwise a sentence ends at 。！？ and their like (a run
+    of them, with the closing quotes and brackets after it), or at a full stop before white space, unless a quote or
+    bracket is open: what stands in quotes is not cut. Straight double quotes open and close in turn.
     """
     if language == "en":
         found = [sentence.strip() for sentence in _segmenter().segment(paragraph) if sentence.strip()]
@@ -85,13 +87,13 @@ def split_sentences(paragraph: str, language: str) -> list[str]:
     marked = _with_curly_quotes(paragraph)
     balanced = _is_balanced(marked)
     sentences, start, depth = [], 0, 0
-    for match in re.finditer(r"[。！？!?]+|\.(?=\s|$)|[“‘「『（《〈【〔(\[”’」』）》〉】〕)\]]", marked):
+    for match in _BORDERS.finditer(marked):
         mark = match.group()
         if mark in _OPENING:
             depth += balanced
         elif mark in _CLOSING:
             depth -= balanced
-        elif depth == 0:
+        elif depth == 0 and not (mark == WIDE_STOP and is_point(marked, match.start())):
             following = marked[match.end() : match.end() + 1]
             if not (following and following in _CLOSING):
                 sentences.append(paragraph[start : match.end()])

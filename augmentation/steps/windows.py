@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Sequence
 
+from modeling_knowfree.windows_knowfree import SENTENCE_MARKS, WIDE_STOP, is_point
+
 Range = tuple[int, int]
 
-SENTENCE_ENDS = "。！？!?．\n"
+SENTENCE_ENDS = (*SENTENCE_MARKS, "\n")
 CLAUSE_ENDS = ",，、;；:："
 
 
 def _ends_sentence(tokens: Sequence[str], index: int) -> bool:
     token = tokens[index].strip(" ")
-    if token.endswith(tuple(SENTENCE_ENDS)):
-        return True
     following = tokens[index + 1] if index + 1 < len(tokens) else " "
+    if token.endswith(WIDE_STOP):
+        before = tokens[index - 1] if index else ""
+        return not is_point(before + token + following, len(before + token) - 1)
+    if token.endswith(SENTENCE_ENDS):
+        return True
     # a full stop ends a sentence as a word of its own or before white space, not in 3.5
     return token.endswith(".") and ((len(token) == 1 and len(following) > 1) or following[:1].isspace())
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from modeling_knowfree.data.rows import Row
-from modeling_knowfree.units_knowfree import Pieces, cut, encode_units, owner, windows
+from modeling_knowfree.units_knowfree import Pieces, cut, encode_units
+from modeling_knowfree.windows_knowfree import owner, windows
 
 logger = logging.getLogger(__name__)
 WINDOW_OVERLAP = 64  # units, as in the knowfree pipeline

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import decoding_knowfree, units_knowfree
+from .. import decoding_knowfree, units_knowfree, windows_knowfree
 from ..data.rows import InputError
 from ..files import as_os_error
 from ..modeling_knowfree import KnowFreeForTokenClassification
@@ -26,6 +26,7 @@ TAGGER = "onnx_tagger.py"
 # What the tagger's file takes from the package: never a line that needs torch.
 _LEFT_OUT = {
     units_knowfree: {"KnowFreeCollator", "infer_unit", "Document", "Window"},
+    windows_knowfree: set(),
     decoding_knowfree: {"find_hits", "decode", "pad_spans"},
 }
 # Where the products lie that are worth 8 bits: names of modules.

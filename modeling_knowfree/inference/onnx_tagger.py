@@ -25,11 +25,9 @@ from ..units_knowfree import (
     cut,
     encode_units,
     join_units,
-    owner,
-    sentence_ends,
     split_text,
-    windows,
 )
+from ..windows_knowfree import owner, sentence_ends, windows
 
 CELLS_AT_ONCE = 8_000  # span cells of one batch: what is computed of them stays in a cache
 

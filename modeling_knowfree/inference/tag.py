@@ -19,7 +19,8 @@ from ..data.readers import InputError, Row, read_rows
 from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show, span_sets, stored_object
 from ..loading import ORIGIN_FILE, load_config, load_tokenizer, refuse_pickles, told_in_one_line
 from ..metrics import span_scores
-from ..units_knowfree import infer_unit, usual_length
+from ..units_knowfree import infer_unit
+from ..windows_knowfree import usual_length
 from .outputs import after, parquet_rows
 
 LONGEST = 1_000_000  # characters or tokens of one input: more would fill the memory of a small machine

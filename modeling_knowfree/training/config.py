@@ -14,7 +14,8 @@ from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import Row
 from ..loading import load_encoder, load_encoder_config
 from ..modeling_knowfree import KnowFreeForTokenClassification
-from ..units_knowfree import infer_unit, join_units, sentence_ends
+from ..units_knowfree import infer_unit, join_units
+from ..windows_knowfree import sentence_ends
 from .start import check_start_bias, set_start_bias
 
 logger = logging.getLogger(__name__)

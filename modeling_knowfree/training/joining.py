@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..data.rows import Row
-from ..units_knowfree import KnowFreeCollator, join_units, sentence_ends
+from ..units_knowfree import KnowFreeCollator, join_units
+from ..windows_knowfree import sentence_ends
 from .features import Features
 
 

@@ -18,7 +18,8 @@ from ..encoders import HUB_IDS
 from ..files import write_whole
 from ..held import held
 from ..loading import ORIGIN_FILE, check_vocabulary, load_config, told_in_one_line
-from ..units_knowfree import KnowFreeCollator, batches_by_cost, infer_unit, inner_window
+from ..units_knowfree import KnowFreeCollator, batches_by_cost, infer_unit
+from ..windows_knowfree import inner_window
 from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
 from .command_line import parse_arguments

@@ -4,7 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from modeling_knowfree.units_knowfree import Pieces, join_units, owner, sentence_ends, split_text, windows
+from modeling_knowfree.units_knowfree import Pieces, join_units, split_text
+from modeling_knowfree.windows_knowfree import owner, sentence_ends, windows
 
 
 def sentences(text: str, unit: str) -> list[str]:
@@ -22,6 +23,8 @@ def sentences(text: str, unit: str) -> list[str]:
         ("character", "一）先。二）后。", ["一）先。", "二）后。"]),  # brackets that nothing opened
         ("character", "第一行\n第二行", ["第一行\n", "第二行"]),
         ("character", "今日は晴れ。明日は？", ["今日は晴れ。", "明日は？"]),
+        ("character", "価格は３．５円です．次は。", ["価格は３．５円です．", "次は。"]),
+        ("word", "ｗｗｗ．ＡＢＣ．jpを見る．１．序論", ["ｗｗｗ．ＡＢＣ．jpを見る．", "１．", "序論"]),
         ("character", "값은 3.5 입니다. 좋아요.", ["값은 3.5 입니다. ", "좋아요."]),
         ("character", "The Mt. Fuji in Feb. is cold. Go!", ["The Mt. ", "Fuji in Feb. is cold. ", "Go!"]),
         ("word", "Dr. No left at 3.5 km. See example.com. Bye", ["Dr. No left at 3.5 km.", "See example.com.", "Bye"]),

@@ -16,11 +16,10 @@ from modeling_knowfree.units_knowfree import (
     encode_units,
     infer_unit,
     join_units,
-    owner,
     span_count,
     split_text,
-    windows,
 )
+from modeling_knowfree.windows_knowfree import owner, windows
 from tests.support import SHARED
 
 

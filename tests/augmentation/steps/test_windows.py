@@ -15,6 +15,9 @@ def test_windows_end_at_sentence_ends():
 
 def test_full_stop_inside_a_number_is_no_end():
     assert windows(list("约3.5公里远处"), 4) == [(0, 4), (4, 8)]
+    assert windows(list("約３．５公里です．"), 4) == [(0, 4), (4, 8), (8, 9)]
+    assert windows(["約３．", "５公里．", "です"], 2) == [(0, 2), (2, 3)]
+    assert windows(list("行く｡明日も"), 5) == [(0, 3), (3, 6)]
 
 
 def test_halves_prefer_the_sentence_end_nearest_the_middle():
