@@ -68,8 +68,8 @@ def _consists_of(marks: frozenset[str], unit: str) -> bool:
 
 
 def is_point(text: str, at: int) -> bool:
-    """Whether the full-width stop at a place of the text is part of a number or a name, as in ３．５ and ｗｗｗ．ａｂｃ:
-    with a Latin letter or a digit, of either width, on both sides."""
+    """Whether the full-width stop at a place of the text is part of a number or a name, as in ３．５ and ｗ．ａ: with a
+    Latin letter or a digit, of either width, on both sides."""
     beside = unicodedata.normalize("NFKC", text[at - 1 : at] + " " + text[at + 1 : at + 2]).split(" ")
     return all(each.isascii() and each.isalnum() for each in beside)
 
