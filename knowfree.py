@@ -406,14 +406,15 @@ def _predict_here(
 
 
 def _unpacked(path: Path) -> Iterator[bytes]:
-    from modeling_knowfree.data.rows import open_binary
+    from modeling_knowfree.data.lines import open_binary
 
     with open_binary(path) as lines:
         yield from lines
 
 
 def _piped(lines: Iterable[bytes], source: str) -> Iterator[bytes]:
-    from modeling_knowfree.data.rows import InputError, packer_of
+    from modeling_knowfree.data.lines import packer_of
+    from modeling_knowfree.data.rows import InputError
 
     for number, line in enumerate(lines):
         if number == 0 and (packer := packer_of(line[:10])):

@@ -411,7 +411,7 @@ def labels(folder: Path, as_json: bool, **options: Any) -> None:
     if as_json:
         click.echo((folder / "label_map.json").read_text(encoding="utf-8"))
         return
-    from modeling_knowfree.data.rows import stored_object
+    from modeling_knowfree.data.stored import stored_object
 
     label_map = stored_object(folder / "label_map.json")
     for name in label_map["labels"]:

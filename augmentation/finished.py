@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, state_of
-from modeling_knowfree.data.rows import InputError, stored_in, stored_object
+from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.data.stored import stored_in, stored_object
 from modeling_knowfree.files import write_whole
 
 

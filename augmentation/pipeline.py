@@ -36,7 +36,8 @@ from augmentation.strategies.mentions import is_certain
 from augmentation.strategies.opening import open_strategy, open_swaps
 from augmentation.strategies.seeds import SeedSentence
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import Row, stored_rows, write_rows
+from modeling_knowfree.data.rows import Row, write_rows
+from modeling_knowfree.data.stored import stored_rows
 from modeling_knowfree.files import write_whole
 from modeling_knowfree.units_knowfree import infer_unit, join_units
 

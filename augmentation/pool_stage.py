@@ -21,7 +21,8 @@ from augmentation.steps.explanations import sentence_key
 from augmentation.steps.picking import DOUBT_THRESHOLD, doubt_of, pick
 from augmentation.steps.pool import Pool
 from augmentation.steps.teacher import TEACHER_FILE, Teacher, label_precision, teacher_table
-from modeling_knowfree.data.rows import InputError, Row, stored_in, stored_object
+from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.data.stored import stored_in, stored_object
 from modeling_knowfree.files import write_whole
 from modeling_knowfree.units_knowfree import join_units
 

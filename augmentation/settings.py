@@ -15,7 +15,8 @@ from augmentation.steps.guideline import GUIDELINE_FILES
 from augmentation.steps.label_merging import MergeSettings
 from augmentation.steps.picking import Pick
 from modeling_knowfree import settings as yaml_settings
-from modeling_knowfree.data.rows import InputError, stored_in, stored_object
+from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.data.stored import stored_in, stored_object
 from modeling_knowfree.encoders import sentence_encoder_of
 from modeling_knowfree.files import sha256_of, write_whole
 

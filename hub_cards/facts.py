@@ -14,8 +14,10 @@ from knowfree_experiments.run.variants import paper_name
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from augmentation.settings import COUNTS_FILE
+from modeling_knowfree.data.lines import read_lines
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import InputError, read_lines, stored_in, stored_object, stored_rows
+from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.data.stored import stored_in, stored_object, stored_rows
 from modeling_knowfree.loading import load_config, told_in_one_line
 from modeling_knowfree.units_knowfree import join_units
 

@@ -14,7 +14,8 @@ from transformers.dynamic_module_utils import get_relative_imports
 
 from augmentation.review.export import CONFIGS
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
-from modeling_knowfree.data.rows import InputError, show, stored_object
+from modeling_knowfree.data.rows import InputError, show
+from modeling_knowfree.data.stored import stored_object
 from modeling_knowfree.loading import has_vocabulary
 
 from .details import Details

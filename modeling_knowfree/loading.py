@@ -10,7 +10,8 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer, PretrainedConfig
 
-from .data.rows import InputError, stored_object
+from .data.rows import InputError
+from .data.stored import stored_object
 
 ORIGIN_FILE = "data_args.json"
 """In a folder that training wrote: what the model is made of."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from augmentation.llm.protocol import Completion, Mode, RowError
 from augmentation.llm.tasks import Request
-from modeling_knowfree.data.rows import read_lines
+from modeling_knowfree.data.lines import read_lines
 
 _FIELDS = ("task", "id", "input", "completion")
 

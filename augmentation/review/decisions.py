@@ -10,7 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from augmentation.review.span_html import span_key
-from modeling_knowfree.data.rows import InputError, Row, stored_in, stored_rows
+from modeling_knowfree.data.rows import InputError, Row
+from modeling_knowfree.data.stored import stored_in, stored_rows
 
 DECISIONS_FILE = "decisions.json"
 _NEEDED = ("id", "tokens", "entities", "extensions", "source", "parent_id")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from augmentation.finished import check_results
 from augmentation.review.decisions import Decisions, apply_decisions
 from modeling_knowfree.data.formats.conll import write_bio
-from modeling_knowfree.data.rows import Row, stored_in, stored_object, stored_rows, write_rows
+from modeling_knowfree.data.rows import Row, write_rows
+from modeling_knowfree.data.stored import stored_in, stored_object, stored_rows
 from modeling_knowfree.files import whole_file, write_whole
 
 if TYPE_CHECKING:

@@ -18,17 +18,9 @@ from augmentation.steps.windows import windows
 from modeling_knowfree.data.formats import FORMATS
 from modeling_knowfree.data.formats.base import File
 from modeling_knowfree.data.formats.words import SEGMENTATION
+from modeling_knowfree.data.lines import parse_json, read_lines
 from modeling_knowfree.data.readers import read_file
-from modeling_knowfree.data.rows import (
-    InputError,
-    Place,
-    Row,
-    check_encodable,
-    parse_json,
-    read_lines,
-    show,
-    write_rows,
-)
+from modeling_knowfree.data.rows import InputError, Place, Row, check_encodable, show, write_rows
 from modeling_knowfree.units_knowfree import join_units
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from typing import Any
 
 from augmentation.llm.dialogue import Work
 from augmentation.strategies.seeds import Asking, SeedSentence, Strategy
-from modeling_knowfree.data.rows import InputError, read_lines, write_rows
+from modeling_knowfree.data.lines import read_lines
+from modeling_knowfree.data.rows import InputError, write_rows
 from modeling_knowfree.encoders import encoder_path
 
 RESULT = "melm.jsonl"

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, read_lines, show
+from modeling_knowfree.data.lines import read_lines
+from modeling_knowfree.data.rows import InputError, Place, Row, bad_input, show
 
 PACKAGED = "rjieba"
 AUGMENTATION = "augmentation"

@@ -9,8 +9,9 @@ from typing import Any
 
 from augmentation.settings import COUNTS_FILE
 from augmentation.steps.teacher import TEACHER_FILE
+from modeling_knowfree.data.lines import read_lines
 from modeling_knowfree.data.readers import InputError
-from modeling_knowfree.data.rows import Row, read_lines, span_sets
+from modeling_knowfree.data.rows import Row, span_sets
 from modeling_knowfree.encoders import shown_name
 
 from ..run.results import FinishedRun, Result, best_over_seeds

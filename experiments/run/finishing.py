@@ -17,7 +17,8 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from augmentation.pipeline import STORE_FILE
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import Row, span_sets, stored_rows, write_rows
+from modeling_knowfree.data.rows import Row, span_sets, write_rows
+from modeling_knowfree.data.stored import stored_rows
 from modeling_knowfree.files import write_whole
 from modeling_knowfree.inference.tag import entities_of, load_pipeline, tag
 from modeling_knowfree.metrics import span_scores

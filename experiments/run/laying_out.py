@@ -14,7 +14,8 @@ from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE
 from augmentation.settings import FILES, change_settings, load_settings
 from augmentation.steps.annotator import model_provenance
-from modeling_knowfree.data.rows import InputError, stored_rows, write_rows
+from modeling_knowfree.data.rows import InputError, write_rows
+from modeling_knowfree.data.stored import stored_rows
 from modeling_knowfree.files import path_from
 from modeling_knowfree.inference.tag import load_pipeline
 

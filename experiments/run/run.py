@@ -29,7 +29,8 @@ from augmentation.steps.pool import UNLABELED_FILE, keep_texts
 from augmentation.strategies.melm import RESULT as MELM_FILE
 from augmentation.strategies.melm import open_masked_model
 from modeling_knowfree.data.readers import iterate_rows, read_rows
-from modeling_knowfree.data.rows import InputError, Row, stored_object, stored_rows, write_rows
+from modeling_knowfree.data.rows import InputError, Row, write_rows
+from modeling_knowfree.data.stored import stored_object, stored_rows
 from modeling_knowfree.files import path_from, write_whole
 from modeling_knowfree.training.config import target_labels
 from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets

@@ -16,7 +16,8 @@ from augmentation.steps.explanations import TokenStyle, sentence_key, sentence_k
 from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
 from augmentation.steps.teacher import TEACHER_FILE
 from modeling_knowfree.data.readers import iterate_rows
-from modeling_knowfree.data.rows import Row, stored_object, stored_rows, write_rows
+from modeling_knowfree.data.rows import Row, write_rows
+from modeling_knowfree.data.stored import stored_object, stored_rows
 from modeling_knowfree.files import path_from
 from modeling_knowfree.units_knowfree import join_units
 

@@ -16,7 +16,8 @@ from augmentation.review.decisions import DECISIONS_FILE, Decisions, apply_decis
 from augmentation.settings import check_settings
 from augmentation.steps.annotator import annotate_by_model
 from augmentation.steps.teacher import TEACHER_FILE, label_precision
-from modeling_knowfree.data.rows import Row, stored_object, stored_rows, write_rows
+from modeling_knowfree.data.rows import Row, write_rows
+from modeling_knowfree.data.stored import stored_object, stored_rows
 from modeling_knowfree.files import sha256_of, write_whole
 
 from .cells import Cell, shaping_arguments

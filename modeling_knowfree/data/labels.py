@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from .rows import JSON_SUFFIXES, NAMESPACES, WORD_LABEL, Place, bad_input, parse_json, read_lines, show
+from .lines import parse_json, read_lines
+from .rows import JSON_SUFFIXES, NAMESPACES, WORD_LABEL, Place, bad_input, show
 
 
 class Labels(NamedTuple):

@@ -12,17 +12,12 @@ Not part of a pushed model; the Space carries this folder as `knowfree_formats`.
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
-import re
 import unicodedata
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
-from typing import IO, Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn
 
 from ..files import whole_file
 
@@ -36,14 +31,6 @@ SOURCES = ("gold", "synthetic", "pool")
 MORE_KEYS = ("extensions", "uncertain", "has_extensions", "synthetic", "source", "annotator", "parent_id", "weight")
 
 Row = dict[str, Any]
-
-_PACKED = {  # where, which bytes
-    "gzip": (0, b"\x1f\x8b"),
-    "xz": (0, b"\xfd7zXZ\0"),
-    "bzip2": (4, b"1AY&SY"),
-    "zstd": (0, b"\x28\xb5\x2f\xfd"),
-}
-_SEVEN_BITS = re.compile(rb"\x1b\$[ -~]|~\{(?:[!-w][!-~])+~\}")  # what begins characters, where bytes have seven bits
 
 
 class InputError(ValueError):
@@ -313,173 +300,3 @@ def write_rows(path: str | os.PathLike[str], rows: Iterable[Row]) -> None:
     with whole_file(path) as work, work.open("w", encoding="utf-8", newline="\n") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-
-
-def stored_rows(path: Path) -> Iterator[Row]:
-    """
-    The rows that `write_rows` wrote, as they stand there; the file may be empty.
-
-    Raises:
-        InputError: a line that is no JSON object.
-    """
-    for number, text in read_lines(path):
-        yield _json_object(text, Place(str(path), number))
-
-
-def stored_object(path: Path) -> dict[str, Any]:
-    """
-    The JSON object in a file that this package wrote.
-
-    Raises:
-        InputError: the file is missing, or holds none any more.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}; is this the right folder?") from error
-    return _json_object(content, Place(str(path)))
-
-
-_CHANGED = "it was changed by hand or cut off: put it back, or delete it and have it made again"
-
-
-@contextmanager
-def stored_in(path: Path) -> Iterator[None]:
-    """
-    For code that takes apart what this package wrote into `path`.
-
-    Raises:
-        InputError: something in it is missing, or of another kind than was written.
-    """
-    try:
-        yield
-    except InputError:
-        raise
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        problem = f"has no {error}" if isinstance(error, KeyError) else f"does not hold what it should ({error})"
-        bad_input(Place(str(path)), problem, allowed="what was written", mend=_CHANGED)
-
-
-def _json_object(text: str | bytes, place: Place) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        bad_input(place, f"not JSON ({error})", allowed="what was written", mend=_CHANGED)
-    if not isinstance(value, dict):
-        bad_input(place, f"holds {show(value)}", allowed="a JSON object", mend=_CHANGED)
-    return value
-
-
-class Line(NamedTuple):
-    """A line of a file, numbered from 1."""
-
-    number: int
-    text: str
-
-
-def read_lines(path: Path) -> Iterator[Line]:
-    """The lines of a UTF-8 file, without their ends and without a byte order mark.
-
-    Raises InputError where the file cannot be read; at the line where it is not UTF-8.
-    """
-    with open_binary(path) as file:
-        yield from decode_lines(_byte_lines(file), str(path))
-
-
-def _byte_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Lines as bytes. Where the first one has carriage returns inside, these end lines too, as on old Macs."""
-    first = file.readline()
-    if b"\r" in first.rstrip(b"\r\n"):
-        yield from (first + file.read()).splitlines()
-    elif first:
-        yield first
-        yield from file
-
-
-@contextmanager
-def open_binary(path: Path) -> Iterator[IO[bytes]]:
-    """The bytes of a file, unpacked where it is gzipped, whatever its name.
-
-    Raises InputError where the file cannot be read or unpacked, also while the block reads it.
-    """
-    place = Place(str(path))
-    if path.is_dir():
-        inside = sorted(entry.name for entry in path.iterdir() if entry.is_file())
-        mend = f"name a file in it{', such as ' + show(inside[0]) if inside else ''}"
-        bad_input(place, "is a folder", allowed="a file", mend=mend)
-    if not path.exists():
-        bad_input(place, "no such file", allowed="a file that exists", mend="check the path")
-    try:
-        with path.open("rb") as file:
-            first = file.read(10)
-            file.seek(0)
-            packer = packer_of(first)
-            if packer == "gzip":
-                with gzip.open(file) as unpacked:
-                    yield cast(IO[bytes], unpacked)
-            elif packer:
-                problem, mend = f"is packed by {packer}", f"unpack it first: {packer} -d {path}"
-                bad_input(place, problem, allowed="plain or gzipped files", mend=mend)
-            else:
-                yield file
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        bad_input(place, f"is gzipped and cannot be unpacked: {error}", allowed="a whole .gz", mend="copy it again")
-    except OSError as error:
-        bad_input(place, f"cannot be read: {error.strerror}", allowed="a readable file", mend="check its permissions")
-
-
-def packer_of(first: bytes) -> str | None:
-    """The program that packed a file whose first ten bytes are these; None for one that is not packed."""
-    return next((name for name, (at, mark) in _PACKED.items() if first[at:].startswith(mark)), None)
-
-
-def decode_lines(lines: Iterable[bytes], path: str) -> Iterator[Line]:
-    """`read_lines` of a file that is open already; `path` is the name that errors give."""
-    number = 0
-    try:
-        for line in lines:
-            number += 1
-            if found := _SEVEN_BITS.search(line):
-                mark = found[0]
-                encoding = "HZ" if mark[:1] == b"~" else "ISO-2022-KR" if mark[-1:] == b")" else "ISO-2022-JP"
-                problem = f"{show(mark.decode())} is how {encoding} begins characters"
-                mend = f"iconv -f {encoding} -t UTF-8 {path} > <new file>"
-                bad_input(Place(path, number), problem, allowed="UTF-8 text", mend=mend)
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            yield Line(number, text.rstrip("\r\n"))
-    except UnicodeDecodeError as error:
-        problem = f"byte {error.start + 1} of the line, 0x{error.object[error.start]:02x}, is not UTF-8"
-        utf16 = number == 1 and error.object.startswith((b"\xff\xfe", b"\xfe\xff"))
-        mend = f"iconv -f {'UTF-16' if utf16 else '<its encoding>'} -t UTF-8 {path} > <new file>"
-        bad_input(Place(path, number), problem, allowed="UTF-8 text", mend=mend)
-
-
-class RepeatedKey(ValueError):
-    """A JSON object says one key twice, and not the same."""
-
-    def __init__(self, key: str):
-        super().__init__(f"key {show(key)} stands twice in one object, with different values")
-
-
-def once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """The `object_pairs_hook` under which no value is lost to a later one. Raises RepeatedKey."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        for key, value in pairs:
-            if value != found[key]:
-                raise RepeatedKey(key)
-    return found
-
-
-def parse_json(text: str, place: Place, mend: str = f"write one JSON object a line, such as {A_ROW}") -> Any:
-    """The JSON value that `text` is. Raises InputError with the line and the column where it stops being one."""
-    try:
-        return json.loads(text, object_pairs_hook=once)
-    except RepeatedKey as error:
-        bad_input(place, str(error), allowed="each key once", mend="take one of the two out")
-    except json.JSONDecodeError as error:
-        place = place._replace(number=(place.number or 1) + error.lineno - 1)
-        near = show(text[error.pos : error.pos + 20]) if error.pos < len(text) else "the end of the line"
-        bad_input(place, f"not JSON at {near}, column {error.colno}: {error.msg}", allowed="JSON", mend=mend)
-    except (ValueError, RecursionError):  # a number of thousands of digits, brackets nested thousands deep
-        bad_input(place, f"not usable JSON: {show(text[:40])}", allowed="JSON of sane depth and numbers", mend=mend)

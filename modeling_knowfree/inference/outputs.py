@@ -12,7 +12,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..data.rows import InputError, Row, stored_object, stored_rows
+from ..data.rows import InputError, Row
+from ..data.stored import stored_object, stored_rows
 from ..files import as_os_error, write_whole
 from ..units_knowfree import split_text
 

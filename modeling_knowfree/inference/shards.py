@@ -12,7 +12,8 @@ from uuid import uuid4
 
 import fsspec
 
-from ..data.rows import InputError, Place, Row, bad_input, packer_of
+from ..data.lines import packer_of
+from ..data.rows import InputError, Place, Row, bad_input
 from .outputs import PARQUET, check_same_run, rows_of_parquet, weights_of, write_parquet
 from .tag import checked, kinds_of_row, row_of_line, row_of_text
 

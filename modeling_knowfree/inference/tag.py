@@ -15,8 +15,10 @@ from tqdm import tqdm
 from transformers import PreTrainedConfig
 
 from .. import KnowFreeConfig, KnowFreeForTokenClassification, KnowFreePipeline
+from ..data.lines import Line, decode_lines
 from ..data.readers import InputError, Row, read_rows
-from ..data.rows import Line, Place, bad_input, check_encodable, decode_lines, show, span_sets, stored_object
+from ..data.rows import Place, bad_input, check_encodable, show, span_sets
+from ..data.stored import stored_object
 from ..loading import ORIGIN_FILE, load_config, load_tokenizer, refuse_pickles, told_in_one_line
 from ..metrics import span_scores
 from ..units_knowfree import infer_unit

@@ -15,7 +15,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from ..configuration_knowfree import KnowFreeConfig
-from ..data.rows import InputError, stored_object
+from ..data.rows import InputError
+from ..data.stored import stored_object
 from ..files import as_os_error, sync
 
 WORK_FOLDER = ".unfinished"  # in the output folder: what is being written, and what is being deleted

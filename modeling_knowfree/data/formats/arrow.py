@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ...files import whole_file
-from ..rows import Row, bad_input, open_binary
+from ..lines import open_binary
+from ..rows import Row, bad_input
 from .base import File, Format, Guess, Options, Placed
 from .tags_json import INFO, class_names
 

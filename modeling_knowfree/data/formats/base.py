@@ -16,19 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..labels import Labels
-from ..rows import (
-    JSON_SUFFIXES,
-    InputError,
-    Line,
-    Place,
-    Row,
-    bad_input,
-    once,
-    open_binary,
-    parse_json,
-    read_lines,
-    show,
-)
+from ..lines import Line, once, open_binary, parse_json, read_lines
+from ..rows import JSON_SUFFIXES, InputError, Place, Row, bad_input, show
 
 PEEK = 1000  # lines or entries that recognising looks at
 UNITS = ("character", "word")

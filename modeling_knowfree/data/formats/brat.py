@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...files import is_taken, write_whole
-from ..rows import InputError, Place, Row, bad_input, read_lines, show
+from ..lines import read_lines
+from ..rows import InputError, Place, Row, bad_input, show
 from .base import File, Format, Guess, Options, Placed
 from .conll import refuse_breaks
 from .counting import COUNTINGS, USUAL, Borders, Counting, Mention, TextRow, joined_text, rows_of_texts, written_spans

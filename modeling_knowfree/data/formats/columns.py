@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby, pairwise
 
-from ..rows import Line, bad_input, bare, show
+from ..lines import Line
+from ..rows import bad_input, bare, show
 from .base import Options
 from .schemes import looks_like_tags, scheme_of
 

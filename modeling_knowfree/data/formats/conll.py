@@ -15,7 +15,8 @@ from itertools import islice
 from pathlib import Path
 
 from ...files import write_whole
-from ..rows import InputError, Line, Place, Row, bad_input, bare, show, show_span, triple
+from ..lines import Line
+from ..rows import InputError, Place, Row, bad_input, bare, show, show_span, triple
 from .base import File, Format, Guess, Options, Placed, each, unit_of
 from .columns import GLOBAL_COLUMNS, Layout, Table, is_docstart, is_range
 from .schemes import Scheme, need_scheme, outside_of, read_tags, scheme_of

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from itertools import groupby
 
-from ..rows import Line, Place, Row, bad_input, show
+from ..lines import Line
+from ..rows import Place, Row, bad_input, show
 from .base import File, Format, Guess, Options, Placed, each
 
 _BEGIN = re.compile(r"#begin document \(")

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from ..rows import InputError, Line, Place, Row, bad_input, show
+from ..lines import Line
+from ..rows import InputError, Place, Row, bad_input, show
 from .base import File, Format, Guess, Options, Placed, each, unit_of
 from .columns import GLOBAL_COLUMNS, is_chunks
 from .schemes import Scheme, looks_like_tags, need_scheme, read_tags, scheme_of

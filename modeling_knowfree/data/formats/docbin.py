@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ...files import whole_file
-from ..rows import Place, Row, bad_input, open_binary, show
+from ..lines import open_binary
+from ..rows import Place, Row, bad_input, show
 from .base import File, Format, Guess, Options, Placed, each
 
 GROUP = "sc"  # the group that spaCy's own span categorizer reads

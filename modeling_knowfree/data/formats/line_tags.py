@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from ..rows import Line, Place, Row, bad_input, show
+from ..lines import Line
+from ..rows import Place, Row, bad_input, show
 from .base import File, Format, Guess, Options, Placed, each
 from .schemes import need_scheme, read_tags, scheme_of
 

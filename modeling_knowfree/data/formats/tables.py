@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import groupby, islice, pairwise
 from typing import Any
 
-from ..rows import InputError, Place, RepeatedKey, Row, bad_input, bare, once, show
+from ..lines import RepeatedKey, once
+from ..rows import InputError, Place, Row, bad_input, bare, show
 from . import offsets
 from .arrow import read_entries
 from .base import File, Format, Guess, Options, Placed, as_lists, attempt, each

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..rows import InputError, Place, Row, bad_input, check_keys, parse_json, read_lines, show
+from ..lines import parse_json, read_lines
+from ..rows import InputError, Place, Row, bad_input, check_keys, show
 from .base import File, Format, Guess, Options, Placed, each
 from .schemes import Scheme, looks_like_tags, read_tags, scheme_of
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
-from ..rows import Line, Place, Row, bad_input, show, triple
+from ..lines import Line
+from ..rows import Place, Row, bad_input, show, triple
 from .base import File, Format, Guess, Options, Placed, each
 
 _FORMAT = "#FORMAT=WebAnno TSV 3"

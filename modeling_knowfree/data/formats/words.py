@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from ..rows import WORD_LABEL, Line, Place, Row, bad_input, show
+from ..lines import Line
+from ..rows import WORD_LABEL, Place, Row, bad_input, show
 from .base import File, Format, Guess, Options, Placed, each, unit_of
 from .schemes import Scheme, looks_like_tags, read_tags, scheme_of
 
