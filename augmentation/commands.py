@@ -87,7 +87,8 @@ def _pool_changes(folder: Path, values: dict[str, Any], *, accept_changes: bool 
     """The options about the pool as settings of a run folder; a Hub data set is fetched into the folder."""
     from augmentation.settings import load_settings
     from augmentation.steps.explanations import TokenStyle
-    from augmentation.steps.pool import UNLABELED_FILE, keep_texts, read_hub_texts
+    from augmentation.steps.pool import UNLABELED_FILE, keep_texts
+    from augmentation.steps.texts import read_hub_texts
     from modeling_knowfree.data.readers import read_rows
     from modeling_knowfree.data.rows import InputError
     from modeling_knowfree.units_knowfree import infer_unit

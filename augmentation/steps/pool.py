@@ -6,32 +6,21 @@ have become rows (`windowed`).
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from augmentation.steps.explanations import FreeIds, TokenStyle, leak_key, sentence_keys
 from augmentation.steps.languages import check_language
+from augmentation.steps.texts import read_texts
 from augmentation.steps.windows import windows
-from modeling_knowfree.data.formats import FORMATS
-from modeling_knowfree.data.formats.base import File
-from modeling_knowfree.data.formats.words import SEGMENTATION
 from modeling_knowfree.data.lines import parse_json, read_lines
-from modeling_knowfree.data.readers import read_file
-from modeling_knowfree.data.rows import InputError, Place, Row, check_encodable, show, write_rows
+from modeling_knowfree.data.rows import InputError, Place, Row, write_rows
 from modeling_knowfree.units_knowfree import join_units
 
 logger = logging.getLogger(__name__)
 UNLABELED_FILE = "unlabeled.jsonl"  # of a run folder: texts that were fetched
-TEXT_SUFFIXES = (".txt", ".text", ".md", "")
-MOST_LINES_OF_A_PARAGRAPH = 12
-"""Blocks between blank lines that are longer on average are lists of lines with a blank one between."""
-RECOGNISED = 0.5
-"""A text file that is so surely in a format of annotated text is read as one, and what is wrong with it told."""
-
-Tokenise = Callable[[str], list[str]]
 
 
 @dataclass(frozen=True)
@@ -121,132 +110,6 @@ def clean_pool(
 
 def _key(row: Row, unit: str) -> str:
     return leak_key(join_units(row["tokens"], unit)[0])
-
-
-# ------------------------------------------------------------------ what stands in the file
-
-
-def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None = None) -> Iterator[Row]:
-    """
-    Rows without entities, one a text; ids are the rows' own, or the file's name and the line.
-
-    Args:
-        tokenise: cuts a running text into units.
-        unit: tokens longer than a character are cut where it is `character`.
-        language: joins the lines of a paragraph by nothing in zh and ja, else by a space; where it is not known, so
-            does `unit` `character`.
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    file = File(path, unit=unit)
-    if path.is_file() and not file.is_binary:
-        if not file.first_lines:
-            return
-        if file.json_kind and (_text_in(next(iter(file.sample), None)) is not None or not _recognised(file)):
-            yield from _json_rows(file, tokenise, unit)
-            return
-        if file.suffix in TEXT_SUFFIXES and not _is_annotated(file):
-            spaceless = language in ("zh", "ja") if language else unit == "character"
-            yield from _plain_rows(file, tokenise, "" if spaceless else " ")
-            return
-    for row in read_file(path, unit=unit, quiet=True).rows:
-        yield {"id": row["id"], "tokens": _units(row["tokens"], unit), "entities": []}
-
-
-def _json_rows(file: File, tokenise: Tokenise, unit: str) -> Iterator[Row]:
-    """JSON entries with `tokens`, or with `text` as a string or a list; other keys are not looked at."""
-    for place, entry in file.stream():
-        if isinstance(entry, InputError):
-            raise entry
-        text = _text_in(entry)
-        if text is None:
-            raise InputError(f'{place}: {show(entry)}: write {{"text": "…"}} or {{"tokens": ["…", "…"]}}')
-        tokens = tokenise(text.strip()) if isinstance(text, str) else _units(text, unit)
-        check_encodable("".join(tokens), "the text", place)
-        row_id = entry.get("id")
-        name = f"{file.stem}-{place.number}" if row_id is None else str(row_id)
-        yield {"id": name, "tokens": tokens, "entities": []}
-
-
-def _text_in(entry: Any) -> str | list[str] | None:
-    """What a JSON entry, or the `data` of a labelling tool's task, has as tokens or text."""
-    if not isinstance(entry, dict):
-        return None
-    held = entry["data"] if isinstance(entry.get("data"), dict) else entry
-    for value in (held.get("tokens"), held.get("text")):
-        if isinstance(value, str) or (isinstance(value, list) and all(isinstance(t, str) and t for t in value)):
-            return value
-    return None
-
-
-def _plain_rows(file: File, tokenise: Tokenise, glue: str) -> Iterator[Row]:
-    """A text a line; where blank lines part blocks of a few lines, a text a block, its lines joined by `glue`."""
-    blocks = [
-        list(block) for blank, block in groupby(file.lines(), key=lambda line: not line.text.strip()) if not blank
-    ]
-    mean = sum(map(len, blocks)) / len(blocks)
-    told = f"{len(blocks)} blocks between blank lines, of {mean:.1f} lines on average: read as"
-    if len(blocks) == 1 or mean > MOST_LINES_OF_A_PARAGRAPH:
-        if len(blocks) > 1:
-            logger.warning("%s: %s a text a line; put each text on one line if these are paragraphs", file.name, told)
-        blocks = [[line] for block in blocks for line in block]
-    elif mean > 1:
-        logger.warning("%s: %s a text a block; take the blank lines out if each line is a text", file.name, told)
-    for block in blocks:
-        number = block[0].number
-        written = [line.text.strip() for line in block]
-        text = glue.join(written)
-        check_encodable(text, "the text", file.place(number))
-        row = {"id": f"{file.stem}-{number}", "tokens": tokenise(text), "entities": []}
-        yield row | ({"lines": written} if len(written) > 1 else {})
-
-
-def _recognised(file: File) -> bool:
-    return any(guess.sure >= RECOGNISED for each in FORMATS.values() if (guess := each.detect(file)))
-
-
-def _is_annotated(file: File) -> bool:
-    """Whether a text file holds annotated sentences, such as CoNLL columns: then the reader of these reads it."""
-    if _recognised(file):
-        return True
-    try:
-        reading = read_file(file.path, quiet=True)
-    except InputError:
-        return False
-    return reading.format is not SEGMENTATION and any(row["entities"] for row in reading.rows)
-
-
-def _units(tokens: Sequence[str], unit: str) -> list[str]:
-    return list("".join(tokens)) if unit == "character" else list(tokens)
-
-
-def read_hub_texts(name: str, tokenise: Tokenise, unit: str) -> Iterator[Row]:
-    """
-    The texts of a Hub data set or folder: its split `unlabeled` or `train`, or the only one; columns `tokens` or
-    `text`.
-
-    Raises:
-        InputError: it cannot be loaded, or has no such split or column.
-    """
-    from datasets import load_dataset
-
-    try:
-        found = load_dataset(name)
-    except (OSError, ValueError) as error:
-        raise InputError(f"--unlabeled_dataset_name {name}: {' '.join(str(error).split())}") from error
-    split = next((split for split in ("unlabeled", "train", *found) if split in found), "")
-    if split not in ("unlabeled", "train") and len(found) > 1:
-        raise InputError(f"--unlabeled_dataset_name {name}: no split unlabeled or train, only {', '.join(found)}")
-    column = next((column for column in ("tokens", "text") if column in found[split].column_names), None)
-    if column is None:
-        names = ", ".join(found[split].column_names)
-        raise InputError(f"--unlabeled_dataset_name {name}: no column tokens or text, only {names}")
-    for number, entry in enumerate(found[split], start=1):
-        text = entry[column]
-        tokens = tokenise(text.strip()) if isinstance(text, str) else _units(text or [], unit)
-        row_id = entry.get("id")
-        yield {"id": f"{split}-{number}" if row_id in (None, "") else str(row_id), "tokens": tokens, "entities": []}
 
 
 def keep_texts(path: Path, rows: list[Row], *, accept_changes: bool) -> None:

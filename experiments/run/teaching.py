@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from augmentation.pool_stage import PICKED_FILE
 from augmentation.settings import COUNTS_FILE, STATE_FILE
 from augmentation.steps.explanations import TokenStyle, sentence_key, sentence_keys
-from augmentation.steps.pool import Pool, clean_pool, read_hub_texts, read_pool
+from augmentation.steps.pool import Pool, clean_pool, read_pool
 from augmentation.steps.teacher import TEACHER_FILE
+from augmentation.steps.texts import read_hub_texts
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import Row, write_rows
 from modeling_knowfree.data.stored import stored_object, stored_rows

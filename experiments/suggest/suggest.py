@@ -6,8 +6,7 @@ from pathlib import Path
 from augmentation.steps.explanations import FreeIds, sentence_key
 from augmentation.steps.normalisation import sentence_encoder
 from augmentation.steps.picking import DOUBT_THRESHOLD, Pick, doubt_of, pick
-from augmentation.steps.pool import read_texts
-from modeling_knowfree.data.readers import read_rows
+from augmentation.steps.texts import read_texts
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.encoders import E5, MINILM
 from modeling_knowfree.inference.tag import load_pipeline, tag
@@ -56,7 +55,7 @@ def suggest(
     def text_of(row: Row) -> str:
         return join_units(row["tokens"], unit)[0]
 
-    known = {sentence_key(text_of(row)) for path in labelled for row in read_rows(path, unit=unit)}
+    known = {sentence_key(text_of(row)) for path in labelled for row in read_texts(Path(path), tokenise, unit)}
     rows: dict[str, Row] = {}
     free_id = FreeIds()
     read = 0

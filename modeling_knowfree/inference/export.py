@@ -4,7 +4,6 @@ import ast
 import json
 import logging
 import re
-import shutil
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -79,7 +78,7 @@ def export_onnx(model: str, output: Path, int8: bool = False) -> Path:
         }
         (folder / "tagger.json").write_text(json.dumps(about, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         (folder / TAGGER).write_text(tagger_source(), encoding="utf-8")
-        shutil.move(folder, output)
+        folder.rename(output)  # what has appeared there meanwhile is no folder to move into
     return output
 
 

@@ -22,6 +22,7 @@ from .handler import LOWEST_THRESHOLD, MAX_CHARACTERS, MAX_TEXTS
 from .tag import load_pipeline
 
 MAX_BYTES = 4_000_000  # of a body: so many characters, each written as two escapes, and what is around them
+BODY_SECONDS = 20.0  # in which a body has to arrive: who sends none keeps no server from ending
 WAIT_SECONDS = 0.005  # that the first question of a batch waits for others
 LOOK_SECONDS = 0.5  # between two looks whether a client that waits is still there
 
@@ -139,17 +140,23 @@ class Server(uvicorn.Server):
 
 
 class LimitedBody:
-    """An ASGI layer that refuses a body of more than `MAX_BYTES` (413) before it is held in memory."""
+    """An ASGI layer that refuses a body of more than `MAX_BYTES` (413) before it is held in memory, and one that does
+    not arrive within `BODY_SECONDS` (408)."""
 
     def __init__(self, app: Any):
         self.app = app
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        read = 0
+        read, whole, deadline = 0, False, time.monotonic() + BODY_SECONDS
 
         async def limited() -> Any:
-            nonlocal read
-            message = await receive()
+            nonlocal read, whole
+            try:
+                message = await asyncio.wait_for(receive(), None if whole else deadline - time.monotonic())
+            except TimeoutError:
+                told = f"the body did not arrive within {BODY_SECONDS:g} seconds"
+                raise HTTPException(408, told, headers={"Connection": "close"}) from None
+            whole = not message.get("more_body")
             read += len(message.get("body", b""))
             if read > MAX_BYTES:
                 raise HTTPException(413, f"at most {MAX_BYTES} bytes a request")

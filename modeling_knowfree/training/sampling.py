@@ -14,6 +14,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..data.rows import InputError, Row, write_rows
+from ..data.stored import stored_rows
+from ..files import is_taken
 
 logger = logging.getLogger(__name__)
 SIZES = (250, 500, 1000)
@@ -91,12 +93,18 @@ def write_subsets(
     """Writes `train_<size>.jsonl` and `k<k>.jsonl` into `output_dir`.
 
     Returns, by file name, the numbers of gold `sentences`, their `entities`, and `synthetic` sentences.
-    Everything is drawn before the first file is written, so an InputError leaves nothing behind.
+    Everything is drawn before the first file is written, so an InputError, also of a file that is there and holds
+    something else, leaves nothing behind.
     """
     files = {
         f"train_{size}.jsonl": subset for size, subset in random_subsets(rows, sizes, seed=seed, name=name).items()
     }
     files.update((f"k{k}.jsonl", subset) for k, subset in k_shot_subsets(rows, ks, seed=seed, name=name).items())
+    if taken := [name for name, subset in files.items() if not _is_free(Path(output_dir) / name, subset)]:
+        raise InputError(
+            f"{output_dir}: {', '.join(taken)} exists already and holds something else; allowed: the same rows, or no "
+            "such file; mend: name another folder, or delete it"
+        )
     summary = {}
     for name, subset in files.items():
         write_rows(Path(output_dir) / name, subset)
@@ -107,6 +115,16 @@ def write_subsets(
             "synthetic": len(subset) - len(gold),
         }
     return summary
+
+
+def _is_free(path: Path, rows: list[Row]) -> bool:
+    """Whether nothing is lost where `rows` are written to `path`."""
+    if not is_taken(path):
+        return True
+    try:
+        return list(stored_rows(path)) == rows
+    except InputError:
+        return False
 
 
 def _gold_positions(rows: Sequence[Row], name: str) -> list[int]:

@@ -4,7 +4,6 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +222,11 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
     show_lines(trainer)
     folder = Path(str(args.output_dir)).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with held(folder, "--output_dir") if args.should_save else nullcontext():
+    if not args.should_save:
+        return _trained(trainer, features, origin, resume)
+    with held(folder, "--output_dir"):
+        if checkpoint_to_resume(args) != resume:
+            raise InputError(f"--output_dir {folder}: another training went on with it meanwhile; name another folder")
         return _trained(trainer, features, origin, resume)
 
 

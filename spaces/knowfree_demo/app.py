@@ -122,14 +122,17 @@ def _fill(desk: "Desk") -> None:
         results = [drawn, table, as_json, as_csv, extensions]
         limits: dict[str, Any] = {"concurrency_id": "models", "concurrency_limit": AT_ONCE, "api_visibility": "private"}
         for event in (button.click, text.submit, examples.load_input_event.then):
-            event(desk.accept, [text, models], [shown], show_progress_on=drawn, **limits)
+            asked = event(desk.accept, [text, models], [shown], show_progress_on=drawn, **limits)
+            # What is refused leaves no results of another text beside its message.
+            asked.failure(lambda: NOTHING, None, shown, api_visibility="private")
         # One event for all that changes the results: an older answer never arrives after a newer one.
-        gr.on(
+        told = gr.on(
             [shown.change, threshold.change, decoding.change, models.change, columns.change, beside.change],
             desk.show, [shown, *settings, columns, beside], results,
             show_progress="hidden", trigger_mode="always_last", api_visibility="private",
             concurrency_id="views", concurrency_limit=VIEWS_AT_ONCE,
         )  # fmt: skip
+        told.failure(_nothing, None, results, api_visibility="private")
     with gr.Tab("File"):
         gr.Markdown(
             "A `.txt` file, a text on each line; a `.jsonl` file of "
@@ -169,6 +172,11 @@ def _fill(desk: "Desk") -> None:
     gr.api(desk.models, api_name="models")
 
 
+def _nothing() -> tuple[Any, ...]:
+    """The outputs of the text tab where there is nothing to show."""
+    return "", [], gr.DownloadButton(interactive=False), gr.DownloadButton(interactive=False), ""
+
+
 class Desk:
     """What the page and its API do with the models."""
 
@@ -196,7 +204,7 @@ class Desk:
         """All outputs of the text tab; no encoder runs where the text was tagged before."""
         text, _ = shown
         if not text.strip():
-            return "", [], gr.DownloadButton(interactive=False), gr.DownloadButton(interactive=False), ""
+            return _nothing()
         threshold, mode = max(FLOOR, threshold), _mode(decoding)
         found = self._tag(text, threshold, mode, names)
         rows = [[name, *span.values()] for name, spans in _plain(text, found).items() for span in spans]

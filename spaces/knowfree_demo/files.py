@@ -44,8 +44,9 @@ def read_upload(path: str | Path, format: str = AUTOMATIC, unit: str = "word") -
     Rows of an uploaded file.
 
     Args:
-        format: `TEXT_LINES`, a format of annotated text, or `AUTOMATIC`: a `.txt` file is a text on each line, a
-            `.jsonl` file an object on each with `text` or `tokens` and maybe an `id`, and any other is recognised.
+        format: `TEXT_LINES`, a format of annotated text, or `AUTOMATIC`: a `.jsonl` file is an object on each
+            line with `text` or `tokens` and maybe an `id`, a `.json` file may be a list of such, a `.txt` file is such
+            lines or a text on each, and any other is recognised.
         unit: of the model, where an annotated file holds running text.
 
     Returns:
@@ -60,6 +61,13 @@ def read_upload(path: str | Path, format: str = AUTOMATIC, unit: str = "word") -
     if (size := path.stat().st_size) > LARGEST_FILE:
         raise Refused(f"The file has {size:,} bytes; this page takes up to {LARGEST_FILE:,}.")
     kind = path.suffix.lower()
+    if format == AUTOMATIC and kind == ".json" and (listed := _listed(path)):
+        return _checked([(n, _row(f"Text {n}", n, entry)) for n, entry in enumerate(listed, 1)], "Text")
+    if format == AUTOMATIC and kind in (".txt", ".jsonl"):
+        lines = _lines(path)
+        first = _json(lines[0][1])
+        if _is_text(first) or (kind == ".jsonl" and not _is_annotated(first)):
+            return _checked([(n, _parse(n, line)) for n, line in lines])
     if format == TEXT_LINES or (format == AUTOMATIC and kind == ".txt"):
         lines = _lines(path)
         if format == AUTOMATIC and (found := formats.recognised(path)):
@@ -67,24 +75,23 @@ def read_upload(path: str | Path, format: str = AUTOMATIC, unit: str = "word") -
                 f"This .txt file looks like {found}, annotated text: choose {found} as its format, or {TEXT_LINES!r}."
             )
         return _checked([(n, {"id": str(n), "text": line}) for n, line in lines])
-    if format == AUTOMATIC and kind == ".jsonl":
-        lines = _lines(path)
-        if not _is_annotated(lines[0][1]):
-            return _checked([(n, _parse(n, line)) for n, line in lines])
     try:
         rows = formats.read_rows(path, format, unit, MOST_ROWS)
     except ValueError as error:
-        raise Refused(_for_visitors(str(error))) from error
+        raise Refused(_for_visitors(str(error), kind)) from error
     if len(rows) > MOST_ROWS:
         raise Refused(f"The file has more than {MOST_ROWS:,} texts, which is what this page takes.")
     return _checked(list(enumerate(rows, 1)), "Text")
 
 
-def _for_visitors(told: str) -> str:
-    """What is wrong with a file, without what to do about it at a command line and for training."""
-    problem = told.split("; mend: ")[0].split("; allowed: ")[0].removesuffix(": nothing to learn from")
+def _for_visitors(told: str, kind: str) -> str:
+    """What is wrong with a file, without what to do about it at a command line and for training; of rows the first."""
+    problem, *rows = (line.strip().split("; mend: ")[0].split("; allowed: ")[0] for line in told.splitlines())
+    problem = problem.removesuffix(": nothing to learn from")
     problem = re.sub(r"[;:,][^;:,]*--[a-z].*", "", problem, flags=re.DOTALL)  # with an option of the command line
-    return f"{problem}. Choose its format, {TEXT_LINES!r} for texts that nobody annotated, or mend the file."
+    first = f", the first: {rows[0]}" if rows else ""
+    lines = "save the column of the texts as .txt" if kind in (".csv", ".tsv") else repr(TEXT_LINES)
+    return f"{problem}{first}. Choose its format, {lines} for texts that nobody annotated, or mend the file."
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -93,6 +100,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
         content = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise Refused(f"The file is not UTF-8 text (byte {error.start:,}); save it as UTF-8.") from error
+    if "\0" in content:
+        raise Refused("The file is not UTF-8 text (it has zero bytes, as UTF-16 has); save it as UTF-8.")
     lines = [(number, line.strip("\r")) for number, line in enumerate(content.split("\n"), 1) if line.strip()]
     if not lines:
         raise Refused("The file holds no text.")
@@ -116,29 +125,57 @@ def _checked(rows: list[tuple[int, dict[str, Any]]], what: str = "Line") -> list
     return [row for _, row in rows]
 
 
-def _is_annotated(line: str) -> bool:
-    """Whether a line of JSON is a row of another shape than text or tokens alone."""
+def _json(text: str) -> Any:
+    """The value of JSON; None of anything else."""
     try:
-        row = json.loads(line)
+        return json.loads(text)
     except (ValueError, RecursionError):
-        return False
-    return isinstance(row, dict) and not {"text", "tokens"} & set(row)
+        return None
+
+
+def _listed(path: Path) -> list[Any] | None:
+    """The entries of a list of JSON the first of which is a text or tokens alone; None of any other file."""
+    try:
+        entries = _json(path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        return None
+    if not (isinstance(entries, list) and entries and _is_text(entries[0]) and entries[0].keys() <= _KEYS):
+        return None
+    if len(entries) > MOST_ROWS:
+        raise Refused(f"The file has {len(entries):,} texts; this page takes up to {MOST_ROWS:,}.")
+    return entries
+
+
+def _is_text(entry: Any) -> bool:
+    return isinstance(entry, dict) and (isinstance(entry.get("text"), str) or isinstance(entry.get("tokens"), list))
+
+
+def _is_annotated(entry: Any) -> bool:
+    """Whether JSON is a row of another shape than text or tokens: without them, or the released one."""
+    return isinstance(entry, dict) and (not {"text", "tokens"} & set(entry) or isinstance(entry.get("text"), list))
+
+
+_KEYS = {"id", "text", "tokens"}
+_WANTED = 'write {"text": "…"} or {"tokens": ["…", "…"]}'
 
 
 def _parse(number: int, line: str) -> dict[str, Any]:
-    wanted = 'write {"text": "…"} or {"tokens": ["…", "…"]}'
     try:
-        row = json.loads(line)
+        entry = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"Line {number} is not JSON ({error}): {wanted}.") from error
-    if isinstance(row, dict):
-        named = {"id": str(row.get("id", number))}
-        if isinstance(row.get("text"), str):
-            return {**named, "text": row["text"]}
-        tokens = row.get("tokens")
+        raise Refused(f"Line {number} is not JSON ({error}): {_WANTED}.") from error
+    return _row(f"Line {number}", number, entry)
+
+
+def _row(where: str, number: int, entry: Any) -> dict[str, Any]:
+    if isinstance(entry, dict):
+        named = {"id": str(number if entry.get("id") is None else entry["id"])}
+        if isinstance(entry.get("text"), str):
+            return {**named, "text": entry["text"]}
+        tokens = entry.get("tokens")
         if isinstance(tokens, list) and all(isinstance(token, str) for token in tokens):
             return {**named, "tokens": tokens}
-    raise Refused(f"Line {number} holds neither a text nor tokens: {wanted}.")
+    raise Refused(f"{where} holds neither a text nor tokens: {_WANTED}.")
 
 
 def to_json(value: Any) -> bytes:

@@ -254,7 +254,6 @@ def test_malformed_uploads_are_refused_with_a_reason(app, tmp_path, name, data, 
     ("name", "text"),
     [
         ("plain.md", "deep snow\non the pass\n"),
-        ("a.csv", "text,label\nhello world,O\n"),
         ("tags.json", '[{"tokens": ["a", "b"], "tags": [0, 1]}]'),
         ("tasks.json", '[{"data": {"text": "deep snow"}, "annotations": []}]'),
         ("bad.conll", "a B-X\nb\n\n"),
@@ -266,6 +265,32 @@ def test_what_visitors_read_names_no_option_of_a_command_line(app, tmp_path, nam
         app.files.read_upload(tmp_path / name)
     assert "--" not in str(refusal.value) and "mend:" not in str(refusal.value)
     assert app.files.read_upload(tmp_path / name, "a text on each line")
+
+
+@pytest.mark.parametrize("table", ["text\nhello you\n", "id,text\n1,hello\n", "text,label\nhello world,O\n"])
+def test_a_table_of_plain_texts_is_told_what_to_do(app, tmp_path, table):
+    (tmp_path / "a.csv").write_text(table, encoding="utf-8")
+    with pytest.raises(app.files.Refused, match=r"save the column of the texts as \.txt for texts that nobody"):
+        app.files.read_upload(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", '{"text": "hello", "id": null}\n{"text": "you", "id": "u"}\n'),
+        ("a.json", '[{"text": "hello"}, {"text": "you", "id": "u"}]'),
+        ("a.jsonl", '{"text": "hello", "id": null}\n{"text": "you", "id": "u"}\n'),
+    ],
+)
+def test_json_of_texts_is_read_under_any_name(app, tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert app.files.read_upload(tmp_path / name) == [{"id": "1", "text": "hello"}, {"id": "u", "text": "you"}]
+
+
+def test_the_released_layout_is_read_from_json_lines(app, tmp_path):
+    released = '{"text": ["deep", "snow"], "entities": [{"start": 0, "end": 2, "entity": "CONDITION"}]}\n'
+    (tmp_path / "a.jsonl").write_text(released, encoding="utf-8")
+    assert [row["tokens"] for row in app.files.read_upload(tmp_path / "a.jsonl")] == [["deep", "snow"]]
 
 
 def test_uploads_become_rows(app, tmp_path):

@@ -332,6 +332,16 @@ def test_markup_and_direction_overrides_do_nothing(visit, names, tmp_path):
     assert page.evaluate("window.hit") is None
 
 
+def test_what_is_refused_leaves_no_results_of_before(visit):
+    page = visit()
+    for refuse in (lambda: (page.fill("#text textarea", "x" * 50_001), page.click("#tag")), lambda: choose(page)):
+        tag(page, ENGLISH)
+        page.wait_for_selector("#json:not([disabled])")
+        refuse()
+        page.wait_for_selector("#drawn .spans", state="detached")
+        page.wait_for_selector("#json[disabled]")
+
+
 def tagged_rows(page, texts):
     """Have the uploaded file tagged, and download what was found."""
     page.click("#tag-file")

@@ -41,6 +41,13 @@ UPLOADS = [
     ("a.jsonl", b'{"tokens": ["a"]}\n\n{"text": "a"}', "Line 3 has no 'tokens'"),
     ("a.jsonl", b'{"text": "a\\ud800"}', "Line 1: Character 1 is half of a surrogate pair (U+D800)"),
     ("a.jsonl", b'{"tokens": ["snow", ""]}', "Line 1: token 1 is empty"),
+    ("a.txt", b"h\0e\0l\0l\0o\0", "zero bytes, as UTF-16 has"),
+    ("a.json", b'[{"text": "fine"}, 3]', "Text 2 holds neither"),
+    (
+        "a.json",
+        b'[{"text": "a", "meta": 1}, {"text": "b", "meta": 1}]',
+        ", the first: a.json, row 1: key 'entities' is missing",
+    ),
 ]
 
 

@@ -175,3 +175,13 @@ def test_what_exceeds_a_window_is_cut_at_sentence_ends_with_its_spans():
     assert first["entities"] == spans[:1]
     assert second["entities"] == [{"start": 3, "end": 5, "label": "LOC", "weight": 0.9}]
     assert json.dumps(long, ensure_ascii=False).count("北京") == 0  # the row itself is as it was
+
+
+def test_a_table_of_texts_is_a_pool(tmp_path):
+    file = tmp_path / "pool.csv"
+    file.write_text('id,text\nx,"the bear, deep\nin the den"\n,the snow is old\n', encoding="utf-8")
+    rows = pool_of(file).rows
+    assert [(r["id"], " ".join(r["tokens"])) for r in rows] == [
+        ("x", "the bear , deep in the den"),
+        ("pool-4", "the snow is old"),
+    ]

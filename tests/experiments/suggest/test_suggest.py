@@ -4,6 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from knowfree_experiments.suggest import suggest
 
 import knowfree
 from modeling_knowfree.data.formats import WRITERS
@@ -66,6 +67,51 @@ def test_texts_of_one_document_keep_their_id_with_a_number(pool, trained):
     pool.with_suffix(".jsonl").write_text("".join(json.dumps({"id": "doc", "text": text}) + "\n" for text in TEXTS[:3]))
     call(pool.with_suffix(".jsonl"), trained, "--number", 3, "--output", pool.parent / "next.jsonl")
     assert sorted(row["id"] for row in read_rows(pool.parent / "next.jsonl")) == ["doc", "doc-2", "doc-3"]
+
+
+def test_a_folder_s_texts_are_all_read_and_others_told(pool, trained, caplog):
+    folder = pool.parent / "texts"
+    (folder / "deep").mkdir(parents=True)
+    for at, text in enumerate(TEXTS[:4]):
+        (folder / ("deep" if at == 3 else "") / f"{at % 3}.txt").write_text(text, encoding="utf-8")
+    (folder / "0.ann").write_text("T1\tPLACE 5 17\tharrow creek\n", encoding="utf-8")
+    (folder / "more.jsonl").write_text("{}", encoding="utf-8")
+    call(folder, trained, "--number", 9, "--output", pool.parent / "next.jsonl")
+    rows = [json.loads(line) for line in (pool.parent / "next.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["text"] for row in rows} == set(TEXTS[:4])
+    assert {row["id"] for row in rows} == {"0-1", "1-1", "2-1", "0-1-2"}
+    assert "1 files that are no .txt are left out, such as more.jsonl" in caplog.text
+
+
+def test_a_table_s_column_of_texts_is_read(pool, trained):
+    table = pool.with_suffix(".csv")
+    table.write_text('id,Text\na,"snow, deep\nand old"\n,the old axe\n', encoding="utf-8")
+    call(table, trained, "--number", 9, "--output", pool.parent / "next.jsonl")
+    rows = read_rows(pool.parent / "next.jsonl")
+    assert {row["id"]: " ".join(row["tokens"]) for row in rows} == {"a": "snow , deep and old", "pool-4": "the old axe"}
+    table.write_text("id,note\na,snow\n", encoding="utf-8")
+    told = call(table, trained, "--number", 9, "--output", pool.parent / "more.jsonl", code=2)
+    assert "pool.csv, line 1: has no column text: 'id', 'note'" in told
+
+
+def test_texts_that_are_labelled_may_be_plain_and_the_name_decides_the_format(pool, trained):
+    (pool.parent / "done.txt").write_text("\n".join(TEXTS[:3]), encoding="utf-8")
+    output = pool.parent / "next.parquet"
+    out = call(pool, trained, "--number", 50, "--output", output, "--labelled", pool.parent / "done.txt")
+    assert "2 texts (50 were asked for" in out
+    assert len(read_rows(output)) == 2 and output.read_bytes()[:4] == b"PAR1"
+
+
+def test_what_someone_has_put_there_meanwhile_is_kept(pool, trained, monkeypatch):
+    output, load = pool.parent / "next.jsonl", suggest.load_pipeline
+
+    def load_slowly(model):
+        output.write_text("labels of a person")
+        return load(model)
+
+    monkeypatch.setattr(suggest, "load_pipeline", load_slowly)
+    assert "exists already" in call(pool, trained, "--number", 3, "--output", output, code=2)
+    assert output.read_text() == "labels of a person"
 
 
 def test_bad_input_is_refused_and_nothing_is_written(pool, trained):

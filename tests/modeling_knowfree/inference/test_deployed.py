@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,10 +16,11 @@ from fastapi.testclient import TestClient
 
 from knowfree import cli
 from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.inference import server
 from modeling_knowfree.inference.commands import serve
 from modeling_knowfree.inference.server import Batcher, Question, make_app
 from modeling_knowfree.inference.tag import load_pipeline
-from tests.support.forked import knowfree_forked
+from tests.support.forked import Forked, knowfree_forked
 
 TEXT = "left harrow creek trailhead at 5 am ."
 FOUND = [("harrow creek trailhead", "PLACE"), ("5 am", "TIME")]
@@ -286,6 +288,28 @@ def test_a_server_notices_who_leaves_and_goes_at_once_when_told_twice(trained):
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     assert process.wait(10) in (0, 128 + signal.SIGINT) and "Traceback" not in process.errors().decode()
+
+
+def test_a_body_that_does_not_arrive_is_given_up(trained, monkeypatch):
+    monkeypatch.setattr(server, "BODY_SECONDS", 0.3)
+    asked = b"POST /tag HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = Forked(partial(serve_on, listener, trained))
+        with socket.create_connection(listener.getsockname()) as stalled:
+            stalled.settimeout(60)
+            stalled.sendall(asked)
+            answer = b"".join(iter(partial(stalled.recv, 4096), b""))  # until it is closed
+            assert answer.startswith(b"HTTP/1.1 408 ") and b"did not arrive within 0.3 seconds" in answer
+        with socket.create_connection(listener.getsockname()) as stalled:
+            stalled.sendall(asked)
+            time.sleep(0.1)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == -signal.SIGTERM
+
+
+def serve_on(listener, model):
+    application = server.make_app(str(model))
+    server.Server(server.uvicorn.Config(application, log_level="warning")).run(sockets=[listener])
 
 
 def test_a_missing_header_is_told(client):

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.inference import export as export_module
 from modeling_knowfree.inference.commands import export
 from modeling_knowfree.inference.export import export_onnx
 from modeling_knowfree.inference.onnx_tagger import OnnxTagger
@@ -168,3 +169,17 @@ def test_a_folder_that_exists_is_left_alone(trained, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         CliRunner().invoke(export, [str(tmp_path / "none"), str(tmp_path / "new")], catch_exceptions=False)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_folder_that_appears_meanwhile_is_left_alone(trained, tmp_path, monkeypatch):
+    write, folder = export_module._export_graph, tmp_path / "exported"
+
+    def write_slowly(*arguments):
+        write(*arguments)
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(b"another's")
+
+    monkeypatch.setattr(export_module, "_export_graph", write_slowly)
+    with pytest.raises(OSError, match="exported"):
+        CliRunner().invoke(export, [str(trained), str(folder)], catch_exceptions=False)
+    assert [path.name for path in folder.iterdir()] == ["model.onnx"] and list(tmp_path.iterdir()) == [folder]

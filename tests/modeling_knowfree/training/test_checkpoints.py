@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.held import held
+from modeling_knowfree.training import train as train_module
 from modeling_knowfree.training.checkpoints import (
     WORK_FOLDER,
     TrainingStopped,
@@ -194,6 +195,20 @@ def test_a_folder_that_another_process_trains_into_is_left_to_it(command_line, t
     with held(tmp_path / "out", "--output_dir"), pytest.raises(InputError, match="out: another process is writing it"):
         train(command_line(tmp_path / "out"))
     assert names(tmp_path) == []
+
+
+def test_a_model_that_another_process_finished_meanwhile_is_left_alone(command_line, tmp_path, monkeypatch):
+    load, line = train_module._load_encoder, command_line(tmp_path / "out")
+
+    def load_slowly(*arguments):
+        monkeypatch.setattr(train_module, "_load_encoder", load)
+        train(line)
+        return load(*arguments)
+
+    monkeypatch.setattr(train_module, "_load_encoder", load_slowly)
+    with pytest.raises(InputError, match=r"out: is not empty"):
+        train([*line, "--seed", "7"])
+    assert json.loads((tmp_path / "out" / "training_args.json").read_text())["seed"] == 42
 
 
 def test_a_second_signal_acts_at_once(send, command_line, tmp_path):

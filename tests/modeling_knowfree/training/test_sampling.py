@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modeling_knowfree.data.readers import InputError, read_rows
+from modeling_knowfree.data.readers import InputError, read_rows, write_rows
 from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets, write_subsets
 from tests.support import SHARED
 
@@ -124,6 +124,16 @@ def test_files_and_counts(tmp_path: Path):
     before = {path: path.read_bytes() for path in (tmp_path / "subsets").iterdir()}
     write_subsets(rows, tmp_path / "subsets", sizes=(10, 20), ks=(3,), seed=1)
     assert {path: path.read_bytes() for path in (tmp_path / "subsets").iterdir()} == before
+
+
+def test_files_that_hold_something_else_are_left_alone(tmp_path: Path):
+    rows = [gold(number, "ab"[number % 2]) for number in range(40)]
+    write_rows(tmp_path / "train_20.jsonl", rows)  # the file that is drawn from
+    (tmp_path / "k3.jsonl").write_text("my own notes")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=r"train_20.jsonl, k3.jsonl exists already and holds something else"):
+        write_subsets(rows, tmp_path, sizes=(10, 20), ks=(3,))
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 @pytest.mark.parametrize(
