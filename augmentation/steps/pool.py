@@ -51,7 +51,8 @@ def read_pool(
     The texts of a file that may be annotated.
 
     Args:
-        path: plain text, or any format of annotated text; its annotation is not looked at.
+        path: plain text, a table with a column `text`, or any format of annotated text, whose annotation is not looked
+            at.
         gold: their texts are left out; ids and the way they are cut into words are theirs.
         held_out: keys (`sentence_keys`) of the texts of `dev` and `test`.
         unit: `character` or `word`.

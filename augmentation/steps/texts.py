@@ -1,21 +1,21 @@
 """Text without labels as it lies in files, folders and on the Hub: one row a text, cut into units."""
 
-import csv
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from modeling_knowfree.data.formats import FORMATS
+from modeling_knowfree.data.formats import FORMATS, brat, tables
 from modeling_knowfree.data.formats.base import File
 from modeling_knowfree.data.formats.words import SEGMENTATION
 from modeling_knowfree.data.readers import read_file
-from modeling_knowfree.data.rows import InputError, Row, bad_input, check_encodable, show
+from modeling_knowfree.data.rows import InputError, Row, check_encodable, show
 
 logger = logging.getLogger(__name__)
 TEXT_SUFFIXES = (".txt", ".text", ".md", "")
 TABLE_SUFFIXES = (".csv", ".tsv")
+_STANDOFF = (".ann", ".a1", ".a2")  # beside a .txt: what brat and its shared tasks found in it
 MOST_LINES_OF_A_PARAGRAPH = 12
 """Blocks between blank lines that are longer on average are lists of lines with a blank one between."""
 RECOGNISED = 0.5
@@ -26,8 +26,8 @@ Tokenise = Callable[[str], list[str]]
 
 def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None = None) -> Iterator[Row]:
     """
-    Rows without entities, one a text; ids are the rows' own, or the file's name and the line. Of a folder every `.txt`
-    in it is read, however deep, whatever lies beside them; of a table the column `text`.
+    Rows without entities, one a text; ids are the rows' own, or the file's name and the line. Of a folder that
+    is in no format of annotated text but brat's every `.txt` is read, however deep; of a table the column `text`.
 
     Args:
         tokenise: cuts a running text into units.
@@ -38,12 +38,8 @@ def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None =
     Raises:
         InputError: it cannot be read.
     """
-    if path.is_dir() and (documents := sorted(path.rglob("*.txt"))):
-        others = [each for each in path.rglob("*") if each.is_file() and each.suffix not in (".txt", ".ann")]
-        if others:
-            logger.warning("%s: %d files that are no .txt are left out, such as %s", path, len(others), others[0].name)
-        for document in documents:
-            yield from _document(document, tokenise, unit, language)
+    if path.is_dir() and _is_of_documents(path):
+        yield from _documents(path, tokenise, unit, language)
         return
     file = File(path, unit=unit)
     if path.is_file() and not file.is_binary:
@@ -62,14 +58,34 @@ def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None =
         yield {"id": row["id"], "tokens": _units(row["tokens"], unit), "entities": []}
 
 
-def _document(path: Path, tokenise: Tokenise, unit: str, language: str | None) -> Iterator[Row]:
-    """The texts of a file of a folder; one beside its `.ann`, which is not looked at, is plain text."""
-    if not path.with_suffix(".ann").is_file():
-        yield from read_texts(path, tokenise, unit, language)
-        return
-    file = File(path, unit=unit)
-    if file.first_lines:
-        yield from _plain_rows(file, tokenise, _glue(unit, language))
+def _is_of_documents(folder: Path) -> bool:
+    """Whether a folder is no other format's: of text files, of which brat may have annotated some."""
+    found = [each for each in FORMATS.values() if each is not brat.FORMAT and each.detect(File(folder))]
+    return not found and any(each.suffix.lower() == ".txt" for each in _visible(folder))
+
+
+def _visible(folder: Path) -> list[Path]:
+    """The files in a folder, however deep, but for hidden ones."""
+    inside = [each for each in folder.rglob("*") if not any(p.startswith(".") for p in each.relative_to(folder).parts)]
+    return sorted(each for each in inside if each.is_file())
+
+
+def _documents(folder: Path, tokenise: Tokenise, unit: str, language: str | None) -> Iterator[Row]:
+    """The texts of a folder's documents: those beside an `.ann` as brat's, a line a row, the others as plain text."""
+    files = _visible(folder)
+    annotated = {each.with_suffix("") for each in files if each.suffix in _STANDOFF}
+    if annotated:
+        for row in read_file(folder, unit=unit, quiet=True).rows:
+            yield {"id": row["id"], "tokens": _units(row["tokens"], unit), "entities": []}
+    others = []
+    for each in files:
+        if each.suffix.lower() == ".txt":
+            if each.with_suffix("") not in annotated:
+                yield from read_texts(each, tokenise, unit, language)
+        elif each.suffix not in _STANDOFF and not each.name.endswith(brat.TOKENS):
+            others.append(each)
+    if others:
+        logger.warning("%s: %d files that are no .txt are left out, such as %s", folder, len(others), others[0].name)
 
 
 def _glue(unit: str, language: str | None) -> str:
@@ -79,27 +95,10 @@ def _glue(unit: str, language: str | None) -> str:
 
 def _table_rows(file: File, tokenise: Tokenise) -> Iterator[Row]:
     """A text in the column `text` of each line, its name in the column `id` if there is one."""
-    delimiter = "\t" if file.suffix == ".tsv" else max(",;", key=file.first_lines[0].count)
-    lines = csv.reader((f"{line.text}\n" for line in file.lines()), delimiter=delimiter)
-    names: list[str] = []
-    try:
-        for cells in lines:
-            if not any(cells):
-                continue
-            if not names:
-                names = [name.strip().lower() for name in cells]
-                if "text" not in names:
-                    told = f"has no column text: {', '.join(map(show, cells))}"
-                    mend = "name the column of the texts so, or write one text a line into a .txt file"
-                    bad_input(file.place(1), told, allowed="a column text, and one id if you like", mend=mend)
-                continue
-            held = dict(zip(names, cells, strict=False))
-            text, place = held.get("text", "").strip(), file.place(lines.line_num)
-            check_encodable(text, "the text", place)
-            name = held.get("id") or f"{file.stem}-{lines.line_num}"
-            yield {"id": name, "tokens": tokenise(text), "entities": []}
-    except csv.Error as error:
-        bad_input(file.place(lines.line_num), str(error), allowed="cells quoted as in a spreadsheet", mend="quote them")
+    for place, cells in tables.texts(file):
+        text = cells["text"].strip()
+        check_encodable(text, "the text", place)
+        yield {"id": cells.get("id") or f"{file.stem}-{place.number}", "tokens": tokenise(text), "entities": []}
 
 
 def _json_rows(file: File, tokenise: Tokenise, unit: str) -> Iterator[Row]:

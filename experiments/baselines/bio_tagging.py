@@ -1,6 +1,7 @@
 """Baselines: BIO token classification with transformers' own head, alone or under a linear-chain CRF."""
 
 import logging
+import sys
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -82,6 +83,7 @@ def train_bio(
     """
     settings: dict[str, Any] = {"warmup_steps": 0.1, "report_to": "none", **options}
     settings.setdefault("use_cpu", not torch.accelerator.is_available())  # without it bf16 wants a GPU
+    settings.setdefault("disable_tqdm", not sys.stderr.isatty())  # as `knowfree train` has it
     args = KnowFreeTrainingArguments(
         output_dir=output_dir,
         max_steps=max_steps,

@@ -29,7 +29,8 @@ def suggest(
     Rows to label next, in the order in which they are worth it, their entities the model's.
 
     Args:
-        pool: text or any format of rows; its annotation is not looked at.
+        pool: plain text, a folder of it, a table with a column `text`, or any format of rows; its annotation is not
+            looked at.
         model: folder or Hub id of a tagger.
         number: how many; fewer where the pool has not so many texts that differ.
         how: see `pick`.
@@ -55,14 +56,17 @@ def suggest(
     def text_of(row: Row) -> str:
         return join_units(row["tokens"], unit)[0]
 
-    known = {sentence_key(text_of(row)) for path in labelled for row in read_texts(Path(path), tokenise, unit)}
+    def keys_of(row: Row) -> list[str]:  # of a paragraph's lines too
+        return [sentence_key(text) for text in (text_of(row), *row.get("lines", ()))]
+
+    known = {key for path in labelled for row in read_texts(Path(path), tokenise, unit) for key in keys_of(row)} - {""}
     rows: dict[str, Row] = {}
     free_id = FreeIds()
     read = 0
     for row in read_texts(pool, tokenise, unit):
         read += 1
-        key = sentence_key(text_of(row))
-        if key and key not in known and key not in rows:
+        key, *lines = keys_of(row)
+        if key and known.isdisjoint([key, *lines]) and key not in rows:
             rows[key] = row | {"id": free_id(row["id"])}
     if not rows:
         raise InputError(f"{pool}: no text to suggest: {read} read, of which none is new; name texts without labels")

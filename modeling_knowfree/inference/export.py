@@ -78,7 +78,10 @@ def export_onnx(model: str, output: Path, int8: bool = False) -> Path:
         }
         (folder / "tagger.json").write_text(json.dumps(about, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
         (folder / TAGGER).write_text(tagger_source(), encoding="utf-8")
-        folder.rename(output)  # what has appeared there meanwhile is no folder to move into
+        try:
+            folder.rename(output)
+        except OSError as error:  # what has appeared there meanwhile
+            raise InputError(f"{output}: exists by now ({error.strerror}); name another one, or remove it") from error
     return output
 
 

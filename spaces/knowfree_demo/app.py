@@ -126,16 +126,15 @@ def _fill(desk: "Desk") -> None:
             # What is refused leaves no results of another text beside its message.
             asked.failure(lambda: NOTHING, None, shown, api_visibility="private")
         # One event for all that changes the results: an older answer never arrives after a newer one.
-        told = gr.on(
+        gr.on(
             [shown.change, threshold.change, decoding.change, models.change, columns.change, beside.change],
             desk.show, [shown, *settings, columns, beside], results,
             show_progress="hidden", trigger_mode="always_last", api_visibility="private",
             concurrency_id="views", concurrency_limit=VIEWS_AT_ONCE,
         )  # fmt: skip
-        told.failure(_nothing, None, results, api_visibility="private")
     with gr.Tab("File"):
         gr.Markdown(
-            "A `.txt` file, a text on each line; a `.jsonl` file of "
+            "A `.txt` file, a text on each line; JSON, a list or lines, of "
             '`{"text": "…"}` or `{"tokens": ["…", "…"]}`; or annotated text in any format that the project reads '
             f"(CoNLL, doccano, Label Studio, Parquet, …), whose texts are tagged anew. Up to {MOST_ROWS:,} texts and "
             f"{LARGEST_FILE >> 20} MiB."
@@ -206,7 +205,11 @@ class Desk:
         if not text.strip():
             return _nothing()
         threshold, mode = max(FLOOR, threshold), _mode(decoding)
-        found = self._tag(text, threshold, mode, names)
+        try:
+            found = self._tag(text, threshold, mode, names)
+        except gr.Error as refused:  # told beside nothing, not beside what was found with other settings
+            gr.Warning(refused.message)
+            return _nothing()
         rows = [[name, *span.values()] for name, spans in _plain(text, found).items() for span in spans]
         answer = {"text": text, "threshold": threshold, "decoding": mode, "models": _plain(text, found)}
         more = [(tagger, tagger.extensions(text, threshold, mode)) for tagger, _ in found] if beside else []

@@ -17,6 +17,7 @@ MOST_OF_A_ROW = 5000  # characters
 LARGEST_FILE = 2 * 1024 * 1024  # bytes
 AUTOMATIC = formats.NO_FORMAT
 TEXT_LINES = "a text on each line"
+JSON_TOO = (".json", ".jsonl", ".ndjson", ".txt", ".md")  # names under which JSON of texts comes
 SPAN_COLUMNS = ("start", "end", "label", "score", "word")
 
 
@@ -44,9 +45,9 @@ def read_upload(path: str | Path, format: str = AUTOMATIC, unit: str = "word") -
     Rows of an uploaded file.
 
     Args:
-        format: `TEXT_LINES`, a format of annotated text, or `AUTOMATIC`: a `.jsonl` file is an object on each
-            line with `text` or `tokens` and maybe an `id`, a `.json` file may be a list of such, a `.txt` file is such
-            lines or a text on each, and any other is recognised.
+        format: `TEXT_LINES`, a format of annotated text, or `AUTOMATIC`: JSON is objects with `text` or `tokens` and
+            maybe an `id`, a list of them or one on each line; another `.txt` file is a text on each line, and whatever
+            else there is is recognised.
         unit: of the model, where an annotated file holds running text.
 
     Returns:
@@ -61,13 +62,11 @@ def read_upload(path: str | Path, format: str = AUTOMATIC, unit: str = "word") -
     if (size := path.stat().st_size) > LARGEST_FILE:
         raise Refused(f"The file has {size:,} bytes; this page takes up to {LARGEST_FILE:,}.")
     kind = path.suffix.lower()
-    if format == AUTOMATIC and kind == ".json" and (listed := _listed(path)):
-        return _checked([(n, _row(f"Text {n}", n, entry)) for n, entry in enumerate(listed, 1)], "Text")
-    if format == AUTOMATIC and kind in (".txt", ".jsonl"):
-        lines = _lines(path)
-        first = _json(lines[0][1])
-        if _is_text(first) or (kind == ".jsonl" and not _is_annotated(first)):
-            return _checked([(n, _parse(n, line)) for n, line in lines])
+    if format == AUTOMATIC and kind in JSON_TOO:
+        if listed := _listed(path, kind):
+            return _checked([(n, _row(f"Text {n}", n, entry)) for n, entry in enumerate(listed, 1)], "Text")
+        if _has_lines_of_json(path, kind):
+            return _checked([(n, _parse(n, line)) for n, line in _lines(path)])
     if format == TEXT_LINES or (format == AUTOMATIC and kind == ".txt"):
         lines = _lines(path)
         if format == AUTOMATIC and (found := formats.recognised(path)):
@@ -133,12 +132,26 @@ def _json(text: str) -> Any:
         return None
 
 
-def _listed(path: Path) -> list[Any] | None:
-    """The entries of a list of JSON the first of which is a text or tokens alone; None of any other file."""
+def _has_lines_of_json(path: Path, kind: str) -> bool:
+    """Whether the lines of a file are JSON that is read here: texts or tokens, or in a `.jsonl` what should be them."""
     try:
-        entries = _json(path.read_bytes().decode("utf-8-sig"))
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        return kind == ".jsonl"  # which says so
+    first = _json(next(filter(str.strip, lines), ""))
+    if kind == ".jsonl":
+        return not _is_annotated(first)
+    return _is_text(first) and (kind != ".json" or first.keys() <= _KEYS)
+
+
+def _listed(path: Path, kind: str) -> list[Any] | None:
+    """The entries of a list of JSON, or the only object where lines are not what `kind` means, if the first is a text
+    or tokens alone; None of any other file."""
+    try:
+        whole = _json(path.read_bytes().decode("utf-8-sig"))
     except UnicodeDecodeError:
         return None
+    entries = whole if isinstance(whole, list) or kind == ".jsonl" else [whole]
     if not (isinstance(entries, list) and entries and _is_text(entries[0]) and entries[0].keys() <= _KEYS):
         return None
     if len(entries) > MOST_ROWS:

@@ -279,6 +279,10 @@ def test_a_table_of_plain_texts_is_told_what_to_do(app, tmp_path, table):
     [
         ("a.txt", '{"text": "hello", "id": null}\n{"text": "you", "id": "u"}\n'),
         ("a.json", '[{"text": "hello"}, {"text": "you", "id": "u"}]'),
+        ("a.json", '{"text": "hello"}\n{"text": "you", "id": "u"}'),
+        ("a.jsonl", '[{"text": "hello"},\n {"text": "you", "id": "u"}]'),
+        ("a.txt", '[{"text": "hello"}, {"text": "you", "id": "u"}]'),
+        ("a.md", '{"text": "hello"}\n{"text": "you", "id": "u"}'),
         ("a.jsonl", '{"text": "hello", "id": null}\n{"text": "you", "id": "u"}\n'),
     ],
 )

@@ -147,6 +147,27 @@ def _records(file: File, header: Header) -> Iterator[tuple[Place, Any]]:
             yield place, _error(place, problem, f"{len(header.names)} cells", mend)
 
 
+def texts(file: File) -> Iterator[tuple[Place, dict[str, str]]]:
+    """
+    Of a table that nobody annotated the columns `text` and, if there is one, `id` of each line.
+
+    Raises:
+        InputError: no header names a column `text`, or a line has more or fewer cells.
+    """
+    first = next(iter(file.first_lines), "")
+    header = _header(file) or Header("\t" if file.suffix == ".tsv" else ",", [first])
+    wanted = {name: at for name in ("text", "id") if (at := header.first([name])) is not None}
+    if "text" not in wanted:
+        problem = f"no column is named text: {', '.join(map(show, header.names))}"
+        mend = "name the column of the texts so, or write one text a line into a .txt file"
+        bad_input(file.place(1), problem, allowed="a column text, and one id if you like", mend=mend)
+    for place, cells in _records(file, header):
+        if isinstance(cells, InputError):
+            raise cells
+        if cells:
+            yield place, {name: cells[at] for name, at in wanted.items()}
+
+
 def _error(place: Place, problem: str, allowed: str, mend: str) -> InputError:
     return InputError(f"{place}: {problem}; allowed: {allowed}; mend: {mend}")
 

@@ -76,6 +76,8 @@ def test_a_folder_s_texts_are_all_read_and_others_told(pool, trained, caplog):
         (folder / ("deep" if at == 3 else "") / f"{at % 3}.txt").write_text(text, encoding="utf-8")
     (folder / "0.ann").write_text("T1\tPLACE 5 17\tharrow creek\n", encoding="utf-8")
     (folder / "more.jsonl").write_text("{}", encoding="utf-8")
+    (folder / "._0.txt").write_bytes(b"\0\1")
+    (folder / "folder.txt").mkdir()
     call(folder, trained, "--number", 9, "--output", pool.parent / "next.jsonl")
     rows = [json.loads(line) for line in (pool.parent / "next.jsonl").read_text(encoding="utf-8").splitlines()]
     assert {row["text"] for row in rows} == set(TEXTS[:4])
@@ -89,9 +91,28 @@ def test_a_table_s_column_of_texts_is_read(pool, trained):
     call(table, trained, "--number", 9, "--output", pool.parent / "next.jsonl")
     rows = read_rows(pool.parent / "next.jsonl")
     assert {row["id"]: " ".join(row["tokens"]) for row in rows} == {"a": "snow , deep and old", "pool-4": "the old axe"}
-    table.write_text("id,note\na,snow\n", encoding="utf-8")
-    told = call(table, trained, "--number", 9, "--output", pool.parent / "more.jsonl", code=2)
-    assert "pool.csv, line 1: has no column text: 'id', 'note'" in told
+    for text, problem in (
+        ("id,note\na,snow\n", "line 1: no column is named text: 'id', 'note'"),
+        ("text\nthe bear, deep in the den\n", "line 2: 2 cells where the header has 1"),
+        ('text,id\n"never closed,1\nthe axe,2\n', "line 2: no CSV: unexpected end of data"),
+    ):
+        table.write_text(text, encoding="utf-8")
+        assert f"pool.csv, {problem}" in call(table, trained, "--number", 9, "--output", pool.parent / "no", code=2)
+    table = pool.with_suffix(".tsv")
+    table.write_text('id\ttext\n1\t"Snow," he said\n2\t"old axe\n3\tthe den\n', encoding="utf-8")
+    call(table, trained, "--number", 9, "--output", pool.parent / "rows.jsonl")
+    rows = [json.loads(line) for line in (pool.parent / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {row["id"]: row["text"] for row in rows} == {"1": '"Snow," he said', "2": '"old axe', "3": "the den"}
+
+
+def test_what_brat_annotated_is_known_line_by_line(pool, trained):
+    folder = pool.parent / "labelled"
+    folder.mkdir()
+    (folder / "a.txt").write_text("\n".join([*TEXTS[:2], "", *TEXTS[2:4]]) + "\n", encoding="utf-8")
+    (folder / "a.ann").write_text("", encoding="utf-8")
+    output = pool.parent / "next.jsonl"
+    call(pool, trained, "--number", 9, "--output", output, "--labelled", folder)
+    assert [row["text"] for row in map(json.loads, output.read_text(encoding="utf-8").splitlines())] == [TEXTS[6]]
 
 
 def test_texts_that_are_labelled_may_be_plain_and_the_name_decides_the_format(pool, trained):

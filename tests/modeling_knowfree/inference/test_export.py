@@ -180,6 +180,6 @@ def test_a_folder_that_appears_meanwhile_is_left_alone(trained, tmp_path, monkey
         (folder / "model.onnx").write_bytes(b"another's")
 
     monkeypatch.setattr(export_module, "_export_graph", write_slowly)
-    with pytest.raises(OSError, match="exported"):
+    with pytest.raises(InputError, match=r"exported: exists by now"):
         CliRunner().invoke(export, [str(trained), str(folder)], catch_exceptions=False)
     assert [path.name for path in folder.iterdir()] == ["model.onnx"] and list(tmp_path.iterdir()) == [folder]
