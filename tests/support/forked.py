@@ -52,6 +52,7 @@ class Forked:
         # The test's is shared by all its forks: one killed while it draws would hold it for ever.
         tqdm.set_lock(RLock())
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         os.environ.update({"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"} | environment)
         os.chdir(ROOT)
         code: object = 0
