@@ -468,8 +468,7 @@ class _Survey:
     """One pass over rows: classes of their entity types, counts by task, and what failed."""
 
     def __init__(self, rows: Iterable[Told]) -> None:
-        self.rows = 0
-        self.answered = 0
+        self.rows = self.answered = 0
         self.failures: list[dict[str, Any]] = []
         self.failure_keys: list[str | None] = []
         self._counts: dict[str, Counter[str]] = {}
