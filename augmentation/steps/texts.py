@@ -60,8 +60,10 @@ def read_texts(path: Path, tokenise: Tokenise, unit: str, language: str | None =
 
 def _is_of_documents(folder: Path) -> bool:
     """Whether a folder is no other format's: of text files, of which brat may have annotated some."""
-    found = [each for each in FORMATS.values() if each is not brat.FORMAT and each.detect(File(folder))]
-    return not found and any(each.suffix.lower() == ".txt" for each in _visible(folder))
+    file = File(folder)
+    if any(each.detect(file) for each in FORMATS.values() if each is not brat.FORMAT):
+        return False
+    return any(each.suffix.lower() == ".txt" for each in _visible(folder))
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from datasets import Dataset
 from knowfree_experiments.suggest import suggest
 
 import knowfree
@@ -83,6 +84,14 @@ def test_a_folder_s_texts_are_all_read_and_others_told(pool, trained, caplog):
     assert {row["text"] for row in rows} == set(TEXTS[:4])
     assert {row["id"] for row in rows} == {"0-1", "1-1", "2-1", "0-1-2"}
     assert "1 files that are no .txt are left out, such as more.jsonl" in caplog.text
+
+
+def test_a_folder_in_a_format_of_its_own_is_read_as_that(pool, trained):
+    folder = pool.parent / "set"
+    Dataset.from_list([{"id": "a", "tokens": TEXTS[0].split(), "ner_tags": ["O"] * 7}]).save_to_disk(folder)
+    (folder / "LICENSE.txt").write_text("all rights reserved", encoding="utf-8")
+    call(folder, trained, "--number", 9, "--output", pool.parent / "next.jsonl")
+    assert [row["tokens"] for row in read_rows(pool.parent / "next.jsonl")] == [TEXTS[0].split()]
 
 
 def test_a_table_s_column_of_texts_is_read(pool, trained):
