@@ -31,8 +31,13 @@ def lay_out(folder: Path) -> Path:
 
 
 @contextmanager
-def serve(app: Path, models: list[Path], **environment: str) -> Iterator[str]:
-    """The address of the app in folder `app`, served by a process of its own that cannot import this package."""
+def serve(app: Path, models: list[Path], before: str = "", **environment: str) -> Iterator[str]:
+    """
+    The address of the app in folder `app`, served by a process of its own that cannot import this package.
+
+    Args:
+        before: Python that the process runs first.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -44,7 +49,7 @@ def serve(app: Path, models: list[Path], **environment: str) -> Iterator[str]:
             "faulthandler",
             "-P",
             "-c",
-            "import sys; sys.path.insert(0, '.'); import app; app.main()",
+            f"import sys; sys.path.insert(0, '.')\n{before}\nimport app; app.main()",
         ],
         cwd=app,
         env={
