@@ -77,7 +77,11 @@ def pool_options(command: Any) -> Any:
         ),
         click.option("--ask", type=click.IntRange(min=0), help="Of so many texts of the pool.  [default: all]"),
         click.option("--unlabeled_dataset_name", help="Instead of a file, a Hub data set with tokens or text."),
-        click.option("--unlabeled_file", type=_FILE, help="Text without labels for the LLM to tag: the pool."),
+        click.option(
+            "--unlabeled_file",
+            type=click.Path(),
+            help="Text without labels for the LLM to tag: the pool; a file, or a folder of .txt files.",
+        ),
     ):
         command = each(command)
     return command

@@ -128,7 +128,9 @@ class Settings(BaseModel):
     )
     min_targets: int = Field(0, ge=0, description="synthetic sentences with fewer targets are dropped")
 
-    unlabeled_file: str | None = _field(None, "text without labels for the LLM to tag, from this folder: the pool")
+    unlabeled_file: str | None = _field(
+        None, "text without labels for the LLM to tag, from this folder: the pool; a file, or a folder of .txt"
+    )
     pool_annotator: Literal["llm", "gold"] = _field(
         "llm", "who puts targets on the pool: llm; gold, a model trained on gold (`knowfree run`)"
     )
@@ -327,7 +329,10 @@ def check_files(folder: Path, settings: Settings) -> None:
                 f"{folder / SETTINGS_FILE}: {name} is {path!r}, and the results of this run would overwrite it; "
                 f"keep it outside {folder} or rename it, for example {name}: gold-{found.name}"
             )
-        if not found.is_file():
+        if name == "unlabeled_file" and found.is_dir():
+            if folder.resolve().is_relative_to(found):
+                raise InputError(f"{folder / SETTINGS_FILE}: {name} is {path!r}, in which this run writes")
+        elif not found.is_file():
             raise InputError(f"{folder / SETTINGS_FILE}: {name} is {path!r}, and there is no file {found}")
 
 

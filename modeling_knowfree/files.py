@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -29,9 +30,18 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # an error of a disk, not of 
 
 
 def sha256_of(path: Path) -> str:
-    """The digest of a file's bytes, read piece by piece."""
+    """The digest of a file's bytes, read piece by piece; of a folder, of its files' names and digests."""
+    if path.is_dir():
+        inside = [(str(each.relative_to(path)), sha256_of(each)) for each in files_in(path)]
+        return hashlib.sha256(json.dumps(inside).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files in a folder, however deep, but for hidden ones."""
+    inside = [each for each in folder.rglob("*") if not any(p.startswith(".") for p in each.relative_to(folder).parts)]
+    return sorted(each for each in inside if each.is_file())
 
 
 def disk_trouble(error: OSError) -> str | None:

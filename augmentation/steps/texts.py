@@ -11,6 +11,7 @@ from modeling_knowfree.data.formats.base import File
 from modeling_knowfree.data.formats.words import SEGMENTATION
 from modeling_knowfree.data.readers import read_file
 from modeling_knowfree.data.rows import InputError, Row, check_encodable, show
+from modeling_knowfree.files import files_in
 
 logger = logging.getLogger(__name__)
 TEXT_SUFFIXES = (".txt", ".text", ".md", "")
@@ -63,18 +64,12 @@ def _is_of_documents(folder: Path) -> bool:
     file = File(folder)
     if any(each.detect(file) for each in FORMATS.values() if each is not brat.FORMAT):
         return False
-    return any(each.suffix.lower() == ".txt" for each in _visible(folder))
-
-
-def _visible(folder: Path) -> list[Path]:
-    """The files in a folder, however deep, but for hidden ones."""
-    inside = [each for each in folder.rglob("*") if not any(p.startswith(".") for p in each.relative_to(folder).parts)]
-    return sorted(each for each in inside if each.is_file())
+    return any(each.suffix.lower() == ".txt" for each in files_in(folder))
 
 
 def _documents(folder: Path, tokenise: Tokenise, unit: str, language: str | None) -> Iterator[Row]:
     """The texts of a folder's documents: those beside an `.ann` as brat's, a line a row, the others as plain text."""
-    files = _visible(folder)
+    files = files_in(folder)
     annotated = {each.with_suffix("") for each in files if each.suffix in _STANDOFF}
     if annotated:
         for row in read_file(folder, unit=unit, quiet=True).rows:

@@ -62,7 +62,9 @@ class RunSettings(BaseModel):
     updates: int | None = Field(
         None, ge=1, description="of every training of a subset; by default what the recipe wants for its largest set"
     )
-    unlabeled_file: str | None = _field(None, "text without labels, for the variants u, fu, fsu: the pool")
+    unlabeled_file: str | None = _field(
+        None, "text without labels, for the variants u, fu, fsu: the pool; a file, or a folder of .txt"
+    )
     called_from: str | None = _field(None, "where files are named from, seen from this file; the run writes it")
     unlabeled_dataset_name: str | None = _field(None, "instead of a file, a Hub data set with tokens or text")
     ask: int | None = Field(None, ge=0, description="how many texts of the pool the LLM tags; by default all")

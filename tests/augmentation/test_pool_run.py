@@ -134,6 +134,22 @@ def test_what_was_never_asked_is_exported_empty(tmp_path):
     assert read_rows(tmp_path / "out" / "fusion" / "train.parquet")
 
 
+def test_a_folder_is_a_pool(tmp_path):
+    one, many = make(tmp_path / "one"), make(tmp_path / "many", unlabeled_file="../texts")
+    texts = (one / "pool.txt").read_text(encoding="utf-8").splitlines(keepends=True)
+    (tmp_path / "texts" / "deeper").mkdir(parents=True)
+    (tmp_path / "texts" / "a.txt").write_text("".join(texts[:20]), encoding="utf-8")
+    (tmp_path / "texts" / "deeper" / "b.txt").write_text("".join(texts[20:]), encoding="utf-8")
+    for folder in (one, many):
+        call("run", folder)
+    assert [row["tokens"] for row in lines_of(one / "pool.jsonl")] == [
+        row["tokens"] for row in lines_of(many / "pool.jsonl")
+    ]
+    (tmp_path / "texts" / "deeper" / "b.txt").unlink()
+    assert "unlabeled_file" in call("run", many, code=2)
+    assert "in which this run writes" in call("run", make(many, unlabeled_file=".."), code=2)
+
+
 @pytest.mark.parametrize(
     "text, complaint",
     [("", "no text in it"), ("我们一起在嘉鱼\n", "another language"), (None, "no text of the pool is left")],
