@@ -7,7 +7,6 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import time
 from collections.abc import Callable, Iterator
 from html import escape
-from itertools import count
 from typing import Any, Literal
 
 import formats
@@ -32,6 +31,7 @@ from limits import Limits
 from panels import STYLE, draw, extension_scores, no_model, visible
 from starlette.middleware import Middleware
 from tagger import FLOOR, Prediction, Tagger, load_taggers
+from turns import Superseded, Turns
 
 EXAMPLES = [
     "We lost the blazes near Harrow Creek, and my trekking poles snapped on the ice at dusk.",
@@ -106,7 +106,7 @@ def _fill(desk: "Desk") -> None:
             visible=desk.has_extensions,
             elem_id="beside",
         )
-        shown = gr.State(NOTHING)
+        shown, turns = gr.State(NOTHING), gr.State(Turns())
         drawn = gr.HTML(elem_id="drawn")
         table = gr.Dataframe(
             headers=["model", *SPAN_COLUMNS], datatype=["str", "number", "number", "str", "number", "str"],
@@ -122,7 +122,9 @@ def _fill(desk: "Desk") -> None:
         results = [drawn, table, as_json, as_csv, extensions]
         limits: dict[str, Any] = {"concurrency_id": "models", "concurrency_limit": AT_ONCE, "api_visibility": "private"}
         for event in (button.click, text.submit, examples.load_input_event.then):
-            asked = event(desk.accept, [text, models], [shown], show_progress_on=drawn, **limits)
+            asked = event(
+                desk.accept, [text, models, turns], [shown], show_progress_on=drawn, trigger_mode="multiple", **limits
+            )
             # What is refused leaves no results of another text beside its message.
             asked.failure(lambda: NOTHING, None, shown, api_visibility="private")
         # One event for all that changes the results: an older answer never arrives after a newer one.
@@ -182,20 +184,30 @@ class Desk:
     def __init__(self, taggers: list[Tagger]):
         self.taggers = {tagger.name: tagger for tagger in taggers}
         self.default_threshold = min(max(taggers[0].config.threshold, FLOOR), 0.95)
-        self._accepted = count(1)
         self.has_extensions = any(tagger.config.extension_labels for tagger in taggers)
 
     def accept(
-        self, text: str, names: list[str], progress: Any = gr.Progress()  # noqa: B008
-    ) -> tuple[str, int]:  # fmt: skip
-        """The text to show, if it is one, once the models have read it; numbered, so that each time is a new one."""
+        self, text: str, names: list[str], turns: Turns, progress: Any = gr.Progress()  # noqa: B008
+    ) -> Any:  # fmt: skip
+        """The text to show, if it is one, once the models have read it; numbered, so that each time is a new one.
+        Nothing new where the visitor has asked for another text meanwhile."""
+        turn = turns.take()
+        move = _bar(progress)
+
+        def look(done: int, parts: int) -> None:
+            turns.check(turn)
+            move(done, parts)
+
         try:
             check_text(text)
+            if text.strip():
+                self._tag(text, self.default_threshold, None, names, look)
+            turns.check(turn)
+        except Superseded:
+            return gr.skip()
         except Refused as error:
             raise _message(error) from error
-        if text.strip():
-            self._tag(text, self.default_threshold, None, names, _bar(progress))
-        return text, next(self._accepted)
+        return text, turn
 
     def show(
         self, shown: tuple[str, int], threshold: float, decoding: str, names: list[str], columns: str, beside: bool

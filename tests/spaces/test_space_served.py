@@ -220,6 +220,10 @@ WITHOUT_LABELS = """() => {
     sentence.querySelectorAll('.lane').forEach(lane => lane.remove());
     return sentence.textContent;
 }"""
+# Notes that the progress bar of a long text was there, however shortly.
+WATCH = """() => new MutationObserver(() => {
+    if (document.body.innerText.match(/Reading the text/)) window.reads = true;
+}).observe(document.body, {subtree: true, childList: true, characterData: true})"""
 # Whatever image was to be loaded before this one has failed too when it fails.
 FAILING_IMAGE = """new Promise(done => {
     const image = new Image();
@@ -378,16 +382,27 @@ def test_an_annotated_file_is_tagged_anew(visit, names, tmp_path):
 def test_a_long_text_shows_how_far_it_is(visit, names):
     page = visit()
     choose(page, names.chinese)
-    page.evaluate(
-        """() => new MutationObserver(() => {
-            const shown = document.body.innerText.match(/Reading the text/);
-            if (shown) window.told = true;
-        }).observe(document.body, {subtree: true, childList: true, characterData: true})"""
-    )
+    page.evaluate(WATCH)
     page.fill("#text textarea", NESTED * 700)
     page.click("#tag")
     page.get_by_text("drawn: the first 5,000 characters").wait_for()
-    assert page.evaluate("window.told") is True
+    assert page.evaluate("window.reads") is True
+
+
+@pytest.mark.parametrize("by", ["button", "keyboard"])
+def test_what_was_asked_first_does_not_come_last(visit, client, names, by):
+    page = visit()
+    first = f"{by}。" + NESTED * 1500  # a text that was tagged before is remembered, and needs no time
+    choose(page, names.chinese)
+    page.evaluate(WATCH)
+    page.fill("#text textarea", first)
+    page.click("#tag")
+    page.wait_for_function("window.reads")
+    page.fill("#text textarea", NESTED)
+    page.click("#tag") if by == "button" else page.press("#text textarea", "Shift+Enter")
+    page.wait_for_selector("#drawn .spans")
+    client.predict(first[1:], None, None, [names.chinese], api_name="/tag")  # until then the first would be there
+    assert page.evaluate(WITHOUT_LABELS) == NESTED
 
 
 def test_a_text_over_the_limit_gets_a_message(visit, names):
