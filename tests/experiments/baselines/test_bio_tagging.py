@@ -18,11 +18,13 @@ from transformers import (
     DataCollatorForTokenClassification,
 )
 
+from modeling_knowfree.console import be_quiet
 from modeling_knowfree.data.formats.schemes import spans_of_tags
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.training.arguments import KnowFreeTrainingArguments
 from tests.conftest import row
+from tests.support.terminal import shown_by
 
 HEADS = ["bio", "bio_crf"]
 TAGS = ["O", *(f"{prefix}-{label}" for label in ("CONDITION", "GEAR", "PLACE", "TIME", "WILDLIFE") for prefix in "BI")]
@@ -258,6 +260,14 @@ def test_same_seed_same_tagger_and_every_parameter_moves(head, encoder, english_
     )  # fmt: skip
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert [name for name in first if torch.equal(first[name], later[name])] == []
+
+
+def test_a_bar_is_drawn_where_someone_looks_on(encoder, english_rows, tmp_path, monkeypatch):
+    write_rows(tmp_path / "train.jsonl", english_rows)
+    given = settings("bio", encoder, tmp_path, max_steps=2, validation_file=None)
+    del given["disable_tqdm"]
+    be_quiet()
+    assert b" 2/2 [" in shown_by(lambda: train_bio(**given), monkeypatch)
 
 
 def train_and_load(arguments: dict) -> dict[str, torch.Tensor]:

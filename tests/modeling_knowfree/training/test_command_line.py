@@ -1,10 +1,7 @@
 """What `knowfree train` shows: our options first with true defaults, a line a stage, no dictionaries."""
 
 import math
-import os
 import re
-import sys
-import termios
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +12,7 @@ from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.training.command_line import help_text, parse_arguments
 from modeling_knowfree.training.progress import log_line
 from modeling_knowfree.training.train import train
+from tests.support.terminal import shown_by
 
 NEEDED = {"model_name_or_path": "m", "train_file": "t", "output_dir": "o"}
 
@@ -118,14 +116,5 @@ def test_a_bar_is_drawn_where_someone_looks_on(encoder, english_rows, tmp_path, 
     write_rows(tmp_path / "train.jsonl", english_rows)
     given = {"model_name_or_path": str(encoder), "train_file": str(tmp_path / "train.jsonl"), "use_cpu": True}
     given |= {"output_dir": str(tmp_path / "out"), "max_steps": 2}
-    screen, line = os.openpty()
-    termios.tcsetwinsize(line, (24, 80))
     be_quiet()
-    with open(line, "w") as terminal, open(screen, "rb", buffering=0) as shown:
-        monkeypatch.setattr(sys, "stderr", terminal)
-        train(given)
-        print(end="\nend", file=terminal, flush=True)
-        seen = b""
-        while not seen.endswith(b"end"):
-            seen += shown.read(4096)
-    assert b" 2/2 [" in seen
+    assert b" 2/2 [" in shown_by(lambda: train(given), monkeypatch)
