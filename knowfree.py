@@ -351,6 +351,7 @@ def _predict_here(
     source: str, output: Path | None, text: bool, output_format: str | None, resume: bool, **options: Any
 ) -> None:
     from modeling_knowfree.data.rows import InputError
+    from modeling_knowfree.files import followed
     from modeling_knowfree.held import held
     from modeling_knowfree.inference.outputs import (
         check_output,
@@ -365,6 +366,7 @@ def _predict_here(
     from modeling_knowfree.inference.tag import processes, unit_of_model
 
     written = format_of(output, output_format)
+    output = output and followed(output)
     check_output(output, written, resume)
     options = _given(options) | {"name": source, "text": text}
     model = options["model"]

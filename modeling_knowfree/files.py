@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _MENDS = {
@@ -17,8 +17,13 @@ _MENDS = {
     errno.EACCES: "change its permissions, or name another folder",
     errno.EPERM: "change its permissions, or name another folder",
     errno.ENOENT: "it was moved or deleted: put it back, or name another",
-    errno.EEXIST: "a file stands where a folder should be: name another",
+    errno.EEXIST: "a file, or a link that leads nowhere, stands where a folder should be: name another",
     errno.ENOTDIR: "a file stands where a folder should be: name another",
+    errno.ELOOP: "its links lead back to themselves: name another",
+    errno.EXDEV: "it lies on another disk: name a place on this one",
+    errno.EBUSY: "something else is using it: close that, or name another",
+    errno.EILSEQ: "this disk takes no such name: choose another",
+    errno.EINVAL: "this disk takes no such name: choose another",
     errno.EISDIR: "it is a folder: name a file",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EIO: "the disk fails: look at the system's log",
@@ -110,6 +115,20 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def followed(path: Path) -> Path:
+    """
+    Where a link leads, whether or not a file is there yet: what is written to it belongs there. Others as they are.
+
+    Raises:
+        OSError: it leads back to itself.
+    """
+    if not path.is_symlink():
+        return path
+    with suppress(FileNotFoundError):
+        path.stat()
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
@@ -119,7 +138,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OSError: the file cannot be written; it names `path`.
     """
-    path = Path(path)
+    path = followed(Path(path))
     work = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     with as_os_error(path):

@@ -1,5 +1,6 @@
 """One process at a time writes to a place."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,12 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .data.rows import InputError
+
+
+def lock_of(place: Path) -> Path:
+    """The lock of a file or folder: beside it, or in a folder beside which nothing may be written."""
+    inside = place.is_dir() and not os.access(place.absolute().parent, os.W_OK)
+    return (place if inside else place.parent) / f".{place.name}.lock"
 
 
 @contextmanager
@@ -20,7 +27,7 @@ def held(place: Path, option: str) -> Iterator[None]:
     Raises:
         InputError: another process holds it.
     """
-    lock = FileLock(place.with_name(f".{place.name}.lock"))
+    lock = FileLock(lock_of(place))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

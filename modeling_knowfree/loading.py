@@ -48,6 +48,8 @@ def told_in_one_line(where: str) -> Iterator[None]:
                 "wants to run code that came with it, which this command does not do; it takes models whose class "
                 "transformers has, and KnowFREE's"
             )
+        if "above report" in message:  # which is not printed
+            message = "its weights have other shapes than its configuration says: they are of two models"
         raise InputError(f"{where}: cannot be loaded: {message:.300}") from error
     except (SafetensorError, RecursionError, MemoryError) as error:
         raise InputError(f"{where}: cannot be loaded: {' '.join(str(error).split()):.300}") from error

@@ -1,6 +1,7 @@
 """Disks that are full, read-only or out of inodes: one line says which file and what to do, and nothing is half there."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,26 @@ def test_augment_init(kind, disk, rows):
     options, read_only, mend = DISKS[kind]
     argv = ["augment", "init", disk / "run", "--train_file", rows, "--language", "en", "--client", "recorded"]
     check(on_disk(disk, options, [*argv, "--answers", rows], read_only=read_only), disk, mend)
+
+
+@pytest.mark.parametrize("left", [0, 4, 12, 28, 60, 100])
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_augment_makes_its_store(command, left, disk, rows, tmp_path):
+    """`left` KiB of 1 MiB are free when the store is made. It takes 32, and 100 for what is asked."""
+
+    answers = tmp_path / "answers.jsonl"
+    write_rows(answers, [{"task": "entities", "id": "1", "input": "deep snow", "completion": "[]"}])
+
+    def fill() -> None:
+        settings = {"train_file": str(rows), "language": "en", "client": "recorded", "answers": [str(answers)]}
+        (disk / "augment.yaml").write_text(json.dumps(settings))
+        status = os.statvfs(disk)
+        (disk / "full").write_bytes(bytes(status.f_bavail * status.f_frsize - left * 1024))
+
+    outcome = on_disk(disk, "size=1m", ["augment", command, disk], before=fill)
+    if outcome.code or command == "run" or left < 32:
+        check(outcome, disk, "free some space (df -h)")
+    assert not [name for name in outcome.files if ".tmp" in name], outcome.files
 
 
 @pytest.mark.parametrize(("kind", "size"), [("no space", "size=400k"), ("no inode", ""), ("read-only", "")])

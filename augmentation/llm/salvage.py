@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from augmentation.llm.store import Store
-from augmentation.llm.store_file import ANSWER_TABLE_COLUMNS, StoreError, check_whole, hold, make
+from augmentation.llm.store_file import ANSWER_TABLE_COLUMNS, StoreError, check_whole, hold, make, trouble
 
 Record = tuple[Any, ...]
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -61,10 +61,14 @@ def salvage(path: Path) -> Salvaged:
         fresh = path.with_name(f".{path.name}.salvaged")
         _remove(fresh)
         make(fresh)
-        with contextlib.closing(sqlite3.connect(fresh)) as new, new:
-            places = ", ".join("?" * len(ANSWER_TABLE_COLUMNS))
-            new.executemany(f"INSERT INTO answers VALUES ({places})", answers.values())
-            new.executemany("INSERT OR IGNORE INTO failures VALUES (?, ?, ?, ?, ?)", failures)
+        try:
+            with contextlib.closing(sqlite3.connect(fresh)) as new, new:
+                places = ", ".join("?" * len(ANSWER_TABLE_COLUMNS))
+                new.executemany(f"INSERT INTO answers VALUES ({places})", answers.values())
+                new.executemany("INSERT OR IGNORE INTO failures VALUES (?, ?, ?, ?, ?)", failures)
+        except sqlite3.DatabaseError as error:
+            _remove(fresh)
+            raise trouble(fresh, error) from error
         number = next(n for n in range(1, 10_000) if not path.with_name(f"{path.name}.damaged-{n}").exists())
         kept = path.with_name(f"{path.name}.damaged-{number}")
         for suffix in ("", "-wal", "-shm"):

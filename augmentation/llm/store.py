@@ -31,6 +31,7 @@ from augmentation.llm.store_file import (
     hold,
     lock_of,
     make,
+    trouble,
 )
 from augmentation.llm.tasks import Answer, Request
 from augmentation.redaction import redact
@@ -277,6 +278,8 @@ class Store:
                 unusable = "key IN (SELECT key FROM other.answers) AND key NOT IN (SELECT key FROM answers)"
                 reader.execute(f"INSERT OR IGNORE INTO failures SELECT * FROM other.failures WHERE {unusable}")
                 reader.execute(f"INSERT OR IGNORE INTO answers ({columns}) SELECT {columns} FROM other.answers")
+        except sqlite3.DatabaseError as error:
+            raise trouble(self.path, error) from error
         finally:
             reader.execute("DETACH DATABASE other")
 

@@ -55,6 +55,11 @@ class StoreWriteError(StoreError):
     exit_code = 1
 
 
+_NO_DISK = (
+    *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC),
+    *(sqlite3.SQLITE_IOERR_TRUNCATE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN),
+    sqlite3.SQLITE_IOERR_SHMMAP,
+)
 _NOT_WRITABLE = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
 
 
@@ -62,13 +67,18 @@ def make(path: Path) -> None:
     """An empty store, complete before it has its name: a kill leaves no half of one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with contextlib.closing(connect(temporary)) as connection:
+        # No log written ahead: what a full disk does not take of it when it is closed is not told.
+        with contextlib.closing(sqlite3.connect(temporary)) as connection:
+            connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(_TABLES)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.commit()
         temporary.replace(path)
+    except sqlite3.DatabaseError as error:
+        raise trouble(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for suffix in ("", "-journal"):
+            temporary.with_name(temporary.name + suffix).unlink(missing_ok=True)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -85,13 +95,22 @@ def connect(path: Path) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if connection is not None:
             connection.close()
-        if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:
-            raise StoreError(
-                f"{path} cannot be opened for writing ({error}), which reading its log needs too; make the file and "
-                "its folder writable, or work in a copy of the folder"
-            ) from error
-        raise damaged(path, str(error)) from error
+        raise trouble(path, error) from error
     return connection
+
+
+def trouble(path: Path, error: sqlite3.DatabaseError) -> StoreError:
+    """The error for what SQLite says of a store: no right to write, no place on the disk, or a damaged file."""
+    if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:
+        return StoreError(
+            f"{path} cannot be opened for writing ({error}), which reading its log needs too; make the file and "
+            "its folder writable, or work in a copy of the folder"
+        )
+    if error.sqlite_errorcode in _NO_DISK:
+        return StoreWriteError(
+            f"{path}: cannot be written ({error}); free some space (df -h), then run the same command again"
+        )
+    return damaged(path, str(error))
 
 
 def damaged(path: Path, reason: str) -> StoreError:
@@ -128,7 +147,7 @@ def check_whole(path: Path) -> None:
         if missing := {"answers", "superseded", "failures", "runs"} - tables:
             raise damaged(path, f"it has no table {', '.join(sorted(missing))}")
     except sqlite3.DatabaseError as error:
-        raise damaged(path, str(error)) from error
+        raise trouble(path, error) from error
     finally:
         connection.close()
 

@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,28 @@ def load_pipeline(model: str, device: str | None = None) -> KnowFreePipeline:
     if not Path(model).is_dir() and (Path(model).exists() or model.count("/") != 1 or model.startswith(("/", "."))):
         raise InputError(f"--model {model}: no such folder; name one that `knowfree train` wrote, or a Hub id")
     where = f"--model {model}" + ("" if Path(model).is_dir() else " (no folder here, so a Hub id)")
+    while True:
+        before = _stamp(model)
+        try:
+            pipe = _load(model, place, where)
+        except InputError:
+            if _stamp(model) == before:
+                raise
+        else:
+            if _stamp(model) == before:
+                return pipe
+        logger.info("%s was replaced while it was being read; it is read again", model)
+
+
+def _stamp(model: str) -> list[tuple[str, int, int]]:
+    """What tells whether a model's folder is still the same; nothing of a Hub id."""
+    files = sorted(path for kind in ("config.json", "*.safetensors") for path in Path(model).glob(kind))
+    with suppress(FileNotFoundError):
+        return [(path.name, path.stat().st_ino, path.stat().st_mtime_ns) for path in files]
+    return []
+
+
+def _load(model: str, place: torch.device, where: str) -> KnowFreePipeline:
     with told_in_one_line(where):
         config = load_config(model)
         if not isinstance(config, KnowFreeConfig):

@@ -18,6 +18,7 @@ from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import InputError
 from ..data.stored import stored_object
 from ..files import as_os_error, sync
+from ..held import lock_of
 
 WORK_FOLDER = ".unfinished"  # in the output folder: what is being written, and what is being deleted
 _CONFIG = "config.json"
@@ -259,7 +260,7 @@ def checkpoint_to_resume(args: TrainingArguments) -> str | None:
     wish = args.resume_from_checkpoint
     named = str(wish).lower()
     if wish is None or named in ("false", "no", "0"):
-        if folder.is_dir() and any(path.name != WORK_FOLDER for path in folder.iterdir()):
+        if folder.is_dir() and any(path not in (folder / WORK_FOLDER, lock_of(folder)) for path in folder.iterdir()):
             raise InputError(
                 f"--output_dir {folder}: is not empty; name another folder, or add "
                 "--resume_from_checkpoint True to continue an interrupted run"

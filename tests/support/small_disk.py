@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,17 +26,26 @@ class Outcome:
     broken: list[str]
 
 
-def on_disk(folder: Path, options: str, argv: list[object], *, read_only: bool = False, output: str = "") -> Outcome:
+def on_disk(
+    folder: Path,
+    options: str,
+    argv: list[object],
+    *,
+    read_only: bool = False,
+    output: str = "",
+    before: Callable[[], object] = lambda: None,
+) -> Outcome:
     """
     Run `knowfree argv` with a new disk at `folder`; skips where the system lets nobody mount one.
 
     Args:
         options: of tmpfs: `size=64k`, `nr_inodes=3`.
         output: file name on the disk that standard output goes to.
+        before: what is done on the disk first.
     """
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
-    arguments = (queue, folder, options, [str(part) for part in argv], read_only, output)
+    arguments = (queue, folder, options, [str(part) for part in argv], read_only, output, before)
     process = context.Process(target=_child, args=arguments)
     process.start()
     answer = queue.get()
@@ -45,12 +55,15 @@ def on_disk(folder: Path, options: str, argv: list[object], *, read_only: bool =
     return answer
 
 
-def _child(queue, folder: Path, options: str, argv: list[str], read_only: bool, output: str) -> None:
+def _child(
+    queue, folder: Path, options: str, argv: list[str], read_only: bool, output: str, before: Callable[[], object]
+) -> None:
     try:
         _mount(folder, options, read_only)
     except OSError as error:
         queue.put(str(error))
         return
+    before()
     import knowfree
 
     told = folder.with_name(f"{folder.name}.err")
