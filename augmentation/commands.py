@@ -285,10 +285,12 @@ def retry_failed(folder: Path, as_json: bool, **options: Any) -> None:
 
 
 def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, Any], *, retry: bool) -> None:
+    from augmentation.finished import check_no_copy
     from augmentation.settings import change_settings, load_settings
     from augmentation.steps.normalisation import sentence_encoder
     from augmentation.steps.teacher import TEACHER_FILE
 
+    check_no_copy(folder)
     budget = budget_of(options)
     changes = {name: value for name, value in options.items() if value not in (None, ())}
     if "answers" in changes:

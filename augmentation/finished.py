@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,28 @@ def record_state(folder: Path, state: dict[str, Any], *, written: bool = False) 
             before = stored_object(path)
             state = state | {"results": before.get("results") or _digest(before)}
     write_whole(path, json.dumps(state, ensure_ascii=False, indent=1) + "\n")
+
+
+def mark_copy(folder: Path, source: str) -> None:
+    """Note in `state.json` that a folder is the copy of another, as that is named from it."""
+    state = stored_object(folder / STATE_FILE) | {"copy_of": source}
+    write_whole(folder / STATE_FILE, json.dumps(state, ensure_ascii=False, indent=1) + "\n")
+
+
+def check_no_copy(folder: Path) -> None:
+    """
+    Check that a folder is no copy of another one that lies where it lay then: what is asked here would be lost.
+
+    Raises:
+        InputError: it is.
+    """
+    path = folder / STATE_FILE
+    if path.is_file() and (source := stored_object(path).get("copy_of")) and (folder / source).is_dir():
+        source = os.path.normpath(folder / source)
+        raise InputError(
+            f"{folder}: is what `knowfree run` laid out for `knowfree push`, and lays out anew; ask where it is copied "
+            f"from: knowfree augment run {source}"
+        )
 
 
 def check_results(folder: Path) -> None:

@@ -90,7 +90,7 @@ def _number(error: Exception, path: Path) -> int | None:
     told = re.search(r"\(os error (\d+)\)", str(error))
     if told:
         return int(told[1])
-    of_torch = ("PytorchStreamWriter", "write failed", "iostream")
+    of_torch = ("PytorchStreamWriter", "inline_container", "write failed", "iostream")
     if not isinstance(error, RuntimeError) or not any(words in str(error) for words in of_torch):
         return None
     folder = path if path.is_dir() else path.parent

@@ -9,7 +9,8 @@ import pytest
 from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.files import as_os_error
 from tests.modeling_knowfree.test_convert import released_folder
-from tests.support.small_disk import Outcome, on_disk
+from tests.support.command import call
+from tests.support.small_disk import Outcome, on_disk, writable_within
 
 FULL = "free some space (df -h) or some files (df -i)"
 READ_ONLY = "name a folder on a disk that can be written"
@@ -74,7 +75,17 @@ def test_augment_makes_its_store(command, left, disk, rows, tmp_path):
     assert not [name for name in outcome.files if ".tmp" in name], outcome.files
 
 
-@pytest.mark.parametrize(("kind", "size"), [("no space", "size=400k"), ("no inode", ""), ("read-only", "")])
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [
+        ("no space", "size=400k"),
+        ("no space", "size=1m"),
+        ("no space", "size=6m"),
+        ("no space", "size=8m"),
+        ("no inode", ""),
+        ("read-only", ""),
+    ],
+)
 def test_train(kind, size, disk, rows, encoder):
     """400 KB hold the weights and not the optimizer's state."""
     options, read_only, mend = DISKS[kind]
@@ -83,6 +94,15 @@ def test_train(kind, size, disk, rows, encoder):
     outcome = on_disk(disk, size or options, argv, read_only=read_only)
     check(outcome, disk, mend)
     assert not [name for name in outcome.files if name.startswith("out/") and not name.startswith("out/.unfinished/")]
+
+
+def test_train_into_a_volume(disk, rows, encoder):
+    """A folder that can be written in one that cannot."""
+    argv = ["train", "--model_name_or_path", encoder, "--train_file", rows, "--output_dir", disk / "out"]
+    argv += ["--max_steps", "2", "--use_cpu", "--disable_tqdm", "true", "--report_to", "none"]
+    outcome = on_disk(disk, "size=8m", argv, before=lambda: writable_within(disk / "out"))
+    assert outcome.code == 0 and "out/model.safetensors" in outcome.files, outcome
+    assert not [name for name in outcome.files if name.endswith(".lock")]
 
 
 def test_predict_into_a_full_file(disk, rows, trained):
@@ -136,6 +156,33 @@ def test_a_folder_that_vanishes_is_told(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as end:
         knowfree.main()
     assert end.value.code == 2 and "x.jsonl: no such file" in capsys.readouterr().err
+
+
+def test_links_are_followed_to_files_that_are_not_there_yet(trained, rows, tmp_path):
+    (tmp_path / "far").mkdir()
+    for name, argv in {
+        "spans.jsonl": ["predict", "--model", trained, "--input", rows, "--output"],
+        "spans.parquet": ["predict", "--model", trained, "--input", rows, "--output"],
+        "rows.conll": ["data", "convert", "--to", "conll", rows],
+    }.items():
+        (tmp_path / name).symlink_to(Path("far") / name)
+        call(*argv, tmp_path / name)
+        assert (tmp_path / name).is_symlink() and (tmp_path / "far" / name).stat().st_size, name
+
+
+def test_links_that_lead_back_to_themselves_are_told(trained, rows, encoder, tmp_path):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    train = ["train", "--model_name_or_path", encoder, "--train_file", rows, "--use_cpu", "--max_steps", "2"]
+    for argv in (
+        [*train, "--output_dir", loop / "out"],
+        ["sample", "--train_file", rows, "--sizes", "100", "--output_dir", loop / "out"],
+        ["data", "convert", "--to", "conll", rows, loop],
+        ["predict", "--model", trained, "--input", rows, "--output", loop],
+    ):
+        told = call(*argv, code=1)
+        assert "lead back to themselves" in told and "Traceback" not in told, argv
+    assert loop.is_symlink()
 
 
 def test_rows_are_written_whole_or_not_at_all(tmp_path):

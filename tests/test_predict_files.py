@@ -21,15 +21,10 @@ from modeling_knowfree.data.readers import InputError, read_rows, write_rows
 from modeling_knowfree.held import held
 from modeling_knowfree.inference import shards
 from modeling_knowfree.inference.outputs import part_of, plan_of, weights_of
+from tests.support.command import call
 from tests.support.forked import knowfree_forked
 
 TEXTS = ["left harrow creek trailhead at 5 am .", "the bear left at 4 am", "old axe in the snow", "crossed at 5 ."] * 2
-
-
-def call(*argv: object, code: int = 0) -> str:
-    answer = CliRunner().invoke(cli, [str(each) for each in argv])
-    assert answer.exit_code == code, answer.output + repr(answer.exception)
-    return answer.stdout if not code else answer.stderr
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augmentation.finished import recount
+from augmentation.finished import mark_copy, recount
+from augmentation.llm.store_file import hold
 from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE
 from augmentation.settings import FILES, change_settings, load_settings
@@ -23,6 +25,7 @@ from .finishing import finish
 from .settings import AUGMENTED, MODEL
 
 if TYPE_CHECKING:
+    from .cells import Cell
     from .run import Run
 
 logger = logging.getLogger(__name__)
@@ -35,22 +38,31 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
     if not can_load(cell.folder):
         finish(cell, run.test)
     if not _is_copy(run.folder / MODEL, cell.folder):
-        _replace_folder(cell.folder, run.folder / MODEL)
+        with _in_place_of(run.folder / MODEL) as work:
+            _copy(cell.folder, work)
     target, decided = run.folder / AUGMENTED, run.folder / DECISIONS_FILE
-    _move_if_newer(target / DECISIONS_FILE, decided)
-    shutil.rmtree(target, ignore_errors=True)
     if cell.definition.data == "gold" and not cell.definition.pool:
+        _move_if_newer(target / DECISIONS_FILE, decided)
+        shutil.rmtree(_set_aside(target), ignore_errors=True)
         if decided.exists():
             logger.info("%s: decided on an augmentation; kept until one is laid out again", decided)
         return
     source = run.augmented(cell.subset, cell.variant)
-    _replace_folder(source, target)
+    with hold(source / STORE_FILE), _in_place_of(target) as work:
+        _copy(source, work)
+        mark_copy(work, path_from(target, source))
+        _fill_in(run, cell, source, work)
+        _move_if_newer(target / DECISIONS_FILE, decided)
     _move_if_newer(decided, target / DECISIONS_FILE)
     decided.unlink(missing_ok=True)
-    settings = load_settings(source)
+
+
+def _fill_in(run: Run, cell: Cell, source: Path, work: Path) -> None:
+    """Turn the copy `work` of an augmentation into what a cell learnt from, its files named from `augmented/`."""
+    target, settings = run.folder / AUGMENTED, load_settings(source)
     files = {name: getattr(settings, name) for name in (*FILES, "pick_model")}
     moved = {name: path_from(target, source / path) for name, path in files.items() if path}
-    change_settings(target, moved | {"answers": [path_from(target, source / path) for path in settings.answers]})
+    change_settings(work, moved | {"answers": [path_from(target, source / path) for path in settings.answers]})
     annotator, pooled = run.settings.annotator_of(cell.variant), run.settings.pool_annotator(cell.variant)
     models = dict.fromkeys([annotator] * bool(annotator) + ["base"] * (pooled in ("gold", "agree")))
     if models:
@@ -58,16 +70,16 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
         for name in models:
             weights = run.cell(cell.subset, str(name), cell.seed, cell.updates).folder / "model.safetensors"
             answers.append(model_provenance(f"{name} seed {cell.seed}", weights))
-        write_rows(target / "provenance.jsonl", answers)
+        write_rows(work / "provenance.jsonl", answers)
     if annotator or pooled or run.settings.shared(cell.variant):
         rows = list(stored_rows(cell.train_file))
         if cell.definition.data == "gold":  # gold rows as they stand in every other config
             rows = list(stored_rows(source / "fusion.jsonl")) + [row for row in rows if row.get("source") == "pool"]
-        (target / "sentences.jsonl").unlink(missing_ok=True)
-        write_rows(target / "train.jsonl", rows)
+        (work / "sentences.jsonl").unlink(missing_ok=True)
+        write_rows(work / "train.jsonl", rows)
         for part in ["synthetic"] * (cell.definition.data == "train") + ["pool"] * bool(pooled):
-            write_rows(target / f"{part}.jsonl", [row for row in rows if row["source"] == part])
-        recount(target)
+            write_rows(work / f"{part}.jsonl", [row for row in rows if row["source"] == part])
+        recount(work)
 
 
 def can_load(folder: Path) -> bool:
@@ -86,7 +98,7 @@ def _move_if_newer(path: Path, place: Path) -> None:
 
 
 def _is_copy(copy: Path, folder: Path) -> bool:
-    """Whether all files of a folder lie in what `_replace_folder` made of it, which may hold more by now."""
+    """Whether all files of a folder lie in what `_copy` made of it, which may hold more by now."""
 
     def stamp(path: Path) -> tuple[int, int] | None:
         return (path.stat().st_size, path.stat().st_mtime_ns) if path.is_file() else None
@@ -94,7 +106,7 @@ def _is_copy(copy: Path, folder: Path) -> bool:
     return all(stamp(copy / path.relative_to(folder)) == stamp(path) for path in folder.rglob("*") if path.is_file())
 
 
-def _replace_folder(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
     """A copy that takes no space: hard links where the file system has them. All that is linked is only ever replaced,
     never changed in place; a data base is, its log beside it too, and people's decisions may be: these are copied."""
 
@@ -106,8 +118,25 @@ def _replace_folder(source: Path, target: Path) -> None:
             pass
         shutil.copy2(path, copy)
 
-    temporary = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(source, temporary, copy_function=link)
-    shutil.rmtree(target, ignore_errors=True)
-    os.replace(temporary, target)
+    shutil.copytree(source, target, copy_function=link)
+
+
+@contextmanager
+def _in_place_of(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of another when the block ends well: whoever reads there meanwhile finds
+    the old one or the new one."""
+    work = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(work, ignore_errors=True)
+    yield work
+    old = _set_aside(folder)
+    os.replace(work, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _set_aside(folder: Path) -> Path:
+    """Move a folder out of its place, if it is there; where it lies now."""
+    place = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(place, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, place)
+    return place

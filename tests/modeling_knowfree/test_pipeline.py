@@ -1,11 +1,15 @@
 import random
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 
-from modeling_knowfree.data.readers import read_rows
+from modeling_knowfree import KnowFreePipeline
+from modeling_knowfree.data.readers import InputError, read_rows
 from modeling_knowfree.decoding_knowfree import best_first
+from modeling_knowfree.inference import tag as tagging
 from modeling_knowfree.inference.tag import load_pipeline
 from modeling_knowfree.units_knowfree import join_units
 from tests.conftest import TINY_BERT
@@ -273,3 +277,25 @@ def test_offsets_of_real_text_cut_out_their_words(name, encoder, tiny_model):
             for span in row["entities"]:
                 start, end = offsets[span["start"]][0], offsets[span["end"] - 1][1]
                 assert text[start:end] == "".join(row["tokens"][span["start"] : span["end"]])
+
+
+def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(trained, nested, tmp_path, monkeypatch):
+    folder = Path(shutil.copytree(trained, tmp_path / "model"))
+    load = tagging._load
+
+    def slowly(model: str, *arguments: object) -> KnowFreePipeline:
+        pipe = load(model, *arguments)
+        if pipe.model.config.unit == "word":
+            folder.rename(tmp_path / "old")
+            shutil.copytree(nested, folder)
+        return pipe
+
+    monkeypatch.setattr(tagging, "_load", slowly)
+    assert load_pipeline(str(folder)).model.config.unit == "character"
+
+
+def test_weights_of_another_model_are_told(trained, nested, tmp_path):
+    folder = Path(shutil.copytree(trained, tmp_path / "model"))
+    shutil.copy(nested / "config.json", folder)
+    with pytest.raises(InputError, match="they are of two models"):
+        load_pipeline(str(folder))

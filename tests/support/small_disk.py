@@ -102,23 +102,29 @@ def _whole(path: Path) -> bool:
     return text.endswith("\n") or path.suffix == ".json"
 
 
+def writable_within(folder: Path) -> None:
+    """In `before`: make a folder that alone can be written on its disk, as a volume of a container is."""
+    folder.mkdir()
+    _call("mount", b"tmpfs", os.fsencode(folder), b"tmpfs", 0, b"size=64m")
+    _call("mount", b"tmpfs", os.fsencode(folder.parent), b"tmpfs", REMOUNT | READ_ONLY, b"size=8m")
+
+
+def _call(name: str, *arguments: object) -> None:
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
+        raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
+
+
 def _mount(folder: Path, options: str, read_only: bool) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def call(name: str, *arguments: object) -> None:
-        if getattr(libc, name)(*arguments):
-            raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
-
     user, group = os.getuid(), os.getgid()
     try:
-        call("unshare", NEW_MOUNTS)
+        _call("unshare", NEW_MOUNTS)
     except OSError:
-        call("unshare", NEW_MOUNTS | NEW_USERS)
+        _call("unshare", NEW_MOUNTS | NEW_USERS)
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    call("mount", None, b"/", None, PRIVATE | RECURSIVE, None)
+    _call("mount", None, b"/", None, PRIVATE | RECURSIVE, None)
     place = os.fsencode(folder)
-    call("mount", b"tmpfs", place, b"tmpfs", 0, options.encode())
+    _call("mount", b"tmpfs", place, b"tmpfs", 0, options.encode())
     if read_only:
-        call("mount", b"tmpfs", place, b"tmpfs", REMOUNT | READ_ONLY, options.encode())
+        _call("mount", b"tmpfs", place, b"tmpfs", REMOUNT | READ_ONLY, options.encode())
