@@ -38,22 +38,23 @@ def record_state(folder: Path, state: dict[str, Any], *, written: bool = False) 
     write_whole(path, json.dumps(state, ensure_ascii=False, indent=1) + "\n")
 
 
-def mark_copy(folder: Path, source: str) -> None:
-    """Note in `state.json` that a folder is the copy of another, as that is named from it."""
-    state = stored_object(folder / STATE_FILE) | {"copy_of": source}
+def mark_copy(folder: Path, name: str, source: str) -> None:
+    """Note in `state.json` that a folder, by that name, is the copy of another, as that is named from it."""
+    state = stored_object(folder / STATE_FILE) | {"copy_of": source, "copied_as": name}
     write_whole(folder / STATE_FILE, json.dumps(state, ensure_ascii=False, indent=1) + "\n")
 
 
 def check_no_copy(folder: Path) -> None:
     """
-    Check that a folder is no copy of another one that lies where it lay then: what is asked here would be lost.
+    Check that a folder is no copy that is made anew, as long as it lies where it was made: what is asked would be lost.
 
     Raises:
         InputError: it is.
     """
-    path = folder / STATE_FILE
-    if path.is_file() and (source := stored_object(path).get("copy_of")) and (folder / source).is_dir():
-        source = os.path.normpath(folder / source)
+    path, place = folder / STATE_FILE, folder.resolve()
+    state = stored_object(path) if path.is_file() else {}
+    if state.get("copied_as") == place.name and (place / (source := state["copy_of"])).is_dir():
+        source = os.path.normpath(place / source)
         raise InputError(
             f"{folder}: is what `knowfree run` laid out for `knowfree push`, and lays out anew; ask where it is copied "
             f"from: knowfree augment run {source}"

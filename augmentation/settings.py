@@ -14,6 +14,7 @@ from augmentation.steps.asking import AnnotationSettings
 from augmentation.steps.guideline import GUIDELINE_FILES
 from augmentation.steps.label_merging import MergeSettings
 from augmentation.steps.picking import Pick
+from augmentation.steps.texts import sha256_of_texts
 from modeling_knowfree import settings as yaml_settings
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.data.stored import stored_in, stored_object
@@ -299,7 +300,8 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     files = {name: getattr(settings, name) for name in FILES}
     if settings.induce_guideline and (settings.unlabeled_file or settings.guideline_parts):
         files |= {name: name for name in GUIDELINE_FILES.values() if (folder / name).is_file()}
-    hashes = {name: sha256_of(folder / path) for name, path in files.items() if path}
+    digests = {"unlabeled_file": sha256_of_texts}
+    hashes = {name: digests.get(name, sha256_of)(folder / path) for name, path in files.items() if path}
     left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))
     left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
     left_out |= set() if settings.induce_guideline else {"induce_guideline"}

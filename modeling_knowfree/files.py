@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -35,18 +34,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # an error of a disk, not of 
 
 
 def sha256_of(path: Path) -> str:
-    """The digest of a file's bytes, read piece by piece; of a folder, of its files' names and digests."""
-    if path.is_dir():
-        inside = [(str(each.relative_to(path)), sha256_of(each)) for each in files_in(path)]
-        return hashlib.sha256(json.dumps(inside).encode()).hexdigest()
+    """The digest of a file's bytes, read piece by piece."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def files_in(folder: Path) -> list[Path]:
-    """The files in a folder, however deep, but for hidden ones."""
-    inside = [each for each in folder.rglob("*") if not any(p.startswith(".") for p in each.relative_to(folder).parts)]
-    return sorted(each for each in inside if each.is_file())
 
 
 def disk_trouble(error: OSError) -> str | None:
@@ -171,8 +161,14 @@ def ends_whole(path: Path) -> bool:
 
 
 def is_taken(path: Path) -> bool:
-    """Whether a file stands there, or a folder that is not empty: no place to write to."""
-    return path.is_file() or (path.is_dir() and any(path.iterdir()))
+    """Whether a file stands there, or a folder that holds more than its lock: no place to write to."""
+    return path.is_file() or (path.is_dir() and any(each != lock_of(path) for each in path.iterdir()))
+
+
+def lock_of(place: Path) -> Path:
+    """The lock of a file or folder: beside it, or in a folder beside which nothing may be written."""
+    inside = place.is_dir() and not os.access(place.absolute().parent, os.W_OK)
+    return (place if inside else place.parent) / f".{place.name}.lock"
 
 
 def path_from(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> str:

@@ -1,6 +1,5 @@
 """One process at a time writes to a place."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,12 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from .data.rows import InputError
-
-
-def lock_of(place: Path) -> Path:
-    """The lock of a file or folder: beside it, or in a folder beside which nothing may be written."""
-    inside = place.is_dir() and not os.access(place.absolute().parent, os.W_OK)
-    return (place if inside else place.parent) / f".{place.name}.lock"
+from .files import lock_of
 
 
 @contextmanager

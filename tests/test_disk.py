@@ -98,6 +98,24 @@ def test_train_into_a_volume(disk, rows, encoder):
     assert not [name for name in outcome.files if name.endswith(".lock")]
 
 
+def test_suggest_into_a_volume(disk, rows, trained, tmp_path):
+    (tmp_path / "pool.txt").write_text("deep snow on the ridge\nthe bear left at 4 am\n")
+    argv = [
+        "suggest",
+        tmp_path / "pool.txt",
+        "--model",
+        trained,
+        "--number",
+        "1",
+        "--to",
+        "brat",
+        "--output",
+        disk / "out",
+    ]
+    outcome = on_disk(disk, "size=8m", argv, before=lambda: writable_within(disk / "out"))
+    assert outcome.code == 0 and "out/rows.txt" in outcome.files, outcome
+
+
 def test_predict_into_a_full_file(disk, rows, trained):
     outcome = on_disk(
         disk, "size=4k", ["predict", "--model", trained, "--input", rows, "--threshold", "0.05"], output="spans.jsonl"

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from augmentation.llm.store import Store
-from augmentation.llm.store_file import ANSWER_TABLE_COLUMNS, StoreError, check_whole, hold, make, trouble
+from augmentation.llm.store_file import ANSWER_TABLE_COLUMNS, BAD, StoreError, check_whole, hold, make, trouble
 
 Record = tuple[Any, ...]
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -50,7 +50,7 @@ def salvage(path: Path) -> Salvaged:
         raise StoreError(f"{path}: no such file; nothing to salvage")
     with hold(path):
         if path.exists():
-            with contextlib.suppress(StoreError, sqlite3.Error):
+            with contextlib.suppress(StoreError, *BAD):
                 check_whole(path)
                 _read_all(path)
                 with Store(path) as store:

@@ -55,6 +55,8 @@ class StoreWriteError(StoreError):
     exit_code = 1
 
 
+BAD = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What comes of a store that cannot be read or written."""
 _NO_DISK = (
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC),
     *(sqlite3.SQLITE_IOERR_TRUNCATE, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMOPEN),
@@ -74,7 +76,7 @@ def make(path: Path) -> None:
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.commit()
         temporary.replace(path)
-    except sqlite3.DatabaseError as error:
+    except BAD as error:
         raise trouble(path, error) from error
     finally:
         for suffix in ("", "-journal"):
@@ -92,21 +94,22 @@ def connect(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=60, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-    except sqlite3.DatabaseError as error:
+    except BAD as error:
         if connection is not None:
             connection.close()
         raise trouble(path, error) from error
     return connection
 
 
-def trouble(path: Path, error: sqlite3.DatabaseError) -> StoreError:
+def trouble(path: Path, error: Exception) -> StoreError:
     """The error for what SQLite says of a store: no right to write, no place on the disk, or a damaged file."""
-    if error.sqlite_errorcode & 0xFF in _NOT_WRITABLE:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)  # Python's own has none: text that is no UTF-8
+    if code & 0xFF in _NOT_WRITABLE:
         return StoreError(
             f"{path} cannot be opened for writing ({error}), which reading its log needs too; make the file and "
             "its folder writable, or work in a copy of the folder"
         )
-    if error.sqlite_errorcode in _NO_DISK:
+    if code in _NO_DISK:
         return StoreWriteError(
             f"{path}: cannot be written ({error}); free some space (df -h), then run the same command again"
         )
@@ -146,7 +149,7 @@ def check_whole(path: Path) -> None:
         tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if missing := {"answers", "superseded", "failures", "runs"} - tables:
             raise damaged(path, f"it has no table {', '.join(sorted(missing))}")
-    except sqlite3.DatabaseError as error:
+    except BAD as error:
         raise trouble(path, error) from error
     finally:
         connection.close()

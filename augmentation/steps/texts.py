@@ -1,5 +1,7 @@
 """Text without labels as it lies in files, folders and on the Hub: one row a text, cut into units."""
 
+import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -11,7 +13,7 @@ from modeling_knowfree.data.formats.base import File
 from modeling_knowfree.data.formats.words import SEGMENTATION
 from modeling_knowfree.data.readers import read_file
 from modeling_knowfree.data.rows import InputError, Row, check_encodable, show
-from modeling_knowfree.files import files_in
+from modeling_knowfree.files import sha256_of
 
 logger = logging.getLogger(__name__)
 TEXT_SUFFIXES = (".txt", ".text", ".md", "")
@@ -64,12 +66,28 @@ def _is_of_documents(folder: Path) -> bool:
     file = File(folder)
     if any(each.detect(file) for each in FORMATS.values() if each is not brat.FORMAT):
         return False
-    return any(each.suffix.lower() == ".txt" for each in files_in(folder))
+    return any(each.suffix.lower() == ".txt" for each in _visible(folder))
+
+
+def _visible(folder: Path) -> list[Path]:
+    """The files in a folder, however deep, but for hidden ones."""
+    inside = [each for each in folder.rglob("*") if not any(p.startswith(".") for p in each.relative_to(folder).parts)]
+    return sorted(each for each in inside if each.is_file())
+
+
+def sha256_of_texts(path: Path) -> str:
+    """The digest of what `read_texts` reads: of a file, or of a folder's files by their names."""
+    if not path.is_dir():
+        return sha256_of(path)
+    read = (".txt", *_STANDOFF) if _is_of_documents(path) else None
+    files = [each for each in _visible(path) if read is None or each.suffix.lower() in read]
+    inside = [(str(each.relative_to(path)), sha256_of(each)) for each in files]
+    return hashlib.sha256(json.dumps(inside).encode()).hexdigest()
 
 
 def _documents(folder: Path, tokenise: Tokenise, unit: str, language: str | None) -> Iterator[Row]:
     """The texts of a folder's documents: those beside an `.ann` as brat's, a line a row, the others as plain text."""
-    files = files_in(folder)
+    files = _visible(folder)
     annotated = {each.with_suffix("") for each in files if each.suffix in _STANDOFF}
     if annotated:
         for row in read_file(folder, unit=unit, quiet=True).rows:

@@ -18,7 +18,7 @@ from augmentation.settings import FILES, change_settings, load_settings
 from augmentation.steps.annotator import model_provenance
 from modeling_knowfree.data.rows import InputError, write_rows
 from modeling_knowfree.data.stored import stored_rows
-from modeling_knowfree.files import path_from
+from modeling_knowfree.files import followed, path_from
 from modeling_knowfree.inference.tag import load_pipeline
 
 from .finishing import finish
@@ -38,9 +38,9 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
     if not can_load(cell.folder):
         finish(cell, run.test)
     if not _is_copy(run.folder / MODEL, cell.folder):
-        with _in_place_of(run.folder / MODEL) as work:
+        with _in_place_of(followed(run.folder / MODEL)) as work:
             _copy(cell.folder, work)
-    target, decided = run.folder / AUGMENTED, run.folder / DECISIONS_FILE
+    target, decided = followed(run.folder / AUGMENTED), run.folder / DECISIONS_FILE
     if cell.definition.data == "gold" and not cell.definition.pool:
         _move_if_newer(target / DECISIONS_FILE, decided)
         shutil.rmtree(_set_aside(target), ignore_errors=True)
@@ -50,16 +50,16 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
     source = run.augmented(cell.subset, cell.variant)
     with hold(source / STORE_FILE), _in_place_of(target) as work:
         _copy(source, work)
-        mark_copy(work, path_from(target, source))
-        _fill_in(run, cell, source, work)
+        mark_copy(work, target.name, path_from(target, source))
+        _fill_in(run, cell, source, work, target)
         _move_if_newer(target / DECISIONS_FILE, decided)
     _move_if_newer(decided, target / DECISIONS_FILE)
     decided.unlink(missing_ok=True)
 
 
-def _fill_in(run: Run, cell: Cell, source: Path, work: Path) -> None:
-    """Turn the copy `work` of an augmentation into what a cell learnt from, its files named from `augmented/`."""
-    target, settings = run.folder / AUGMENTED, load_settings(source)
+def _fill_in(run: Run, cell: Cell, source: Path, work: Path, target: Path) -> None:
+    """Turn the copy `work` of an augmentation into what a cell learnt from, its files named from `target`."""
+    settings = load_settings(source)
     files = {name: getattr(settings, name) for name in (*FILES, "pick_model")}
     moved = {name: path_from(target, source / path) for name, path in files.items() if path}
     change_settings(work, moved | {"answers": [path_from(target, source / path) for path in settings.answers]})
@@ -123,8 +123,7 @@ def _copy(source: Path, target: Path) -> None:
 
 @contextmanager
 def _in_place_of(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes the place of another when the block ends well: whoever reads there meanwhile finds
-    the old one or the new one."""
+    """A folder to fill, which takes the place of another when the block ends well; until then that is whole."""
     work = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(work, ignore_errors=True)
     yield work

@@ -17,8 +17,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from ..configuration_knowfree import KnowFreeConfig
 from ..data.rows import InputError
 from ..data.stored import stored_object
-from ..files import as_os_error, sync
-from ..held import lock_of
+from ..files import as_os_error, lock_of, sync
 
 WORK_FOLDER = ".unfinished"  # in the output folder: what is being written, and what is being deleted
 _CONFIG = "config.json"

@@ -145,6 +145,8 @@ def test_a_folder_is_a_pool(tmp_path):
     assert [row["tokens"] for row in lines_of(one / "pool.jsonl")] == [
         row["tokens"] for row in lines_of(many / "pool.jsonl")
     ]
+    (tmp_path / "texts" / "notes.pdf").write_bytes(b"%PDF")  # which is not read
+    call("run", many)
     (tmp_path / "texts" / "deeper" / "b.txt").unlink()
     assert "unlabeled_file" in call("run", many, code=2)
     assert "in which this run writes" in call("run", make(many, unlabeled_file=".."), code=2)

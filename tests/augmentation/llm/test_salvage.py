@@ -16,7 +16,7 @@ from augmentation.llm.recorded import RecordedClient
 from augmentation.llm.runner import Runner
 from augmentation.llm.salvage import salvage
 from augmentation.llm.store import Store
-from augmentation.llm.store_file import StoreError
+from augmentation.llm.store_file import StoreError, check_whole, make
 from tests.support.augment_rows import requests, write_recorded
 
 ROWS = 120
@@ -156,3 +156,19 @@ def test_the_command_says_what_it_saved(whole, tmp_path):
     told = CliRunner().invoke(augment, ["salvage", str(tmp_path)])
     assert told.exit_code == 0
     assert "answers and 0 noted failures are saved" in told.output and "damaged-1" in told.output
+
+
+def test_no_byte_of_the_schema_ends_in_anything_but_a_store_error(tmp_path):
+    path = tmp_path / "answers.sqlite"
+    make(path)
+    whole = path.read_bytes()
+    told = 0
+    for at in range(whole.index(b"CREATE TABLE") - 40, 4096, 3):
+        path.write_bytes(whole[:at] + b"\xff" + whole[at + 1 :])
+        try:
+            check_whole(path)
+        except StoreError:
+            told += 1
+        for suffix in ("-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+    assert told > 100

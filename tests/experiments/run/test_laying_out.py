@@ -14,6 +14,7 @@ from knowfree_hub_cards.facts import read_augmentation
 from augmentation.finished import check_no_copy
 from augmentation.llm.store_file import StoreError, hold
 from augmentation.review.decisions import read_decisions
+from augmentation.settings import load_settings
 from tests.support.command import call
 from tests.support.tiny_run import FINISHED, lines_of
 
@@ -85,7 +86,8 @@ def test_nothing_is_asked_where_it_would_be_lost(finished, data, tmp_path):
         assert f"knowfree augment run {folder / 'all' / 'augmented'}" in told
     check_no_copy(folder / "all" / "augmented")
     (tmp_path / "apart").mkdir()
-    check_no_copy(shutil.copytree(folder / "augmented", tmp_path / "apart" / "augmented"))  # nobody replaces this one
+    for copy in (folder / "mine", tmp_path / "apart" / "augmented"):  # nobody replaces these
+        check_no_copy(shutil.copytree(folder / "augmented", copy))
 
 
 def test_what_is_laid_out_is_whole_or_that_of_before(finished, data, tmp_path):
@@ -107,3 +109,23 @@ def test_what_is_laid_out_is_whole_or_that_of_before(finished, data, tmp_path):
     lay_out(run, result)
     assert {path.name for path in (folder / "augmented").iterdir()} == before.keys()
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_links_to_another_disk_are_followed(finished, data, tmp_path):
+    folder, far = tmp_path / "run", tmp_path / "far" / "away"
+    shutil.copytree(finished, folder)
+    far.mkdir(parents=True)
+    for name in ("model", "augmented"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).symlink_to(far / name)
+    run = Run(check_run(data | {"variants": FINISHED}, "test"), folder)
+    of = {result["variant"]: result for result in run.results()}
+    for variant in ("fs", "f", "base", "fs"):
+        lay_out(run, of[variant])
+        assert (folder / "model").is_symlink() and (folder / "augmented").is_symlink()
+        assert json.loads((far / "model" / "cell.json").read_text()) == of[variant]
+        assert (far / "augmented" / "fusion.jsonl").exists() == (variant != "base")
+    assert load_settings(folder / "augmented").train_file == os.path.relpath(
+        folder / "all" / "gold.jsonl", far / "augmented"
+    )
+    assert sorted(path.name for path in far.iterdir()) == ["augmented", "model"]
