@@ -22,7 +22,6 @@ _MENDS = {
     errno.EXDEV: "it lies on another disk: name a place on this one",
     errno.EBUSY: "something else is using it: close that, or name another",
     errno.EILSEQ: "this disk takes no such name: choose another",
-    errno.EINVAL: "this disk takes no such name: choose another",
     errno.EISDIR: "it is a folder: name a file",
     errno.ENAMETOOLONG: "choose a shorter name",
     errno.EIO: "the disk fails: look at the system's log",
