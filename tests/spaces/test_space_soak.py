@@ -31,10 +31,9 @@ class Mallinfo(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in
                 "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()]
 
-mallinfo = ctypes.CDLL(None).mallinfo2
-mallinfo.restype = Mallinfo
-
 def say(*_):
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = Mallinfo
     gc.collect()
     of = mallinfo()
     print(json.dumps({"megabytes": (of.uordblks + of.hblkhd) >> 20, "objects": sys.getallocatedblocks()}), flush=True)
