@@ -115,11 +115,11 @@ def _readable(path: Path, log: Path) -> tuple[dict[str, Record], list[Record]]:
 def _by_sql(path: Path, table: str, columns: tuple[str, ...]) -> Iterator[Record]:
     """The rows that SQLite reads, a range of keys at a time, so that one damaged page costs its own range only."""
     names = ", ".join(columns)
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as connection:
+    with contextlib.suppress(*BAD), contextlib.closing(sqlite3.connect(path)) as connection:
         connection.text_factory = bytes
         for n in range(256):
             bounds = (f"{n:02x}", f"{n + 1:02x}" if n < 255 else "g")
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(*BAD):
                 for row in connection.execute(f"SELECT {names} FROM {table} WHERE key >= ? AND key < ?", bounds):
                     with contextlib.suppress(UnicodeDecodeError):  # of a damaged page
                         yield tuple(value.decode() if isinstance(value, bytes) else value for value in row)

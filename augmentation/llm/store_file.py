@@ -55,7 +55,7 @@ class StoreWriteError(StoreError):
     exit_code = 1
 
 
-BAD = (sqlite3.DatabaseError, UnicodeDecodeError)
+BAD = (sqlite3.Error, UnicodeDecodeError)
 """What comes of a store that cannot be read or written."""
 _NO_DISK = (
     *(sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC),
