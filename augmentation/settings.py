@@ -300,8 +300,11 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     files = {name: getattr(settings, name) for name in FILES}
     if settings.induce_guideline and (settings.unlabeled_file or settings.guideline_parts):
         files |= {name: name for name in GUIDELINE_FILES.values() if (folder / name).is_file()}
-    digests = {"unlabeled_file": sha256_of_texts}
-    hashes = {name: digests.get(name, sha256_of)(folder / path) for name, path in files.items() if path}
+    hashes = {
+        name: sha256_of_texts(folder / path) if name == "unlabeled_file" else sha256_of(folder / path)
+        for name, path in files.items()
+        if path
+    }
     left_out = set(_HOW_ASKED | files.keys() | (frozenset() if settings.unlabeled_file else _OF_THE_POOL))
     left_out |= {"label_descriptions"} if not settings.label_descriptions else set()
     left_out |= set() if settings.induce_guideline else {"induce_guideline"}

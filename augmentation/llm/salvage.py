@@ -66,9 +66,9 @@ def salvage(path: Path) -> Salvaged:
                 places = ", ".join("?" * len(ANSWER_TABLE_COLUMNS))
                 new.executemany(f"INSERT INTO answers VALUES ({places})", answers.values())
                 new.executemany("INSERT OR IGNORE INTO failures VALUES (?, ?, ?, ?, ?)", failures)
-        except sqlite3.DatabaseError as error:
+        except BAD as error:
             _remove(fresh)
-            raise trouble(fresh, error) from error
+            raise trouble(path, error) from error
         number = next(n for n in range(1, 10_000) if not path.with_name(f"{path.name}.damaged-{n}").exists())
         kept = path.with_name(f"{path.name}.damaged-{number}")
         for suffix in ("", "-wal", "-shm"):

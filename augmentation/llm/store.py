@@ -22,6 +22,7 @@ from augmentation.llm.door import prose
 from augmentation.llm.store_file import (
     ANSWER_COLUMNS,
     ANSWER_TABLE_COLUMNS,
+    BAD,
     REQUEST_COLUMNS,
     StoreError,
     StoreWriteError,
@@ -269,7 +270,13 @@ class Store:
             yield
 
     def take_from(self, other: Path) -> None:
-        """Take over the answers of another store that this one lacks, unusable ones as such; their cost stays there."""
+        """
+        Take over the answers of another store that this one lacks, unusable ones as such; their cost stays there.
+
+        Raises:
+            StoreError: the other one is no whole store, or this one cannot be written.
+        """
+        check_whole(other)
         reader = self._reader
         reader.execute("ATTACH DATABASE ? AS other", (str(other),))
         try:
@@ -278,7 +285,7 @@ class Store:
                 unusable = "key IN (SELECT key FROM other.answers) AND key NOT IN (SELECT key FROM answers)"
                 reader.execute(f"INSERT OR IGNORE INTO failures SELECT * FROM other.failures WHERE {unusable}")
                 reader.execute(f"INSERT OR IGNORE INTO answers ({columns}) SELECT {columns} FROM other.answers")
-        except sqlite3.DatabaseError as error:
+        except BAD as error:
             raise trouble(self.path, error) from error
         finally:
             reader.execute("DETACH DATABASE other")

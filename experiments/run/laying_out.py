@@ -33,7 +33,11 @@ logger = logging.getLogger(__name__)
 
 def lay_out(run: Run, result: Mapping[str, Any]) -> None:
     """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them. What
-    people decided on the `augmented/` that lay there stays, unless later decisions come with what it learnt from."""
+    people decided on the `augmented/` that lay there stays, unless later decisions come with what it learnt from.
+
+    Raises:
+        StoreError: someone is asking in the augmentation that it learnt from.
+    """
     cell = run.cell(result["subset"], result["variant"], result["seed"], result["updates"])
     if not can_load(cell.folder):
         finish(cell, run.test)

@@ -171,3 +171,9 @@ def test_no_byte_of_the_schema_costs_an_answer(whole, tmp_path):
         assert saved.answers == ROWS, at
         damaged += saved.kept_as is not None
     assert damaged > 20
+
+
+def test_a_damaged_store_to_take_from_is_named(whole, tmp_path):
+    (tmp_path / "other.sqlite").write_bytes(noise(whole[0].read_bytes()))
+    with Store(tmp_path / "answers.sqlite") as store, pytest.raises(StoreError, match=r"other\.sqlite is not a store"):
+        store.take_from(tmp_path / "other.sqlite")
