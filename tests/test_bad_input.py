@@ -83,6 +83,30 @@ def test_any_json_is_read_or_refused(tmp_path_factory, value, layout):
     read_or_refused(path, layout)
 
 
+@pytest.mark.parametrize("layout", [None, *FORMATS])
+def test_what_is_no_object_is_read_or_refused(layout, tmp_path):
+    for text in (
+        "null",
+        "true",
+        "0",
+        "-1.5",
+        '""',
+        '"text"',
+        "[]",
+        "{}",
+        "[null]",
+        "[[]]",
+        "[0]",
+        '["a"]',
+        "[{}]",
+        "[[1]]",
+    ):
+        for name in ("any.jsonl", "any.json", "any.txt"):
+            for content in (text + "\n", f"{text}\n{text}\n"):
+                (tmp_path / name).write_text(content)
+                read_or_refused(tmp_path / name, layout)
+
+
 @settings(max_examples=300)
 @given(st.binary(max_size=60) | st.text("我们aB-OI/_\t \r\n#1{}[\"'", max_size=60).map(str.encode), formats)
 def test_any_bytes_are_read_or_refused(tmp_path_factory, content: bytes, layout):

@@ -47,7 +47,8 @@ def _sentences(entry: Any, depth: int = 0) -> list[Sentence]:
 def _needed(entry: Any, place: Place, options: Options) -> list[Sentence]:
     found = _sentences(entry)
     if not found:
-        lists = [entry] if isinstance(entry, list) else [entry[key] for key in sorted(HOLDERS) if key in entry]
+        held = entry if isinstance(entry, dict) else {}
+        lists = [entry] if isinstance(entry, list) else [held[key] for key in sorted(HOLDERS) if key in held]
         if lists and not any(lists):
             options.told.add("documents without sentences left out", str(place))
             return []
