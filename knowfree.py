@@ -1,5 +1,6 @@
 """The command line. Heavy imports stay inside the commands: `knowfree --help` answers at once."""
 
+import atexit
 import contextlib
 import json
 import os
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -136,12 +137,15 @@ def missing_package(module: str) -> tuple[str, int] | None:
 class Commands(click.Group):
     """A group some of whose commands are imported only when they are called, with the exit codes of all of them."""
 
+    worked_together = False
+    """Whether the last command was one of several processes."""
+
     def invoke(self, context: click.Context) -> Any:
         with exit_codes():
             try:
                 return super().invoke(context)
             finally:
-                _leave_together()
+                self.worked_together = _leave_together()
 
     def list_commands(self, context: click.Context) -> list[str]:
         return sorted([*super().list_commands(context), *ELSEWHERE])
@@ -161,18 +165,20 @@ class Commands(click.Group):
             formatter.write_dl(rows)
 
 
-def _leave_together() -> None:
+def _leave_together() -> bool:
     """Several processes that worked together end together, well or not: one that ends while others still talk is
-    aborted, and one whose peer is gone before they met tells of that instead of the error of both."""
+    aborted, and one whose peer is gone before they met tells of that instead of the error of both. Whether there are
+    several."""
     distributed = sys.modules.get("torch.distributed")
     if distributed is None or not distributed.is_available() or not distributed.is_initialized():
-        return
+        return False
     if sys.exc_info()[0] is None:
         distributed.barrier()
     elif isinstance(sys.exc_info()[1], Exception) and distributed.get_backend() == "gloo":
         with contextlib.suppress(RuntimeError):  # where this process alone failed, the others do not come
             distributed.monitored_barrier(timeout=timedelta(seconds=10))
     distributed.destroy_process_group()
+    return True
 
 
 class Reading(click.Command):
@@ -455,11 +461,33 @@ def _given(options: dict) -> dict:
 
 def main() -> None:
     """Entry point: 0 done, 1 failed, 2 bad usage or bad input, 3 stopped on a budget."""
-    with exit_codes():
-        try:
-            cli()
-        finally:
-            sys.stdout.flush()
+    _open_closed_streams()
+    try:
+        with exit_codes():
+            try:
+                cli()
+            finally:
+                sys.stdout.flush()
+    except SystemExit as end:
+        if cli.worked_together:
+            _end_at_once(end)
+        raise
+
+
+def _open_closed_streams() -> None:
+    """A standard stream that the caller closed is None, and the next file that is opened would get its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, open to the end
+
+
+def _end_at_once(end: SystemExit) -> NoReturn:
+    """Without taking the interpreter down first: FSDP's caches keep the process group, and a thread of it that lets go
+    of a tensor meanwhile is aborted, and the process with it (pytorch/pytorch#190489)."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 
 if __name__ == "__main__":

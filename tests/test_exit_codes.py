@@ -1,5 +1,9 @@
 """One place decides exit codes, by exception types; a missing package names the extra that brings it."""
 
+import os
+import subprocess
+import sys
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -95,3 +99,50 @@ def test_the_table_of_variants_is_printed_with_sources():
     answer = CliRunner().invoke(cli, ["run", "--variants", "list"])
     lines = {line.split()[0]: line for line in answer.output.splitlines()}
     assert "Table 3, w/o S.L." in lines["f_without_merging"] and "KnowFREE-FS" in lines["fs"]
+
+
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(("line", "code"), [("--version", 0), ("data no-such-command", 2)])
+def test_closed_standard_streams_change_no_exit_code(line, code, redirection):
+    argv = ["sh", "-c", f'"$0" -m knowfree {line} {redirection}', sys.executable]
+    answer = subprocess.run(argv, capture_output=True)
+    assert answer.returncode == code and b"Traceback" not in answer.stderr
+
+
+# A thread of the first one is in the callback of a collective when the interpreter goes down, which `Slow` makes last.
+STILL_TALKING = """
+import os, time
+import torch, torch.distributed
+import knowfree
+
+@knowfree.cli.command()
+def talk():
+    rank = int(os.environ["RANK"])
+    where = {"init_method": "file://" + os.environ["STORE"], "rank": rank, "world_size": 2}
+    torch.distributed.init_process_group("gloo", **where)
+    knowfree.kept = torch.distributed.group.WORLD
+    time.sleep(rank)
+    work = torch.distributed.all_reduce(torch.ones(1), async_op=True)
+    work.get_future().then(lambda _: time.sleep(1))
+    ENDS
+
+class Slow:
+    def __del__(self, sleep=time.sleep):
+        sleep(3)
+
+knowfree.slow = Slow()
+knowfree.main()
+"""
+
+
+@pytest.mark.parametrize(("ends", "code"), [("print('done')", 0), ("raise knowfree.click.UsageError('bad')", 2)])
+def test_processes_that_talked_end_with_their_own_code(ends, code, tmp_path):
+    argv = [sys.executable, "-c", STILL_TALKING.replace("ENDS", ends), "talk"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "STORE": str(tmp_path / "store")}
+    both = [
+        subprocess.Popen(argv, env=environment | {"RANK": rank}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for rank in "01"
+    ]
+    for one in both:
+        told, _ = one.communicate()
+        assert one.returncode == code and (b"bad" if code else b"done") in told, told.decode()
