@@ -17,7 +17,7 @@ from typing import Any
 from augmentation.finished import number_of_lines, record_state
 from augmentation.guideline_stage import GuidelineStage
 from augmentation.kept import Kept, Told, failed, failure_line, provenance_of
-from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, both, finished
+from augmentation.llm.dialogue import Finished, Work, answer_all, both, finished
 from augmentation.llm.runner import Progress, Runner
 from augmentation.llm.tasks import Example, explanation_request
 from augmentation.pool_stage import PoolAnswer, PoolStage
@@ -35,6 +35,7 @@ from augmentation.steps.teacher import fold_of
 from augmentation.strategies.mentions import is_certain
 from augmentation.strategies.opening import open_strategy, open_swaps
 from augmentation.strategies.seeds import SeedSentence
+from augmentation.survey import Survey, check_answered, mentions, type_counts
 from modeling_knowfree.data.readers import iterate_rows
 from modeling_knowfree.data.rows import Row, write_rows
 from modeling_knowfree.data.stored import stored_rows
@@ -304,24 +305,18 @@ class Augmentation:
             AllFailedError: every question failed; only `failed.jsonl` is written.
         """
         gold = Kept(self.folder, self.annotated(), tuple[Annotation, list[Explanation]])
-        source = _Survey(gold)
-        if source.failures and not source.answered:
-            write_rows(self.folder / "failed.jsonl", source.failures)
-            raise AllFailedError(
-                f"none of {len(source.failures)} questions about {source.rows} rows got a usable answer, so no results "
-                f"were written; the first reason: {source.failures[0]['reason']}; all reasons are in "
-                f"{self.folder / 'failed.jsonl'}; mend the cause, then: knowfree augment retry-failed {self.folder}"
-            )
+        source = Survey(gold)
+        check_answered([source], self.folder)
         merges = [self._finished(self._propose(None, source.classes, "merge"))]
         label_map = next_label_map(LabelMap(self.settings.merging()), source.classes, merges[0].value, self.embed)
         counts: dict[str, Any] = {
             "samples": source.rows,
             "unit": self.unit,
             "source": source.counts,
-            "types": {"source": _type_counts(source.classes, label_map)},
+            "types": {"source": type_counts(source.classes, label_map)},
             "labels": {},
         }
-        failures, keys = source.failures, set(source.failure_keys)
+        failures, keys = list(source.failures), set(source.failure_keys)
         synthesis: Counter[str] = Counter()
         known, classes = merges[0].value, list(source.classes)
         kept: dict[str, Kept] = {}
@@ -331,8 +326,10 @@ class Augmentation:
             explanations = ((told.row["id"], told.value[1]) for told in gold)
             sentences = self.sentences(explanations, synthesis)
             kept["synthetic"] = Kept(self.folder, self.annotated_sentences(sentences), PoolAnswer)
+        surveys = [source]
         for part, rows_told in kept.items():
-            later = _Survey(rows_told)
+            later = Survey(rows_told)
+            surveys.append(later)
             fresh = new_classes(label_map, later.classes)
             merges.append(self._finished(self._propose(known, fresh, f"merge-{part}")))
             known, classes = merges[-1].value, classes + fresh
@@ -340,7 +337,8 @@ class Augmentation:
             failures += later.failures
             keys.update(later.failure_keys)
             counts[part] = later.counts
-            counts["types"][f"with_{part}"] = _type_counts(classes, label_map)
+            counts["types"][f"with_{part}"] = type_counts(classes, label_map)
+        check_answered(surveys, self.folder)  # without kinds nothing is asked about gold rows
         if self.pool:
             counts["pool"] |= {"texts": self.pool.pool.counts}
         probed = self.pool.probed() if self.pool and self.pool.teacher else []
@@ -455,46 +453,5 @@ def _target_spans(annotation: Annotation) -> list[dict[str, Any]]:
     return [{"start": start, "end": end, "label": label} for start, end, label in sorted(spans)]
 
 
-def _mentions(value: tuple[Any, ...]) -> Iterable[tuple[str, str]]:
-    """(entity, type) pairs of a row's annotation."""
-    return dict.fromkeys((span.entity, span.type) for span in value[0].entities)
-
-
 def _classes(annotated: Iterable[tuple[Row, Finished[Any]]]) -> list[TypeClass]:
-    return type_classes(pair for _, done in annotated for pair in _mentions(done.value))
-
-
-class _Survey:
-    """One pass over rows: classes of their entity types, counts by task, and what failed."""
-
-    def __init__(self, rows: Iterable[Told]) -> None:
-        self.rows = self.answered = 0
-        self.failures: list[dict[str, Any]] = []
-        self.failure_keys: list[str | None] = []
-        self._counts: dict[str, Counter[str]] = {}
-        self.classes = type_classes(pair for told in rows for pair in self._note(told))
-
-    def _note(self, told: Told) -> Iterable[tuple[str, str]]:
-        self.rows += 1
-        self.answered += told.answered
-        self.failures += told.failures
-        self.failure_keys += told.failure_keys
-        for part in told.value:
-            for task, counter in (part.counts if isinstance(part, Annotation) else {}).items():
-                self._counts.setdefault(task, Counter()).update(counter)
-        return _mentions(told.value)
-
-    @property
-    def counts(self) -> dict[str, Any]:
-        """`rows`, and by task what `Annotation.counts` says."""
-        by_task = {task: dict(sorted(counter.items())) for task, counter in sorted(self._counts.items()) if counter}
-        return {"rows": self.rows} | by_task
-
-
-def _type_counts(classes: Sequence[TypeClass], label_map: LabelMap) -> dict[str, Any]:
-    return {
-        "raw": len(label_map.types),
-        "classes": len(classes),
-        "standard": len(label_map.labels),
-        "decided_by": label_map.shares(),
-    }
+    return type_classes(pair for _, done in annotated for pair in mentions(done.value))

@@ -13,6 +13,7 @@ from typing import Any
 
 from augmentation.llm.dialogue import Work
 from augmentation.strategies.seeds import Asking, SeedSentence, Strategy
+from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.data.lines import read_lines
 from modeling_knowfree.data.rows import InputError, write_rows
 from modeling_knowfree.encoders import encoder_path
@@ -21,6 +22,7 @@ RESULT = "melm.jsonl"
 TUNING_RATE, DRAWING_RATE = 0.7, 0.5  # of an entity's pieces that are masked (η and μ of the paper)
 CONTEXT_RATE = 0.15
 MOST_PROBABLE = 5
+MOST_PIECES = 512  # of a sentence
 MEND = "melm_model: bert-base-chinese, or any masked language model with its head"
 EPOCHS, BATCH, LEARNING_RATE = 20, 8, 5e-5
 
@@ -37,7 +39,7 @@ def melm(asking: Asking, seeds: Sequence[SeedSentence], model: str | None, folde
         raise InputError(f"strategy melm tunes a masked language model; name one: {MEND}")
     told = [asking.seed, asking.per_row, asking.unit, model, [(s.id, s.tokens, s.spans) for s in seeds]]
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
-    made = _kept(folder / RESULT, key)
+    made = _kept(folder / RESULT, key, {sentence.id for sentence in seeds})
     opened = None if made else open_masked_model(model, asking.unit)
 
     def sentences(row_id: str) -> Work[list[str]]:
@@ -51,11 +53,21 @@ def melm(asking: Asking, seeds: Sequence[SeedSentence], model: str | None, folde
     return sentences
 
 
-def _kept(path: Path, key: str) -> dict[str, list[str]]:
+def _kept(path: Path, key: str, ids: set[str]) -> dict[str, list[str]]:
+    """What an earlier call made of the same; empty, so that it is made again, where a part is gone or cut off."""
     if not path.is_file():
         return {}
-    head, *lines = (json.loads(line.text) for line in read_lines(path))
-    return {line["id"]: line["sentences"] for line in lines} if head.get("key") == key else {}
+    try:
+        head, *lines = (json.loads(line.text) for line in read_lines(path))
+        found = {line["id"]: line["sentences"] for line in lines}
+        whole = head["key"] == key and found.keys() == ids
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    return found if whole and all(_is_texts(sentences) for sentences in found.values()) else {}
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def open_masked_model(model: str, unit: str) -> tuple[Any, Any]:
@@ -95,7 +107,8 @@ def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], tokenizer: Any
                 if names[label]:
                     table[tokenizer.convert_tokens_to_ids(marker(label))] = table[names[label]].mean(0)
         network.to(device)
-        lines = [linearise(seed, tokenizer) for seed in seeds]
+        room = min(MOST_PIECES, tokenizer.model_max_length, KnowFreeConfig(network.config).max_pieces or MOST_PIECES)
+        lines = [linearise(seed, tokenizer, room) for seed in seeds]
         _tune(network, tokenizer, list(filter(_has_entity, lines)), asking.seed)
         network.eval()
         return {
@@ -114,9 +127,9 @@ def marker(label: str) -> str:
     return f"<{label}>"
 
 
-def linearise(seed: SeedSentence, tokenizer: Any) -> tuple[list[int], list[int], list[int]]:
+def linearise(seed: SeedSentence, tokenizer: Any, room: int) -> tuple[list[int], list[int], list[int]]:
     """
-    A sentence as pieces, markers around its outermost entities.
+    A sentence as at most `room` pieces, markers around its outermost entities.
 
     Returns:
         piece ids; for each the entity that it belongs to, -1 for context and markers; for each the token, -1 for
@@ -149,11 +162,10 @@ def linearise(seed: SeedSentence, tokenizer: Any) -> tuple[list[int], list[int],
         at = end
     for token in range(at, len(seed.tokens)):
         add(token, -1)
-    limit = min(512, tokenizer.model_max_length) - 1
     return (
-        [*ids[:limit], tokenizer.sep_token_id],
-        [*owners[:limit], -1],
-        [*tokens[:limit], -1],
+        [*ids[: room - 1], tokenizer.sep_token_id],
+        [*owners[: room - 1], -1],
+        [*tokens[: room - 1], -1],
     )
 
 

@@ -1,6 +1,7 @@
 """The strategies that make synthetic sentences otherwise than by explanations."""
 
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -200,10 +201,30 @@ def test_melm_fills_entity_slots_only_and_keeps_what_it_made(masked, tmp_path):
     assert made(melm(asking, SEEDS, str(masked), tmp_path), SEEDS[0].id)[0] == ["kept\u2028\x85whole"]
 
 
-def test_melm_makes_nothing_of_entities_beyond_what_its_model_reads(masked, tmp_path):
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"key"}', b"[" * 100_000, b"5\n", b'{"id": "bear left"}', "one gone"])
+def test_melm_makes_again_what_is_damaged(damage, masked, tmp_path):
+    asking = Asking("en", "word", LIMITS, 0, 1, {})
+    found = made(melm(asking, SEEDS, str(masked), tmp_path), SEEDS[0].id)
+    whole = (tmp_path / RESULT).read_bytes()
+    head, *lines = whole.splitlines(keepends=True)
+    (tmp_path / RESULT).write_bytes(head + (lines[0] if damage == "one gone" else damage))
+    assert made(melm(asking, SEEDS, str(masked), tmp_path), SEEDS[0].id) == found
+    assert (tmp_path / RESULT).read_bytes() == whole
+    (tmp_path / RESULT).write_bytes(b"" if damage == "one gone" else damage)
+    assert made(melm(asking, SEEDS, str(masked), tmp_path), SEEDS[0].id) == found
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_melm_makes_nothing_of_entities_beyond_what_its_model_reads(says, masked, tmp_path):
     words = ("snow",) * 600
     far = SeedSentence("far", (*words, "ridge"), ((600, 601, "PLACE"),), " ".join((*words, "ridge")))
-    strategy = melm(Asking("en", "word", LIMITS, 0, 1, {}), [SEEDS[0], far], str(masked), tmp_path)
+    model = tmp_path / "masked"
+    shutil.copytree(masked, model)
+    if not says:  # as many tokenizers on the Hub: the network's positions alone tell
+        told = json.loads((model / "tokenizer_config.json").read_text())
+        assert told.pop("model_max_length") == 128
+        (model / "tokenizer_config.json").write_text(json.dumps(told))
+    strategy = melm(Asking("en", "word", LIMITS, 0, 1, {}), [SEEDS[0], far], str(model), tmp_path)
     assert made(strategy, "far")[0] == [] and len(made(strategy, SEEDS[0].id)[0]) == 1
 
 
@@ -223,6 +244,16 @@ def test_melm_is_a_row_of_a_run_without_any_llm(encoder, masked, tmp_path: Path)
     base, line = lines_of(tmp_path / "run" / "results.jsonl")
     assert (base["variant"], line["variant"]) == ("base", "melm")  # base annotates
     assert line["gold_rows"] == 8 and line["synthetic_rows"] > 8
+
+
+def test_a_run_in_which_the_llm_answers_nothing_trains_nothing(encoder, masked, tmp_path):
+    (tmp_path / "answers.jsonl").write_text("")
+    settings = tiny_settings(tmp_path, encoder) | {"updates": 2}
+    asked = {"client": "recorded", "answers": [str(tmp_path / "answers.jsonl")], "encoder": str(encoder)}
+    settings["augment"] = asked | {"sentences_per_row": 2, "melm_model": str(masked)}
+    told = call(tmp_path / "run", settings, "--variants", "melm_llm", code=1)
+    assert "got a usable answer, so no results were written" in told
+    assert not (tmp_path / "run" / "all" / "melm_llm").exists()
 
 
 class Lasts:
