@@ -190,6 +190,8 @@ def check_arguments(settings: RunSettings, variant: str, subsets: Mapping[str, l
     for name in settings.train | definition.train:
         if name in SET_BY_RUN:
             raise InputError(f"{where}: no argument {name!r} is to be given here: the run sets it itself")
+        if name == "push_to_hub" or name.startswith("hub_"):
+            raise InputError(f"{where}: no argument {name!r} is to be given here: `knowfree push` pushes a run")
     for name in definition.train:
         if name in ("num_train_epochs", "min_steps"):
             why = "all variants get the same number of updates; give it in train or updates of the whole run"
@@ -226,8 +228,9 @@ def check_arguments(settings: RunSettings, variant: str, subsets: Mapping[str, l
                 except InputError as error:
                     raise InputError(f"{variant} on {subset}: {error}") from error
     try:
-        model_args, data_args, args = _parse(settings, definition)
-        plan_schedule(data_args, args, 1)
+        updates = {"max_steps": settings.updates} if settings.updates else {}
+        model_args, data_args, args = _parse(settings, definition, **updates)
+        plan_schedule(data_args, args, len(rows))
         if model_args.max_span_width == "auto":
             model_args.max_span_width = None
         config = build_config(encoder, rows[:1], labels=settings.labels, **model_args.config_fields(rows[:1]))
@@ -277,6 +280,6 @@ def updates_of_recipe(settings: RunSettings, variant: Variant, rows: int) -> int
     return args.max_steps
 
 
-def _parse(settings: RunSettings, variant: Variant) -> Arguments:
-    unused = {"train_file": settings.train_file, "output_dir": "unused", "model_name_or_path": "unused"}
-    return parse_arguments(shaping_arguments(settings, variant) | unused)
+def _parse(settings: RunSettings, variant: Variant, **more: int) -> Arguments:
+    files = {"train_file": settings.train_file, "validation_file": settings.validation_file, "output_dir": "unused"}
+    return parse_arguments(shaping_arguments(settings, variant) | files | {"model_name_or_path": "unused"} | more)

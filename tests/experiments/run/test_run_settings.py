@@ -81,6 +81,22 @@ def data(tmp_path_factory, encoder) -> dict:
             "BIO tagger has no pooling",
         ),
         ({"define": {"m": {"tagger": "bio", "train": {"beta": 1}}}, "variants": ["m"]}, "a BIO tagger has no beta"),
+        (
+            {"train": {"push_to_hub": True}},
+            "train of base: no argument 'push_to_hub' is to be given here: `knowfree push`",
+        ),
+        ({"train": {"hub_token": "hf_x"}}, "train of base: no argument 'hub_token' is to be given here"),
+        ({"train": {"save_steps": 3, "eval_steps": 2}}, "train of base: --save_steps 3 with --eval_steps 2: the best"),
+        ({"train": {"eval_strategy": "no"}}, "train of base: --eval_strategy no: with a validation file"),
+        (
+            {"train": {"eval_strategy": "epoch", "save_strategy": "steps"}},
+            "the best checkpoint is chosen among evaluated",
+        ),
+        (
+            {"train": {"load_best_model_at_end": False}},
+            "train of base: --load_best_model_at_end false: with a validation",
+        ),
+        ({"validation_file": None, "train": {"eval_strategy": "epoch"}}, "there are no sentences to evaluate on"),
         ({"seeds": [-1]}, "seeds.0 is -1: "),
         ({"augment": ["recorded"]}, "augment is ['recorded']: "),
         ({"augment": {"cleint": "recorded"}, "variants": ["base"]}, "augment: no setting 'cleint'"),
@@ -97,6 +113,13 @@ def test_bad_settings_are_one_line_code_2_and_leave_nothing(data, tmp_path, chan
     output = call(tmp_path / "run", data | change, code=2)
     assert told in output.splitlines()[-1] and "Traceback" not in output
     assert not (tmp_path / "run").exists()
+
+
+def test_looks_at_dev_may_be_set(data, tmp_path):
+    looks = {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    call(tmp_path / "run", data | {"variants": ["base"], "updates": 3, "train": looks})
+    (line,) = lines_of(tmp_path / "run" / "results.jsonl")
+    assert [update for update, _ in line["curve"]] == [1, 2, 3]  # a batch has all sentences
 
 
 def test_a_lone_number_is_a_list_of_one(data):
