@@ -174,7 +174,7 @@ def _read_words(path: Path) -> Iterator[tuple[str, list[float]]]:
     for number, text in read_lines(path):
         word, *numbers = re.split("[ \t]+", text.rstrip())  # other white space may be a word of its own
         place = Place(str(path), number)
-        if number == 1 and len(numbers) == 1 and word.isdecimal():
+        if number == 1 and len(numbers) == 1 and word.isdecimal() and len(word) < 20:
             head = [word, *numbers]
             continue
         if not word:

@@ -46,7 +46,7 @@ class Analyses:
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
             kept = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError, UnicodeDecodeError):
+        except (OSError, ValueError, RecursionError):
             return {}  # made anew: nothing in it is worth more than the time
         return kept if isinstance(kept, dict) else {}
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,11 +54,11 @@ class Section:
     missing: str | None = None
 
 
-def _section(build: Callable[[], Any]) -> Section:
+def _section(run: FinishedRun, build: Callable[[], Any]) -> Section:
     try:
         return Section(build())
     except InputError as error:
-        return Section(missing=str(error))
+        return Section(missing=_without_folders(error, run))
 
 
 def write_report(run: Path, output: Path | None = None) -> Path:
@@ -102,7 +103,7 @@ def report_html(folder: Path) -> str:
     augmented = {name: folder for subset in run.subsets for name, folder in augmentations(run, subset).items()}
 
     def by_name(build: Callable[[str], Any], names: Iterable[str]) -> list[tuple[str, Section]]:
-        sections = [(name, _section(partial(build, name))) for name in names]
+        sections = [(name, _section(run, partial(build, name))) for name in names]
         return [(name, section) for name, section in sections if section.content or section.missing]
 
     return (
@@ -117,16 +118,16 @@ def report_html(folder: Path) -> str:
             bests=[(subset, best_on_dev(run, subset)) for subset in run.subsets],
             shots=_by_subset(run),
             curves=_curves(run),
-            heatmap=_section(lambda: _heatmap(run, analyses)),
+            heatmap=_section(run, lambda: _heatmap(run, analyses)),
             maps=by_name(lambda subset: _map(run, analyses, subset), run.subsets),
             merges=by_name(lambda name: label_merges(augmented[name]), augmented),
             labels=[(subset, *label_scores(run, subset)) for subset in run.subsets],
             examples=by_name(lambda subset: _examples(run, subset, drawn), run.subsets),
             key=Markup(key(drawn)),
-            losses=_losses(augmented),
+            losses=_losses(run, augmented),
             paper=_beside_paper(run),
             asking=[cell for cell in run.cells if cell.llm is not None],
-            teachers=(beside := _section(lambda: beside_teachers(run))),
+            teachers=(beside := _section(run, lambda: beside_teachers(run))),
             asked_curves=_asked_curves(beside.content or []),
             failures_shown=FAILURES_SHOWN,
             level=LEVEL,
@@ -221,7 +222,7 @@ def _overview(run: FinishedRun) -> list[tuple[str, str]]:
         for name, version in cell.versions.items():
             versions.setdefault(name, {})[version] = None
     finished = datetime.fromtimestamp((run.folder / RESULTS_FILE).stat().st_mtime, UTC)
-    test = _section(lambda: f"{run.test_file.name}, {len(run.test_rows):,} sentences")
+    test = _section(run, lambda: f"{run.test_file.name}, {len(run.test_rows):,} sentences")
     dev = run.settings.get("validation_file")
     return [
         ("Data set", ", ".join(dict.fromkeys(cell.dataset for cell in cells))),
@@ -253,7 +254,8 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
         sentences = len(run.test_rows)
     except InputError as error:
         return {}, [_without_folders(error, run)] * bool(pairs)
-    for subset, variant in tqdm(pairs, desc=f"bootstrap over {sentences:,} sentences", unit="variant"):
+    told = f"bootstrap over {sentences:,} sentences"
+    for subset, variant in tqdm(pairs, desc=told, unit="variant", disable=not (pairs and sys.stderr.isatty())):
         cells = [*run.of(subset, variant).values(), *run.of(subset, BASELINE).values()]
         inputs = [f"{RESAMPLES} {LEVEL}", *(str(cell.seed) for cell in cells)]
         files = [run.test_file, *(run.cell_folder(cell) / PREDICTIONS_FILE for cell in cells)]
@@ -274,7 +276,7 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
 def _without_folders(error: InputError, run: FinishedRun) -> str:
     """An error for a page that others read: where the run and its test file lie is nobody's business."""
     text = str(error).replace(str(run.test_file), run.test_file.name)
-    return text.replace(f"{run.folder}/", "")
+    return re.sub(rf"(?<![\w./-]){re.escape(str(run.folder))}/", "", text)
 
 
 def _beside_paper(run: FinishedRun) -> list[dict[str, Any]]:
@@ -425,10 +427,10 @@ def _examples(run: FinishedRun, subset: str, drawn: Mapping[str, Look]) -> dict[
     return {"sides": sides}
 
 
-def _losses(augmented: Mapping[str, Path]) -> dict[str, Any]:
+def _losses(run: FinishedRun, augmented: Mapping[str, Path]) -> dict[str, Any]:
     """What was dropped, side by side: `lines` of (part, what, by augmentation the numbers or None), and by augmentation
     what failed, or why nothing can be told."""
-    told = {name: _section(partial(losses, folder)) for name, folder in augmented.items()}
+    told = {name: _section(run, partial(losses, folder)) for name, folder in augmented.items()}
     known = {name: section.content for name, section in told.items() if section.content}
     by_line: dict[tuple[str, str], dict[str, Any]] = {}
     for name, content in known.items():

@@ -129,6 +129,8 @@ def _go(whole: Run, budget: dict[str, Any], accept_changes: bool) -> None:
             f"To push it: knowfree push {whole.folder} --help"
         )
     else:
-        click.echo(f"{whole.folder / 'model'}: none, as no KnowFREE model of these variants lies here")
+        model = whole.folder / "model"
+        there = "stays as an earlier call left it" if model.exists() else "none"
+        click.echo(f"{model}: {there}, as no KnowFREE model of these variants lies here")
     click.echo(unescape(report_markdown(whole.folder)))  # for people, not for a card
     click.echo(f"report: {write_report(whole.folder)}")

@@ -232,7 +232,7 @@ class FinishedRun:
         """
         if not self.test_file.exists():
             told = "" if "called_from" in self.settings else ", or call from the folder where `knowfree run` was called"
-            raise InputError(f"{self.test_file}: the test file of {self.folder} is not here; put it back{told}")
+            raise InputError(f"{self.test_file}: the test file of the run is not here; put it back{told}")
         return read_rows(self.test_file, unit=self.settings.get("unit"), task=self.settings.get("task"))
 
     @property
@@ -280,6 +280,11 @@ def read_run(folder: Path) -> FinishedRun:
     settings = read_settings(path)
     if not isinstance(settings.get("test_file"), str):
         raise InputError(f"{path}: names no test_file; write `test_file: test.jsonl`, the file the run was scored on")
+    if not isinstance(settings.get("called_from", ""), str):
+        told = f"called_from is {settings['called_from']!r}"
+        raise InputError(
+            f"{path}: {told}; write the folder where `knowfree run` was called, seen from here, or drop it"
+        )
     return FinishedRun(folder, settings, read_cells(folder / RESULTS_FILE))
 
 

@@ -43,10 +43,10 @@ class RunSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    dataset: str = _field("data", "name of the data set in results and report")
-    train_file: str = Field(description="gold rows; subsets are drawn from it")
+    dataset: Annotated[str, Field(min_length=1)] = _field("data", "name of the data set in results and report")
+    train_file: str = Field(min_length=1, description="gold rows; subsets are drawn from it")
     validation_file: str | None = _field(None, "chooses checkpoints and the best variant")
-    test_file: str = Field(description="scored once by each finished model")
+    test_file: str = Field(min_length=1, description="scored once by each finished model")
     labels: list[str] | None = _field(None, "target labels; by default those of train_file")
     task: Literal["ner", "nested_ner", "segmentation", "pos"] = _field("ner", "the target task")
     language: Literal["zh", "en", "ja", "ko"] = Field(description="of the text")
@@ -100,8 +100,8 @@ class RunSettings(BaseModel):
     @field_validator("subsets", "seeds", "variants", "labels")
     @classmethod
     def _each_once(cls, values: list | None) -> list | None:
-        if values is not None and (not values or len(set(values)) < len(values)):
-            raise ValueError("name at least one, and each once")
+        if values is not None and (not values or len(set(values)) < len(values) or "" in values):
+            raise ValueError("name at least one, and each once, none of them empty")
         return values
 
     @property

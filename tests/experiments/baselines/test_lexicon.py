@@ -124,6 +124,7 @@ def test_the_packaged_dictionary_knows_words_that_training_never_saw():
         ("北京 3 ns\n", ROWS, "line 1: '北京 3 ns'; .* cut -d' ' -f1"),
         ("北京,3\n大学,2\n医院\n", ROWS, r"words\.txt: commas in 2 of 3 words: this looks like CSV.* cut -d, -f1"),
         ("3 2\n北京 1 2\n大学 0 0\n", ROWS, "line 1: the head says 3 words of 2 numbers, and there are 2 of 2"),
+        (f"{'1' * 5000} 2\n北京 1 2\n", ROWS, "line 1: .*looks like a frequency"),
         ("1 3\n北京 1 2\n", ROWS, "line 1: the head says 1 words of 3 numbers, and there are 1 of 2"),
         ("北\n京\n", ROWS, "no word of two characters and more"),
         ("昆明\n豌豆 尖\n", ROWS, "豌豆 尖"),

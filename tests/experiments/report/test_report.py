@@ -293,7 +293,34 @@ def test_pages_name_no_folder_of_this_machine(run_folder):
     (run_folder / "k2" / "fs" / "seed-0" / "test_predictions.jsonl").unlink()
     for page in (report_html(run_folder), report_markdown(run_folder)):
         assert "alice" not in page and "No interval" in page
-    assert str(run_folder) not in report_markdown(run_folder).replace("&#47;", "/")
+
+
+def lose_predictions(folder: Path) -> None:
+    shutil.rmtree(folder / "k2" / "base")
+
+
+def lose_the_test_file(folder: Path) -> None:
+    (folder / "test.jsonl").unlink()
+
+
+def say_another_unit(folder: Path) -> None:
+    text = (folder / "run.yaml").read_text(encoding="utf-8")
+    (folder / "run.yaml").write_text(text.replace("unit: word", "") + "\nunit: foo\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("trouble", [lose_predictions, lose_the_test_file, say_another_unit])
+def test_what_a_page_says_is_missing_names_no_folder_of_this_machine(trouble, run_folder):
+    trouble(run_folder)
+    for page in (report_html(run_folder), report_markdown(run_folder)):
+        assert str(run_folder) not in page.replace("&#47;", "/")
+    assert 'class="missing"' in report_html(run_folder)
+
+
+def test_troubles_keep_the_words_that_are_also_the_folder_s_name(run_folder, monkeypatch):
+    monkeypatch.chdir(run_folder.parent)
+    lose_predictions(run_folder)
+    seen = words(report_html(Path("run")))
+    assert "No interval: k2/base/seed-0/test_predictions.jsonl: No such file or directory; run `knowfree run`" in seen
 
 
 def test_missing_test_file_is_said(run_folder):
@@ -342,6 +369,10 @@ def without(name):
     "break_it, message",
     [
         (lambda folder: (folder / "run.yaml").unlink(), "no run folder, it has no run.yaml; give the --output_dir"),
+        (
+            lambda folder: (folder / "run.yaml").write_text("test_file: t.jsonl\ncalled_from: 5"),
+            "run.yaml: called_from is 5; write the folder where `knowfree run` was called",
+        ),
         (lambda folder: (folder / "run.yaml").write_text("{"), "run.yaml: not YAML as settings need it: while parsing"),
         (lambda folder: (folder / "run.yaml").write_text("[]"), r"run.yaml: holds \[\]; write `setting: value` lines"),
         (

@@ -420,3 +420,11 @@ def test_a_second_call_on_a_folder_in_use_changes_nothing(data, tmp_path):
         output = call(folder, data | {"variants": ["base"]}, code=2)
     assert "another run is at work" in output and str(folder) in output
     assert [path.name for path in folder.iterdir()] == ["run.yaml.lock"]
+
+
+def test_a_model_of_an_earlier_call_is_not_called_none(data, tmp_path):
+    call(tmp_path / "run", data | {"variants": ["base"], "updates": 1})
+    told = call(tmp_path / "run", data | {"variants": ["bio"], "updates": 1})
+    assert f"{tmp_path / 'run' / 'model'}: stays as an earlier call left it, as no KnowFREE model" in told
+    told = call(tmp_path / "other", data | {"variants": ["bio"], "updates": 1})
+    assert f"{tmp_path / 'other' / 'model'}: none, as no KnowFREE model of these variants lies here" in told
