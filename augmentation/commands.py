@@ -6,11 +6,14 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from augmentation.session import ProgressLine, open_run
+
+if TYPE_CHECKING:
+    from modeling_knowfree.data.rows import Row
 
 ASKING = ("induce_guideline", "verify", "explanations", "swap_mentions")
 BUDGET = ("max_requests", "max_total_tokens", "max_usd")
@@ -87,11 +90,12 @@ def pool_options(command: Any) -> Any:
     return command
 
 
-def _pool_changes(folder: Path, values: dict[str, Any], *, accept_changes: bool = False) -> dict[str, Any]:
-    """The options about the pool as settings of a run folder; a Hub data set is fetched into the folder."""
+def _pool_changes(folder: Path, values: dict[str, Any]) -> tuple[dict[str, Any], list[Row] | None]:
+    """The options about the pool as settings of a run folder, and the texts of a Hub data set that is to be kept there
+    as `UNLABELED_FILE`."""
     from augmentation.settings import load_settings
     from augmentation.steps.explanations import TokenStyle
-    from augmentation.steps.pool import UNLABELED_FILE, keep_texts
+    from augmentation.steps.pool import UNLABELED_FILE
     from augmentation.steps.texts import read_hub_texts
     from modeling_knowfree.data.readers import read_rows
     from modeling_knowfree.data.rows import InputError
@@ -105,13 +109,12 @@ def _pool_changes(folder: Path, values: dict[str, Any], *, accept_changes: bool 
         gold = read_rows(os.path.normpath(folder / train_file))  # the folder may not be there yet
         unit = infer_unit(gold)
         texts = list(read_hub_texts(name, TokenStyle.of(gold, unit).tokens, unit))
-        keep_texts(folder / UNLABELED_FILE, texts, accept_changes=accept_changes)
-        return values | {"unlabeled_file": UNLABELED_FILE}
+        return values | {"unlabeled_file": UNLABELED_FILE}, texts
     if values.get("unlabeled_file"):
         values["unlabeled_file"] = _from_folder(folder, values["unlabeled_file"])
     if values.get("pick_model"):
         values["pick_model"] = _from_folder(folder, values["pick_model"])
-    return values
+    return values, None
 
 
 def budget_options(command: Any) -> Any:
@@ -179,6 +182,7 @@ def init(folder: Path, **options: Any) -> None:
     """
     from augmentation.settings import SETTINGS_FILE, check_files, check_settings, settings_text
     from augmentation.steps.languages import script_doubt
+    from augmentation.steps.pool import UNLABELED_FILE, keep_texts
     from modeling_knowfree.data.commands import reading_params
     from modeling_knowfree.data.readers import read_rows
     from modeling_knowfree.data.rows import InputError
@@ -206,8 +210,10 @@ def init(folder: Path, **options: Any) -> None:
                 gold = rows
                 found = f"{len(rows)} rows, units are {values['unit']}s"
     values["answers"] = [_from_folder(folder, path) for path in values.get("answers", ())]
-    values = _pool_changes(folder, values)
+    values, texts = _pool_changes(folder, values)
     settings = check_settings(values, str(path))
+    if texts is not None:
+        keep_texts(folder / UNLABELED_FILE, texts, accept_changes=False)
     check_files(folder, settings)
     if doubt := script_doubt(gold, settings.language, str(options["train_file"])):
         click.echo(doubt, err=True)
@@ -295,10 +301,11 @@ def _run(folder: Path, accept_changes: bool, as_json: bool, options: dict[str, A
     changes = {name: value for name, value in options.items() if value not in (None, ())}
     if "answers" in changes:
         changes["answers"] = [_from_folder(folder, path) for path in changes["answers"]]
-    changes = _pool_changes(folder, changes, accept_changes=accept_changes)
+    changes, texts = _pool_changes(folder, changes)
     settings = load_settings(folder, changes)
     sentence_encoder(settings.encoder)  # a wrong name shall stop the run before it costs anything
-    with open_run(folder, settings, offline=False, budget=budget, accept_changes=accept_changes) as run:
+    asking: dict[str, Any] = {"offline": False, "budget": budget, "accept_changes": accept_changes, "texts": texts}
+    with open_run(folder, settings, **asking) as run:
         if changes:
             change_settings(folder, changes)
         if retry:

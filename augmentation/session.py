@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from augmentation.llm.store import Store
     from augmentation.pipeline import Augmentation
     from augmentation.settings import Settings
+    from modeling_knowfree.data.rows import Row
 
 
 @contextlib.contextmanager
@@ -27,17 +28,21 @@ def open_run(
     writes: bool = False,
     budget: dict[str, Any] | None = None,
     accept_changes: bool = False,
+    texts: list[Row] | None = None,
 ) -> Iterator[Augmentation]:
     """A run folder with its store and, unless `offline`, the client that its settings name. What is spent is noted
-    in `budget`."""
+    in `budget`; `texts` of a Hub data set become its pool."""
     from augmentation.llm.dialogue import OfflineClient
     from augmentation.llm.store import Store
     from augmentation.llm.store_file import hold
     from augmentation.pipeline import STORE_FILE, Augmentation
     from augmentation.settings import check_state
     from augmentation.steps.normalisation import sentence_encoder
+    from augmentation.steps.pool import UNLABELED_FILE, keep_texts
 
     with contextlib.nullcontext() if offline and not writes else hold(folder / STORE_FILE) as lock:
+        if texts is not None:
+            keep_texts(folder / UNLABELED_FILE, texts, accept_changes=accept_changes)
         check_state(folder, settings, accept_changes=accept_changes)
         if settings.asks_llm and settings.client != "recorded" and (offline or not accept_changes):
             _check_not_lost(folder)

@@ -249,6 +249,9 @@ def test_a_refused_hub_data_set_leaves_the_texts_that_are_there(tmp_path):
     before = (folder / "unlabeled.jsonl").read_bytes()
     told = call("run", folder, "--unlabeled_dataset_name", tmp_path / "other", code=2)
     assert "holds other texts" in told and (folder / "unlabeled.jsonl").read_bytes() == before
+    with hold(folder / "answers.sqlite"):  # another process is at work with them
+        told = call("run", folder, "--unlabeled_dataset_name", tmp_path / "other", "--accept_changes", code=2)
+    assert "nothing was changed" in told and (folder / "unlabeled.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize("model", [None, "nowhere"])

@@ -69,5 +69,7 @@ def test_init_says_where_the_options_of_reading_are_and_refuses_nested_gold(tmp_
     assert "--task nested_ner" in init("a", "nested.jsonl").output and not (tmp_path / "a").exists()
     assert init("a", "nested.jsonl", "--task", "nested_ner").exit_code == 0
     texts = ("--unlabeled_dataset_name", str(tmp_path / "set"))
+    assert init("b", "set/train.jsonl", *texts, "--max_wait_seconds", "nan").exit_code == 2
+    assert not (tmp_path / "b").exists()
     assert init("new/folder", "set/train.jsonl", *texts).exit_code == 0
     assert (tmp_path / "new" / "folder" / "augment.yaml").is_file()
