@@ -82,6 +82,8 @@ class KnowFreePipeline(Pipeline):
                 "this model folder has no tokenizer; load it by itself and hand it over: "
                 'pipeline("knowfree", model=…, tokenizer=AutoTokenizer.from_pretrained(…))'
             )
+        self._batch_size = 8 if self._batch_size is None else self._batch_size
+        check_count("batch_size", self._batch_size, 1)
         self._check_vocabulary(len(self.tokenizer))
         self.collate = KnowFreeCollator(self.tokenizer.pad_token_id or 0)
 
@@ -154,7 +156,7 @@ class KnowFreePipeline(Pipeline):
             raise ValueError(f"{len(args)} values after the texts: give options by name, such as threshold=0.4")
         before, _, after = self._sanitize_parameters(**kwargs)
         before, after = {**self._preprocess_params, **before}, {**self._postprocess_params, **after}
-        limits = self._limits((self._batch_size or 8) if batch_size is None else batch_size, spans_per_batch)
+        limits = self._limits(self._batch_size if batch_size is None else batch_size, spans_per_batch)
         units_given = before.get("is_split_into_words", False)
         if hasattr(inputs, "tolist"):  # an array, or a table's column
             inputs = inputs.tolist()

@@ -175,6 +175,12 @@ def test_batch_size(size, trained, tagger, found):
     assert pipeline("knowfree", model=str(trained), trust_remote_code=True, batch_size=size)(TEXTS) == found
 
 
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_pipeline_of_no_batch_is_refused(size, trained):
+    with pytest.raises(ValueError, match=f"batch_size={size}: give a whole number, 1 or more"):
+        pipeline("knowfree", model=str(trained), trust_remote_code=True, batch_size=size)
+
+
 @pytest.mark.parametrize("device", ["cpu", -1, torch.device("cpu")])
 def test_device(device, trained, found):
     pipe = pipeline("knowfree", model=str(trained), trust_remote_code=True, device=device)
