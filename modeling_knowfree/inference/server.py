@@ -15,8 +15,9 @@ from typing import Annotated, Any, Literal
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from ..data.rows import show
 from ..units_knowfree import check_unicode
 from .handler import LOWEST_THRESHOLD, MAX_CHARACTERS, MAX_TEXTS
 from .tag import load_pipeline
@@ -25,6 +26,7 @@ MAX_BYTES = 4_000_000  # of a body: so many characters, each written as two esca
 BODY_SECONDS = 20.0  # in which a body has to arrive: who sends none keeps no server from ending
 WAIT_SECONDS = 0.005  # that the first question of a batch waits for others
 LOOK_SECONDS = 0.5  # between two looks whether a client that waits is still there
+LISTED = 10  # of what is wrong with one body
 
 
 class Question(BaseModel):
@@ -35,6 +37,16 @@ class Question(BaseModel):
     texts: Annotated[list[str], Field(min_length=1, max_length=MAX_TEXTS)]
     threshold: Annotated[float | None, Field(ge=LOWEST_THRESHOLD, lt=1)] = None
     decoding: Literal["flat", "nested", "all"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_no_other_keys(cls, body: Any) -> Any:
+        """One error for them all: a body may have a million."""
+        if isinstance(body, dict) and (others := body.keys() - cls.model_fields):
+            first = next(key for key in body if key in others)
+            more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+            raise ValueError(f"{show(first)}{more}: no such key; give {', '.join(cls.model_fields)}")
+        return body
 
     @field_validator("texts")
     @classmethod
@@ -187,9 +199,15 @@ def make_app(model: str, batch_size: int = 32, queue_size: int = 128) -> FastAPI
     @app.exception_handler(RequestValidationError)
     async def refuse(request: Request, error: RequestValidationError) -> Response:
         # Where and why alone: JSON has no way to write what is wrong with some values, NaN and half a character.
-        told = [{"loc": each["loc"], "msg": each["msg"]} for each in error.errors()]
+        errors = error.errors()
+        told = [
+            {"loc": [part if isinstance(part, int) else part[:100] for part in each["loc"]], "msg": each["msg"]}
+            for each in errors[:LISTED]
+        ]
         if "json" not in request.headers.get("content-type", ""):
             told[0]["msg"] += "; send the header content-type: application/json"
+        if len(errors) > LISTED:
+            told.append({"loc": ["body"], "msg": f"… and {len(errors) - LISTED} more"})
         return Response(json.dumps({"detail": told}), 422, media_type="application/json")
 
     @app.post("/tag")
@@ -203,10 +221,12 @@ def make_app(model: str, batch_size: int = 32, queue_size: int = 128) -> FastAPI
             batcher.counts["refused"] += 1
             raise HTTPException(503, "too many requests wait; try again", headers={"Retry-After": "1"}) from None
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, Any]:
         return {"status": "ok", "labels": pipe.model.config.target_labels, "waiting": batcher.queue.qsize()}
 
+    @app.head("/metrics", include_in_schema=False)
     @app.get("/metrics")
     async def metrics() -> Response:
         names = ("requests", "refused", "batches", "texts", "seconds_ms")

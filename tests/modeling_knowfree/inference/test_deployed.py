@@ -182,6 +182,37 @@ def test_a_server_tells_what_json_cannot_repeat(client, body, place, message):
     assert message in told["msg"]
 
 
+@pytest.mark.parametrize(
+    ("body", "told", "last"),
+    [
+        (
+            {"texts": ["a"], "k" * 200_000: 1},
+            1,
+            f"Value error, '{'k' * 59}...{'k' * 19}': no such key; give texts, threshold, decoding",
+        ),
+        (
+            {"texts": ["a"]} | {str(number): 1 for number in range(100_000)},
+            1,
+            "Value error, '0' and 99999 more: no such key; give texts, threshold, decoding",
+        ),
+        ({"texts": [7] * 256}, 11, "… and 246 more"),
+        ({"texts": [7] * 100_000}, 1, "List should have at most 256 items after validation, not 100000"),
+    ],
+)
+def test_a_server_answers_shortly_however_much_is_wrong(client, body, told, last):
+    answer = client.post("/tag", json=body)
+    assert answer.status_code == 422 and len(answer.content) < 2000
+    detail = answer.json()["detail"]
+    assert (len(detail), detail[-1]["msg"]) == (told, last)
+
+
+@pytest.mark.parametrize("path", ["/health", "/metrics"])
+def test_a_server_answers_who_asks_for_the_head_alone(client, path):
+    head, whole = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers == whole.headers
+
+
 def test_a_server_holds_no_endless_body(client):
     asked = 0
 
