@@ -58,8 +58,8 @@ def read(file: File, options: Options) -> Placed:
             else:
                 mend = "write each span as [start, end, label]"
                 bad_input(place, f"{key} holds {show(span)}", allowed="[start, end, label]", mend=mend)
-        if entry.get("relations"):
-            options.told.add("relations left out", f"at {place}", len(entry["relations"]))
+        if entry.get("relations") is not None and (relations := need_list(entry, "relations", place, "relations")):
+            options.told.add("relations left out", f"at {place}", len(relations))
         tokens = entry["tokens"] if is_list_of_strings(entry.get("tokens")) else None
         text = need_text(entry, place)
         mentions = decided_by_span(said, options, place, f"the text {show(text)}")

@@ -24,10 +24,11 @@ def read(file: File, options: Options) -> Placed:
         spans = [
             (span, len(entry["tokenized_text"]))
             for _, entry in file.entries
-            if isinstance(entry, dict) and isinstance(entry.get("tokenized_text"), list)
-            for span in entry.get("ner") or ()
+            if isinstance(entry, dict) and all(isinstance(entry.get(key), list) for key in ("tokenized_text", "ner"))
+            for span in entry["ner"]
+            if isinstance(span, list) and len(span) == 3
         ]
-        borders = [(s[0], s[1], n) for s, n in spans if isinstance(s, list) and all(type(at) is int for at in s[:2])]
+        borders = [(s[0], s[1], n) for s, n in spans if all(type(at) is int for at in s[:2])]
         return len(borders) > 1 and all(0 <= start < end <= length for start, end, length in borders)
 
     def row(entry: Any, place: Place) -> Row:

@@ -11,17 +11,27 @@ from typing import Any
 from ...files import write_whole
 from ..rows import Place, Row, bad_input, show
 from .annotators import Annotation, decided
-from .base import File, Format, Guess, Options, Placed, identity, is_list_of_strings, json_or_none, need_text
+from .base import (
+    File,
+    Format,
+    Guess,
+    Options,
+    Placed,
+    identity,
+    is_list_of_strings,
+    json_or_none,
+    need_list,
+    need_text,
+)
 from .counting import Mention, TextRow, joined_text, placed_texts, rows_of_texts, written_spans
 
 _OWN = ("id", "annotator", "annotation_id", "created_at", "updated_at", "lead_time", "annotation_text", "tokens")
+_ANNOTATED = ("annotations", "completions", "predictions")
 _LISTED = re.compile(r"\s*\[\s*\{")
 
 
 def _is_task(entry: dict) -> bool:
-    return isinstance(entry.get("data"), dict) and any(
-        isinstance(entry.get(key), list) for key in ("annotations", "completions", "predictions")
-    )
+    return isinstance(entry.get("data"), dict) and any(isinstance(entry.get(key), list) for key in _ANNOTATED)
 
 
 def detect(file: File) -> Guess | None:
@@ -41,6 +51,9 @@ def read(file: File, options: Options) -> Placed:
             allowed = '{"data": {…}, "annotations": […]}'
             bad_input(place, f"the task is {show(task)}", allowed=allowed, mend="export the project as JSON")
         name = f"task {show(task['id'])[:40]}" if "id" in task else str(place)
+        for key in _ANNOTATED:
+            if task.get(key) is not None:
+                need_list(task, key, place, "annotations")
         if finished:
             given = task.get("annotations", task.get("completions")) or []
             if task.get("predictions"):

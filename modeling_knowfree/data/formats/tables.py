@@ -342,7 +342,8 @@ def _sentences(file: File, header: Header, options: Options) -> Placed:
         if isinstance(tagged, str):
             tagged = tagged.split()
         if (
-            isinstance(tagged, list)
+            isinstance(sentence, str | list)
+            and isinstance(tagged, list)
             and all(isinstance(tag, str | int) for tag in tagged)
             and (tagged or isinstance(sentence, list))
         ):
@@ -425,9 +426,9 @@ def _value(cell: str, place: Place) -> Any:
         bad_input(place, str(error), allowed="each key once", mend="take one of the two out")
     except (ValueError, RecursionError):
         pass
-    if _PRINTED.fullmatch(cell.strip()):
-        return [ast.literal_eval(item) for item in _ITEM.findall(cell)]
     try:
+        if _PRINTED.fullmatch(cell.strip()):
+            return [ast.literal_eval(item) for item in _ITEM.findall(cell)]
         return as_lists(ast.literal_eval(cell.strip()))
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         bad_input(place, f"a cell is {show(cell)}", allowed="a list", mend="write it as JSON")

@@ -34,7 +34,7 @@ def read(file: File, options: Options) -> Placed:
                 allowed = '{"index": [int, …], "type": str}'
                 bad_input(place, f"ner holds {show(span)}", allowed=allowed, mend="give each span these two keys")
             start, end = index[0], index[-1] + 1
-            if index == list(range(start, end)):
+            if len(index) == end - start and index == list(range(start, end)):
                 entities.append({"start": start, "end": end, "label": span["type"]})
             else:
                 options.told.add("discontinuous spans left out", f"{show(span)} at {place}")

@@ -1,11 +1,17 @@
 """Every format: a small file of each is recognised and read right, by itself and by name, and broken ones are refused."""
 
 import bz2
+import copy
 import gzip
 import json
 import lzma
 import re
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pytest
@@ -301,6 +307,7 @@ def test_label_studio_gets_scores_as_predictions(tmp_path: Path):
     assert result["value"] == {"start": 0, "end": 7, "text": "Mina Bo", "labels": ["PER"]}
 
 
+STRANGE = (True, 7, 1.5, "ab")
 WEIRD = (
     {"text": "a b", "tokens": ["a", "b"], "entities": [{"start": [0], "end": {"x": 1}, "label": "X"}]},
     {
@@ -324,6 +331,56 @@ def test_values_of_strange_kinds_are_errors_of_the_file(tmp_path: Path, at: int)
     (tmp_path / "weird.jsonl").write_text(lines(WEIRD[at]), encoding="utf-8")
     with pytest.raises(InputError, match=r"weird\.jsonl"):
         read_rows(tmp_path / "weird.jsonl")
+
+
+RAIN = {"text": "It rained.", "entities": [{"id": 0, "label": "X", "start_offset": 0, "end_offset": 2}]}
+TASK = {"data": {"text": "It rained."}, "annotations": [{"result": []}], "predictions": []}
+KINDS = [
+    *(
+        ("tasks.json", json.dumps([TASK, TASK | {key: value}]))
+        for key in ("annotations", "predictions")
+        for value in STRANGE
+    ),
+    *(("doccano.jsonl", lines(RAIN | {"relations": []}, RAIN | {"relations": value})) for value in STRANGE),
+    *(
+        ("gliner.json", json.dumps([{"tokenized_text": ["a"], "ner": ner} for ner in ([[0, 1, "X"]], other)]))
+        for other in (7, [[]], [[1]])
+    ),
+    ("printed.csv", 'text,labels\n"[01 02]",O O\na b,B-X O\n'),
+    ("object.csv", 'text,labels\n"{""a"": 1}",B-X O\na b,B-X O\n'),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), KINDS)
+def test_a_list_of_another_kind_is_an_error_of_its_row(tmp_path: Path, name: str, content: str):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(InputError, match=rf"{name}.* (row|line) \d: .*; allowed: .*; mend: "):
+        read_rows(tmp_path / name)
+
+
+def below(value: Any, path: tuple = ()) -> Iterator[tuple]:
+    """The places of what stands in a JSON value; of lists the first and the last item."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        if isinstance(value, dict) or key in (0, len(value) - 1):
+            yield (*path, key)
+            yield from below(one, (*path, key))
+
+
+@pytest.mark.parametrize("sample", [s for s in SAMPLES if s.content.startswith(("[", "{"))], ids=lambda s: s.name)
+def test_whatever_stands_in_place_of_a_value_is_read_or_refused(tmp_path: Path, sample: Sample):
+    path = sample.write(tmp_path)
+    try:
+        entries, text = json.loads(sample.content), json.dumps
+    except ValueError:
+        entries, text = [json.loads(line) for line in sample.content.splitlines()], lambda given: lines(*given)
+    for *above, key in below(entries):
+        for strange in (True, 10**30):
+            changed = copy.deepcopy(entries)
+            reduce(getitem, above, changed)[key] = strange
+            path.write_text(text(changed), encoding="utf-8")
+            with suppress(InputError):
+                read_rows(path, **{**sample.options, "format": sample.format})
 
 
 @pytest.mark.parametrize("header, good", [("text,spans", '"[[0, 1, ""X""]]"'), ("text,start,end,label", "0,1,X")])
