@@ -71,7 +71,7 @@ def check(files: tuple[str, ...], html: Path | None, as_json: bool, **options: A
     from ..files import page_trouble
     from .inspection import compare, details, finding_lines, inspect, summary, width_costs
     from .readers import read_file
-    from .rows import InputError
+    from .rows import InputError, visible
 
     if html is not None and (told := page_trouble(html)):
         raise InputError(f"--html {html}: {told}")
@@ -95,30 +95,25 @@ def check(files: tuple[str, ...], html: Path | None, as_json: bool, **options: A
         return
     for inspection, (_, reading) in zip(inspections, readings, strict=True):
         for line in summary(inspection):
-            click.secho(_visible(line), bold=line.startswith(inspection.name))
+            click.secho(visible(line), bold=line.startswith(inspection.name))
         for label, examples in inspection.examples.items():
             colour = _COLOURS[list(inspection.labels).index(label) % len(_COLOURS)]
-            click.secho(f"  {_visible(label)}", fg=colour, bold=True)
+            click.secho(f"  {visible(label)}", fg=colour, bold=True)
             for example in examples:
-                before, mention, after = (_visible(part) for part in example[1:])
-                click.echo(f"    {before}{click.style(f'[{mention}]', fg=colour)}{after}  ({_visible(example.id)})")
+                before, mention, after = (visible(part) for part in example[1:])
+                click.echo(f"    {before}{click.style(f'[{mention}]', fg=colour)}{after}  ({visible(example.id)})")
         for line in details(inspection):
-            click.echo(_visible(line))
+            click.echo(visible(line))
         for limit, wider in width_costs(reading.rows).items():
             click.echo(f"    max_span_width {limit}: {wider} spans out of reach")
         for line in [*(f"told: {line}" for line in inspection.told), *finding_lines(inspection.findings)]:
-            click.echo(_visible(line))
+            click.echo(visible(line))
         click.echo()
     for line in finding_lines(between):
-        click.echo(_visible(line))
+        click.echo(visible(line))
 
 
 _COLOURS = ("green", "blue", "magenta", "cyan", "yellow", "red", "bright_green", "bright_blue", "bright_magenta")
-
-
-def _visible(text: str) -> str:
-    """Text of a file as a terminal may show it: no control character reaches it, white space is one blank."""
-    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
 @data.command()

@@ -34,6 +34,7 @@ from .rows import (
     check_rows,
     no_rows,
     show,
+    visible,
     write_rows,
 )
 
@@ -214,7 +215,7 @@ class _Job:
             no_rows(self.file.name)
         if bad:
             self.options.told.add("bad rows left out", str(bad[0]), len(bad))
-        return Reading(rows, self.format, self.guess.why, self.tell(quiet), len(bad))
+        return Reading(rows, self.format, visible(self.guess.why), self.tell(quiet), len(bad))
 
     def rows(self) -> Iterator[Row | InputError]:
         for place, row in self.format.read(self.file, self.options):

@@ -37,14 +37,14 @@ class InputError(ValueError):
     """Bad user input: one line that says where, what, what is allowed and how to mend it.
 
     The command line turns it into exit code 2; nothing has been written when it is raised. `details` stand below that
-    line, one each: the bad rows of a file.
+    line, one each: the bad rows of a file. Whatever of a file stands in them, no control character reaches a terminal.
     """
 
     exit_code = 2
 
     def __init__(self, message: str, details: Sequence[str] = ()):
         self.message, self.details = message, tuple(details)
-        super().__init__("\n  ".join(" ".join(line.splitlines()) for line in (message, *details)))
+        super().__init__("\n  ".join(visible(" ".join(line.splitlines())) for line in (message, *details)))
 
 
 class Place(NamedTuple):
@@ -58,6 +58,11 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         number = "" if self.number is None else f", {self.noun} {self.number}"
         return self.path + number + ("" if self.row_id is None else f" (id {show(self.row_id)})")
+
+
+def visible(text: str) -> str:
+    """Text of a file as a terminal may show it: no control character reaches it, white space is one blank."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in text)
 
 
 def show(value: object) -> str:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..labels import Labels
 from ..lines import Line, once, open_binary, parse_json, read_lines
-from ..rows import JSON_SUFFIXES, InputError, Place, Row, bad_input, show
+from ..rows import JSON_SUFFIXES, InputError, Place, Row, bad_input, show, visible
 
 PEEK = 1000  # lines or entries that recognising looks at
 UNITS = ("character", "word")
@@ -53,9 +53,9 @@ class Told:
         self.examples.setdefault(what, example)
 
     def lines(self) -> list[str]:
-        """`<count> <what>: <example>`, a line each."""
+        """`<count> <what>: <example>`, a line each, as a terminal may show it."""
         return [
-            f"{count} {what}{': ' + self.examples[what] if self.examples[what] else ''}"
+            visible(f"{count} {what}{': ' + self.examples[what] if self.examples[what] else ''}")
             for what, count in self.counts.items()
         ]
 

@@ -56,6 +56,47 @@ def test_convert_says_what_the_new_format_does_not_hold(tmp_path: Path):
     assert f"{tmp_path / 'rows.conll'}: 1 synthetic left out, which conll does not hold" in told
 
 
+EVIL = "\x1b[31mRED\x1b]0;title\x07"
+ENTITY = {"start": 0, "end": 5, "label": "PER"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "shown"),
+    [
+        (
+            "ids.jsonl",
+            lines(*({"id": EVIL, "tokens": ["Mina"], "entities": []} for _ in range(2))),
+            "is \ufffd[31mRED\ufffd]0;title\ufffd~2",
+        ),
+        ("header.csv", f"Word,Tag,{EVIL}\nMina,B-PER,x\nleft,O,x\n", "Word, Tag, \ufffd[31mRED"),
+        (
+            "annotators.jsonl",
+            lines({"text": "Mina left", "entities": [ENTITY | {"annotator": who} for who in (EVIL, "Bo")]}).replace(
+                "PER", "LOC", 1
+            ),
+            "differing annotations, by \ufffd[31mRED\ufffd]0;title\ufffd, Bo",
+        ),
+        (
+            "cas.json",
+            json.dumps(
+                {
+                    "%FEATURE_STRUCTURES": [
+                        {"sofaString": "Mina"},
+                        {"%TYPE": "custom.Span", "end": 4, EVIL: "a", "other": "b"},
+                    ]
+                }
+            ),
+            "features of custom.Span are \ufffd[31mRED",
+        ),
+    ],
+)
+def test_no_control_character_of_a_file_reaches_the_terminal(tmp_path: Path, name: str, content: str, shown: str):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    result = CliRunner().invoke(knowfree.cli, ["data", "convert", str(tmp_path / name), str(tmp_path / "new.jsonl")])
+    assert shown in result.output
+    assert result.output.replace("\n", "").isprintable()
+
+
 def test_formats_lists_every_format():
     listed = json.loads(said("formats", "--json"))
     assert [entry["name"] for entry in listed] == list(FORMATS)
