@@ -97,7 +97,8 @@ def _told(error: Exception) -> tuple[str, int] | None:
     if hub and isinstance(error, hub.OfflineModeIsEnabled):
         return "the Hub cannot be reached: HF_HUB_OFFLINE is set; mend: unset HF_HUB_OFFLINE", 1
     if hub and isinstance(error, hub.HfHubHTTPError):
-        return f"the Hub refused: {' '.join((error.server_message or str(error)).split())}", 1
+        overtaken = "; somebody else pushed meanwhile: run it again" if error.response.status_code == 412 else ""
+        return f"the Hub refused: {' '.join((error.server_message or str(error)).split())}{overtaken}", 1
     if http and isinstance(error, http.TransportError):
         return f"the Hub cannot be reached ({error}); run it again, finished uploads are kept", 1
     return _told_of_disk(error) if isinstance(error, OSError) else None
