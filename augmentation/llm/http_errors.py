@@ -42,11 +42,18 @@ class Token:
 
     @classmethod
     def from_environment(cls, variable: str | None) -> Token:
-        """The token in `variable`; for HF_TOKEN the one of `hf auth login` serves too. None: no token is sent."""
+        """
+        The token in `variable`; for HF_TOKEN the one of `hf auth login` serves too. None: no token is sent.
+
+        Raises:
+            StopRunError: a character in it that no header may hold.
+        """
         if variable is None:
             return cls(None, None)
         value = os.environ.get(variable, "").strip() or (get_token() if variable == "HF_TOKEN" else None)
         redaction.remember(value)
+        if value and not (value.isascii() and value.isprintable()):
+            raise StopRunError(f"{variable} holds a character that no token has; copy it again")
         return cls(variable, value or None)
 
     def reveal(self) -> str | None:
