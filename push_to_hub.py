@@ -36,11 +36,16 @@ def push_parcel(parcel: Parcel, api: HfApi, *, private: bool = True) -> dict[str
 
     Returns:
         `repo_id`, `repo_type`, `private`, `revision` (the commit with these files) and `commit` (the last one).
+
+    Raises:
+        InputError: the folder that was packed is no longer what it was.
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
     from knowfree_hub_cards.parcels import may_be_left
 
     where: dict[str, Any] = {"repo_id": parcel.repo_id, "repo_type": parcel.repo_type}
+    if parcel.source:
+        parcel.source.check()
     api.create_repo(**where, private=private, exist_ok=True, space_sdk=parcel.sdk)
     before = api.repo_info(**where)
     present = api.list_repo_files(**where, revision=before.sha)
@@ -50,6 +55,8 @@ def push_parcel(parcel: Parcel, api: HfApi, *, private: bool = True) -> dict[str
     ]
     if not parcel.pinned:
         operations.append(CommitOperationAdd("README.md", parcel.card(None).encode()))
+    if parcel.source:  # once more: the operations have the hashes of the large files by now
+        parcel.source.check()
     revision = commit = api.create_commit(
         **where, operations=operations, commit_message=f"Push {parcel.part}", parent_commit=before.sha
     ).oid
@@ -155,12 +162,18 @@ def push(run: Path | None, repo_id: str, only: tuple[str, ...], as_json: bool, *
     from huggingface_hub import HfApi, get_token
     from knowfree_hub_cards.checks import check
 
+    from modeling_knowfree.data.rows import InputError
+
     parts = only or PARTS
     if not only and run is not None and run.is_dir() and not (options["augmented"] or (run / "augmented").exists()):
         parts = tuple(part for part in PARTS if part != "dataset")
         click.echo(f"{run}: no augmented/, as where gold alone taught the model; no data set is pushed", err=True)
     with TemporaryDirectory() as work:
         token = get_token()
+        if token and not (token.isascii() and token.isprintable()):
+            raise InputError(
+                "HF_TOKEN (or what `hf auth login` keeps) holds a character that no token has; copy it again"
+            )
 
         def packed(*pushed_before: str) -> list[Parcel]:
             folder = Path(work) / "-".join(["parcels", *pushed_before])

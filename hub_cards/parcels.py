@@ -32,6 +32,7 @@ SPACE_FILES = ("*.py", "requirements.txt", "packages.txt", "*.css", "*.js", "*.s
 """The whole list of what leaves: of a trained folder its weights, these files and the code; of the demo these, the
 renderer of spans and the readers of files; the metric's three by name; of a data set the tables built anew. Whatever
 else lies in a folder stays there, and is told (`left_out`)."""
+LARGE = (".safetensors", ".parquet")
 READERS = "knowfree_formats"
 _PUSHED = {
     "model": (
@@ -63,6 +64,32 @@ def may_be_left(part: str, path: str) -> bool:
     return any(path.count("/") == pattern.count("/") and fnmatch(path, pattern) for pattern in _PUSHED[part])
 
 
+class Watched:
+    """Files of a folder, those whose names are on a list, as they were when this was made."""
+
+    def __init__(self, folder: Path, *patterns: str):
+        self.folder, self._patterns = folder, patterns
+        self._found = self._stamps()
+
+    def _stamps(self) -> dict[str, tuple[int, int, int]]:
+        """By name what tells a file from another one in its place."""
+        found = {}
+        for path in self.folder.iterdir():
+            if any(fnmatch(path.name, pattern) for pattern in self._patterns) and path.is_file():
+                stat = path.stat()
+                found[path.name] = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        return found
+
+    def check(self) -> None:
+        """Raises InputError where one was written, replaced, added or taken away since."""
+        try:
+            changed = self._stamps() != self._found
+        except OSError:  # gone
+            changed = True
+        if changed:
+            raise InputError(f"{self.folder} changed while it was pushed; run it again")
+
+
 @dataclass
 class Parcel:
     """
@@ -70,12 +97,14 @@ class Parcel:
 
     Args:
         part: `model`, `dataset`, `metric` or `space`.
-        files: by path in the repository, its file here or its content; all but README.md.
+        files: by path in the repository, its file here or its content; all but README.md. Of small files the content
+            is held from now on: what is checked is what is sent.
         card: README.md, given the commit that its snippets pin (None: not known yet).
         pinned: whether the card names that commit, and so must follow the other files.
         variables: of a Space.
         left_out: what lies beside these files and is not sent.
         notes: what whoever pushes it should know.
+        source: where the large files are, and what the card tells of.
     """
 
     part: str
@@ -87,6 +116,12 @@ class Parcel:
     variables: dict[str, str] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    source: Watched | None = None
+
+    def __post_init__(self) -> None:
+        for path, content in self.files.items():
+            if isinstance(content, Path) and not path.endswith(LARGE):
+                self.files[path] = content.read_bytes()
 
     @property
     def repo_type(self) -> str:
@@ -128,6 +163,7 @@ def pack_model(
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --model FOLDER, one that `knowfree train` wrote")
+    source = Watched(folder, "*")
     _check_model_folder(folder)
     facts = read_model(folder, results)
     weights = [path.name for path in weight_files(folder)]
@@ -169,7 +205,8 @@ def pack_model(
             )
         )
 
-    return Parcel("model", repo_id, files, card, pinned=True, left_out=left_out, notes=tuple(sorted(notes)))
+    told = tuple(sorted(notes))
+    return Parcel("model", repo_id, files, card, pinned=True, left_out=left_out, notes=told, source=source)
 
 
 def _listed(folder: Path, patterns: tuple[str, ...]) -> tuple[dict[str, Path | bytes], tuple[str, ...]]:
@@ -231,7 +268,7 @@ def pack_dataset(folder: Path, repo_id: str, details: Details, work: Path) -> Pa
     The results of an augmentation as Parquet, one config a table, without what review rejected.
 
     Raises:
-        InputError: no results in the folder.
+        InputError: no results in the folder, or another run writes them just now.
     """
     from augmentation.review.decisions import DECISIONS_FILE, Decisions, read_decisions
     from augmentation.review.export import build_datasets
@@ -241,10 +278,13 @@ def pack_dataset(folder: Path, repo_id: str, details: Details, work: Path) -> Pa
 
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give --augmented FOLDER, one that `knowfree augment run` filled")
-    _listed(folder, (*(RESULTS), *(RECORDS), DECISIONS_FILE))
+    read = (*RESULTS, *RECORDS, DECISIONS_FILE)
+    source = Watched(folder, *read)
+    _listed(folder, read)
     facts = read_augmentation(folder)
     reviewed = folder / DECISIONS_FILE
     built, _ = build_datasets(folder, read_decisions(reviewed) if reviewed.exists() else Decisions())
+    source.check()  # twice read
     files: dict[str, Path | bytes] = {}
     for config, splits in built.items():
         path = work / config / "train.parquet"

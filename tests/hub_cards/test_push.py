@@ -6,8 +6,10 @@ import runpy
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 import pytest
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, SpaceCard
@@ -19,6 +21,7 @@ from transformers import pipeline as local_pipeline
 
 from modeling_knowfree.configuration_knowfree import TRAVELLING_FILES
 from modeling_knowfree.data.rows import InputError
+from modeling_knowfree.files import write_whole
 from push_to_hub import push_parcel
 from tests.support import ROOT
 from tests.support.forked import Forked, knowfree_forked
@@ -161,7 +164,76 @@ def test_a_push_killed_half_way_and_repeated_is_complete(
     assert set(repository.files) == {*parcel.files, "README.md", ".gitattributes"}
     assert f'revision="{pushed["revision"]}"' in repository.files["README.md"].content.decode()
     at_revision = repository.at(pushed["revision"])[1]
-    assert all(at_revision[path].content == Path(content).read_bytes() for path, content in parcel.files.items())
+    assert all(
+        at_revision[path].content == (content if isinstance(content, bytes) else content.read_bytes())
+        for path, content in parcel.files.items()
+    )
+
+
+def with_a_secret(model: Path) -> None:
+    path = model / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"token": "hf_" + "Ab1" * 12}))
+
+
+def another_folder(model: Path) -> None:
+    other = Path(shutil.copytree(model, model.parent / "other"))
+    model.rename(model.parent / "older")
+    other.rename(model)
+
+
+@pytest.mark.parametrize("change", [with_a_secret, another_folder])
+def test_a_model_that_changes_while_the_data_set_is_pushed_is_not_pushed(change, hub, command, run_copy):
+    hub.hold("commit", "/api/datasets")
+    process = knowfree_forked("push", run_copy, "--repo_id", "org/m", "--only", "dataset", "--only", "model")
+    assert hub.held.wait(300), process.errors()
+    change(run_copy / "model")
+    hub.hold(None)
+    assert process.wait(300) == 2
+    assert f"{run_copy / 'model'} changed while it was pushed; run it again" in process.errors().decode()
+    assert ("model", "org/m") not in hub.repositories
+
+
+def test_what_is_pushed_is_what_was_checked(hub, command, run_copy):
+    was = (run_copy / "model" / "tokenizer_config.json").read_bytes()
+    hub.hold("lfs_upload")
+    process = knowfree_forked("push", run_copy, "--repo_id", "org/m", "--only", "model")
+    assert hub.held.wait(300), process.errors()
+    with_a_secret(run_copy / "model")
+    hub.hold(None)
+    assert process.wait(300) == 0, process.errors()
+    assert hub.repositories["model", "org/m"].files["tokenizer_config.json"].content == was
+
+
+def test_a_data_set_that_changes_while_it_is_packed_is_not_pushed(run_copy, tmp_path):
+    path, stop = run_copy / "augmented" / "train.jsonl", Event()
+    content = path.read_bytes()
+
+    def rewrite() -> None:
+        while not stop.wait(0.001):
+            write_whole(path, content.decode())
+
+    with ThreadPoolExecutor(1) as another_run:
+        another_run.submit(rewrite)
+        try:
+            with pytest.raises(InputError, match=r"augmented changed while it was pushed; run it again"):
+                pack_dataset(run_copy / "augmented", "org/a", read_details(run_copy / "card.yaml"), tmp_path)
+        finally:
+            stop.set()
+
+
+def test_a_push_that_another_one_overtakes_says_to_run_it_again(hub, command, run_copy):
+    assert command(run_copy, "--repo_id", "org/m", "--only", "model")[0] == 0
+    repository = hub.repositories["model", "org/m"]
+    config = json.loads((run_copy / "model" / "config.json").read_text())
+    (run_copy / "model" / "config.json").write_text(json.dumps(config | {"threshold": 0.25}))
+    hub.hold("commit")
+    process = knowfree_forked("push", run_copy, "--repo_id", "org/m", "--only", "model")
+    assert hub.held.wait(300), process.errors()
+    repository.commit("another push", repository.files)
+    hub.hold(None)
+    assert process.wait(300) == 1
+    told = "the Hub refused: A commit has happened since; somebody else pushed meanwhile: run it again"
+    assert told in process.errors().decode()
 
 
 def test_four_pushes_killed_among_them_and_repeated_are_complete(hub, hub_run, command, tmp_path):
@@ -361,8 +433,8 @@ def test_extension_labels_can_be_dropped(tiny_model, encoder, tmp_path):
         shutil.copy(encoder / name, folder)
     parcel = pack_model(folder, "org/m", Details(license="mit"), work, drop_extension_labels=True)
     assert load_file(parcel.files["model.safetensors"])["classifier.weight"].shape[0] == 3
-    assert json.loads(Path(parcel.files["config.json"]).read_text())["extension_labels"] == []
-    assert Path(parcel.files["vocab.txt"]).parent == folder
+    assert json.loads(parcel.files["config.json"])["extension_labels"] == []
+    assert parcel.files["vocab.txt"] == (folder / "vocab.txt").read_bytes()
     card = parcel.card(None)
     assert "saw 2 extension labels; their columns were left out" in card
     assert load_file(folder / "model.safetensors")["classifier.weight"].shape[0] == 5

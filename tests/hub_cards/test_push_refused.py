@@ -200,3 +200,11 @@ def test_without_a_token_nothing_is_sent(hub, command, hub_run, monkeypatch):
     code, out = command(hub_run, "--repo_id", "org/span", "--only", "metric")
     assert code == 2
     assert "hf auth login" in out and "HF_TOKEN" in out
+
+
+@pytest.mark.parametrize("token", ["hf_\u00dcnicode" + "Ab1" * 10, "hf_Ab1\x07" + "Ab1" * 10])
+def test_a_token_that_no_header_may_hold_is_told_and_never_shown(token, hub, command, hub_run, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", token)
+    code, out = command(hub_run, "--repo_id", "org/span", "--only", "metric")
+    assert code == 2 and "HF_TOKEN" in out and "holds a character that no token has; copy it again" in out
+    assert "Ab1" not in out and hub.calls == []
