@@ -51,9 +51,9 @@ def read(file: File, options: Options) -> Placed:
             allowed = '{"data": {…}, "annotations": […]}'
             bad_input(place, f"the task is {show(task)}", allowed=allowed, mend="export the project as JSON")
         name = f"task {show(task['id'])[:40]}" if "id" in task else str(place)
-        for key in _ANNOTATED:
-            if task.get(key) is not None:
-                need_list(task, key, place, "annotations")
+        for kind in _ANNOTATED:
+            if task.get(kind) is not None:
+                need_list(task, kind, place, "annotations")
         if finished:
             given = task.get("annotations", task.get("completions")) or []
             if task.get("predictions"):

@@ -374,5 +374,5 @@ def test_every_recorded_answer_of_the_development_files_is_found_and_parses(name
 @pytest.mark.parametrize("token", ["sk-\u00fcnicode", "sk-a\nb", "sk-a\x07b"])
 def test_a_token_that_no_header_may_hold_is_told_and_never_shown(token, monkeypatch):
     monkeypatch.setenv("MY_TOKEN", token)
-    with pytest.raises(StopRunError, match="^MY_TOKEN holds a character that no token has; copy it again$"):
+    with pytest.raises(StopRunError, match=r"^MY_TOKEN holds a character that no token has; copy it again$"):
         open_client("tgi", model="m", base_url="http://127.0.0.1:9", token_env="MY_TOKEN")
