@@ -276,6 +276,7 @@ def sample(
 def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: Any) -> None:
     """Score a model on an annotated file: micro and macro F1, and every label's."""
     from modeling_knowfree.console import be_quiet
+    from modeling_knowfree.data.rows import visible
     from modeling_knowfree.inference.tag import evaluate as run
 
     be_quiet()
@@ -293,7 +294,7 @@ def evaluate(model: str, data: str, as_json: bool, batch_size: int, **options: A
     click.echo(f"{'label':<{width}}  {'F1':>6}  {'prec':>6}  {'recall':>6}  {'gold':>5}  {'found':>5}")
     for label, row in scores["per_label"].items():
         ratios = "  ".join(f"{row[key] * 100:6.2f}" for key in ("f1", "precision", "recall"))
-        click.echo(f"{label:<{width}}  {ratios}  {row['support']:>5}  {row['predicted']:>5}")
+        click.echo(f"{visible(label):<{width}}  {ratios}  {row['support']:>5}  {row['predicted']:>5}")
 
 
 @cli.command()

@@ -201,6 +201,27 @@ def test_evaluate_prints_a_table_or_json(command, trained, english_rows, tmp_pat
     assert out.splitlines()[-1].split() == ["WILDLIFE", "100.00", "100.00", "100.00", "2", "2"]
 
 
+def test_no_label_of_a_file_or_a_model_moves_the_cursor(command, encoder, english_rows, tmp_path, caplog):
+    escaped = [
+        row | {"entities": [span | {"label": span["label"] + "\x1b[31m"} for span in row["entities"]]}
+        for row in english_rows
+    ]
+    write_rows(tmp_path / "data.jsonl", escaped)
+    training = (
+        "--model_name_or_path",
+        encoder,
+        "--train_file",
+        tmp_path / "data.jsonl",
+        "--output_dir",
+        tmp_path / "m",
+    )
+    with caplog.at_level("INFO"):
+        code, _, _ = command("train", *training, "--max_steps", 1, "--report_to", "none")
+    assert code == 0 and "\x1b" not in caplog.text and "PLACE\ufffd[31m" in caplog.text
+    code, out, err = command("evaluate", "--model", tmp_path / "m", "--data", tmp_path / "data.jsonl")
+    assert code == 0 and "\x1b" not in out + err and "PLACE\ufffd[31m" in out
+
+
 def test_evaluate_refuses_labels_the_model_does_not_know(command, trained, tmp_path):
     write_rows(tmp_path / "data.jsonl", GOOD_ROWS)
     code, _, err = command("evaluate", "--model", trained, "--data", tmp_path / "data.jsonl")

@@ -1,6 +1,7 @@
 """A whole run: subsets, augmentation, every variant trained and scored, the best one laid out for pushing."""
 
 import logging
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -172,13 +173,13 @@ class Run:
                 )
             if subset == "all":
                 subsets[subset] = self.train_rows
-            elif re.fullmatch(r"k\d+", subset):
+            elif re.fullmatch(r"k\d{1,9}", subset):
                 subsets[subset] = k_shot_subsets(self.train_rows, [int(subset[1:])], seed=seed, name=name)[
                     int(subset[1:])
                 ]
-            elif subset.isdecimal():
+            elif re.fullmatch(r"\d{1,9}", subset):
                 subsets[subset] = random_subsets(self.train_rows, [int(subset)], seed=seed, name=name)[int(subset)]
-            elif Path(subset).is_file():
+            elif os.path.isfile(subset):
                 subsets[folder] = read(subset, unit=self.unit, labels=self.settings.labels)
             else:
                 raise InputError(f"subsets: {subset!r} is none; write k5, a number of sentences, all, or name a file")

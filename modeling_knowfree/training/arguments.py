@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -158,7 +159,7 @@ class ModelArguments:
         if width == "auto":
             width, wider = auto_span_width(rows)
             logger.info("max_span_width auto: %d units; %d training spans are wider", width, wider)
-        elif width is not None and not str(width).isdecimal():
+        elif width is not None and not re.fullmatch(r"\d{1,9}", str(width)):
             raise ValueError(f"max_span_width={width!r}: give a number of units, or auto")
         return {**fields, "alpha_cap": self.alpha_cap or None, "max_span_width": None if width is None else int(width)}
 

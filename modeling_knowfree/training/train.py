@@ -12,7 +12,7 @@ from transformers import set_seed
 from ..configuration_knowfree import KnowFreeConfig
 from ..data.inspection import inspect, summary
 from ..data.readers import InputError, read_dataset, read_file, read_rows
-from ..data.rows import Row
+from ..data.rows import Row, visible
 from ..encoders import HUB_IDS
 from ..files import write_whole
 from ..held import held
@@ -69,7 +69,7 @@ def read_splits(data_args: DataArguments, flat: bool) -> dict[str, list[Row]]:
     said = data_args.reading()
     reading = read_file(data_args.train_file, flat=flat, labels=given, **said)
     for line in summary(inspect(reading, data_args.train_file)):
-        logger.info(line)
+        logger.info(visible(line))
     splits["train"] = reading.rows
     labels, unit = given or _labels(splits["train"], data_args.train_file), infer_unit(splits["train"])
     for name, path in (("validation", data_args.validation_file), ("test", data_args.test_file)):

@@ -238,7 +238,7 @@ def read_tag_names(path: Path) -> list[str]:
             by_id = names.get("id2label", names)
             if columns:
                 names = columns.get("ner_tags") or next(iter(columns.values()))
-            elif isinstance(by_id, dict) and all(map(str.isdecimal, by_id)):
+            elif isinstance(by_id, dict) and all(number.isdecimal() and len(number) < 10 for number in by_id):
                 names = [by_id[number] for number in sorted(by_id, key=int)]
             elif isinstance(by_id, dict) and sorted(map(repr, by_id.values())) == sorted(map(repr, range(len(by_id)))):
                 names = sorted(by_id, key=by_id.__getitem__)
