@@ -249,7 +249,7 @@ def pack(
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
-    from knowfree_experiments.run.settings import RUN_FILE
+    from knowfree_experiments.run.settings import LAYING_OUT, RUN_FILE
     from knowfree_hub_cards.details import CARD_FILE, read_details
     from knowfree_hub_cards.parcels import pack_dataset, pack_metric, pack_model, pack_space
 
@@ -266,6 +266,8 @@ def pack(
         raise InputError(f"--repo_id {repo_id}: write OWNER/NAME")
     if run is not None and not run.is_dir():
         raise InputError(f"{run}: no such folder; give the folder of a run, or --model and --augmented")
+    if run is not None and (run / LAYING_OUT).exists():
+        raise InputError(f"{run}: stopped while model/ and augmented/ were laid out; run `knowfree run` again")
 
     def part(option: str, name: str, *, needed: bool) -> Path | None:
         if options[option]:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from modeling_knowfree.files import followed, path_from
 from modeling_knowfree.inference.tag import load_pipeline
 
 from .finishing import finish
-from .settings import AUGMENTED, MODEL
+from .settings import AUGMENTED, LAYING_OUT, MODEL
 
 if TYPE_CHECKING:
     from .cells import Cell
@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 
 
 def lay_out(run: Run, result: Mapping[str, Any]) -> None:
-    """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them. What
-    people decided on the `augmented/` that lay there stays, unless later decisions come with what it learnt from.
+    """Put a cell's model into `model/` and what it learnt from into `augmented/`, as `knowfree push` takes them: both
+    are filled before the first takes its place, and a note tells `push` of a stop between the two. What people decided
+    on the `augmented/` that lay there stays, unless later decisions come with what it learnt from.
 
     Raises:
         StoreError: someone is asking in the augmentation that it learnt from.
@@ -41,24 +42,27 @@ def lay_out(run: Run, result: Mapping[str, Any]) -> None:
     cell = run.cell(result["subset"], result["variant"], result["seed"], result["updates"])
     if not can_load(cell.folder):
         finish(cell, run.test)
-    if not _is_copy(run.folder / MODEL, cell.folder):
-        with _in_place_of(followed(run.folder / MODEL)) as work:
-            _copy(cell.folder, work)
-    target, decided = followed(run.folder / AUGMENTED), run.folder / DECISIONS_FILE
-    if cell.definition.data == "gold" and not cell.definition.pool:
-        _move_if_newer(target / DECISIONS_FILE, decided)
-        shutil.rmtree(_set_aside(target), ignore_errors=True)
-        if decided.exists():
-            logger.info("%s: decided on an augmentation; kept until one is laid out again", decided)
-        return
+    target, decided, note = followed(run.folder / AUGMENTED), run.folder / DECISIONS_FILE, run.folder / LAYING_OUT
+    of_gold = cell.definition.data == "gold" and not cell.definition.pool
     source = run.augmented(cell.subset, cell.variant)
-    with hold(source / STORE_FILE), _in_place_of(target) as work:
-        _copy(source, work)
-        mark_copy(work, target.name, path_from(target, source))
-        _fill_in(run, cell, source, work, target)
+    with nullcontext() if of_gold else hold(source / STORE_FILE), ExitStack() as places:
+        if not _is_copy(run.folder / MODEL, cell.folder):
+            _copy(cell.folder, places.enter_context(_in_place_of(followed(run.folder / MODEL))))
+        if not of_gold:
+            work = places.enter_context(_in_place_of(target))
+            _copy(source, work)
+            mark_copy(work, target.name, path_from(target, source))
+            _fill_in(run, cell, source, work, target)
         _move_if_newer(target / DECISIONS_FILE, decided)
-    _move_if_newer(decided, target / DECISIONS_FILE)
-    decided.unlink(missing_ok=True)
+        note.touch()
+        if of_gold:
+            shutil.rmtree(_set_aside(target), ignore_errors=True)
+    note.unlink()
+    if not of_gold:
+        _move_if_newer(decided, target / DECISIONS_FILE)
+        decided.unlink(missing_ok=True)
+    elif decided.exists():
+        logger.info("%s: decided on an augmentation; kept until one is laid out again", decided)
 
 
 def _fill_in(run: Run, cell: Cell, source: Path, work: Path, target: Path) -> None:

@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from knowfree_experiments.run.laying_out import _in_place_of, lay_out
@@ -109,6 +111,53 @@ def test_what_is_laid_out_is_whole_or_that_of_before(finished, data, tmp_path):
     lay_out(run, result)
     assert {path.name for path in (folder / "augmented").iterdir()} == before.keys()
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("number", range(1, 7))
+def test_a_stop_leaves_a_pair_or_a_word_for_push(number, finished, data, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    run = Run(check_run(data | {"variants": FINISHED}, "test"), folder)
+    of = {result["variant"]: result for result in run.results()}
+    lay_out(run, of["f"])
+    replaced = os.replace
+    left = number
+
+    def stop(source, target):
+        nonlocal left
+        if Path(source).parent == folder or Path(target).parent == folder:
+            left -= 1
+            if not left:
+                raise KeyboardInterrupt
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", stop)
+    with suppress(KeyboardInterrupt):
+        lay_out(run, of["fs"])
+    monkeypatch.undo()
+    assert left <= 0 or number > 4  # two folders, each set aside and put in its place
+    model = folder / "model" / "cell.json"
+    variant = json.loads(model.read_text())["variant"] if model.exists() else None
+    pair = {"f": False, "fs": True}.get(variant) == (folder / "augmented" / "synthetic.jsonl").exists()
+    noted = (folder / ".laying_out").exists()
+    assert noted or (pair and variant == "fs" and number > 4)
+    push = ("push", folder, "--repo_id", "org/m", "--license", "mit", "--dataset_license", "mit", "--dry_run")
+    told = call(*push, code=2 if noted else 0)
+    assert ("stopped while model/ and augmented/ were laid out" in told) == noted
+    lay_out(run, of["fs"])
+    call(*push)
+
+
+def test_a_model_stays_with_its_augmentation_while_the_next_one_is_in_use(finished, data, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    run = Run(check_run(data | {"variants": FINISHED}, "test"), folder)
+    of = {result["variant"]: result for result in run.results()}
+    lay_out(run, of["base"])
+    with hold(folder / "all" / "augmented" / "answers.sqlite"), pytest.raises(StoreError):
+        lay_out(run, of["fs"])
+    assert json.loads((folder / "model" / "cell.json").read_text())["variant"] == "base"
+    assert not (folder / "augmented").exists() and not (folder / ".laying_out").exists()
 
 
 def test_links_to_another_disk_are_followed(finished, data, tmp_path):
