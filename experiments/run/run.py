@@ -4,7 +4,9 @@ import logging
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from augmentation.steps.pool import UNLABELED_FILE, keep_texts
 from augmentation.strategies.melm import RESULT as MELM_FILE
 from augmentation.strategies.melm import open_masked_model
 from modeling_knowfree.data.readers import iterate_rows, read_rows
-from modeling_knowfree.data.rows import InputError, Row, write_rows
+from modeling_knowfree.data.rows import InputError, Row, span_sets, write_rows
 from modeling_knowfree.data.stored import stored_object, stored_rows
 from modeling_knowfree.files import path_from, write_whole
 from modeling_knowfree.training.config import target_labels
@@ -384,9 +386,9 @@ class Run:
 
         Cells of other subsets, variants and seeds count too, as several calls fill one folder, but only while the
         settings of this call would give the same cell (its key) from the rows that lie in the folder; one that they
-        would not is told of and left out, and its folder stays. What cannot be judged counts: a variant that the
-        settings do not define, or a line whose training rows are not here. `updates` of a subset that this call does
-        not train are taken for unchanged where the settings name none.
+        would not is told of and left out, and its folder stays. Of a variant that the settings do not define, or a
+        line whose training rows are not here, only the number of gold rows and the test spans are compared. `updates`
+        of a subset that this call does not train are taken for unchanged where the settings name none.
         """
         order: list[tuple[str, list[Any]]] = [
             ("subset", list(self.subsets)),
@@ -411,13 +413,18 @@ class Run:
 
     def _has_changed(self, result: dict[str, Any]) -> bool:
         subset, variant = result["subset"], result["variant"]
-        if variant not in self.settings.known_variants:
-            return False
         updates = self.settings.updates or self.updates.get(subset, result["updates"])
-        try:
-            return self.cell(subset, variant, result["seed"], updates).key() != result["key"]
-        except FileNotFoundError:
-            return False
+        if variant in self.settings.known_variants:
+            with suppress(FileNotFoundError):
+                return self.cell(subset, variant, result["seed"], updates).key() != result["key"]
+        support = {label: scores["support"] for label, scores in result["per_label"].items() if scores["support"]}
+        gold = self.subsets.get(subset)
+        return (bool(support) and support != self._support) or (gold is not None and len(gold) != result["gold_rows"])
+
+    @cached_property
+    def _support(self) -> dict[str, int]:
+        """How many test spans each label has."""
+        return dict(Counter(label for spans in span_sets(self.test) for _, _, label in spans))
 
     @cached_property
     def _recorded(self) -> dict[tuple[str, str, int, str], dict[str, Any]]:

@@ -224,6 +224,23 @@ def test_several_calls_fill_one_folder_and_what_their_settings_would_not_give_is
     assert (folder / "all" / "base" / "seed-1" / "cell.json").exists()
 
 
+@pytest.mark.parametrize("name", ["test", "train"])
+def test_a_variant_that_is_defined_no_more_is_left_out_once_its_data_have_changed(name, data, tmp_path, caplog):
+    rows = read_rows(data[f"{name}_file"])
+    copy = tmp_path / f"{name}.jsonl"
+    write_rows(copy, rows)
+    settings = data | {f"{name}_file": str(copy), "updates": 1}
+    folder = tmp_path / "run"
+    call(folder, settings | {"variants": ["base", "mine"], "define": {"mine": {"train": {"span_mixer": "none"}}}})
+    call(folder, settings | {"variants": ["base"]})
+    assert [line["variant"] for line in lines_of(folder / "results.jsonl")] == ["base", "mine"]
+    write_rows(copy, rows[:-1])
+    call(folder, settings | {"variants": ["base"]}, "--accept_changes")
+    assert [line["variant"] for line in lines_of(folder / "results.jsonl")] == ["base"]
+    assert "all mine seed 0: left out, settings or data have changed since it was trained" in caplog.messages
+    assert (folder / "all" / "mine" / "seed-0" / "cell.json").exists()
+
+
 def test_what_is_laid_out_is_of_this_call(data, tmp_path):
     settings = data | {"validation_file": None}
     both = planned(settings, tmp_path / "run", variants=["base", "plain"])
