@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fnmatch import fnmatch
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ class Parcel:
         for path, content in self.files.items():
             if isinstance(content, Path) and not path.endswith(LARGE):
                 self.files[path] = content.read_bytes()
+        self.card = cache(self.card)  # of thousands of labels it takes seconds
 
     @property
     def repo_type(self) -> str:

@@ -21,7 +21,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Traine
 from augmentation.llm.answers import AnswerError, parse
 from augmentation.llm.tasks import targets_request
 from augmentation.steps.alignment import UnitText, align_in_order
-from augmentation.steps.annotator import gold_pairs
+from augmentation.steps.annotator import TargetSettings, gold_pairs
 from modeling_knowfree.data.rows import InputError, Row, span_sets
 from modeling_knowfree.metrics import span_scores
 from modeling_knowfree.training.config import target_labels
@@ -171,6 +171,7 @@ def tag_by_model(network: Any, tokenizer: Any, rows: Sequence[Row], told: Mappin
     """The spans of each row, from greedy answers; what is no JSON or has no place in the text counts as nothing, and so
     does a row whose question fills what the model reads."""
     network.eval()
+    labels = TargetSettings(tuple(told["labels"]), ())
     found: list[list[FoundSpan]] = []
     unusable = cut = too_long = 0
     for row in tqdm(rows, desc="tag by LLM", unit="sentence", leave=False):
@@ -197,7 +198,7 @@ def tag_by_model(network: Any, tokenizer: Any, rows: Sequence[Row], told: Mappin
         except AnswerError:
             unusable += 1
             items = []
-        known = [item for item in items if item[1] in told["labels"]]
+        known = [(entity, label) for entity, named in items if (label := labels.label_of(named)) is not None]
         aligned = align_in_order(UnitText.from_tokens(row["tokens"], told["unit"]), known, flat=told["flat"])
         found.append(sorted({(span.start, span.end, span.type, 1.0) for span in aligned.spans}))
     for number, what in (

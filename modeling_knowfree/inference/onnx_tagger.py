@@ -39,17 +39,27 @@ class OnnxTagger:
     Args:
         folder: what `knowfree export` wrote.
         threads: of onnxruntime; by default its own choice.
+
+    Raises:
+        ValueError: a file of the folder is missing or damaged.
     """
 
     def __init__(self, folder: str | Path, threads: int = 0):
         folder = Path(folder)
-        self.config: dict[str, Any] = json.loads((folder / "tagger.json").read_text(encoding="utf-8"))
-        self._tokenizer = _Words(folder / "tokenizer.json", self.config["unk_token"])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self._session = onnxruntime.InferenceSession(
-            str(folder / "model.onnx"), options, providers=onnxruntime.get_available_providers()
-        )
+        providers = onnxruntime.get_available_providers()
+        file = folder / "tagger.json"
+        try:
+            self.config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            unknown = self.config["unk_token"]
+            file = folder / "tokenizer.json"
+            self._tokenizer = _Words(file, unknown)
+            file = folder / "model.onnx"
+            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+        except Exception as error:  # tokenizers raises no other class
+            told = " ".join(str(error).split())
+            raise ValueError(f"{file}: missing or damaged ({told:.200}); export the model again") from error
 
     def __call__(
         self,

@@ -51,6 +51,11 @@ def load_pipeline(model: str, device: str | None = None) -> KnowFreePipeline:
     place = processes().device if device is None else _device(device)
     if not Path(model).is_dir() and (Path(model).exists() or model.count("/") != 1 or model.startswith(("/", "."))):
         raise InputError(f"--model {model}: no such folder; name one that `knowfree train` wrote, or a Hub id")
+    if (Path(model) / "tagger.json").is_file():
+        raise InputError(
+            f"--model {model}: is an export to ONNX; tag with the OnnxTagger of its onnx_tagger.py, or name the folder "
+            "that it was exported from"
+        )
     where = f"--model {model}" + ("" if Path(model).is_dir() else " (no folder here, so a Hub id)")
     while True:
         before = _stamp(model)

@@ -143,6 +143,10 @@ class Says(torch.nn.Module):
         ('[{"entity": "axe", "type": "GEAR"}, {"entity": "snow", "type": "PLACE"}]', [(1, 2, "GEAR"), (4, 5, "PLACE")]),
         ('[{"entity": "snow", "type": "PLACE"}, {"entity": "axe", "type": "GEAR"}]', [(4, 5, "PLACE")]),  # out of order
         ('[{"entity": "axe", "type": "TOOL"}, {"entity": "mule", "type": "GEAR"}]', []),
+        (
+            '[{"entity": "axe", "type": "gear"}, {"entity": "snow", "type": "Place "}]',
+            [(1, 2, "GEAR"), (4, 5, "PLACE")],
+        ),
         ("there is nothing", []),
     ],
 )

@@ -311,7 +311,7 @@ def test_a_server_notices_who_leaves_and_goes_at_once_when_told_twice(trained):
         client.post(f"{url}/tag", json=long)
     with httpx.Client(timeout=0.5) as client, pytest.raises(httpx.ReadTimeout):
         client.post(f"{url}/tag", json=long | {"threshold": 0.4})
-    with httpx.Client(timeout=60) as client:
+    with httpx.Client(timeout=300) as client:
         assert brief(client.post(f"{url}/tag", json={"texts": [TEXT]}).json()["spans"][0]) == FOUND
     with httpx.Client(timeout=0.5) as client, pytest.raises(httpx.ReadTimeout):
         client.post(f"{url}/tag", json=long)

@@ -95,6 +95,24 @@ def test_the_exported_model_gives_the_spans_of_the_pipeline(model, exported, tmp
             assert [span["score"] for span in mine] == pytest.approx([span["score"] for span in theirs], abs=1e-4)
 
 
+@pytest.mark.parametrize("name", ["tagger.json", "tokenizer.json", "model.onnx"])
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "other"])
+def test_a_damaged_file_of_an_export_is_named(exported, name, damage, tmp_path):
+    shutil.copytree(exported, tmp_path / "exported")
+    path = tmp_path / "exported" / name
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "cut": path.read_bytes()[:-100], "other": b"[1]"}[damage])
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}: missing or damaged.*export the model again"):
+        OnnxTagger(tmp_path / "exported", threads=1)
+
+
+def test_commands_that_want_the_model_say_what_an_export_is(exported):
+    with pytest.raises(InputError, match="is an export to ONNX; tag with the OnnxTagger"):
+        load_pipeline(str(exported))
+
+
 def test_half_a_surrogate_pair_is_told_with_its_place(exported):
     with pytest.raises(ValueError, match=r"input 1: character 2 \(U\+D83D\) is half of a surrogate pair"):
         OnnxTagger(exported, threads=1)(["the bear", "a \ud83d"])
