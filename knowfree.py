@@ -488,7 +488,8 @@ def _end_at_once(end: SystemExit) -> NoReturn:
     of a tensor meanwhile is aborted, and the process with it (pytorch/pytorch#190489)."""
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            stream.flush()
     os._exit(end.code if isinstance(end.code, int) else int(end.code is not None))
 
 

@@ -276,7 +276,7 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
 def _without_folders(error: InputError, run: FinishedRun) -> str:
     """An error for a page that others read: where the run and its test file lie is nobody's business."""
     text = str(error).replace(str(run.test_file), run.test_file.name)
-    return re.sub(rf"(?<![\w./-]){re.escape(str(run.folder))}/", "", text)
+    return f" {text}".replace(f" {run.folder}/", " ")[1:]
 
 
 def _beside_paper(run: FinishedRun) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ A fork is a process like any other to be killed, terminated, or one of several t
 interpreter sees (what is imported, the environment as libraries read it when they are) needs a real start.
 """
 
+import atexit
 import logging
 import multiprocessing
 import os
@@ -49,6 +50,7 @@ class Forked:
         sys.stdin, sys.stdout = open(0), open(1, "w")  # noqa: SIM115
         sys.stderr = open(2, "w", buffering=1)  # noqa: SIM115 -- by lines, as any process has it
         logging.getLogger().handlers.clear()  # those of pytest
+        atexit._clear()  # likewise
         # The test's is shared by all its forks: one killed while it draws would hold it for ever.
         tqdm.set_lock(RLock())
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -63,6 +65,7 @@ class Forked:
         except BaseException:  # noqa: BLE001 -- told to the test
             traceback.print_exc()
             code = 1
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else int(code is not None))
@@ -144,10 +147,11 @@ def _one_of(argv: list[str]) -> None:
     import torch
     from accelerate.state import AcceleratorState, PartialState
 
-    AcceleratorState._reset_state(reset_partial_state=True)  # what the test's own process was
-    try:
-        _knowfree(argv)
-    finally:
+    def tell() -> None:
         if torch.distributed.is_initialized():
             sys.stderr.write("still talking\n")
         sys.stderr.write(f"one of {PartialState().num_processes}\n")
+
+    AcceleratorState._reset_state(reset_partial_state=True)  # what the test's own process was
+    atexit.register(tell)
+    _knowfree(argv)
