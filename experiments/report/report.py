@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -255,7 +254,7 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
     except InputError as error:
         return {}, [_without_folders(error, run)] * bool(pairs)
     told = f"bootstrap over {sentences:,} sentences"
-    for subset, variant in tqdm(pairs, desc=told, unit="variant", disable=not (pairs and sys.stderr.isatty())):
+    for subset, variant in tqdm(pairs, desc=told, unit="variant", disable=None if pairs else True):
         cells = [*run.of(subset, variant).values(), *run.of(subset, BASELINE).values()]
         inputs = [f"{RESAMPLES} {LEVEL}", *(str(cell.seed) for cell in cells)]
         files = [run.test_file, *(run.cell_folder(cell) / PREDICTIONS_FILE for cell in cells)]
@@ -276,7 +275,7 @@ def _differences(run: FinishedRun, analyses: Analyses) -> tuple[dict[tuple[str, 
 def _without_folders(error: InputError, run: FinishedRun) -> str:
     """An error for a page that others read: where the run and its test file lie is nobody's business."""
     text = str(error).replace(str(run.test_file), run.test_file.name)
-    return f" {text}".replace(f" {run.folder}/", " ")[1:]
+    return f" {text}".replace(f" {run.folder}/", " ")[1:]  # where a path begins: `run` is a word of errors too
 
 
 def _beside_paper(run: FinishedRun) -> list[dict[str, Any]]:

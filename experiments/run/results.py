@@ -281,9 +281,9 @@ def read_run(folder: Path) -> FinishedRun:
     if not isinstance(settings.get("test_file"), str):
         raise InputError(f"{path}: names no test_file; write `test_file: test.jsonl`, the file the run was scored on")
     if not isinstance(settings.get("called_from", ""), str):
-        told = f"called_from is {settings['called_from']!r}"
         raise InputError(
-            f"{path}: {told}; write the folder where `knowfree run` was called, seen from here, or drop it"
+            f"{path}: called_from is {settings['called_from']!r}; write the folder where `knowfree run` was called, as "
+            "seen from this file, or leave it out"
         )
     return FinishedRun(folder, settings, read_cells(folder / RESULTS_FILE))
 

@@ -18,9 +18,9 @@ RUN_FILE, REPORT_FILE = "run.yaml", "report.html"
 HEADING = "Settings of `knowfree run`"
 NAME = re.compile(r"\w[\w.-]*")
 GOLD_FILE, MODEL, AUGMENTED, CELL_FILE = "gold.jsonl", "model", "augmented", "cell.json"
+"""Names in a run folder: rows of a subset; the model to push; an augmentation; what a cell came to."""
 LAYING_OUT = ".laying_out"
 """Lies in a run folder while `MODEL` and `AUGMENTED` may not belong together."""
-"""Names in a run folder: rows of a subset; the model to push; an augmentation; what a cell came to."""
 
 
 ASKED_FILE = "asked.jsonl"
