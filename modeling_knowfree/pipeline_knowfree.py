@@ -25,6 +25,7 @@ from .units_knowfree import (
     encode_units,
     join_units,
     split_text,
+    tell_unspaced,
 )
 from .windows_knowfree import sentence_ends, windows
 
@@ -342,6 +343,7 @@ class KnowFreePipeline(Pipeline):
             elif isinstance(item, str):
                 offsets = split_text(item, self.model.config.unit) if item.strip() else []
                 documents.append(Document(item, [item[start:end] for start, end in offsets], offsets))
+                tell_unspaced(documents[-1].units, self.model.config.unit)
             else:
                 hint = '; of a data set give one column: KeyDataset(data, "text")' if isinstance(item, dict) else ""
                 raise ValueError(f"input {at}: takes text, got {type(item).__name__}: {item!r:.80}{hint}")

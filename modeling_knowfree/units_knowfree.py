@@ -1,18 +1,21 @@
 """Text to units, units to pieces, sentences to batches."""
 
 import logging
+import re
 import unicodedata
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from numbers import Integral
 from typing import Any
 
 logger = logging.getLogger(__name__)
 IGNORED = -100
 ZERO_WIDTH_SPACE = "\u200b"
+# Thai and Lao, Burmese, Khmer, kana, Han: so much of it at a stretch is no word.
+UNSPACED = re.compile("[\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]{12}")
 
 
 def infer_unit(rows: Iterable[dict[str, Any]]) -> str:
@@ -49,6 +52,20 @@ def split_text(text: str, unit: str) -> list[tuple[int, int]]:
             if category != "Cf" and not character.isspace():
                 units.append((at, at + 1))
     return units
+
+
+def tell_unspaced(units: Iterable[str], unit: str) -> None:
+    """Says, once a process, that text without spaces between words came to a model that counts in words."""
+    if unit == "word" and any(UNSPACED.search(each) for each in units):
+        _tell_unspaced()
+
+
+@cache
+def _tell_unspaced() -> None:
+    logger.warning(
+        "text without spaces between words: the model counts in words, and takes it up to the next mark for one; "
+        "give lists of words instead (is_split_into_words=True, `tokens` in files), or train on tokens of one character"
+    )
 
 
 def join_units(units: Sequence[str], unit: str) -> tuple[str, list[tuple[int, int]]]:

@@ -10,7 +10,7 @@ from augmentation.steps.texts import read_texts
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.encoders import E5, MINILM
 from modeling_knowfree.inference.tag import load_pipeline, tag
-from modeling_knowfree.units_knowfree import join_units, split_text
+from modeling_knowfree.units_knowfree import join_units, split_text, tell_unspaced
 
 BATCH_SIZE = 16
 
@@ -50,6 +50,7 @@ def suggest(
 
     def tokenise(text: str) -> list[str]:
         tokens = [text[start:end] for start, end in split_text(text, unit)]
+        tell_unspaced(tokens, unit)
         written.setdefault(tuple(tokens), text)
         return tokens
 

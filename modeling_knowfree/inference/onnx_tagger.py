@@ -26,6 +26,7 @@ from ..units_knowfree import (
     encode_units,
     join_units,
     split_text,
+    tell_unspaced,
 )
 from ..windows_knowfree import owner, sentence_ends, windows
 
@@ -140,6 +141,7 @@ class OnnxTagger:
             raise ValueError(f"input {at}: takes text, got {type(text).__name__}: {text!r:.80}")
         offsets = split_text(text, unit) if text.strip() else []
         units = [text[start:end] for start, end in offsets]
+        tell_unspaced(units, unit)
         return {"text": text, "offsets": offsets, "units": units, "split": False, "hits": [], "ranges": []}
 
     def _run(self, jobs: Sequence[tuple], threshold: float) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from modeling_knowfree import KnowFreePipeline
+from modeling_knowfree import KnowFreePipeline, units_knowfree
 from modeling_knowfree.data.readers import InputError, read_rows
 from modeling_knowfree.decoding_knowfree import best_first
 from modeling_knowfree.inference import tag as tagging
@@ -177,6 +177,12 @@ def test_a_unit_longer_than_the_encoder_reads_does_not_end_the_rest(tagger, capl
     assert f"{limit + 9} pieces" in caplog.text
     with pytest.raises(ValueError, match="input 0 has"):
         tagger("我" * (limit + 9), overflow="error")
+
+
+def test_text_without_spaces_is_told_of_where_words_are_counted(tagger, caplog):
+    units_knowfree._tell_unspaced.cache_clear()
+    tagger(["left harrow creek", "王小明昨天在上海市場買了三斤豆腐"])
+    assert "text without spaces between words" in caplog.text
 
 
 def test_windows_prefer_the_same_spans_as_one_window(tagger, monkeypatch):

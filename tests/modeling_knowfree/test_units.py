@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from modeling_knowfree import units_knowfree
 from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.units_knowfree import (
     KnowFreeCollator,
@@ -18,6 +19,7 @@ from modeling_knowfree.units_knowfree import (
     join_units,
     span_count,
     split_text,
+    tell_unspaced,
 )
 from modeling_knowfree.windows_knowfree import owner, windows
 from tests.support import SHARED
@@ -50,6 +52,25 @@ def test_units_lie_in_order_and_leave_out_only_what_is_invisible(text, unit):
     assert all(before <= start < end for before, (start, end) in zip(ends, offsets, strict=False))
     left_out = "".join(text[a:b] for a, b in zip(ends, [*(start for start, _ in offsets), len(text)], strict=True))
     assert all(character.isspace() or unicodedata.category(character) == "Cf" for character in left_out)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "told"),
+    [
+        ("王小明昨天在上海市場買了三斤豆腐，回家做菜", "word", 1),
+        ("昨日は上海の市場で豆腐を三丁買って帰りました", "word", 1),
+        ("วันนี้เขาไปตลาดซื้อเต้าหู้", "word", 1),
+        ("我 昨天 在 上海市 买 了 豆腐", "word", 0),
+        ("어제 상하이 시장에서 두부를 샀습니다", "word", 0),
+        ("the Donaudampfschifffahrtsgesellschaft in 上海", "word", 0),
+        ("王小明昨天在上海市場買了三斤豆腐", "character", 0),
+    ],
+)
+def test_text_without_spaces_is_told_of_once_where_words_are_counted(text, unit, told, caplog):
+    units_knowfree._tell_unspaced.cache_clear()
+    for _ in range(2):
+        tell_unspaced([text[start:end] for start, end in split_text(text, unit)], unit)
+    assert caplog.text.count("text without spaces between words") == told
 
 
 @given(st.lists(st.text(min_size=1), min_size=1), st.sampled_from(["character", "word"]))

@@ -8,6 +8,7 @@ from datasets import Dataset
 from knowfree_experiments.suggest import suggest
 
 import knowfree
+from modeling_knowfree import units_knowfree
 from modeling_knowfree.data.formats import WRITERS
 from modeling_knowfree.data.readers import read_rows, write_rows
 
@@ -62,6 +63,13 @@ def test_what_is_written_is_read_back(pool, trained, name):
     if name == "doccano":
         texts = [json.loads(line)["text"] for line in other.read_text(encoding="utf-8").splitlines()]
         assert set(texts) <= set(TEXTS)
+
+
+def test_text_without_spaces_is_told_of_where_words_are_counted(pool, trained, caplog):
+    units_knowfree._tell_unspaced.cache_clear()
+    pool.write_text("王小明昨天在上海市場買了三斤豆腐\n", encoding="utf-8")
+    call(pool, trained, "--number", 1, "--output", pool.parent / "next.jsonl", "--pick", "random")
+    assert "text without spaces between words" in caplog.text
 
 
 def test_texts_of_one_document_keep_their_id_with_a_number(pool, trained):
