@@ -223,9 +223,8 @@ class TiledBand:
                 *(self.by_start[:, first:last], self.by_end[:, met], self.by_offset[:cells]),
             ).flatten(0, 2)  # (B·R·C, D̃)
             inside = self.inside[:, first:last, :cells].flatten()
-            if reach:
-                spare = -(spans.shape[0] - 2 * reach) % self.tile
-                spans, inside = F.pad(spans, (0, 0, 0, spare)), F.pad(inside, (0, spare))
+            spare = -(spans.shape[0] - 2 * reach) % self.tile
+            spans, inside = F.pad(spans, (0, 0, 0, spare)), F.pad(inside, (0, spare))
             yield TiledBlock(spans, spans[reach : spans.shape[0] - reach], inside, self.tile, self.once)
 
     def _plan(self) -> list[tuple[int, int, int]]:

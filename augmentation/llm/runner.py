@@ -18,7 +18,7 @@ from aiolimiter import AsyncLimiter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.wait import wait_random_exponential
 
-from augmentation.llm.answers import AnswerError, parse
+from augmentation.llm.answers import AnswerError, Parsed, parse
 from augmentation.llm.budget import Budget, BudgetReachedError, Purse
 from augmentation.llm.door import cleaned, prose, word
 from augmentation.llm.outcome import Outcome
@@ -137,29 +137,34 @@ class Runner:
         """The outcome of a first request, or the request that has to be sent next for it."""
         model = self.client.model
         current = request
-        sound: Outcome | None = None
+        sound: tuple[Request, Answer, Parsed] | None = None
+        answers: list[Answer] = []
+
+        def usable(request: Request, answer: Answer, parsed: Parsed) -> Outcome:
+            return Outcome(request, answer, parsed, answers=tuple(answers))
 
         def failed(answer: Answer | None, reason: str, kind: str) -> Outcome:
-            return Outcome(current, answer, None, reason, kind, request.key(model))
+            return Outcome(current, answer, None, reason, kind, request.key(model), tuple(answers))
 
         while (answer := self.store.get(current, model)) is not None:
+            answers.append(answer)
             try:
                 if answer.refusal:
                     return failed(answer, f"the model refused: {word(answer.refusal)}", "refusal")
-                return Outcome(current, answer, parse(current.task, answer.text, cut=answer.cut))
+                return usable(current, answer, parse(current.task, answer.text, cut=answer.cut))
             except AnswerError as error:
                 if error.usable is not None:
-                    sound = Outcome(current, answer, error.usable)
+                    sound = current, answer, error.usable
                 if answer.cut:
                     return failed(answer, f"cut at max_tokens={answer.max_tokens}: {error}; raise max_tokens", "cut")
                 if current.reask - request.reask == MAX_REASKS:
                     if sound is not None:
-                        return sound
+                        return usable(*sound)
                     return failed(answer, f"unusable after {MAX_REASKS} re-asks: {error}", "answer")
                 current = reask(current, answer.text, str(error), model=model)
         failure = self.store.failure(request.key(model))
         if failure is not None and failure.kind != "cut":  # a cut answer that is no longer found: max_tokens rose
-            return sound or failed(None, failure.reason, failure.kind)
+            return usable(*sound) if sound else failed(None, failure.reason, failure.kind)
         return current
 
 

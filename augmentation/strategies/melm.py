@@ -20,7 +20,6 @@ from modeling_knowfree.encoders import encoder_path
 
 RESULT = "melm.jsonl"
 TUNING_RATE, DRAWING_RATE = 0.7, 0.5  # of an entity's pieces that are masked (η and μ of the paper)
-CONTEXT_RATE = 0.15
 MOST_PROBABLE = 5
 MOST_PIECES = 512  # of a sentence
 MEND = "melm_model: bert-base-chinese, or any masked language model with its head"
@@ -182,14 +181,9 @@ def _tune(network: Any, tokenizer: Any, lines: Sequence[tuple[list[int], list[in
             longest = max(len(ids) for ids, _, _ in chosen)
             ids = torch.full((len(chosen), longest), tokenizer.pad_token_id)
             rates = torch.zeros(len(chosen), longest)
-            for row, (pieces, owners, tokens) in enumerate(chosen):
+            for row, (pieces, owners, _) in enumerate(chosen):
                 ids[row, : len(pieces)] = torch.tensor(pieces)
-                rates[row, : len(pieces)] = torch.tensor(
-                    [
-                        0.0 if token < 0 else TUNING_RATE if entity >= 0 else CONTEXT_RATE
-                        for entity, token in zip(owners, tokens, strict=True)
-                    ]
-                )
+                rates[row, : len(pieces)] = torch.tensor([TUNING_RATE if entity >= 0 else 0.0 for entity in owners])
             masked = torch.rand(ids.shape, generator=dice) < rates
             if not masked.any():
                 continue

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from augmentation.kept import failed
-from augmentation.llm.dialogue import AllFailedError, Work, answer_all, finished
+from augmentation.llm.dialogue import AllFailedError, Finished, Work, answer_all, finished, replay
 from augmentation.llm.store import Store
 from augmentation.llm.tasks import Example
 from augmentation.session import ProgressLine, charge, client_of, limits_of, runner_of
@@ -32,9 +32,9 @@ class LlmTagging:
     Attributes:
         spans: of each row, `(start, end, label)` in units, sorted.
         numbers: `texts`; `failed` texts without a usable answer; `unaligned` items that have no place in their text;
-            `prompt_tokens`, `completion_tokens` and `usd` of all answers, None where the source does not tell them;
-            `seconds_per_text`: the wall time over the number of those asked in this call, `concurrency` at a time
-            (throughput, no latency), None where all were stored.
+            `prompt_tokens`, `completion_tokens` and `usd` of all answers, those that a re-ask replaced too, None where
+            the source does not tell them; `seconds_per_text`: the wall time over the number of texts asked about in
+            this call, `concurrency` at a time (throughput, no latency), None where all were stored.
     """
 
     spans: list[list[tuple[int, int, str]]]
@@ -87,7 +87,8 @@ def tag_with_llm(
     with Store(store) as answers:
         answers.release_failures()
         runner = runner_of(settings, client, answers, limits)
-        line, before, started = ProgressLine(), answers.counts(), time.perf_counter()
+        asked = sum(not isinstance(replay(work, runner.outcome), Finished) for work in works())
+        line, started = ProgressLine(), time.perf_counter()
         try:
             answer_all(works, runner, lambda progress: line("tag by LLM", progress))
         finally:
@@ -95,8 +96,6 @@ def tag_with_llm(
             charge(budget, runner.purse)
         seconds = time.perf_counter() - started
         done = [finished(work, runner) for work in works()]
-        asked = sum(answers.counts().values()) - sum(before.values())
-    outcomes = [outcome for each in done for outcome in each.outcomes]
     unanswered = [lost for each in done if (lost := failed(each))]
     if rows and len(unanswered) == len(rows):
         reason = unanswered[0][0].error
@@ -107,7 +106,8 @@ def tag_with_llm(
             len(unanswered),
             len(rows),
         )
-    usage = [(o.answer.prompt_tokens, o.answer.completion_tokens) for o in outcomes if o.answer is not None]
+    paid = {each.request.key(client.model): each.answers for one in done for each in one.outcomes}  # twins once
+    usage = [(answer.prompt_tokens, answer.completion_tokens) for answers in paid.values() for answer in answers]
     told = bool(usage) and all(None not in pair for pair in usage)
     prompt, completion = (sum(int(pair[side] or 0) for pair in usage) for side in (0, 1))
     numbers = {

@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from augmentation.settings import COUNTS_FILE
@@ -176,7 +177,7 @@ class Beside:
         tokens: of 1,000 texts, low and high; the estimate of `plan`.
         usd: their price, where the settings have one.
         student_f1: on the test file, mean of the seeds.
-        student_seconds: to tag 1,000 sentences on this machine, loading included; None where nobody measured.
+        student_seconds: to tag 1,000 sentences where the run trained, mean of the seeds; None where nobody measured.
         curve: (texts asked, dev F1), the gold alone first.
     """
 
@@ -222,7 +223,7 @@ def beside_teachers(run: FinishedRun) -> list[Beside]:
                         tokens=(tokens[0], tokens[1]),
                         usd=(usd[0], usd[1]) if usd else None,
                         student_f1=spread([cell.f1 for cell in cells]).mean,
-                        student_seconds=1000 * min(timed) / len(run.test_rows) if timed else None,
+                        student_seconds=1000 * fmean(timed) / len(run.test_rows) if timed else None,
                         curve=_asked_curve(run, subset, variant, told["asked"]),
                     )
                 )

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from modeling_knowfree.training.arguments import (
 )
 from modeling_knowfree.training.command_line import Arguments, parse_arguments
 from modeling_knowfree.training.config import build_config, target_labels
-from modeling_knowfree.training.train import plan_schedule
+from modeling_knowfree.training.train import batches_an_epoch, plan_schedule
 from modeling_knowfree.units_knowfree import infer_unit
 
 from ..baselines.lexicon import AUGMENTATION, PACKAGED
@@ -230,7 +230,7 @@ def check_arguments(settings: RunSettings, variant: str, subsets: Mapping[str, l
     try:
         updates = {"max_steps": settings.updates} if settings.updates else {}
         model_args, data_args, args = _parse(settings, definition, **updates)
-        plan_schedule(data_args, args, len(rows))
+        plan_schedule(data_args, args, len(rows), batches_an_epoch(rows, model_args, args))
         if model_args.max_span_width == "auto":
             model_args.max_span_width = None
         config = build_config(encoder, rows[:1], labels=settings.labels, **model_args.config_fields(rows[:1]))
@@ -273,10 +273,10 @@ def names_of(*kinds: type) -> set[str]:
     return {each.name for kind in kinds for each in fields(kind)}
 
 
-def updates_of_recipe(settings: RunSettings, variant: Variant, rows: int) -> int:
-    """How many updates the recipe wants for so many training sentences."""
-    _, data_args, args = _parse(settings, variant)
-    plan_schedule(data_args, args, rows)
+def updates_of_recipe(settings: RunSettings, variant: Variant, rows: Sequence[Row]) -> int:
+    """How many updates the recipe wants for these training sentences."""
+    model_args, data_args, args = _parse(settings, variant)
+    plan_schedule(data_args, args, len(rows), batches_an_epoch(rows, model_args, args))
     return args.max_steps
 
 

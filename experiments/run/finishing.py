@@ -22,6 +22,7 @@ from modeling_knowfree.data.stored import stored_rows
 from modeling_knowfree.files import write_whole
 from modeling_knowfree.inference.tag import entities_of, load_pipeline, tag
 from modeling_knowfree.metrics import span_scores
+from modeling_knowfree.pipeline_knowfree import KnowFreePipeline
 from modeling_knowfree.training.arguments import KnowFreeTrainingArguments
 from modeling_knowfree.training.checkpoints import whole_checkpoints
 from modeling_knowfree.training.command_line import parse_arguments
@@ -139,14 +140,15 @@ Finished = tuple[float | None, list[list[float]], list[list[dict[str, Any]]]]
 def _finish_span(
     cell: Cell, work: Path, test: list[Row]
 ) -> tuple[float | None, list[list[float]], list[list[dict[str, Any]]], float]:
-    """As `Finished`, and the seconds that tagging the test rows took, loading included."""
+    """As `Finished`, and the seconds that tagging the test rows took."""
     with redirect_stdout(sys.stderr):  # what the Trainer logs
         results = train(_arguments(cell, work))
     state = json.loads((work / "trainer_state.json").read_text(encoding="utf-8"))
     curve = [[entry["step"], entry["eval_f1"]] for entry in state["log_history"] if "eval_f1" in entry]
     _remove_checkpoints(work)
+    pipe = load_pipeline(str(work))  # takes as long for one sentence as for a thousand
     started = time.perf_counter()
-    predicted = list(tag_rows(work, test))
+    predicted = list(_spans(pipe, test))
     seconds = round(time.perf_counter() - started, 2)
     return results.get("validation", {}).get("validation_f1"), curve, predicted, seconds
 
@@ -154,8 +156,12 @@ def _finish_span(
 def tag_rows(model: Path, rows: Sequence[Row], **options: Any) -> Iterator[list[dict[str, Any]]]:
     """The spans that a finished model finds in each row: `start`, `end`, `label`, `score`, `word`; `options`: see
     `tag`."""
+    return _spans(load_pipeline(str(model)), rows, **options)
+
+
+def _spans(pipe: KnowFreePipeline, rows: Sequence[Row], **options: Any) -> Iterator[list[dict[str, Any]]]:
     tokens = ({"tokens": row["tokens"]} for row in rows)
-    for _, spans in tag(load_pipeline(str(model)), tokens, batch_size=BATCH_SIZE, **options):
+    for _, spans in tag(pipe, tokens, batch_size=BATCH_SIZE, **options):
         yield entities_of(spans)
 
 

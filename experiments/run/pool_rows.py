@@ -1,7 +1,9 @@
 """What a cell learns from text without labels (S11): the pool as LLM, gold model or both annotate it, and without what
 a student that did not see a row doubts in it."""
 
+import random
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ SURE, DOUBTFUL = 0.9, 0.1
 """Spans of the gold model: from `SURE` on they count, as much as it is sure; down to `DOUBTFUL` they are left out."""
 DISBELIEVED, INSISTED = 0.05, 0.95
 """Where a student and its teacher disagree strongly: the teacher's span under, the student's own from this score on."""
+LOWEST = 1e-4
+"""What a student finds is asked down to here, so that of what it disbelieves some is believed least."""
 
 Spans = Sequence[Mapping[str, Any]]
 Train = Callable[[Sequence[Row], str], Path]
@@ -60,29 +64,36 @@ def without_disagreement(
 
     Args:
         rows: with the teacher's entities.
-        predicted: by row what the student finds, with `score`, down to `DISBELIEVED`; of two labels of a span the
-            likelier one, which alone says nothing against the other.
+        predicted: by row what the student finds, with `score`, down to `LOWEST`; of two labels of a span the likelier
+            one, which alone says nothing against the other.
         precision: the teacher's by label. Of its spans of a label no larger share than its measured errors is left
-            out, the least believed first: a student that has hardly learnt a label may not silence it.
+            out, the least believed first, of equals some by chance: a student that has hardly learnt a label may not
+            silence it.
 
     Returns:
         The rows, and how many cells were left out.
     """
     scored = [{triple(span): span["score"] for span in spans} for spans in predicted]
-    extents = [{(span["start"], span["end"]): span["score"] for span in spans} for spans in predicted]
+    best: list[dict[tuple[int, int], float]] = [{} for _ in predicted]
+    for likeliest, spans in zip(best, predicted, strict=True):
+        for span in spans:
+            extent = span["start"], span["end"]
+            likeliest[extent] = max(span["score"], likeliest.get(extent, 0.0))
     disbelieved: dict[str, list[tuple[float, int, tuple[int, int, str]]]] = {}
     totals: dict[str, int] = {}
     for at, row in enumerate(rows):
         for span in row["entities"]:
             totals[span["label"]] = totals.get(span["label"], 0) + 1
             score = scored[at].get(triple(span), 0.0)
-            another = 0.0 if score else extents[at].get((span["start"], span["end"]), 0.0)
+            another = best[at].get((span["start"], span["end"]), 0.0)
             if score < DISBELIEVED and not DISBELIEVED <= another < INSISTED:
                 disbelieved.setdefault(span["label"], []).append((score, at, triple(span)))
     out: list[set[tuple[int, int, str]]] = [set() for _ in rows]
+    chance = random.Random(0)
     for label, found in disbelieved.items():
         allowed = int((1 - precision.get(label, 1.0)) * totals[label])
-        for _, at, key in sorted(found)[:allowed]:
+        chance.shuffle(found)
+        for _, at, key in sorted(found, key=itemgetter(0))[:allowed]:
             out[at].add(key)
     cleaned, count = [], 0
     for row, scores, left_out in zip(rows, scored, out, strict=True):
@@ -102,7 +113,7 @@ def cross_fitted(gold: Sequence[Row], pool: Sequence[Row], train: Train) -> list
     for half in (0, 1):
         judged = list(range(half, len(pool), 2))
         judge = train([*gold, *pool[1 - half :: 2]], f"judge-{half + 1}")
-        spans = tag_rows(judge, [pool[at] for at in judged], threshold=DISBELIEVED, decoding="all")
+        spans = tag_rows(judge, [pool[at] for at in judged], threshold=LOWEST, decoding="all")
         for at, one in zip(judged, spans, strict=True):
             found[at] = one
     return found

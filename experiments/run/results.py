@@ -76,7 +76,7 @@ class Result(BaseModel):
         dev_f1: null without a validation file.
         curve: (update, dev F1) pairs; empty without a validation file.
         train_rows: sentences trained on, of which `gold_rows`, `synthetic_rows` and `pool_rows`.
-        tag_seconds: what tagging the test file took, loading the model included.
+        tag_seconds: what tagging the test file took, without loading the model (with it, in lines of before).
         updates: optimizer steps; 0 where nothing is trained.
         llm: where the LLM tagged the test file itself, what that took.
         key: sha256 of everything that shaped the training and its scores.

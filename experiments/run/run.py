@@ -366,16 +366,16 @@ class Run:
             if others and not (folder / name).exists():
                 shutil.copyfile(others[0], folder / name)
 
-    def _most_rows(self, subset: str) -> int:
-        """Sentences of the largest training set of a subset."""
-        gold = len(self.subsets[subset])
-        sizes = [gold]
+    def _most_rows(self, subset: str) -> list[Row]:
+        """The largest training set of a subset."""
+        most = self.subsets[subset]
         for variant in self.settings.all_variants:
             folder = self.augmented(subset, variant)
             files = [synthetic_file(folder)] * (self.settings.known_variants[variant].data == "train")
             files += [folder / "pool.jsonl"] * bool(self.settings.pool_annotator(variant))
-            sizes.append(gold + sum(1 for path in files for _ in stored_rows(path)))
-        return max(sizes)
+            rows = [*self.subsets[subset], *(row for path in files for row in stored_rows(path))]
+            most = max(most, rows, key=len)
+        return most
 
     # the results
 

@@ -86,7 +86,8 @@ def cross_fit(
     Args:
         gold: of the cell, with extension labels where it has them.
         others: its synthetic rows and those of the pool. A synthetic row goes with the fold of its `parent_id`: what
-            was written about a sentence never teaches a model that is scored on it.
+            was written about a sentence never teaches a model that is scored on it. Who annotated the rows knows both
+            folds; where that is the model of the gold, larger shares look better than they are.
         train: trains on rows, under a name, and returns the model's folder.
 
     Returns:

@@ -114,7 +114,7 @@ def _picking_model(run: Run, subset: str, variant: str, number: int) -> Path:
     """The model whose doubts choose the texts of a round: trained on gold, later on what was asked so far too."""
     rows = list(iterate_rows(run.gold(subset)))
     asked = list(stored_rows(run.augmented(subset, variant) / "pool.jsonl")) if number > 1 else []
-    updates = run.settings.updates or updates_of_recipe(run.settings, Variant(), len(rows) + len(asked))
+    updates = run.settings.updates or updates_of_recipe(run.settings, Variant(), [*rows, *asked])
     cell = run.cell(subset, "base", run.settings.seeds[0], updates)
     if not asked and run.settings.updates:
         if cell.result() is None:

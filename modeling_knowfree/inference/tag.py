@@ -191,9 +191,10 @@ def evaluate(
         options: `threshold`, `decoding`, `spans_per_batch`.
 
     Returns:
-        `span_scores` of the file, with `reason` where F1 is 0: why; `unreachable_gold` where gold has labels that the
-        model does not know: how many spans; `cut` where texts were cut into windows: how many `texts`, at how many
-        `sentence_ends`, and in how many places `inside_sentences`. `None` in all but the main process.
+        `span_scores` of the file, with `reason` where F1 is 0: why; `unreachable_gold`, how many gold spans have a
+        label that the model does not know, or are wider than its `max_span_width`, where there are any; `cut` where
+        texts were cut into windows: how many `texts`, at how many `sentence_ends`, and in how many places
+        `inside_sentences`. `None` in all but the main process.
 
     Raises:
         InputError: for a bad model folder or file, or gold of which the model knows no label.
@@ -201,7 +202,7 @@ def evaluate(
     pipe = load_pipeline(model, device)
     config = pipe.model.config
     rows = read_rows(data, unit=config.unit, **{"task": task_of(model), **(reading or {})})
-    unknown = _unknown_labels(rows, config.target_labels, data)
+    _tell_unknown_labels(rows, config.target_labels, data)
     if other := _other_unit(rows, config.unit):
         logger.warning("%s: %s", data, other)
     main = processes().is_main_process
@@ -214,8 +215,8 @@ def evaluate(
     if not main:
         return None
     scores = span_scores(span_sets(rows), predicted)
-    if unknown:
-        scores["unreachable_gold"] = unknown.total()
+    if unreachable := sum(_is_unreachable(span, config) for row in rows for span in row["entities"]):
+        scores["unreachable_gold"] = unreachable
     if cuts:
         scores["cut"] = dict(cuts)
         tell_cuts(cuts, config)
@@ -230,8 +231,14 @@ def task_of(model: str) -> str | None:
     return stored_object(path).get("task") if path.is_file() else None
 
 
-def _unknown_labels(rows: Sequence[Row], labels: Sequence[str], data: str) -> Counter[str]:
-    """Gold labels that the model does not know, with their numbers, told. Raises InputError where it knows none."""
+def _is_unreachable(span: dict[str, Any], config: PreTrainedConfig) -> bool:
+    """Whether the model can never find a gold span."""
+    too_wide = config.max_span_width is not None and span["end"] - span["start"] > config.max_span_width
+    return too_wide or span["label"] not in config.target_labels
+
+
+def _tell_unknown_labels(rows: Sequence[Row], labels: Sequence[str], data: str) -> None:
+    """Says which gold labels the model does not know. Raises InputError where it knows none."""
     gold = Counter(span["label"] for row in rows for span in row["entities"])
     unknown = Counter({label: count for label, count in gold.items() if label not in labels})
     if unknown and len(unknown) == len(gold):
@@ -247,7 +254,6 @@ def _unknown_labels(rows: Sequence[Row], labels: Sequence[str], data: str) -> Co
             gold.total(),
             ", ".join(f"{label} ({count})" for label, count in unknown.most_common(10)),
         )
-    return unknown
 
 
 def _other_unit(rows: Sequence[Row], unit: str) -> str | None:

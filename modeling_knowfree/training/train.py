@@ -183,7 +183,7 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
     splits = read_splits(data_args, flat=model_args.decoding == "flat")
     if data_args.dataset_name and "validation" in splits:
         data_args.validation_file = data_args.dataset_name
-    plan_schedule(data_args, args, len(splits["train"]), _batches(splits["train"], model_args, args))
+    plan_schedule(data_args, args, len(splits["train"]), batches_an_epoch(splits["train"], model_args, args))
 
     set_seed(args.seed)
     tokenizer, model = _load_encoder(model_args, splits["train"], data_args.labels)
@@ -250,8 +250,13 @@ def _trained(
     return results
 
 
-def _batches(rows: list[Row], model_args: ModelArguments, args: KnowFreeTrainingArguments) -> int | None:
-    """How many batches an epoch has where `spans_per_batch` cuts them."""
+def batches_an_epoch(rows: Sequence[Row], model_args: ModelArguments, args: KnowFreeTrainingArguments) -> int | None:
+    """
+    How many batches an epoch has where `spans_per_batch` cuts them; None where it does not.
+
+    Raises:
+        InputError: a `spans_per_batch` below 1, or for several processes; a `max_span_width` that is none.
+    """
     if args.spans_per_batch is None:
         return None
     if args.spans_per_batch < 1:

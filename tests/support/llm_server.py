@@ -216,6 +216,7 @@ class LLMServer:
             "temperature": temperature,
             "turns": len(messages),
             "last": messages[-1]["content"],
+            "prompt_tokens": len(prompt) // 4,
             "authorization": http.headers.get("Authorization"),
             "outcome": "pending",
         }
@@ -236,7 +237,7 @@ class LLMServer:
             text, finish, refusal = self._answer(found, mode, max_tokens)
         valid = finish != "length" and refusal is None and text is not None
         body = (
-            self._chat_body(text, finish, refusal, mode, len(prompt) // 4)
+            self._chat_body(text, finish, refusal, mode, entry["prompt_tokens"])
             if chat
             else self._generate_body(text, finish)
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from knowfree_experiments.report.findings import beside_teachers
-from knowfree_experiments.run.pool_rows import by_gold_model, without_disagreement
+from knowfree_experiments.run.pool_rows import DISBELIEVED, LOWEST, by_gold_model, cross_fitted, without_disagreement
 from knowfree_experiments.run.results import read_run
 from knowfree_experiments.run.settings import check_run
 
@@ -126,6 +126,19 @@ def test_disagreement_is_left_out_up_to_the_measured_errors():
         [],
     ]
     assert count == 3 and cleaned[0]["entities"][0]["weight"] == 0.9
+
+
+def test_equally_disbelieved_spans_do_not_go_by_their_place_in_the_file():
+    rows = [{"id": str(n), "entities": [span(0, "A")]} for n in range(40)]
+    cleaned, count = without_disagreement(rows, [[]] * 40, {"A": 0.5})
+    kept = [at for at, row in enumerate(cleaned) if row["entities"]]
+    assert count == 20 and min(kept) < 10 and kept != list(range(20, 40))
+
+
+def test_students_say_how_little_they_believe(trained, english_rows):
+    found = cross_fitted(english_rows, english_rows, lambda rows, name: trained)
+    scores = [one["score"] for spans in found for one in spans]
+    assert len(found) == len(english_rows) and LOWEST <= min(scores) < DISBELIEVED < max(scores)
 
 
 def test_the_gold_model_gives_soft_targets_where_it_is_sure():

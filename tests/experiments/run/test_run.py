@@ -5,14 +5,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from knowfree_experiments.run.finishing import finish, tag_rows
+from knowfree_experiments.run.cells import updates_of_recipe
+from knowfree_experiments.run.finishing import finish
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import check_run
+from knowfree_experiments.run.variants import Variant
 from transformers import AutoConfig, AutoTokenizer
 
 from augmentation.llm.store_file import hold
 from modeling_knowfree.data.readers import read_rows, write_rows
+from modeling_knowfree.inference.tag import load_pipeline
 from modeling_knowfree.training.arguments import RECIPES, TASK_PRESETS
+from modeling_knowfree.training.train import train
 from tests.support.tiny_run import DEMO, FINISHED, call, lines_of
 
 
@@ -148,6 +152,16 @@ def test_nothing_is_trained_where_all_results_and_rows_are_kept(finished, data, 
         shutil.rmtree(folder / "all" / variant / "seed-0")
     call(folder, data | {"variants": ["base", "fs_gold"], "seeds": [0]})
     assert not any((folder / "all" / variant / "seed-0").exists() for variant in ("base", "fs_gold"))
+
+
+def test_a_run_trains_as_many_updates_as_train_does_where_batches_are_cut_by_their_cost(data, tmp_path):
+    given = data["train"] | {"num_train_epochs": 1, "spans_per_batch": 60, "eval_steps": None}
+    settings = check_run(data | {"train": given, "updates": None}, "test")
+    rows = read_rows(settings.train_file)
+    files = {"train_file": settings.train_file, "output_dir": str(tmp_path / "out")}
+    train(files | {"model_name_or_path": settings.model_name_or_path} | given)
+    trained = json.loads((tmp_path / "out" / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+    assert updates_of_recipe(settings, Variant(), rows) == trained > len(rows) / 8
 
 
 def test_a_line_without_its_model_outlives_a_call_with_other_settings(data, tmp_path):
@@ -294,11 +308,11 @@ def test_line_breaks_of_unicode_in_a_token_and_a_test_file_edited_meanwhile(data
     assert finish(cell, run.test)["train_rows"] == 8
     assert cell.result()
 
-    def edit_and_tag(*arguments):
+    def edit_and_load(*arguments):
         write_rows(test_file, [row | {"entities": []} for row in run.test])
-        return tag_rows(*arguments)
+        return load_pipeline(*arguments)
 
-    monkeypatch.setattr("knowfree_experiments.run.finishing.tag_rows", edit_and_tag)
+    monkeypatch.setattr("knowfree_experiments.run.finishing.load_pipeline", edit_and_load)
     finish(cell, run.test)
     assert cell.result() is None
 

@@ -12,7 +12,7 @@ from transformers import AlbertConfig, AlbertModel, AutoTokenizer
 from augmentation.llm.recorded import RecordedClient
 from modeling_knowfree.data.readers import read_rows, write_rows
 from tests.conftest import row
-from tests.support.llm_server import LLMServer
+from tests.support.llm_server import Faults, LLMServer
 from tests.support.tiny_run import call, lines_of, tiny_settings
 
 
@@ -108,6 +108,17 @@ def test_texts_that_a_server_failed_on_are_asked_again(asked, tmp_path):
         before = server.requests
         call(tmp_path / "run", asked | {"augment": there}, "--variants", "llm_zero")
         assert server.requests == before
+
+
+def test_what_was_paid_counts_the_answers_that_a_re_ask_replaced(asked, tmp_path):
+    faults = Faults(seed=1, sticky_malformed=0.5)
+    with LLMServer(RecordedClient(asked["augment"]["answers"]), faults=faults) as server:
+        there = {"client": "hub", "base_url": f"{server.url}/v1", "model": "m"}
+        call(tmp_path / "run", asked | {"augment": there}, "--variants", "llm_zero")
+        sent = [entry["prompt_tokens"] for entry in server.log if entry["task"] == "targets"]
+    [line] = lines_of(tmp_path / "run" / "results.jsonl")
+    assert 0 < line["llm"]["failed"] < line["llm"]["texts"] == 6 < len(sent)
+    assert line["llm"]["prompt_tokens"] == sum(sent)
 
 
 def test_the_llm_is_told_what_the_labels_mean(asked, tmp_path):

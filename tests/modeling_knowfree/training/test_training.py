@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 import subprocess
 
 import pytest
@@ -373,6 +374,17 @@ def test_training_on_a_gpu_in_bf16(trainer):
     learner = trainer(CHINESE, max_steps=150, use_cpu=False, bf16=True)
     learner.train()
     assert learner.evaluate()["eval_f1"] == 1.0
+
+
+def test_evaluate_counts_gold_that_the_model_can_never_find(trained, tmp_path):
+    narrow = tmp_path / "narrow"
+    shutil.copytree(trained, narrow)
+    config = json.loads((narrow / "config.json").read_text(encoding="utf-8"))
+    (narrow / "config.json").write_text(json.dumps(config | {"max_span_width": 2}), encoding="utf-8")
+    spans = [(1, 4, "PLACE"), (5, 7, "TIME"), (0, 1, "VERB")]
+    write_rows(tmp_path / "gold.jsonl", [row("left harrow creek trailhead at 5 am .", *spans)])
+    assert evaluate(str(narrow), str(tmp_path / "gold.jsonl"))["unreachable_gold"] == 2
+    assert evaluate(str(trained), str(tmp_path / "gold.jsonl"))["unreachable_gold"] == 1
 
 
 def test_labels_that_training_sentences_lack_are_unreachable_or_named(encoder, english_rows, tmp_path, caplog):
