@@ -234,13 +234,18 @@ class KnowFreeConfig(PretrainedConfig):
 
     @property
     def max_pieces(self) -> int | None:
-        """Longest input of the encoder in pieces, special ones included; `None` where its positions have no end."""
-        limit = getattr(self.encoder_config, "max_position_embeddings", None)
-        if limit is None or limit <= 0:
-            return None
-        if self.encoder_config.model_type in _POSITIONS_AFTER_PADDING:
-            limit -= self.encoder_config.pad_token_id + 1
-        return limit
+        """Of `encoder_config`."""
+        return max_pieces(self.encoder_config)
+
+
+def max_pieces(encoder: PretrainedConfig) -> int | None:
+    """Longest input of an encoder in pieces, special ones included; `None` where its positions have no end."""
+    limit = getattr(encoder, "max_position_embeddings", None)
+    if limit is None or limit <= 0:
+        return None
+    if encoder.model_type in _POSITIONS_AFTER_PADDING:
+        limit -= encoder.pad_token_id + 1
+    return limit
 
 
 # Encoders of the RoBERTa family number positions from pad_token_id + 1.

@@ -30,7 +30,7 @@ def sentence_ends(text: str, offsets: Sequence[tuple[int, int]]) -> list[int]:
         Unit indices, ascending: a sentence ends before each; the last is L.
     """
     total, depth = len(offsets), 0
-    paired = _is_paired(text)
+    paired = is_balanced(text, _OPENING, _CLOSING)
     has_capitals = any(character.isupper() for character in text)
     units = [text[start:end] for start, end in offsets]
     found: list[int] = []
@@ -89,13 +89,13 @@ def _is_full_stop(text: str, start: int, end: int, has_capitals: bool) -> bool:
     return not (len(before) == 1 and before.isascii() and before.isalpha()) and before not in _ABBREVIATIONS
 
 
-def _is_paired(text: str) -> bool:
+def is_balanced(text: str, opening: Sequence[str], closing: Sequence[str]) -> bool:
     """Whether every quote and bracket that opens is closed in order; if not, they say nothing about sentences."""
     stack: list[int] = []
     for character in text:
-        if character in _OPENING:
-            stack.append(_OPENING.index(character))
-        elif character in _CLOSING and (not stack or stack.pop() != _CLOSING.index(character)):
+        if character in opening:
+            stack.append(opening.index(character))
+        elif character in closing and (not stack or stack.pop() != closing.index(character)):
             return False
     return not stack
 

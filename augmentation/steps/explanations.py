@@ -15,7 +15,7 @@ from augmentation.llm.tasks import explained_as
 from augmentation.steps.alignment import fold
 from augmentation.steps.annotator import SWAPPED
 from modeling_knowfree.units_knowfree import join_units, split_text
-from modeling_knowfree.windows_knowfree import SENTENCE_MARKS, WIDE_STOP, is_point
+from modeling_knowfree.windows_knowfree import SENTENCE_MARKS, WIDE_STOP, is_balanced, is_point
 
 Span = tuple[int, int, str]
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~).*$")
@@ -85,7 +85,7 @@ def split_sentences(paragraph: str, language: str) -> list[str]:
         if "".join("".join(found).split()) == "".join(paragraph.split()):  # ♬ and others stand for marks inside pysbd
             return found
     marked = _with_curly_quotes(paragraph)
-    balanced = _is_balanced(marked)
+    balanced = is_balanced(marked, _OPENING, _CLOSING)
     sentences, start, depth = [], 0, 0
     for match in _BORDERS.finditer(marked):
         mark = match.group()
@@ -113,17 +113,6 @@ def _with_curly_quotes(text: str) -> str:
         return text
     turns = cycle("“”")
     return re.sub('"', lambda _: next(turns), text)
-
-
-def _is_balanced(text: str) -> bool:
-    """Whether every quote and bracket that opens is closed in order; if not, they say nothing about sentences."""
-    stack = []
-    for char in text:
-        if char in _OPENING:
-            stack.append(_CLOSING[_OPENING.index(char)])
-        elif char in _CLOSING and (not stack or stack.pop() != char):
-            return False
-    return not stack
 
 
 _CLITIC = re.compile(r"(n['’]t|['’](?:s|re|ve|ll|d|m))$", re.IGNORECASE)

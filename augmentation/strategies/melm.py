@@ -13,7 +13,7 @@ from typing import Any
 
 from augmentation.llm.dialogue import Work
 from augmentation.strategies.seeds import Asking, SeedSentence, Strategy
-from modeling_knowfree.configuration_knowfree import KnowFreeConfig
+from modeling_knowfree.configuration_knowfree import max_pieces
 from modeling_knowfree.data.lines import read_lines
 from modeling_knowfree.data.rows import InputError, write_rows
 from modeling_knowfree.encoders import encoder_path
@@ -106,7 +106,7 @@ def make_sentences(asking: Asking, seeds: Sequence[SeedSentence], tokenizer: Any
                 if names[label]:
                     table[tokenizer.convert_tokens_to_ids(marker(label))] = table[names[label]].mean(0)
         network.to(device)
-        room = min(MOST_PIECES, tokenizer.model_max_length, KnowFreeConfig(network.config).max_pieces or MOST_PIECES)
+        room = min(MOST_PIECES, tokenizer.model_max_length, max_pieces(network.config) or MOST_PIECES)
         lines = [linearise(seed, tokenizer, room) for seed in seeds]
         _tune(network, tokenizer, list(filter(_has_entity, lines)), asking.seed)
         network.eval()

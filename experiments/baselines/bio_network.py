@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import DataCollatorForTokenClassification, PreTrainedConfig, PreTrainedModel
 
-from modeling_knowfree import KnowFreeConfig
+from modeling_knowfree.configuration_knowfree import max_pieces
 from modeling_knowfree.data.formats.schemes import spans_of_tags
 from modeling_knowfree.data.rows import Row, triple
 from modeling_knowfree.training.features import loss_weight
@@ -87,7 +87,7 @@ def bio_features(rows: Sequence[Row], tokenizer, config) -> list[dict[str, Any]]
     """Rows to `{"input_ids", "labels", "loss_weights"}`; what the encoder cannot read at once is cut off, and
     told."""
     features = []
-    for row, pieces in beginnings(rows, tokenizer, KnowFreeConfig(config).max_pieces):
+    for row, pieces in beginnings(rows, tokenizer, max_pieces(config)):
         tags = [OUTSIDE] * pieces.num_units
         for span in row["entities"]:
             tags[span["start"]] = f"B-{span['label']}"
@@ -140,7 +140,7 @@ def tag(
     def unlabelled(tokens: Sequence[str], pieces: Pieces) -> dict[str, list[int]]:
         return _feature(pieces, [0] * len(tokens))
 
-    limit = KnowFreeConfig(config).max_pieces
+    limit = max_pieces(config)
     for parts in batches_of_parts(rows, tokenizer, limit, unlabelled, batch_size, silent):
         columns, sure = _best_tags(network, collate([part.feature for part in parts]))
         for i, part in enumerate(parts):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from modeling_knowfree.configuration_knowfree import KnowFreeConfig
+from modeling_knowfree.configuration_knowfree import KnowFreeConfig, max_pieces
 from modeling_knowfree.data.rows import InputError, Row
 from modeling_knowfree.loading import load_config
 from modeling_knowfree.training.tokenizer import load_tokenizer
@@ -129,7 +129,7 @@ def fitting_prompt(labels: Sequence[str], implicit: Sequence[str], encoder: str)
     Raises:
         InputError: the names of the targets alone need more.
     """
-    tokenizer, most = load_tokenizer(encoder, "character"), KnowFreeConfig(load_config(encoder)).max_pieces
+    tokenizer, most = load_tokenizer(encoder, "character"), max_pieces(load_config(encoder))
     for kept in range(len(implicit), -1, -1):
         prompt, masks = prompt_of([*labels, *implicit[:kept]], tokenizer)
         if most is None or len(prompt) <= most // 2:
