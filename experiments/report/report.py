@@ -23,22 +23,14 @@ from ..run.results import PREDICTIONS_FILE, RESULTS_FILE, FinishedRun, Result, r
 from ..run.settings import GOLD_FILE, REPORT_FILE
 from ..run.variants import BASELINE
 from .analyses import Analyses, extension_logits, sentence_map
+from .augmentations import augmentations, label_merges, losses
 from .charts import Chart, Point, line_chart
 from .comparison import LEVEL, RESAMPLES, Difference, Spread, compare, spread
-from .findings import (
-    Beside,
-    augmentations,
-    beside_teachers,
-    best_on_dev,
-    challenger,
-    disagreement,
-    label_merges,
-    label_scores,
-    losses,
-    scores,
-)
+from .disagreement import disagreement
 from .markdown import inert
 from .paper import beside as beside_paper
+from .scores import best_on_dev, challenger, label_scores, scores
+from .teachers import Beside, beside_teachers
 
 EXAMPLES = 5
 HEATMAP_LABELS = 30

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from knowfree_experiments.report.findings import beside_teachers
+from knowfree_experiments.report.teachers import beside_teachers
 from knowfree_experiments.run.pool_rows import DISBELIEVED, LOWEST, by_gold_model, cross_fitted, without_disagreement
 from knowfree_experiments.run.results import read_run
 from knowfree_experiments.run.settings import check_run

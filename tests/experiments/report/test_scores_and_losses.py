@@ -2,14 +2,9 @@
 
 import json
 
-from knowfree_experiments.report.findings import (
-    best_on_dev,
-    challenger,
-    disagreement,
-    label_merges,
-    label_scores,
-    losses,
-)
+from knowfree_experiments.report.augmentations import label_merges, losses
+from knowfree_experiments.report.disagreement import disagreement
+from knowfree_experiments.report.scores import best_on_dev, challenger, label_scores
 
 from modeling_knowfree.data.readers import write_rows
 from tests.support.run_folder import CELLS, make_run
