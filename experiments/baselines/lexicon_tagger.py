@@ -10,7 +10,8 @@ from modeling_knowfree.configuration_knowfree import KnowFreeConfig
 from modeling_knowfree.data.rows import Row
 
 from .crf_head import FLAT_ONLY, CrfNetwork
-from .lexicon import AUGMENTATION, Lexicon, check_characters, read_lexicon, word_table
+from .lexicon import AUGMENTATION, Lexicon, check_characters, read_lexicon
+from .vector_table import word_table
 
 MOST_WORDS_OF_A_UNIT = 5
 

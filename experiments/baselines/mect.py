@@ -16,8 +16,9 @@ from modeling_knowfree.data.rows import InputError, Row
 
 from .crf_head import CrfHead
 from .lattice import LatticeLayer, LatticePositions, lattice_sides, lattice_spans
-from .lexicon import UNKNOWN, VectorTable
+from .lexicon import UNKNOWN
 from .lexicon_tagger import LexiconTagger
+from .vector_table import VectorTable
 
 MOST_PARTS = 6
 FIRST_PART = 2  # row of the table, behind padding and `UNKNOWN`

@@ -31,7 +31,8 @@ from modeling_knowfree.units_knowfree import infer_unit, join_units
 
 from ..baselines.bio_tagging import predict_bio, train_bio
 from ..baselines.tagger import predict_tagger, train_tagger
-from .cells import Cell, names_of, shaping_arguments
+from .arguments import names_of, shaping_arguments
+from .cells import Cell
 from .results import PREDICTIONS_FILE
 from .settings import CELL_FILE
 

@@ -40,7 +40,8 @@ from modeling_knowfree.training.sampling import k_shot_subsets, random_subsets
 from modeling_knowfree.training.train import tell_unknown
 from modeling_knowfree.units_knowfree import infer_unit
 
-from .cells import Cell, check_arguments, updates_of_recipe
+from .arguments import check_arguments, updates_of_recipe
+from .cells import Cell
 from .finishing import finish
 from .own_folder import check_own, write_settings
 from .results import RESULTS_FILE, best_over_seeds, usable_results

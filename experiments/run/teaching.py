@@ -22,7 +22,7 @@ from modeling_knowfree.data.stored import stored_object, stored_rows
 from modeling_knowfree.files import path_from
 from modeling_knowfree.units_knowfree import join_units
 
-from .cells import updates_of_recipe
+from .arguments import updates_of_recipe
 from .finishing import finish, fit
 from .settings import ASKED_FILE
 from .variants import Variant

@@ -20,7 +20,8 @@ from modeling_knowfree.data.rows import Row, write_rows
 from modeling_knowfree.data.stored import stored_object, stored_rows
 from modeling_knowfree.files import sha256_of, write_whole
 
-from .cells import Cell, shaping_arguments
+from .arguments import shaping_arguments
+from .cells import Cell
 from .fingerprints import encoder_fingerprint
 from .finishing import finish, fit, tag_rows
 from .laying_out import can_load

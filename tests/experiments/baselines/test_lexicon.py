@@ -4,13 +4,12 @@ from knowfree_experiments.baselines.lattice import LatticeAttention, LatticePosi
 from knowfree_experiments.baselines.lexicon import (
     UNKNOWN,
     Lexicon,
-    VectorTable,
     read_lexicon,
-    word_table,
     words_of_rows,
 )
 from knowfree_experiments.baselines.lexicon_tagger import MOST_WORDS_OF_A_UNIT, words_of_units
 from knowfree_experiments.baselines.mect import MOST_PARTS, RadicalCnn, over_words, parts_of
+from knowfree_experiments.baselines.vector_table import VectorTable, word_table
 
 from modeling_knowfree.data.rows import InputError
 from tests.conftest import row

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from knowfree_experiments.run.cells import updates_of_recipe
+from knowfree_experiments.run.arguments import updates_of_recipe
 from knowfree_experiments.run.finishing import finish
 from knowfree_experiments.run.run import Run
 from knowfree_experiments.run.settings import check_run

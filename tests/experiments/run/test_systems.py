@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from knowfree_experiments.run.cells import shaping_arguments
+from knowfree_experiments.run.arguments import shaping_arguments
 from knowfree_experiments.run.results import PREDICTIONS_FILE
 from knowfree_experiments.run.settings import check_run
 from knowfree_experiments.run.variants import LEXICON_TAGGERS, VARIANTS
