@@ -172,15 +172,16 @@ def distance_bucket(offset: Tensor) -> Tensor:
 
 
 def relations_of(span_labels: Tensor, length: int) -> Tensor:
-    """Gold spans `[B, S, 3]` to relations `[B, L, L]`. Of two labels on one span the later column stands."""
+    """Gold spans `[B, S, 3]`, padded with -100, to relations `[B, L, L]`. Of two labels on one span the later column
+    stands."""
+    start, end, column = span_labels.unbind(-1)  # (B, S) each
+    word = torch.arange(length, device=span_labels.device)
+    leads = ((word >= start.unsqueeze(-1)) & (word < end.unsqueeze(-1) - 1)).any(1)  # (B, L): to the next word
     grid = span_labels.new_full((len(span_labels), length, length), NONE)
-    for sentence, spans in enumerate(span_labels.tolist()):
-        for start, end, column in spans:
-            if start >= 0:
-                for word in range(start, end - 1):
-                    grid[sentence, word, word + 1] = NEXT
-                grid[sentence, end - 1, start] = FIRST_TAIL_HEAD + column
-    return grid
+    grid.diagonal(1, 1, 2).masked_fill_(leads[:, :-1], NEXT)
+    tail_head = (end - 1).clamp(min=0) * length + start.clamp(min=0)
+    found = torch.where(start >= 0, FIRST_TAIL_HEAD + column, NONE)
+    return grid.flatten(1).scatter_reduce(1, tail_head, found, "amax").view_as(grid)
 
 
 def decode(relation: Tensor, probability: Tensor) -> list[Span]:
