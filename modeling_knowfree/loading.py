@@ -19,7 +19,7 @@ _PICKLES = ("pytorch_model.bin", "pytorch_model-*.bin", "*.pt", "*.pth", "*.ckpt
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "tokenizer.model.v3")
 _POOLS_PADDING = ("funnel",)
 _WITHOUT_VOCABULARY = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
-_NAME_ANOTHER = "name an encoder (BERT, RoBERTa, XLM-R, DeBERTa, ELECTRA, ModernBERT, …)"
+NAME_ANOTHER = "name an encoder (BERT, RoBERTa, XLM-R, DeBERTa, ELECTRA, ModernBERT, …)"
 # What training replaces or leaves out anyway: a checkpoint without it is whole.
 _NOT_NEEDED = ("pooler.",)
 
@@ -69,11 +69,11 @@ def load_encoder_config(name: str) -> PretrainedConfig:
     """
     config = load_config(name)
     if config.is_encoder_decoder or getattr(type(config), "is_encoder_decoder", False):
-        raise InputError(f"{name}: {config.model_type} is an encoder-decoder; {_NAME_ANOTHER}")
+        raise InputError(f"{name}: {config.model_type} is an encoder-decoder; {NAME_ANOTHER}")
     if config.model_type in _POOLS_PADDING:
         raise InputError(
             f"{name}: {config.model_type} pools padding with the text, so that scores would depend on the batch; "
-            f"{_NAME_ANOTHER}"
+            f"{NAME_ANOTHER}"
         )
     return config
 
@@ -94,7 +94,7 @@ def load_tokenizer(name: str, **options: Any):
     if folder.is_dir() and not has_vocabulary(folder):
         told = folder / "tokenizer_config.json"
         if told.is_file() and stored_object(told).get("tokenizer_class") in _WITHOUT_VOCABULARY:
-            raise InputError(f"{name}: its tokenizer, of characters or bytes, has no fast form; {_NAME_ANOTHER}")
+            raise InputError(f"{name}: its tokenizer, of characters or bytes, has no fast form; {NAME_ANOTHER}")
         raise InputError(
             f"{name}: has no tokenizer; copy the encoder's there: "
             'AutoTokenizer.from_pretrained("<encoder>").save_pretrained("<folder>")'
@@ -128,8 +128,8 @@ def load_encoder(name: str, config: PretrainedConfig, auto: Any = AutoModel, *, 
             f"{name}: {len(missing)} weights are missing, such as {missing[0]}; name a folder or Hub id "
             f"that holds a whole {config.model_type} model"
         )
-    if getattr(model, "pooler", None) is not None:  # of a bare encoder; nothing here reads it
-        model.pooler = None
+    if getattr(model, "pooler", None) is not None:  # of a bare encoder; nothing here reads it, but some call it
+        model.pooler = torch.nn.Identity()
     return model
 
 

@@ -162,7 +162,7 @@ class KnowFreeModel(KnowFreePreTrainedModel):
         super().__init__(config)
         self.encoder = AutoModel.from_config(config.encoder_config)
         if getattr(self.encoder, "pooler", None) is not None:
-            self.encoder.pooler = None
+            self.encoder.pooler = nn.Identity()  # some encoders call it, whoever reads it
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:

@@ -161,8 +161,8 @@ def encode_units(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int 
             kept, with a warning.
 
     Raises:
-        ValueError: for a tokenizer that cannot say which unit a piece came from, or that knows neither a unit nor an
-            unknown piece.
+        ValueError: for a tokenizer that cannot say which unit a piece came from, or that knows neither a unit nor any
+            special piece.
     """
     if not tokenizer.is_fast:
         raise ValueError(
@@ -175,14 +175,21 @@ def encode_units(tokenizer, sentences: Sequence[Sequence[str]], max_pieces: int 
     for at, (pieces, units) in enumerate(zip(encoded, sentences, strict=True)):
         silent = set(range(len(units))).difference(pieces.unit_ids)
         if silent:
-            if tokenizer.unk_token is None:
+            stand_in = unknown_piece(tokenizer)
+            if stand_in is None:
                 unit = units[min(silent)]
-                raise ValueError(f"unit {min(silent)} ({unit!r}) has no pieces, and the tokenizer has no unk_token")
-            spoken = [tokenizer.unk_token if i in silent else unit for i, unit in enumerate(units)]
+                raise ValueError(f"unit {min(silent)} ({unit!r}) has no pieces, and the tokenizer has no special piece")
+            spoken = [stand_in if i in silent else unit for i, unit in enumerate(units)]
             encoded[at] = _encode(tokenizer, [spoken])[0]
     if max_pieces is None:
         return encoded
     return [_shorten_units(pieces, units, max_pieces) for pieces, units in zip(encoded, sentences, strict=True)]
+
+
+def unknown_piece(tokenizer) -> str | None:
+    """What stands for a unit without pieces: the unknown piece, or of a tokenizer without one another special piece."""
+    names = ("unk_token", "mask_token", "pad_token", "eos_token", "sep_token")
+    return next((piece for name in names if (piece := getattr(tokenizer, name, None)) is not None), None)
 
 
 def _shorten_units(pieces: Pieces, units: Sequence[str], max_pieces: int) -> Pieces:

@@ -53,7 +53,7 @@ class Pcbert(Lebert):
         size = config.encoder_config.hidden_size
         self.parent = nn.ModuleDict({"encoder": AutoModel.from_config(config.encoder_config)})
         if getattr(self.parent["encoder"], "pooler", None) is not None:
-            self.parent["encoder"].pooler = None  # type: ignore[assignment]
+            self.parent["encoder"].pooler = torch.nn.Identity()
         self.occurs = nn.Linear(size, 1)
         self.attention = nn.Linear(size, size, bias=False)
         self.mixed_norm = nn.LayerNorm(size)

@@ -17,6 +17,7 @@ from .. import decoding_knowfree, units_knowfree, windows_knowfree
 from ..data.rows import InputError
 from ..files import as_os_error
 from ..modeling_knowfree import KnowFreeForTokenClassification
+from ..units_knowfree import unknown_piece
 from .cells import TILE, CellScores
 from .onnx_tagger import plan_cells
 from .tag import load_pipeline
@@ -39,10 +40,12 @@ def export_onnx(model: str, output: Path, int8: bool = False) -> Path:
     Args:
         model: folder or Hub id of a KnowFREE model.
         output: the new folder; it appears whole or not at all.
-        int8: weights of the linear layers in 8 bits, activations quantised as they come.
+        int8: weights of the linear layers in 8 bits, activations quantised as they come, a batch at once: scores move
+            in the fourth digit with what is beside a text.
 
     Raises:
-        InputError: no such model, a folder that exists, or a tokenizer without `tokenizer.json`.
+        InputError: no such model, a folder that exists, a tokenizer without `tokenizer.json`, or an encoder that the
+            exporter cannot follow.
     """
     if output.exists():
         raise InputError(f"{output}: exists; allowed: a new folder; mend: name another one, or remove it")
@@ -73,7 +76,7 @@ def export_onnx(model: str, output: Path, int8: bool = False) -> Path:
             "reach": network.mixer.reach,
             "tile": TILE,
             "pad_token_id": pipe.tokenizer.pad_token_id or 0,
-            "unk_token": pipe.tokenizer.unk_token,
+            "unk_token": unknown_piece(pipe.tokenizer),
             "int8": int8,
         }
         (folder / "tagger.json").write_text(json.dumps(about, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
@@ -126,6 +129,11 @@ def _export_graph(network: KnowFreeForTokenClassification, path: Path) -> None:
                 external_data=False,
                 verbose=False,
             )
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError) as error:
+        kind, why = network.config.encoder_config.model_type, " ".join(str(error.__cause__ or error).split())
+        raise InputError(
+            f"{kind}: PyTorch's exporter cannot follow this encoder: {why:.200}; serve it with PyTorch"
+        ) from error
     finally:
         loud.setLevel(level)
 

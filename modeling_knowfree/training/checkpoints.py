@@ -20,6 +20,7 @@ from ..data.stored import stored_object
 from ..files import as_os_error, lock_of, sync
 
 WORK_FOLDER = ".unfinished"  # in the output folder: what is being written, and what is being deleted
+ARGUMENTS_FILE = "training_args.json"
 _CONFIG = "config.json"
 # What must be equal for the weights and the optimizer of a checkpoint to fit a model.
 _SHAPING = (
@@ -27,7 +28,9 @@ _SHAPING = (
     *("attention_window", "span_mixer", "cnn_depth", "width_embedding_size", "formulation", "pooling"),
     *("unit_votes", "tag_weight", "extension_tag_weight"),
 )
-
+# Of the training, what its optimizer keeps from the checkpoint, whatever is given; of the data, how long they are.
+_KEPT_BY_THE_OPTIMIZER = ("learning_rate", "head_learning_rate", "weight_decay")
+_OF_THE_DATA = ("train_lengths",)
 
 _SHAPING_THE_ENCODER = tuple(
     "model_type vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size".split()
@@ -301,10 +304,11 @@ def _lacking(checkpoint: Path) -> list[str]:
     return lacking
 
 
-def check_fits(checkpoint: str, config: Any) -> None:
+def check_fits(checkpoint: str, config: Any, args: TrainingArguments) -> None:
     """
     Raises:
-        InputError: the checkpoint was trained as another model than `config` describes.
+        InputError: the checkpoint was trained as another model than `config` describes, on sentences of other lengths,
+            or at other rates than those of `args`.
     """
     path = Path(checkpoint) / _CONFIG
     if not path.exists():
@@ -313,7 +317,11 @@ def check_fits(checkpoint: str, config: Any) -> None:
     was = KnowFreeConfig().to_dict() | stored_object(path)
     now = json.loads(config.to_json_string(use_diff=False))
     of_encoders = ((was["encoder_config"] or {}, now["encoder_config"], name) for name in _SHAPING_THE_ENCODER)
-    for before, here, name in (*((was, now, name) for name in _SHAPING), *of_encoders):
+    file = Path(checkpoint) / ARGUMENTS_FILE
+    told = stored_object(file) if file.exists() else {}  # older ones do not say
+    of_data = ((was, now, name) for name in _OF_THE_DATA if was.get(name))
+    of_rates = ((told, args.to_sanitized_dict(), name) for name in _KEPT_BY_THE_OPTIMIZER if name in told)
+    for before, here, name in (*((was, now, name) for name in _SHAPING), *of_encoders, *of_data, *of_rates):
         if before.get(name) != here.get(name):
             raise InputError(
                 f"--resume_from_checkpoint {checkpoint}: was trained with {name} {json.dumps(before.get(name))[:100]}, "

@@ -26,6 +26,7 @@ from .config import build_config, build_model, target_labels
 from .features import Features, build_features, unknown_labels
 from .joining import JoiningCollator, mark_open_ended
 from .lora import add_lora, check_lora_fits
+from .padding import check_padding
 from .progress import show_lines
 from .tokenizer import load_tokenizer, lost_capitals
 from .trainer import KnowFreeTrainer
@@ -129,6 +130,8 @@ def plan_schedule(
         an_epoch = math.ceil((batches or sentences / args.train_batch_size) * args.train_batch_size / per_step)
         epochs = math.ceil(an_epoch * args.num_train_epochs)
         args.max_steps = max(data_args.min_steps, epochs)
+    if args.warmup_steps < 1 and args.warmup_steps * args.max_steps < 1:
+        args.warmup_steps = 0  # Trainer would make one update of it, at a rate of 0
     evaluates = bool(data_args.validation_file)
     if not evaluates and args.eval_strategy != "no":
         raise InputError(
@@ -190,7 +193,7 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
     if args.lora_rank:
         add_lora(model, args.lora_rank, str(origin["model_name_or_path"]))
     if resume:
-        check_fits(resume, model.config)
+        check_fits(resume, model.config, args)
         check_lora_fits(resume, args.lora_rank)
     features = {
         name: build_features(rows, tokenizer, model.config, beta=args.beta if name == "train" else 1.0)
@@ -303,7 +306,9 @@ def _load_encoder(model_args: ModelArguments, rows: list[Row], labels: list[str]
             raise InputError(f"arguments: {error}") from error
         check_vocabulary(tokenizer, config.encoder_config, where)
         config.tokenizer_size = len(tokenizer)
-        return tokenizer, build_model(folder, config, rows, model_args.start_bias)
+        model = build_model(folder, config, rows, model_args.start_bias)
+    check_padding(model, tokenizer, rows, where)
+    return tokenizer, model
 
 
 def _name(strategy: Any) -> str:

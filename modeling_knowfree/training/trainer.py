@@ -19,7 +19,7 @@ from ..metrics import span_scores
 from .arguments import KnowFreeTrainingArguments
 from .averaging import WeightAverage
 from .batching import CostBatches
-from .checkpoints import SafeCheckpoints
+from .checkpoints import ARGUMENTS_FILE, SafeCheckpoints
 from .features import count_unknown
 from .lora import ADAPTER, has_lora, load_checkpoint, merged_state, save_adapter
 
@@ -196,7 +196,7 @@ class KnowFreeTrainer(SafeCheckpoints):
             super()._save(output_dir, state_dict)
         (folder / TRAINING_ARGS_NAME).unlink(missing_ok=True)  # a pickle; the same as JSON instead
         if self.args.should_save:
-            (folder / "training_args.json").write_text(json.dumps(self.args.to_sanitized_dict(), indent=2) + "\n")
+            (folder / ARGUMENTS_FILE).write_text(json.dumps(self.args.to_sanitized_dict(), indent=2) + "\n")
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         unwrapped = self.accelerator.unwrap_model(model or self.model)

@@ -1,13 +1,17 @@
 """Any AutoModel encoder will do: tiny ones of each family, made here."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerFast
 
 from modeling_knowfree import KnowFreeConfig, KnowFreeForTokenClassification
+from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.training.config import build_config, build_model
 from modeling_knowfree.training.features import build_features
+from modeling_knowfree.training.padding import check_padding
 from modeling_knowfree.units_knowfree import KnowFreeCollator, encode_units
 from tests.conftest import WORDS, row
 
@@ -20,6 +24,12 @@ FAMILIES = {
     "deberta-v2": {**SIZES, "relative_attention": True, "pos_att_type": ["p2c", "c2p"]},
     "modernbert": {**SIZES, "global_attn_every_n_layers": 2, "pad_token_id": 0},
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "vocab_size": 90},
+}
+
+
+REFORMER = {
+    **{"axial_pos_shape": [2, 4], "axial_pos_embds_dim": [16, 16], "attn_layers": ["local", "local"]},
+    **{"local_attn_chunk_length": 4, "attention_head_size": 8, "feed_forward_size": 48},
 }
 
 
@@ -77,6 +87,38 @@ def test_an_encoder_reads_max_pieces_and_not_one_more(family, more):
         model(ids[:, :-1], torch.ones_like(ids[:, :-1]), units[:, :-1], torch.tensor([config.max_pieces]))
         with pytest.raises((IndexError, RuntimeError)):
             model(ids, torch.ones_like(ids), units, torch.tensor([config.max_pieces + 1]))
+
+
+@pytest.mark.parametrize(
+    ("family", "more", "told"),
+    [
+        ("bert", {}, None),
+        ("convbert", {}, "padding counts in convbert, so that scores would depend on the batch; name an encoder"),
+        ("fnet", {}, "padding counts in fnet"),
+        ("modernbert", {"pad_token_id": 0, "global_attn_every_n_layers": 2}, None),
+        ("reformer", REFORMER, "reformer cannot read these sentences: .*axial_pos_shape.*name an encoder"),
+        ("squeezebert", {"embedding_size": 32}, None),  # calls its pooler, whoever reads it
+    ],
+)
+def test_an_encoder_in_which_padding_counts_or_that_cannot_read_is_refused(family, more, told, encoder):
+    torch.manual_seed(0)
+    tokenizer = AutoTokenizer.from_pretrained(encoder)
+    sizes = {**SIZES, "vocab_size": len(tokenizer), **more}
+    config = KnowFreeConfig(encoder_config=AutoConfig.for_model(family, **sizes), head_size=8, span_size=20)
+    model = KnowFreeForTokenClassification(config)
+    rows = [row("left harrow creek"), row("the bear left harrow creek trailhead at 5 am and the old axe")]
+    before = torch.get_rng_state()
+    with pytest.raises(InputError, match=f"--model_name_or_path x: {told}") if told else nullcontext():
+        check_padding(model, tokenizer, rows, "--model_name_or_path x")
+    assert torch.equal(torch.get_rng_state(), before) and model.training
+
+
+def test_a_unit_without_pieces_has_another_special_piece_where_none_is_unknown(byte_level):
+    tokenizer = AutoTokenizer.from_pretrained(byte_level, unk_token=None)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Replace("\0", "")
+    assert tokenizer.unk_token is None
+    (pieces,) = encode_units(tokenizer, [["left", "\0", "harrow"]])
+    assert [pieces.input_ids[at] for at, unit in enumerate(pieces.unit_ids) if unit == 1] == [tokenizer.mask_token_id]
 
 
 @pytest.fixture

@@ -287,6 +287,17 @@ def test_what_cannot_be_resumed_is_refused_by_name(undisturbed, command_line, tm
         "was trained with span_mixer .*local_attention.*, this run has .*none",
         *("--resume_from_checkpoint", str(undisturbed / "checkpoint-3"), "--span_mixer", "none"),
     )
+    for name, now in (("head_learning_rate", 0.01), ("weight_decay", 0.5)):
+        refused(
+            rf"was trained with {name} [\d.e-]+, this run has {now}",
+            *("--resume_from_checkpoint", str(undisturbed / "checkpoint-3"), f"--{name}", str(now)),
+        )
+    other = tmp_path / "other" / "checkpoint-3"  # of other sentences
+    shutil.copytree(undisturbed / "checkpoint-3", other)
+    config = json.loads((other / "config.json").read_text(encoding="utf-8"))
+    lengths = config["train_lengths"] | {"max": 99}
+    (other / "config.json").write_text(json.dumps(config | {"train_lengths": lengths}))
+    refused("was trained with train_lengths .*99.*, this run has", "--resume_from_checkpoint", str(other))
     older = tmp_path / "older" / "checkpoint-3"  # of a version that had no votes of units
     shutil.copytree(undisturbed / "checkpoint-3", older)
     config = json.loads((older / "config.json").read_text(encoding="utf-8"))
