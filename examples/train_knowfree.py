@@ -18,7 +18,7 @@ from modeling_knowfree import KnowFreePipeline
 from modeling_knowfree.data.readers import read_rows
 from modeling_knowfree.encoders import encoder_path
 from modeling_knowfree.training.arguments import KnowFreeTrainingArguments, recipe_for
-from modeling_knowfree.training.config import build_config, build_model, target_labels
+from modeling_knowfree.training.config import auto_extension_schedule, build_config, build_model, target_labels
 from modeling_knowfree.training.features import build_features
 from modeling_knowfree.training.tokenizer import load_tokenizer
 from modeling_knowfree.training.trainer import KnowFreeTrainer
@@ -71,6 +71,7 @@ def main() -> None:
         head_learning_rate=recipe["head_learning_rate"],
         warmup_steps=recipe["warmup_steps"],
         weight_decay=recipe["weight_decay"],
+        extension_schedule=auto_extension_schedule(rows),
         per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=32,
         eval_strategy="steps" if dev else "no",

@@ -237,7 +237,9 @@ class KnowFreeTrainingArguments(TrainingArguments):
         spans_per_batch (`int`, *optional*): most spans a device works on at once, padding counted; batches then hold
             sentences of about one length, at most `per_device_train_batch_size` of them, and fewer where they are long;
             what `join_sentences` adds to a sentence is not counted.
-        extension_schedule (`str`): `constant`; or `fade`: the extension labels' weights fall in a line to 0 at the end.
+        extension_schedule (`str`): `constant`; `first`: extension labels are learnt in the first third of the updates,
+            there without the limit of `extension_budget`, and the targets alone after it; or `auto`, which `train`
+            decides by the rows (`config.auto_extension_schedule`).
         join_sentences (`float`): this share of the sentences that no mark closes is seen between parts of others in
             each epoch (`joining.py`). 0: none, the paper's letter.
         average_last (`float`): the model is the mean of the weights over this share of the updates, the last ones; a
@@ -261,7 +263,11 @@ class KnowFreeTrainingArguments(TrainingArguments):
         metadata={"help": "Most spans in a batch: sentences of one length together, fewer where they are long."},
     )
     extension_schedule: str = field(
-        default="constant", metadata={"help": "Weights of the extension labels over training: constant or fade."}
+        default="constant",
+        metadata={
+            "help": "Extension labels all along within their budget (constant), or in the first third of the updates "
+            "alone and without it (first); auto: first where every sentence is gold."
+        },
     )
     join_sentences: float = field(
         default=0.0,
@@ -290,8 +296,8 @@ class KnowFreeTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self):
-        if self.extension_schedule not in ("constant", "fade"):
-            raise ValueError(f"extension_schedule={self.extension_schedule!r}: choose constant or fade")
+        if self.extension_schedule not in ("auto", "constant", "first"):
+            raise ValueError(f"extension_schedule={self.extension_schedule!r}: choose auto, constant or first")
         if not 0 <= self.average_last < 1:
             raise ValueError(f"average_last={self.average_last}: give a share of the updates from 0 to below 1")
         if not 0 <= self.join_sentences <= 1:
@@ -327,6 +333,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "warmup_steps": 0.1,
         "alpha_cap": 1.0,
         "extension_budget": 1.0,
+        "extension_schedule": "auto",
         "start_bias": "prior",
         "unit_votes": True,
         "tag_weight": 1.0,
@@ -342,6 +349,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "warmup_steps": 0.1,
         "alpha_cap": 0.0,
         "extension_budget": 0.0,
+        "extension_schedule": "constant",
         "start_bias": "none",
         "unit_votes": False,
         "tag_weight": 0.0,

@@ -135,6 +135,13 @@ def train_lengths(rows: Iterable[Row], unit: str) -> dict[str, int]:
     }
 
 
+def auto_extension_schedule(rows: Iterable[Row]) -> str:
+    """`extension_schedule` for these training rows: `first` where all are gold, which are learnt by heart before a
+    hundred other labels are; `constant` where synthetic sentences or texts of a pool are among them."""
+    gold = all(not row.get("synthetic") and row.get("source") != "pool" for row in rows)
+    return "first" if gold else "constant"
+
+
 def build_config(
     model_name_or_path: str,
     rows: Sequence[Row],

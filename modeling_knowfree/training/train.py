@@ -22,7 +22,7 @@ from ..windows_knowfree import inner_window
 from .arguments import DataArguments, KnowFreeTrainingArguments, ModelArguments
 from .checkpoints import check_fits, checkpoint_to_resume
 from .command_line import parse_arguments
-from .config import build_config, build_model, target_labels
+from .config import auto_extension_schedule, build_config, build_model, target_labels
 from .features import Features, build_features, unknown_labels
 from .joining import JoiningCollator, mark_open_ended
 from .lora import add_lora, check_lora_fits
@@ -187,6 +187,8 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
     if data_args.dataset_name and "validation" in splits:
         data_args.validation_file = data_args.dataset_name
     plan_schedule(data_args, args, len(splits["train"]), batches_an_epoch(splits["train"], model_args, args))
+    if args.extension_schedule == "auto":
+        args.extension_schedule = auto_extension_schedule(splits["train"])
 
     set_seed(args.seed)
     tokenizer, model = _load_encoder(model_args, splits["train"], data_args.labels)

@@ -24,6 +24,7 @@ from .features import count_unknown
 from .lora import ADAPTER, has_lora, load_checkpoint, merged_state, save_adapter
 
 logger = logging.getLogger(__name__)
+EXTENSION_SHARE = 1 / 3  # of the updates, in which `extension_schedule="first"` learns extension labels
 
 
 class KnowFreeTrainer(SafeCheckpoints):
@@ -43,18 +44,18 @@ class KnowFreeTrainer(SafeCheckpoints):
             self.add_callback(self.average)
 
     def training_step(self, model, *args, **kwargs):
-        """One step; with `extension_schedule="fade"` the extension labels weigh less at each, nothing at the end: their
-        weights, the limit of their loss, and what their words as tags count."""
+        """One step; with `extension_schedule="first"` extension labels have no limit in the first third of the updates,
+        and no weight after it, nor have their words as tags."""
         config: Any = getattr(self.accelerator.unwrap_model(model), "config", None)  # a tagger with a CRF has none
-        if not getattr(config, "extension_weights", None) or self.args.extension_schedule == "constant":
+        if not getattr(config, "extension_weights", None) or self.args.extension_schedule != "first":
             return super().training_step(model, *args, **kwargs)
         names = ("extension_weights", "extension_limit", "extension_tag_weight")
         kept = {name: getattr(config, name) for name in names}
-        left = 1 - self.state.global_step / max(1, self.state.max_steps)
-        config.extension_weights = [left * weight for weight in kept["extension_weights"]]
-        config.extension_tag_weight *= left
-        if config.extension_limit is not None:
-            config.extension_limit *= left
+        if self.state.global_step < EXTENSION_SHARE * self.state.max_steps:
+            config.extension_limit = None
+        else:
+            config.extension_weights = [0.0] * len(kept["extension_weights"])
+            config.extension_tag_weight = 0.0
         try:
             return super().training_step(model, *args, **kwargs)
         finally:

@@ -1,14 +1,17 @@
-"""What happens over the updates: the mean of the last weights, extension labels that fade."""
+"""What happens over the updates: the mean of the last weights, extension labels that come first."""
+
+import json
 
 import pytest
 import torch
 from transformers import AutoTokenizer, TrainerCallback, set_seed
 
-from modeling_knowfree.data.readers import InputError
+from modeling_knowfree.data.readers import InputError, write_rows
 from modeling_knowfree.training.arguments import KnowFreeTrainingArguments
 from modeling_knowfree.training.command_line import parse_arguments
-from modeling_knowfree.training.config import build_config, build_model
+from modeling_knowfree.training.config import auto_extension_schedule, build_config, build_model
 from modeling_knowfree.training.features import build_features
+from modeling_knowfree.training.train import train
 from modeling_knowfree.training.trainer import KnowFreeTrainer
 from modeling_knowfree.units_knowfree import KnowFreeCollator
 
@@ -81,17 +84,19 @@ def test_averaging_leaves_training_itself_alone(trained_with):
     torch.testing.assert_close(plain.after, averaged.after)
 
 
-def test_extension_labels_fade_out_and_the_saved_weights_stay(trained_with):
+def test_extension_labels_come_first_and_the_saved_weights_stay(trained_with):
     constant, at_constant = trained_with()
-    faded, at_fade = trained_with(extension_schedule="fade")
+    first, at_first = trained_with(extension_schedule="first")
     targets = len(constant.model.config.target_labels)
-    torch.testing.assert_close(at_constant.after[0], at_fade.after[0])  # the first update has them whole
-    moved = [(run.after[-1] - run.after[-2])[targets:].abs().mean() for run in (at_fade, at_constant)]
-    assert moved[0] < moved[1]
-    assert faded.model.config.extension_weights == constant.model.config.extension_weights
+    still = [[not torch.equal(b[targets:], a[targets:]) for a, b in zip(run.after, run.after[1:], strict=False)]
+             for run in (at_constant, at_first)]  # fmt: skip
+    assert all(still[0])
+    moved = [(run.after[-1] - run.after[1])[targets:].abs().mean() for run in (at_first, at_constant)]
+    assert moved[0] < moved[1]  # what AdamW's momentum carries on
+    assert first.model.config.extension_weights == constant.model.config.extension_weights
 
 
-def test_all_that_extension_labels_bring_fades(trained_with):
+def test_all_that_extension_labels_bring_is_learnt_first(trained_with):
     class Loss(TrainerCallback):
         def on_step_begin(self, args, state, control, model=None, **kwargs):
             assert model.config.extension_limit == limit and model.config.extension_tag_weight == weight
@@ -100,7 +105,7 @@ def test_all_that_extension_labels_bring_fades(trained_with):
     limit, weight = 0.5, 0.25
     config = trainer.model.config
     config.extension_limit, config.extension_tag_weight = limit, weight
-    trainer.args.extension_schedule, seen = "fade", []
+    trainer.args.extension_schedule, seen = "first", []
     forward = trainer.model.forward
 
     def watched(*args, **kwargs):
@@ -110,10 +115,26 @@ def test_all_that_extension_labels_bring_fades(trained_with):
 
     trainer.model.forward = watched
     trainer.add_callback(Loss())
-    trainer.args.max_steps = 4
+    trainer.args.max_steps = 6
     trainer.train()
     whole = sum(config.extension_weights)
-    assert seen == [pytest.approx((limit * left, weight * left, whole * left)) for left in (1, 0.75, 0.5, 0.25)]
+    assert seen == [(None, weight, whole)] * 2 + [(limit, 0.0, 0.0)] * 4
+
+
+def test_the_rows_decide_the_schedule_unless_it_is_given(encoder, english_rows, tmp_path):
+    rows = with_extensions(english_rows, 10)
+    assert auto_extension_schedule(rows) == "first"
+    assert auto_extension_schedule([*rows, rows[0] | {"synthetic": True}]) == "constant"
+    assert auto_extension_schedule([*rows, rows[0] | {"source": "pool"}]) == "constant"
+    assert [parse_arguments(NEEDED | {"preset": name})[2].extension_schedule for name in ("small", "paper")] == [
+        "auto",
+        "constant",
+    ]
+    write_rows(tmp_path / "rows.jsonl", rows)
+    given = {"model_name_or_path": str(encoder), "train_file": str(tmp_path / "rows.jsonl"), "max_steps": 1}
+    train(given | {"output_dir": str(tmp_path / "out"), "report_to": "none", "use_cpu": True})
+    told = json.loads((tmp_path / "out" / "training_args.json").read_text(encoding="utf-8"))
+    assert told["extension_schedule"] == "first"
 
 
 @pytest.mark.parametrize("setting", [{"extension_schedule": "linear"}, {"average_last": 1.0}, {"average_last": -0.1}])
