@@ -265,8 +265,7 @@ class KnowFreeTrainingArguments(TrainingArguments):
     extension_schedule: str = field(
         default="constant",
         metadata={
-            "help": "Extension labels all along within their budget (constant), or in the first third of the updates "
-            "alone and without it (first); auto: first where every sentence is gold."
+            "help": "When extension labels are learnt: constant, first (third of the updates) or auto (by the rows)."
         },
     )
     join_sentences: float = field(

@@ -105,7 +105,8 @@ def test_the_first_loss_is_that_of_knowing_how_rare_labels_are(first_batch):
 
 @pytest.mark.parametrize("labels", [10, 60, 200])
 def test_extension_columns_do_not_drown_the_targets(labels, first_batch):
-    """What reaches the encoder at the first update: from the extension columns at most as much as from the targets."""
+    """At the first update no extension column's gradient is half as large again as the largest of the targets', without
+    a budget; within it none is larger, and all together reach the encoder with at most as much."""
     rows = with_extensions([{**each, "extensions": []} for each in long_rows()], labels)
     options = {name: getattr(parse_arguments(NEEDED)[0], name) for name in ("extension_budget", "min_extension_count")}
     model, batch = first_batch(rows, **options)
@@ -115,6 +116,11 @@ def test_extension_columns_do_not_drown_the_targets(labels, first_batch):
         model(**batch).loss.backward()
         return torch.cat([p.grad.flatten() for p in model.knowfree.encoder.parameters() if p.grad is not None])
 
+    limit, model.config.extension_limit = model.config.extension_limit, None
+    gradient()  # as in the first updates of `extension_schedule="first"`
+    columns = model.classifier.weight.grad.norm(dim=1)
+    assert columns[3:].max() <= 1.5 * columns[:3].max()
+    model.config.extension_limit = limit
     both, weights = gradient(), model.config.extension_weights
     columns = model.classifier.weight.grad.norm(dim=1)
     assert columns[3:].max() <= columns[:3].max()
