@@ -8,7 +8,8 @@ import torch
 from ..data.rows import InputError, Row
 from ..loading import NAME_ANOTHER
 from ..modeling_knowfree import KnowFreeForTokenClassification
-from ..units_knowfree import KnowFreeCollator, encode_units
+from ..units_knowfree import KnowFreeCollator, cut, encode_units
+from ..windows_knowfree import windows
 
 SHORT, LONG = 16, 64  # units of the two sentences read, at most
 TOLERANCE = 1e-3
@@ -30,13 +31,16 @@ def check_padding(model: KnowFreeForTokenClassification, tokenizer: Any, rows: S
     by_length = sorted((row["tokens"] for row in rows), key=len)
     short = by_length[0][:SHORT]
     sentences = [short, max(by_length[-1], 3 * short, key=len)[:LONG]]
-    encoded = encode_units(tokenizer, sentences, model.config.max_pieces)
+    most = model.config.max_pieces
+    encoded = [cut(each, *windows(each, most, 0)[0]) for each in encode_units(tokenizer, sentences, most)]
     collate, training = KnowFreeCollator(tokenizer.pad_token_id or 0), model.training
     with torch.no_grad(), torch.random.fork_rng():
         model.eval()
         try:
             alone, beside = (
-                model.knowfree(**collate([vars(pieces) for pieces in some])).last_hidden_state[0, : len(short)]
+                model.knowfree(**collate([vars(pieces) for pieces in some])).last_hidden_state[
+                    0, : encoded[0].num_units
+                ]
                 for some in (encoded[:1], encoded)
             )
         except (RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:

@@ -106,7 +106,7 @@ def test_an_encoder_in_which_padding_counts_or_that_cannot_read_is_refused(famil
     sizes = {**SIZES, "vocab_size": len(tokenizer), **more}
     config = KnowFreeConfig(encoder_config=AutoConfig.for_model(family, **sizes), head_size=8, span_size=20)
     model = KnowFreeForTokenClassification(config)
-    rows = [row("left harrow creek"), row("the bear left harrow creek trailhead at 5 am and the old axe")]
+    rows = [row("left harrow creek"), row("zzzzzzzzz " * 60)]  # of which no encoder here reads the whole
     before = torch.get_rng_state()
     with pytest.raises(InputError, match=f"--model_name_or_path x: {told}") if told else nullcontext():
         check_padding(model, tokenizer, rows, "--model_name_or_path x")

@@ -432,8 +432,8 @@ def test_baselines_are_trained_with_what_the_run_says(data, tmp_path):
     ]
     assert told[0].items() >= given.items()
     different = {name for name in told[0] if told[0][name] != told[1].get(name)}
-    # max_steps wins over num_train_epochs; what joins sentences belongs to the span model
-    assert different == {"output_dir", "num_train_epochs", "join_sentences"}
+    # max_steps wins over num_train_epochs; sentences are joined for the span model, extension labels learnt by it
+    assert different == {"output_dir", "num_train_epochs", "join_sentences", "extension_schedule"}
 
 
 def test_a_folder_of_other_data_is_refused(finished, data, tmp_path):
