@@ -28,7 +28,7 @@ def check_padding(model: KnowFreeForTokenClassification, tokenizer: Any, rows: S
         InputError: the encoder cannot read them, or padding counts in it, so that scores would depend on the batch.
     """
     kind = model.config.encoder_config.model_type
-    by_length = sorted((row["tokens"] for row in rows), key=len)
+    by_length = sorted((row["tokens"] for row in rows if row["tokens"]), key=len)
     short = by_length[0][:SHORT]
     sentences = [short, max(by_length[-1], 3 * short, key=len)[:LONG]]
     most = model.config.max_pieces
