@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, state_of
+from augmentation.settings import COUNTS_FILE, RESULTS, STATE_FILE, Settings, asked_of, state_of
 from modeling_knowfree.data.rows import InputError
 from modeling_knowfree.data.stored import stored_in, stored_object
 from modeling_knowfree.files import write_whole
@@ -25,16 +25,17 @@ def _digest(state: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
-def record_state(folder: Path, state: dict[str, Any], *, written: bool = False) -> None:
+def record_state(folder: Path, state: dict[str, Any], written: Settings | None = None) -> None:
     """Note in `state.json` which input and settings a run goes by; `results` there is the digest of those that the
-    results beside it were made from, which are these where they are `written`."""
+    results beside it were made from, and `asked` how answers were got, which are these where they are `written`."""
     path = folder / STATE_FILE
     if written:
-        state = state | {"results": _digest(state)}
+        state = state | {"results": _digest(state), "asked": asked_of(folder, written)}
     elif path.is_file() and (folder / COUNTS_FILE).is_file():
         with stored_in(path):
             before = stored_object(path)
             state = state | {"results": before.get("results") or _digest(before)}
+            state |= {"asked": before["asked"]} if "asked" in before else {}
     write_whole(path, json.dumps(state, ensure_ascii=False, indent=1) + "\n")
 
 
@@ -101,12 +102,20 @@ def recount(folder: Path) -> None:
 
 
 def is_finished(folder: Path, settings: Settings) -> bool:
-    """Whether all results of these settings are there, none of them shorter than it was written."""
+    """Whether all results of these settings and answers are there, none of them shorter than it was written."""
     try:
         check_results(folder)
         if _shorter(folder):
             return False
         state = stored_object(folder / STATE_FILE)
-        return {part: state.get(part) for part in ("input", "settings")} == state_of(folder, settings)
+        same = {part: state.get(part) for part in ("input", "settings")} == state_of(folder, settings)
+        return same and not asked_otherwise(folder, settings)
     except InputError:
         return False
+
+
+def asked_otherwise(folder: Path, settings: Settings) -> list[str]:
+    """What of `asked_of` has changed since the results in a folder were written; nothing where it was not noted."""
+    path = folder / STATE_FILE
+    before = stored_object(path).get("asked", {}) if path.is_file() else {}
+    return [name for name, value in asked_of(folder, settings).items() if before.get(name, value) != value]

@@ -377,7 +377,7 @@ class Augmentation:
         self.runner.store.keep_failures(keys)
         counts["lines"] = {path.name: number_of_lines(path) for path in paths.values()}
         write_whole(self.folder / COUNTS_FILE, json.dumps(counts, ensure_ascii=False, indent=1) + "\n")
-        record_state(self.folder, self.state, written=True)
+        record_state(self.folder, self.state, self.settings)
         return counts
 
     def _fused(self, gold: Iterable[Told], label_map: LabelMap) -> Iterator[Row]:

@@ -316,6 +316,15 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
     return {"input": hashes, "settings": shaping | {"model": settings.model_name}}
 
 
+def asked_of(folder: Path, settings: Settings) -> dict[str, Any]:
+    """What decides which answers there are to a run's questions: the token limits, and sha256 of recorded answers."""
+    recorded = settings.answers if settings.client == "recorded" else ()
+    return {
+        "max_tokens": settings.model_dump(mode="json", include={"max_tokens"})["max_tokens"],
+        "answers": [sha256_of(folder / path) for path in recorded],
+    }
+
+
 def check_files(folder: Path, settings: Settings) -> None:
     """
     Check that the input files are there and stay what they are; the folder need not exist yet.

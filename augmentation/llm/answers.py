@@ -81,6 +81,8 @@ class VerdictItem(BaseModel):
 
 PROSE = ("explanation", "guideline", "rewrite", "compose")
 """Tasks whose answers are no JSON."""
+_SENTENCES = ("rewrite", "compose")
+_PAGE = re.compile(r"<(?:!doctype|html|head|body|script|div|p)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,14 @@ class Parsed:
     repaired: bool = False
     cut: bool = False
     misfits: int = 0
+
+
+def _is_json(text: str) -> bool:
+    """Whether all of it is a JSON list or object."""
+    try:
+        return isinstance(json.loads(_FENCE.sub("", text)), (list, dict))
+    except (ValueError, RecursionError):
+        return False
 
 
 _ITEMS: dict[str, type[BaseModel] | type[str]] = {
@@ -167,6 +177,8 @@ def parse(task: Task, text: str, *, cut: bool = False) -> Parsed:
     if not body:
         raise AnswerError("the answer is empty")
     if task in PROSE:
+        if task in _SENTENCES and (_PAGE.search(body) or _is_json(body)):
+            raise AnswerError("the answer is JSON or a page of HTML; write one plain sentence")
         return Parsed(body, cut=cut)
     found = _json_values(_FENCE.sub("", body))
     if not found.values:

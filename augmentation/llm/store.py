@@ -347,6 +347,10 @@ class Store:
         self._wait(self._submit([*_set_aside(chain, ()), ("DELETE FROM failures", ())]))
         return count
 
+    def set_aside(self, model: str) -> None:
+        """Let all that a model answered be asked anew; its answers move to `superseded`."""
+        self._wait(self._submit(_set_aside("model = ?", (model,))))
+
     def counts(self) -> dict[str, int]:
         """Stored answers by task, re-asks included."""
         return dict(self._rows("SELECT task, COUNT(*) FROM answers GROUP BY task ORDER BY task"))

@@ -125,7 +125,7 @@ class TokenStyle:
 
     Attributes:
         unit: `character` or `word`.
-        lowercase: it has no capital letter.
+        lowercase: it has small letters and no capital one.
         glued: commas and full stops stay on the words before them; then white space alone separates.
         inner_marks: marks that occur inside words, as in `o'brien` or `mid-june`.
         clitics: `'s` and `n't` are words of their own.
@@ -150,7 +150,7 @@ class TokenStyle:
         inner = frozenset(mark for token in tokens for mark in re.findall(r"(?<=\w)[^\w\s](?=\w)", token))
         return cls(
             unit,
-            lowercase=all(token == token.lower() for token in tokens),
+            lowercase=any(map(str.islower, tokens)) and all(token == token.lower() for token in tokens),
             glued=glued > alone,
             inner_marks=inner | _APOSTROPHES if inner & _APOSTROPHES else inner,
             clitics=any(_CLITIC.fullmatch(token) for token in tokens),

@@ -105,8 +105,10 @@ def replaced(seed: SeedSentence, terms: dict[str, list[str]], asking: Asking, di
 
 
 def misspelt(text: str, dice) -> str:
-    """The text with one slip of the keyboard: a letter left out, doubled, or two swapped."""
-    places = [at for at in range(len(text) - 1) if text[at].isalnum() and text[at + 1].isalnum()]
+    """The text with one slip of the keyboard: a letter left out, doubled, or two swapped. Of digits and alphabets with
+    capitals alone: where a character is a syllable or a word, another one is no slip."""
+    slips = [char.isdecimal() or char.lower() != char.upper() for char in text]
+    places = [at for at in range(len(text) - 1) if slips[at] and slips[at + 1]]
     if not places:
         return text
     at = dice.choice(places)

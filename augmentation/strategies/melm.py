@@ -17,6 +17,7 @@ from modeling_knowfree.configuration_knowfree import max_pieces
 from modeling_knowfree.data.lines import read_lines
 from modeling_knowfree.data.rows import InputError, write_rows
 from modeling_knowfree.encoders import encoder_path
+from modeling_knowfree.files import sha256_of
 
 RESULT = "melm.jsonl"
 TUNING_RATE, DRAWING_RATE = 0.7, 0.5  # of an entity's pieces that are masked (η and μ of the paper)
@@ -36,7 +37,10 @@ def melm(asking: Asking, seeds: Sequence[SeedSentence], model: str | None, folde
     """
     if not model:
         raise InputError(f"strategy melm tunes a masked language model; name one: {MEND}")
-    told = [asking.seed, asking.per_row, asking.unit, model, [(s.id, s.tokens, s.spans) for s in seeds]]
+    weights = [sha256_of(path) for path in sorted(Path(model).glob("*.safetensors"))]  # none of a Hub id
+    names = [asking.name(label) for label in sorted({label for s in seeds for _, _, label in s.spans})]
+    told = [asking.seed, asking.per_row, asking.unit, model, weights, names]
+    told.append([(s.id, s.tokens, s.spans) for s in seeds])
     key = hashlib.sha256(json.dumps(told).encode()).hexdigest()
     made = _kept(folder / RESULT, key, {sentence.id for sentence in seeds})
     opened = None if made else open_masked_model(model, asking.unit)

@@ -20,7 +20,7 @@ from .results import PREDICTIONS_FILE, usable_results
 from .settings import CELL_FILE, RunSettings
 from .variants import LEXICON_TAGGERS, Variant
 
-TOLD_THE_LLM = {"task", "language", "unit", "window_units", "guidelines", "label_descriptions"}
+TOLD_THE_LLM = {"task", "language", "unit", "window_units", "guidelines", "label_descriptions", "max_tokens"}
 TOLD_OF_EXAMPLES = {"target_examples", "encoder"}
 """Settings of the augmentation that an LLM which tags the test set depends on; those of its examples."""
 

@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from augmentation.finished import is_finished
+from augmentation.finished import is_finished, number_of_lines
 from augmentation.llm.store import Store
 from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE
@@ -350,6 +350,8 @@ class Run:
             finally:
                 line.close()
             failed = sum(augmentation.write()["failed"].values())
+        if settings.synthesises and not number_of_lines(synthetic_file(folder)):
+            logger.warning("%s: not one synthetic sentence is left, it learns from gold alone; see %s", variant, folder)
         if failed:
             logger.warning("%s: %d answers failed; mend: knowfree augment retry-failed %s", variant, failed, folder)
 

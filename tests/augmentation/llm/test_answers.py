@@ -106,6 +106,21 @@ def test_other_tasks(task, text, expected):
     assert parse(task, text) == Parsed(expected)
 
 
+@pytest.mark.parametrize("task", ["rewrite", "compose"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"entity": null, "type": 5}]',
+        '```json\n{"sentence": "We met Bob."}\n```',
+        "<html><body><p>We met.</p></body></html>",
+    ],
+)
+def test_json_or_a_page_is_no_sentence(task, text):
+    with pytest.raises(AnswerError, match="write one plain sentence"):
+        parse(task, text)
+    assert parse(task, 'We met "Bob" [1] at a < b.').value == 'We met "Bob" [1] at a < b.'
+
+
 def test_words_in_brackets_amid_prose_are_no_items():
     assert parse("terms", '40 names of type [PER]:\n["Ann", "Bob"]').value == ["Ann", "Bob"]
     assert parse("terms", "there is none of type [PER]: []").value == []

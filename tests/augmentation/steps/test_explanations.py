@@ -106,6 +106,7 @@ def test_sentences(language, text, sentences):
 
 
 def test_style_of_lower_case_words_with_separate_marks():
+    assert not TokenStyle.of(rows_of("서울 에서 5 명 이 만났다 ."), "word").lowercase  # letters that know no capitals
     style = TokenStyle.of(rows_of("left the creek , at 5 am ."), "word")
     assert style.tokens("The Creek, 3 km on: Don't go!") == [
         *("the", "creek", ",", "3", "km", "on", ":"),

@@ -105,6 +105,8 @@ def test_a_slip_changes_little():
     for _ in range(50):
         assert abs(len(misspelt("north pass", dice)) - 10) <= 1
     assert misspelt("a b", dice) == "a b"
+    for text in ("東京を見る", "𠮷野家へ行く", "서울에 갔다", "กรุงเทพ"):  # a character is no keystroke there
+        assert misspelt(text, dice) == text
 
 
 def test_progen_keeps_what_passes_its_own_check():

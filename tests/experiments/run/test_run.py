@@ -444,6 +444,26 @@ def test_a_folder_of_other_data_is_refused(finished, data, tmp_path):
     assert (finished / "run.yaml").read_bytes() == before
 
 
+def test_recorded_answers_that_changed_are_read_anew(data, tmp_path):
+    answers = tmp_path / "answers.jsonl"
+    text = (DEMO / "answers.jsonl").read_text(encoding="utf-8")
+    answers.write_text(text, encoding="utf-8")
+    settings = data | {"variants": ["f"], "updates": 1, "augment": data["augment"] | {"answers": [str(answers)]}}
+    call(tmp_path / "run", settings)
+    fused = tmp_path / "run" / "all" / "augmented" / "fusion.jsonl"
+    before = fused.read_bytes()
+    stamp = fused.stat().st_mtime_ns
+    call(tmp_path / "run", settings)
+    assert fused.stat().st_mtime_ns == stamp  # nothing changed, nothing was made
+    lines = [json.loads(line) for line in text.splitlines()]
+    for line in lines:
+        if line["task"] == "entities":
+            line["completion"] = "[]"
+    answers.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    call(tmp_path / "run", settings)
+    assert b"ENT:" in before and b"ENT:" not in fused.read_bytes()
+
+
 def test_a_second_call_on_a_folder_in_use_changes_nothing(data, tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
