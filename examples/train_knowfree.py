@@ -71,7 +71,7 @@ def main() -> None:
         head_learning_rate=recipe["head_learning_rate"],
         warmup_steps=recipe["warmup_steps"],
         weight_decay=recipe["weight_decay"],
-        extension_schedule=auto_extension_schedule(rows),
+        extension_schedule=auto_extension_schedule(rows, nested=options.nested),
         per_device_train_batch_size=batch_size,
         per_device_eval_batch_size=32,
         eval_strategy="steps" if dev else "no",

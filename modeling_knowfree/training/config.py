@@ -135,11 +135,16 @@ def train_lengths(rows: Iterable[Row], unit: str) -> dict[str, int]:
     }
 
 
-def auto_extension_schedule(rows: Iterable[Row]) -> str:
-    """`extension_schedule` for these training rows: `first` where all are gold, which are learnt by heart before a
-    hundred other labels are; `constant` where synthetic sentences or texts of a pool are among them."""
+def auto_extension_schedule(rows: Iterable[Row], *, nested: bool) -> str:
+    """
+    `extension_schedule` for these training rows: `first` where all are gold, which are learnt by heart before a hundred
+    other labels are; `constant` where synthetic sentences or texts of a pool are among them, or entities may nest.
+
+    Args:
+        nested: the decoding lets entities contain one another.
+    """
     gold = all(not row.get("synthetic") and row.get("source") != "pool" for row in rows)
-    return "first" if gold else "constant"
+    return "first" if gold and not nested else "constant"
 
 
 def build_config(

@@ -188,7 +188,7 @@ def train(arguments: Sequence[str] | Mapping[str, Any]) -> dict[str, dict[str, f
         data_args.validation_file = data_args.dataset_name
     plan_schedule(data_args, args, len(splits["train"]), batches_an_epoch(splits["train"], model_args, args))
     if args.extension_schedule == "auto":
-        args.extension_schedule = auto_extension_schedule(splits["train"])
+        args.extension_schedule = auto_extension_schedule(splits["train"], nested=model_args.decoding != "flat")
 
     set_seed(args.seed)
     tokenizer, model = _load_encoder(model_args, splits["train"], data_args.labels)

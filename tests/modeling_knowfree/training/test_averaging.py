@@ -123,9 +123,10 @@ def test_all_that_extension_labels_bring_is_learnt_first(trained_with):
 
 def test_the_rows_decide_the_schedule_unless_it_is_given(encoder, english_rows, tmp_path):
     rows = with_extensions(english_rows, 10)
-    assert auto_extension_schedule(rows) == "first"
-    assert auto_extension_schedule([*rows, rows[0] | {"synthetic": True}]) == "constant"
-    assert auto_extension_schedule([*rows, rows[0] | {"source": "pool"}]) == "constant"
+    assert auto_extension_schedule(rows, nested=False) == "first"
+    assert auto_extension_schedule(rows, nested=True) == "constant"
+    for other in ({"synthetic": True}, {"source": "pool"}):
+        assert auto_extension_schedule([*rows, rows[0] | other], nested=False) == "constant"
     assert [parse_arguments(NEEDED | {"preset": name})[2].extension_schedule for name in ("small", "paper")] == [
         "auto",
         "constant",
