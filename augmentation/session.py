@@ -4,7 +4,6 @@ imports stay inside the functions."""
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from augmentation.pipeline import Augmentation
     from augmentation.settings import Settings
     from modeling_knowfree.data.rows import Row
-
-logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -35,7 +32,6 @@ def open_run(
 ) -> Iterator[Augmentation]:
     """A run folder with its store and, unless `offline`, the client that its settings name. What is spent is noted
     in `budget`; `texts` of a Hub data set become its pool."""
-    from augmentation.finished import asked_otherwise
     from augmentation.llm.dialogue import OfflineClient
     from augmentation.llm.store import Store
     from augmentation.llm.store_file import hold
@@ -54,9 +50,6 @@ def open_run(
         client = client_of(settings, folder) if asks else OfflineClient(settings.model_name)
         limits = limits_of(settings, budget, str(folder))
         with Store(folder / STORE_FILE, lock) as store:
-            if asks and settings.client == "recorded" and "answers" in asked_otherwise(folder, settings):
-                logger.info("%s: the recorded answers changed; all of them are read anew", folder)
-                store.set_aside(client.model)
             runner = runner_of(settings, client, store, limits)
             try:
                 yield Augmentation(

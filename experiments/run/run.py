@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from augmentation.finished import is_finished, number_of_lines
+from augmentation.finished import asked_otherwise, is_finished, number_of_lines
 from augmentation.llm.store import Store
 from augmentation.pipeline import STORE_FILE
 from augmentation.review.decisions import DECISIONS_FILE
@@ -341,7 +341,11 @@ class Run:
         self._share_files(subset, folder, GUIDELINE_FILES.values() if settings.induce_guideline else ())
         self._share_files(subset, folder, [MELM_FILE] if settings.strategy == "melm" else ())
         silent = not (settings.extension_kinds or settings.synthesises or settings.pool_annotator == "llm")
+        others = settings.client == "recorded" and "answers" in asked_otherwise(folder, settings)
         with open_run(folder, settings, offline=silent, budget=budget, accept_changes=accept_changes) as augmentation:
+            if others:
+                logger.info("%s: its recorded answers changed, and are read anew", variant)
+                augmentation.runner.store.set_aside(augmentation.runner.client.model)
             (folder / COUNTS_FILE).unlink(missing_ok=True)
             write_whole(folder / SETTINGS_FILE, settings_text(settings))
             line = ProgressLine()
