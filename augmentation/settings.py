@@ -317,12 +317,11 @@ def state_of(folder: Path, settings: Settings) -> dict[str, Any]:
 
 
 def asked_of(folder: Path, settings: Settings) -> dict[str, Any]:
-    """What decides which answers there are to a run's questions: the token limits, and sha256 of recorded answers."""
-    recorded = settings.answers if settings.client == "recorded" else ()
-    return {
-        "max_tokens": settings.model_dump(mode="json", include={"max_tokens"})["max_tokens"],
-        "answers": [sha256_of(folder / path) for path in recorded],
-    }
+    """What decides which answers there are to a run's questions: the token limits, and sha256 of recorded answers,
+    where these lie there."""
+    recorded = [folder / path for path in (settings.answers if settings.client == "recorded" else ())]
+    asked = settings.model_dump(mode="json", include={"max_tokens"})
+    return asked | ({"answers": list(map(sha256_of, recorded))} if all(path.is_file() for path in recorded) else {})
 
 
 def check_files(folder: Path, settings: Settings) -> None:

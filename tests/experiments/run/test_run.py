@@ -455,6 +455,9 @@ def test_recorded_answers_that_changed_are_read_anew(data, tmp_path):
     stamp = fused.stat().st_mtime_ns
     call(tmp_path / "run", settings)
     assert fused.stat().st_mtime_ns == stamp  # nothing changed, nothing was made
+    higher = settings | {"augment": settings["augment"] | {"max_tokens": {"entities": 9_000}}}
+    call(tmp_path / "run", higher)
+    assert fused.stat().st_mtime_ns != stamp and fused.read_bytes() == before  # what was cut would be asked again
     lines = [json.loads(line) for line in text.splitlines()]
     for line in lines:
         if line["task"] == "entities":
