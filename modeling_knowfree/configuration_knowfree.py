@@ -234,7 +234,7 @@ class KnowFreeConfig(PretrainedConfig):
 
     @property
     def max_pieces(self) -> int | None:
-        """Of `encoder_config`."""
+        """What the encoder reads at once, in pieces: see the function of this name."""
         return max_pieces(self.encoder_config)
 
 

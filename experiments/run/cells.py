@@ -9,10 +9,7 @@ from typing import Any
 from augmentation.settings import Settings as AugmentSettings
 from augmentation.settings import check_settings
 from modeling_knowfree.files import ends_whole
-from modeling_knowfree.training.arguments import (
-    DataArguments,
-    recipe_for,
-)
+from modeling_knowfree.training.arguments import DataArguments, recipe_for
 
 from .arguments import OF_EXTENSION_LABELS, shaping_arguments, unused_arguments
 from .fingerprints import encoder_fingerprint, file_hash

@@ -95,6 +95,7 @@ def test_an_encoder_reads_max_pieces_and_not_one_more(family, more):
         ("bert", {}, None),
         ("convbert", {}, "padding counts in convbert, so that scores would depend on the batch; name an encoder"),
         ("fnet", {}, "padding counts in fnet"),
+        ("layoutlm", {}, None),  # calls its pooler too
         ("modernbert", {"pad_token_id": 0, "global_attn_every_n_layers": 2}, None),
         ("reformer", REFORMER, "reformer cannot read these sentences: .*axial_pos_shape.*name an encoder"),
         ("squeezebert", {"embedding_size": 32}, None),  # calls its pooler, whoever reads it
